@@ -1,1 +1,6 @@
-"""placeholder"""
+"""Weighting policies for an ensemble: agents that learn by reinforcement, controls, and their benchmark."""
+
+from agents.agent import Agent
+from agents.registry import agent_class, list_agents, load_agent, make_agent, register_agent
+
+__all__ = ["Agent", "agent_class", "list_agents", "load_agent", "make_agent", "register_agent"]

@@ -1,0 +1,285 @@
+"""What an agent is: an estimator that turns a predictions table into weights of the ensemble's members."""
+
+import hashlib
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.configuration import make_config, plain_values
+from agents.storage import DOCUMENT_NAME, write_agent
+from mura_env import Predictions
+
+ConfigType = TypeVar("ConfigType")
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(description, completed, total)."""
+
+Callback = Callable[[dict[str, float]], None]
+"""Called with each new row of the learning curve."""
+
+
+class Agent(ABC, Generic[ConfigType]):
+    """Base class of all agents: the checks, and saving and loading, around two methods of a subclass.
+
+    A subclass sets `config_class` and writes `_fit`, which fills `arrays_`, and `_weights`, which reads it.
+    What is in `arrays_` is all that is saved beside the configuration and the names. Registering it with
+    `agents.register_agent` makes it available by name.
+
+    Args:
+        config: Options; the defaults of `config_class` if None.
+
+    Attributes:
+        name: Name in the registry.
+        config_class: The frozen dataclass that holds the options.
+        uses_seed: Whether two seeds can give two results; if not, a benchmark fits the agent once.
+        learns_by_reinforcement: Whether the agent learns from an environment's rewards.
+        is_bound: Whether the agent reads the labels of the table it weights; it is a bound then, and never
+            ranked.
+        arrays_: Fitted arrays by name.
+        model_names_: Names of the ensemble's members, in the order of the weights.
+        class_names_: Names of the classes.
+        body_part_names_: Names of the body parts in the training table.
+        observation_names_: Names of the observation's columns that the agent reads; empty if it reads none.
+        total_steps_: Environment steps learned from; 0 for agents that do not learn by reinforcement.
+        learning_curve_: One row per evaluation: steps, expected reward of the exploring policy and accuracy
+            of the deterministic one.
+        seed_: The seed of the fit.
+        seconds_: Wall-clock seconds of the fit.
+        fingerprint_: Digest of the tables learned from.
+    """
+
+    name: ClassVar[str] = ""
+    config_class: ClassVar[type[Any]]
+    uses_seed: ClassVar[bool] = True
+    learns_by_reinforcement: ClassVar[bool] = False
+    is_bound: ClassVar[bool] = False
+
+    def __init__(self, config: ConfigType | None = None) -> None:
+        self.config: ConfigType = self.config_class() if config is None else config
+        self._fitted = False
+
+    def fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
+        """Learn to weight the members.
+
+        Args:
+            train: Studies to learn from, with out-of-fold predictions.
+            validation: Studies to choose settings on; agents that need some take them from `train` if None.
+            seed: Seed of every random choice; the same seed gives the same weights to the bit.
+            progress: Called with a description, the part completed and the total.
+            callback: Called with each new row of the learning curve.
+
+        Raises:
+            ValueError: If a table is empty or has one class only, or the two are not of the same ensemble.
+        """
+        _check_training_table(train)
+        self.model_names_: tuple[str, ...] = tuple(train.model_names)
+        self.class_names_: tuple[str, ...] = tuple(train.class_names)
+        self.body_part_names_: tuple[str, ...] = tuple(train.body_part_names)
+        self.observation_names_: tuple[str, ...] = ()
+        self.arrays_: dict[str, NDArray[Any]] = {}
+        self.total_steps_ = 0
+        self.learning_curve_: list[dict[str, float]] = []
+        self.seed_ = int(seed)
+        if validation is not None:
+            self._check_table(validation)
+        started = time.perf_counter()
+        self._fit(train, validation, self.seed_, progress, callback)
+        self.seconds_ = time.perf_counter() - started
+        self.fingerprint_ = fingerprint(train, validation)
+        self._fitted = True
+        return self
+
+    def weights(self, table: Predictions) -> NDArray[np.float32]:
+        """Weight the members study by study.
+
+        Args:
+            table: Studies with predictions of the same members in the same order. A body part that the
+                training table did not have gets the weights that are not particular to any, with a warning.
+
+        Returns:
+            Shape `(n_studies, n_models)`, each row non-negative with sum 1.
+
+        Raises:
+            ValueError: If the agent is not fitted or the table is of another ensemble.
+        """
+        if not self._fitted:
+            raise ValueError(
+                f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
+            )
+        self._check_table(table)
+        weights = np.asarray(self._weights(table, self._body_parts(table)), dtype=np.float64)
+        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+            raise ValueError(
+                f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
+                f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
+            )
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
+        """Return the weighted class probabilities, `(n_studies, n_classes)`; see `weights` for the rest."""
+        return combine_probabilities(table.probabilities, self.weights(table))
+
+    def save(self, directory: str | Path) -> None:
+        """Write `agent.json` and `agent.safetensors` to a folder, which `load_agent` reads.
+
+        Raises:
+            ValueError: If the agent is not fitted.
+        """
+        if not self._fitted:
+            raise ValueError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
+        document = {
+            "agent": self.name,
+            "config": plain_values(self.config),
+            **{field: getattr(self, f"{field}_") for field in _SAVED_FIELDS},
+        }
+        write_agent(Path(directory), document, self.arrays_)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """Restore a fitted agent from what `agents.storage.read_agent` returned.
+
+        Raises:
+            ValueError: If a field is missing or of another type, or the arrays do not fit the agent.
+        """
+        config = document.get("config")
+        if not isinstance(config, dict):
+            raise ValueError(f"expected the options of the agent in {DOCUMENT_NAME}, got {config!r}")
+        agent = cls(make_config(cls.config_class, config, f"the agent {cls.name!r}"))
+        for field, kind in _SAVED_FIELDS.items():
+            value = document.get(field)
+            if not isinstance(value, kind):
+                raise ValueError(
+                    f"expected the field {field!r} of {DOCUMENT_NAME} to be {kind.__name__}, got {value!r}"
+                )
+            if field.endswith("_names"):
+                value = tuple(map(str, document[field]))
+            setattr(agent, f"{field}_", value)
+        agent.arrays_ = arrays
+        agent._check_arrays()
+        agent._fitted = True
+        return agent
+
+    @abstractmethod
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        """Learn from checked tables; fill `arrays_`, `total_steps_` and `learning_curve_`."""
+
+    @abstractmethod
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        """Weight a checked table.
+
+        Args:
+            table: The studies.
+            body_parts: Their indices into `body_part_names_`, which may be ordered otherwise than the table's
+                own; `len(body_part_names_)` stands for a part that the training table did not have.
+
+        Returns:
+            Shape `(n_studies, n_models)`, non-negative; rows are divided by their sum.
+        """
+
+    def _check_arrays(self) -> None:
+        """Check loaded arrays against names and configuration; raise ValueError if they do not fit."""
+
+    def _require_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Check one loaded array's name and shape; raise ValueError if it does not fit."""
+        if name not in self.arrays_ or self.arrays_[name].shape != shape:
+            got = self.arrays_[name].shape if name in self.arrays_ else "none"
+            raise ValueError(
+                f"expected the array {name!r} of the agent {self.name!r} in shape {shape}, got {got}"
+            )
+
+    def _check_table(self, table: Predictions) -> None:
+        for what, expected, got in (
+            ("models", self.model_names_, tuple(table.model_names)),
+            ("classes", self.class_names_, tuple(table.class_names)),
+        ):
+            if expected != got:
+                raise ValueError(
+                    f"expected a table of the {what} {', '.join(expected)} in this order, "
+                    f"got {', '.join(got)}; fit an agent on predictions of the same ensemble"
+                )
+
+    def _body_parts(self, table: Predictions) -> NDArray[np.int64]:
+        own = {name: index for index, name in enumerate(self.body_part_names_)}
+        index = np.array([own.get(name, len(own)) for name in table.body_part_names], dtype=np.int64)
+        body_parts: NDArray[np.int64] = index[table.body_parts]
+        unseen = sorted({table.body_part_names[part] for part in table.body_parts[body_parts == len(own)]})
+        if unseen:
+            warnings.warn(
+                f"the body parts {', '.join(unseen)} were not in the training table of the agent "
+                f"{self.name!r}; they get the weights that are not particular to any",
+                UserWarning,
+                stacklevel=3,
+            )
+        return body_parts
+
+
+_SAVED_FIELDS: dict[str, type] = {
+    "model_names": list,
+    "class_names": list,
+    "body_part_names": list,
+    "observation_names": list,
+    "total_steps": int,
+    "learning_curve": list,
+    "seed": int,
+    "seconds": float,
+    "fingerprint": str,
+}
+
+
+def combine_probabilities(
+    probabilities: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Average class probabilities with weights.
+
+    Args:
+        probabilities: Shape `(n_studies, n_models, n_classes)`.
+        weights: Shape `(n_studies, n_models)`.
+
+    Returns:
+        Shape `(n_studies, n_classes)`.
+    """
+    combined = np.zeros((len(weights), probabilities.shape[2]), dtype=np.float32)
+    for model in range(weights.shape[1]):
+        combined += weights[:, model, None] * probabilities[:, model]
+    return combined
+
+
+def fingerprint(*tables: Predictions | None) -> str:
+    """Return a digest of what agents learn from in some tables: logits, labels, parts, patients and names."""
+    digest = hashlib.sha256()
+    for table in tables:
+        if table is None:
+            continue
+        names = (*table.model_names, *table.class_names, *table.body_part_names)
+        for part in (table.logits, table.labels, table.body_parts, table.n_views):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update("\n".join((*names, *map(str, table.patient_ids))).encode())
+    return digest.hexdigest()[:16]
+
+
+def _check_training_table(train: Predictions) -> None:
+    if len(train) == 0:
+        raise ValueError("expected studies to learn from, got an empty table")
+    if len(np.unique(train.labels)) < 2:
+        only = train.class_names[int(train.labels[0])]
+        raise ValueError(f"expected studies of at least two classes to learn from, got {only!r} only")

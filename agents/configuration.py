@@ -1,0 +1,69 @@
+"""Configurations from plain values, typed by a user or read from a file: checked dataclasses."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+ConfigType = TypeVar("ConfigType")
+
+
+def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner: str) -> ConfigType:
+    """Fill a frozen dataclass from plain values.
+
+    Args:
+        config_class: The dataclass; its fields are bool, int, float, str, literals, tuples or unions of
+            these.
+        values: Values by field name; a list stands for a tuple. Missing fields keep their default.
+        owner: Who is configured, for the message: "the agent 'ppo'".
+
+    Raises:
+        ValueError: If a name is unknown, or a value is of another type or out of its field's range.
+    """
+    hints = get_type_hints(config_class)
+    for name in values:
+        if name not in hints:
+            known = f"the options {', '.join(hints)}" if hints else "no options"
+            raise ValueError(f"expected {known} for {owner}, got {name!r}{did_you_mean(name, list(hints))}")
+    converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
+    return config_class(**converted)
+
+
+def plain_values(config: Any) -> dict[str, Any]:
+    """Return a configuration's values by field name, JSON-ready."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+
+
+def did_you_mean(name: str, names: list[str]) -> str:
+    """Return the end of a message that names the nearest match, or nothing."""
+    matches = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
+    if isinstance(value, list):
+        value = tuple(value)
+    if not _matches(value, hint):
+        wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+        raise ValueError(f"expected the option {name!r} of {owner} to be {wanted}, got {value!r}")
+    return float(value) if hint is float else value
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    """Tell whether a value is of the annotated type; a bool is no int, and an int is a float."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin in (Union, types.UnionType):
+        return any(_matches(value, argument) for argument in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_matches(item, arguments[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)

@@ -1,0 +1,1 @@
+"""Agents without reinforcement learning: what a learned weighting is measured against."""

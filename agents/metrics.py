@@ -1,0 +1,217 @@
+"""How good class probabilities are, study by study: one dictionary of figures, overall and per body part."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+MIN_STUDIES_PER_CLASS = 5
+"""A body part with fewer studies of a class has no figures of its own: they would be noise."""
+
+_LEAST_PROBABILITY = 1e-7
+
+
+def evaluate(
+    labels: NDArray[Any],
+    probabilities: NDArray[Any],
+    body_parts: NDArray[Any] | None = None,
+    body_part_names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Score class probabilities against the true classes.
+
+    A predicted class is the most probable one, ties to the lowest. With two classes, class 1 is the positive
+    one; with more, `auroc` and `average_precision` are macro averages of one class against the rest, `f1` and
+    `sensitivity` macro averages over classes, and so is `specificity`.
+
+    Args:
+        labels: True classes, shape `(n_studies,)`, in [0, n_classes).
+        probabilities: Shape `(n_studies, n_classes)`, rows with sum 1.
+        body_parts: Indices into `body_part_names`, shape `(n_studies,)`; no figures per body part if None.
+        body_part_names: Names of the body parts; their numbers if None.
+
+    Returns:
+        Figures by name, floats or None where one is not defined: accuracy, balanced_accuracy, kappa, auroc,
+        average_precision, sensitivity, specificity, f1, brier, log_loss, calibration_error and, with body
+        parts, auroc_within_body_parts (average over parts weighted by their pairs of a positive and a
+        negative study) and per_body_part. There, a part with fewer than five studies of a class has None for
+        each figure and a `reason`. It is JSON-ready: no NaN, no infinity.
+
+    Raises:
+        ValueError: If shapes or ranges do not fit, or a probability is not finite.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    figures: dict[str, Any] = {"n_studies": len(labels), **_figures(labels, probabilities)}
+    if body_parts is None:
+        return figures
+    body_parts = np.asarray(body_parts)
+    if body_parts.shape != labels.shape:
+        raise ValueError(f"expected body_parts of shape {labels.shape}, got {body_parts.shape}")
+    names = (
+        list(body_part_names) if body_part_names is not None else list(map(str, range(body_parts.max() + 1)))
+    )
+    figures["auroc_within_body_parts"] = auroc_within(labels, probabilities, body_parts)
+    figures["per_body_part"] = {
+        name: _part_figures(labels[body_parts == part], probabilities[body_parts == part])
+        for part, name in enumerate(names)
+    }
+    return figures
+
+
+def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
+    """Return the probability that a positive study ranks above a negative one of the same group.
+
+    That is the average AUROC over groups weighted by their pairs of a positive and a negative study; with
+    more than two classes, the macro average of it over classes against the rest.
+
+    Args:
+        labels: Shape `(n_studies,)`.
+        probabilities: Shape `(n_studies, n_classes)`.
+        groups: Shape `(n_studies,)`; None is returned where no group has a pair.
+    """
+    per_class: list[float] = []
+    for positive_class in _positive_classes(probabilities.shape[1]):
+        total, pairs = 0.0, 0
+        for group in np.unique(groups):
+            chosen = groups == group
+            positive = labels[chosen] == positive_class
+            group_pairs = int(positive.sum() * (~positive).sum())
+            if group_pairs:
+                total += group_pairs * float(roc_auc_score(positive, probabilities[chosen, positive_class]))
+                pairs += group_pairs
+        if pairs:
+            per_class.append(total / pairs)
+    return float(np.mean(per_class)) if per_class else None
+
+
+def calibration_error(correct: NDArray[Any], confidence: NDArray[Any], n_bins: int = 15) -> float:
+    """Return the expected calibration error over bins of equal mass.
+
+    Studies are sorted by confidence and cut into bins of (nearly) the same number; the error is the mean over
+    bins, weighted by their studies, of |share correct - mean confidence| (Nguyen and O'Connor 2015).
+
+    Args:
+        correct: Whether the predicted class is the true one, shape `(n_studies,)`.
+        confidence: Probability of the predicted class, shape `(n_studies,)`.
+        n_bins: Number of bins; fewer where there are fewer studies.
+    """
+    order = np.argsort(confidence, kind="stable")
+    bins = np.array_split(order, min(n_bins, len(order)))
+    gaps = [len(chosen) * abs(correct[chosen].mean() - confidence[chosen].mean()) for chosen in bins]
+    return float(sum(gaps) / len(order))
+
+
+def _figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float | None]:
+    n_classes = probabilities.shape[1]
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(
+        n_classes, n_classes
+    )
+    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
+    of_label = np.take_along_axis(clipped / clipped.sum(axis=1, keepdims=True), labels[:, None], axis=1)
+    squares = ((probabilities - np.eye(n_classes)[labels]) ** 2).sum(axis=1)
+    return {
+        **_confusion_figures(confusion),
+        "auroc": _over_classes(roc_auc_score, labels, probabilities),
+        "average_precision": _over_classes(average_precision_score, labels, probabilities),
+        "brier": float(squares.mean() / (2 if n_classes == 2 else 1)),
+        "log_loss": float(-np.log(of_label).mean()),
+        "calibration_error": calibration_error(predicted == labels, probabilities.max(axis=1)),
+    }
+
+
+def _confusion_figures(confusion: NDArray[np.int64]) -> dict[str, float | None]:
+    """Compute what depends on verdicts alone from counts of true (rows) and predicted (columns) classes."""
+    total, n_classes = confusion.sum(), len(confusion)
+    true, predicted, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
+    by_chance = float((true * predicted).sum()) / float(total) ** 2
+    accuracy = float(right.sum() / total)
+    several = np.count_nonzero(true) > 1
+    scored = slice(1, 2) if n_classes == 2 else slice(None)
+    f1 = np.divide(2.0 * right, true + predicted, out=np.zeros(n_classes), where=true + predicted > 0)
+    return {
+        "accuracy": accuracy,
+        "balanced_accuracy": _mean_ratio(right, true) if several else None,
+        # Not where both sides name one and the same class: there, chance agreement is perfect.
+        "kappa": (accuracy - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else None,
+        "sensitivity": _mean_ratio(right[scored], true[scored]),
+        "specificity": _mean_ratio((total - true - predicted + right)[scored], (total - true)[scored]),
+        "f1": float(f1[scored].mean()),
+    }
+
+
+def _mean_ratio(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> float | None:
+    """Average counts / totals over the classes that have studies; None if none has."""
+    present = totals > 0
+    return float((counts[present] / totals[present]).mean()) if present.any() else None
+
+
+def _part_figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """Score one body part, or say why it is not scored."""
+    n_classes = probabilities.shape[1]
+    fewest = int(np.bincount(labels, minlength=n_classes).min())
+    if fewest >= MIN_STUDIES_PER_CLASS:
+        return {"n_studies": len(labels), **_figures(labels, probabilities)}
+    return {
+        "n_studies": len(labels),
+        **dict.fromkeys(FIGURES),
+        "reason": f"a class has {fewest} studies, fewer than {MIN_STUDIES_PER_CLASS}",
+    }
+
+
+FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "kappa",
+    "auroc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "f1",
+    "brier",
+    "log_loss",
+    "calibration_error",
+)
+"""Names of the figures that `evaluate` gives overall and per body part."""
+
+
+def _positive_classes(n_classes: int) -> range:
+    return range(1, 2) if n_classes == 2 else range(n_classes)
+
+
+def _over_classes(score: Any, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
+    """Average a ranking score over the classes against the rest; both sides of a class have studies."""
+    values = []
+    for positive_class in _positive_classes(probabilities.shape[1]):
+        positive = labels == positive_class
+        if positive.any() and not positive.all():
+            values.append(float(score(positive, probabilities[:, positive_class])))
+    return float(np.mean(values)) if values else None
+
+
+def _checked(
+    labels: NDArray[Any], probabilities: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities) or not len(labels):
+        raise ValueError(
+            "expected labels of shape (n_studies,), probabilities of shape (n_studies, n_classes), at least "
+            f"one study, got {labels.shape} and {probabilities.shape}"
+        )
+    if not np.isfinite(probabilities).all() or probabilities.min() < 0:
+        raise ValueError("expected finite, non-negative probabilities, got others")
+    sums = probabilities.sum(axis=1)
+    if np.abs(sums - 1.0).max() > 1e-3:
+        raise ValueError(
+            f"expected rows of probabilities with sum 1, got sums from {sums.min()} to {sums.max()}"
+        )
+    if (
+        not np.issubdtype(labels.dtype, np.integer)
+        or labels.min() < 0
+        or labels.max() >= probabilities.shape[1]
+    ):
+        raise ValueError(
+            f"expected integer labels in [0, {probabilities.shape[1]}), got {np.unique(labels)[:10]}"
+        )
+    return labels.astype(np.int64), probabilities / sums[:, None]

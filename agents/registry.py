@@ -1,0 +1,124 @@
+"""The names of the agents: the project's own, and those that other packages add."""
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agents.agent import Agent
+from agents.configuration import did_you_mean, make_config
+from agents.storage import read_agent
+
+ENTRY_POINT_GROUP = "mura.agents"
+
+AgentClass = TypeVar("AgentClass", bound=type[Agent[Any]])
+
+# Where the project's own agents are registered; a module is imported when one of its agents is first asked
+# for, so that the controls work without the time that torch and stable-baselines3 take to import.
+_MODULES = {
+    "uniform": "agents.controls.uniform",
+    "best_single": "agents.controls.best_single",
+    "static": "agents.controls.static",
+    "static_per_body_part": "agents.controls.static",
+    "oracle": "agents.controls.oracle",
+    "reinforce": "agents.reinforce",
+    "ppo": "agents.ppo",
+}
+_CLASSES: dict[str, type[Agent[Any]]] = {}
+
+
+def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
+    """Return a class decorator that makes an agent available by name.
+
+    Args:
+        name: The name; lower case words joined by underscores.
+
+    Raises:
+        ValueError: If another class has the name already.
+    """
+
+    def register(agent_class: AgentClass) -> AgentClass:
+        known = _CLASSES.get(name)
+        if known is not None and known.__qualname__ != agent_class.__qualname__:
+            raise ValueError(
+                f"the agent name {name!r} is taken by {known.__module__}.{known.__qualname__}; choose another"
+            )
+        agent_class.name = name
+        _CLASSES[name] = agent_class
+        return agent_class
+
+    return register
+
+
+def list_agents() -> tuple[str, ...]:
+    """Return the names of all agents: the project's own first, then the others in alphabetical order."""
+    others = {*_CLASSES, *_plug_ins()} - _MODULES.keys()
+    return (*_MODULES, *sorted(others))
+
+
+def agent_class(name: str) -> type[Agent[Any]]:
+    """Return the class registered under a name, importing its module or plug-in if needed.
+
+    Raises:
+        ValueError: If there is no such agent, or a plug-in does not register what it promises.
+    """
+    if name not in _CLASSES:
+        if name in _MODULES:
+            importlib.import_module(_MODULES[name])
+        elif (plug_in := _plug_ins().get(name)) is not None:
+            _load(plug_in)
+        else:
+            known = list_agents()
+            raise ValueError(
+                f"expected one of the agents {', '.join(known)}, "
+                f"got {name!r}{did_you_mean(name, list(known))}"
+            )
+    return _CLASSES[name]
+
+
+def make_agent(name: str, **config: Any) -> Agent[Any]:
+    """Make an agent that is not fitted yet.
+
+    Args:
+        name: One of `list_agents()`.
+        **config: Options of that agent, the fields of its configuration class.
+
+    Raises:
+        ValueError: If the agent or an option is unknown, or an option has a value out of its range.
+    """
+    chosen = agent_class(name)
+    return chosen(make_config(chosen.config_class, config, f"the agent {name!r}"))
+
+
+def load_agent(directory: str | Path) -> Agent[Any]:
+    """Read an agent that `Agent.save` wrote; nothing in the files is executed.
+
+    Args:
+        directory: The folder with `agent.json` and `agent.safetensors`.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged, of another version or of an agent that is not installed.
+    """
+    document, arrays = read_agent(Path(directory))
+    return agent_class(str(document.get("agent"))).from_document(document, arrays)
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _load(plug_in: EntryPoint) -> None:
+    try:
+        loaded = plug_in.load()
+    except Exception as error:
+        raise ValueError(
+            f"the agent {plug_in.name!r} of the plug-in {plug_in.value!r} cannot be imported: {error}"
+        ) from error
+    if plug_in.name not in _CLASSES:
+        if not (isinstance(loaded, type) and issubclass(loaded, Agent)):
+            raise ValueError(
+                f"expected the plug-in {plug_in.value!r} to name a class derived from agents.Agent"
+            )
+        register_agent(plug_in.name)(loaded)

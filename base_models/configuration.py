@@ -1,0 +1,92 @@
+"""Every choice in the training of an ensemble, as frozen dataclasses: also the command line's options."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+AugmentationName = Literal["rlensemble_v1", "standard", "flips", "none"]
+
+
+@dataclass(frozen=True)
+class MemberConfig:
+    """One member of the ensemble: a network and the size at which it sees the radiographs."""
+
+    name: str
+    """Name of the member in tables, folders and reports."""
+    network: str = "attention_cnn"
+    """Name of the network, one of `base_models.list_models()`."""
+    image_size: int = 96
+    """Side of the square input in pixels; radiographs keep their aspect and are padded."""
+    epochs: int = 10
+    """Passes over the training images; the last epoch's weights are kept."""
+    options: Mapping[str, int | float] = field(default_factory=dict)
+    """The network's own options, such as `blocks`, `width` and `dropout` of `attention_cnn`."""
+
+    def __post_init__(self) -> None:
+        if (
+            not self.name
+            or not all(c.isalnum() or c in "-_." for c in self.name)
+            or self.name.startswith(".")
+        ):
+            raise ValueError(
+                f"expected a member's name of letters, digits, '-', '_' and '.', got {self.name!r}"
+            )
+        _at_least("image_size", self.image_size, 16)
+        _at_least("epochs", self.epochs, 1)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How each network is trained."""
+
+    batch_size: int = 32
+    """Images per optimisation step."""
+    learning_rate: float = 2e-3
+    """Peak of the one-cycle learning rate (Smith & Topin, arXiv:1708.07120)."""
+    warm_up: float = 0.25
+    """Share of the steps in which the learning rate rises to its peak."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay of AdamW, on weight matrices and kernels only."""
+    augmentation: AugmentationName = "standard"
+    """Preset of random changes to the training images."""
+    class_weighted: bool = True
+    """Weight the loss of each image by the inverse frequency of its class."""
+    threads_per_fit: int = 1
+    """Threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
+
+    def __post_init__(self) -> None:
+        _at_least("batch_size", self.batch_size, 2)
+        _at_least("threads_per_fit", self.threads_per_fit, 1)
+        if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.warm_up < 1):
+            raise ValueError(
+                f"expected learning_rate > 0, weight_decay ≥ 0 and warm_up between 0 and 1, got "
+                f"{self.learning_rate}, {self.weight_decay} and {self.warm_up}"
+            )
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """An ensemble: its members, how they are cross-fitted and how they are trained."""
+
+    members: tuple[MemberConfig, ...]
+    """The members, in the order of the prediction tables."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How each network is trained."""
+    folds: int = 3
+    """Folds of the cross-fitting: each member is trained this many times, each time without one fold."""
+    seed: int = 0
+    """Seed of the folds, the initial weights, the order of the images and the augmentations."""
+    jobs: int = 0
+    """Fits that run at the same time, each in a process of its own; 0 takes one per processor core."""
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"expected at least one member, each with its own name, got {names}")
+        _at_least("folds", self.folds, 2)
+        _at_least("jobs", self.jobs, 0)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"expected {name} of at least {least}, got {value}")

@@ -1,0 +1,144 @@
+"""MURA v1.1 (Rajpurkar et al., arXiv:1712.06957): its folder layout and its four CSVs.
+
+`MURA-v1.1/{train,valid}/XR_<PART>/patient<id>/study<k>_{positive,negative}/image<i>.png`
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from base_models.datasets.registry import DatasetKind, register_dataset
+from base_models.datasets.study import Dataset, Split, Study
+
+CLASS_NAMES = ("normal", "abnormal")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_FOLDER_OF_SPLIT: dict[Split, str] = {"train": "train", "test": "valid"}
+_LABEL_OF_SUFFIX = {"negative": 0, "positive": 1}
+
+
+def find_root(path: Path) -> Path | None:
+    """Return the folder that holds `train/` and `valid/`: the one named or `MURA-v1.1` in it."""
+    for root in (path, path / "MURA-v1.1"):
+        for folder in _FOLDER_OF_SPLIT.values():
+            if (root / f"{folder}_image_paths.csv").is_file() or any((root / folder).glob("XR_*")):
+                return root
+    return None
+
+
+def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
+    """Read MURA's study index; its `valid` folder is the test split.
+
+    A split is read from its two CSVs (with or without a header line) where both are there, else by
+    walking its folders. The label comes from the folder's name.
+
+    Raises:
+        ValueError: If a path is not in MURA's layout, or the CSVs contradict the folders' names.
+    """
+    studies: list[Study] = []
+    for split, folder in _FOLDER_OF_SPLIT.items():
+        images_csv, studies_csv = root / f"{folder}_image_paths.csv", root / f"{folder}_labeled_studies.csv"
+        if images_csv.is_file() and studies_csv.is_file():
+            found = _studies_from_paths(root, split, _paths_of_csv(images_csv, folder))
+            _compare_labels(found, studies_csv, folder)
+        else:
+            found = _studies_from_paths(root, split, _paths_of_folder(root, folder))
+        studies += found
+    return Dataset(
+        name="MURA",
+        root=root,
+        class_names=CLASS_NAMES,
+        body_part_names=tuple(sorted({study.body_part for study in studies})),
+        studies=tuple(studies),
+    )
+
+
+def _paths_of_csv(file: Path, folder: str) -> list[str]:
+    """Return the image paths of a CSV, relative to the data set's folder."""
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    return [_below(line, folder, file) for line in lines if "/" in line]  # a header line has no slash
+
+
+def _below(path: str, folder: str, file: Path) -> str:
+    """Cut whatever precedes the split's folder, so that a renamed `MURA-v1.1` still works."""
+    parts = PurePosixPath(path).parts
+    if folder not in parts or ".." in parts:
+        raise ValueError(
+            f"expected paths through {folder!r} in {file}, got {path!r}; restore the original file"
+        )
+    return "/".join(parts[parts.index(folder) :])
+
+
+def _paths_of_folder(root: Path, folder: str) -> list[str]:
+    """Walk a split's folder and return its image paths in natural order, relative to `root`."""
+    paths: list[str] = []
+    for directory, _, files in os.walk(root / folder):
+        relative = Path(directory).relative_to(root).as_posix()
+        # Names that begin with a dot are leftovers of file systems, not images.
+        names = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+        paths += [f"{relative}/{name}" for name in names]
+    return sorted(paths, key=lambda path: (path.rpartition("/")[0], len(path), path))
+
+
+def _studies_from_paths(root: Path, split: Split, paths: Iterable[str]) -> list[Study]:
+    """Group image paths `<split>/XR_<PART>/<patient>/<study>/<image>` by study, in order of appearance."""
+    views: dict[str, list[str]] = {}
+    for path in paths:
+        views.setdefault(path.rpartition("/")[0], []).append(path)
+    return [_study(root, split, folder, names) for folder, names in views.items()]
+
+
+def _study(root: Path, split: Split, folder: str, paths: list[str]) -> Study:
+    parts = folder.split("/")
+    suffix = parts[-1].rpartition("_")[2]
+    if len(parts) != 4 or not parts[1].startswith("XR_") or suffix not in _LABEL_OF_SUFFIX:
+        raise ValueError(
+            f"expected {_FOLDER_OF_SPLIT[split]}/XR_<PART>/<patient>/<study>_{{positive,negative}}/<image> "
+            f"below {root}, got {paths[0]!r}; restore MURA's layout"
+        )
+    return Study(
+        study_id=folder,
+        patient_id=parts[2],
+        body_part=parts[1],
+        label=_LABEL_OF_SUFFIX[suffix],
+        split=split,
+        image_paths=tuple(root / path for path in paths),
+    )
+
+
+def _compare_labels(studies: list[Study], file: Path, folder: str) -> None:
+    """Raise ValueError where the CSV of labelled studies and the folders' names do not agree."""
+    listed: dict[str, int] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        path, _, label = line.strip().rpartition(",")
+        if "/" in path:
+            if label not in {"0", "1"}:
+                raise ValueError(
+                    f"expected a label 0 or 1 in {file}, got {line!r}; restore the original file"
+                )
+            listed[_below(path.rstrip("/"), folder, file)] = int(label)
+    for study in studies:
+        if study.study_id not in listed:
+            raise ValueError(
+                f"expected a label for {study.study_id} in {file}, got none; restore the original file"
+            )
+        if listed[study.study_id] != study.label:
+            raise ValueError(
+                f"expected folder and CSV to agree, but {study.study_id} is labelled "
+                f"{listed[study.study_id]} in {file}; correct one of them"
+            )
+    missing = listed.keys() - {study.study_id for study in studies}
+    if missing:
+        raise ValueError(
+            f"expected images of every study in {file}, got none for {len(missing)}, first {min(missing)}; "
+            f"restore {folder}_image_paths.csv"
+        )
+
+
+register_dataset(
+    DatasetKind(
+        name="MURA",
+        looks_for="train/ and valid/ with XR_<PART> folders, or their CSVs (MURA-v1.1 or its parent)",
+        find_root=find_root,
+        read=read,
+    )
+)

@@ -1,0 +1,62 @@
+"""The kinds of data sets, and the one function that opens any of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from base_models.datasets.study import Dataset, check_dataset
+
+
+@dataclass(frozen=True)
+class DatasetKind:
+    """One kind of data set: how it is recognised and how it is read."""
+
+    name: str
+    """Name under which the kind is listed."""
+    looks_for: str
+    """What a folder of this kind holds, for the message when no kind fits."""
+    find_root: Callable[[Path], Path | None]
+    """Gives the data set's own folder for the folder a user named, or None if it is of another kind."""
+    read: Callable[[Path, int], Dataset]
+    """Reads the study index from the data set's own folder; the seed draws a split where none is given."""
+
+
+_KINDS: dict[str, DatasetKind] = {}
+
+
+def register_dataset(kind: DatasetKind) -> None:
+    """Add a kind of data set; kinds are tried in the order in which they were added."""
+    _KINDS[kind.name] = kind
+
+
+def list_datasets() -> list[str]:
+    """Return the names of all kinds of data sets that `open_dataset` recognises, sorted."""
+    return sorted(_KINDS)
+
+
+def open_dataset(path: str | Path, seed: int = 0) -> Dataset:
+    """Recognise the kind of data set in a folder and read its study index; no pixel is kept.
+
+    Args:
+        path: The data set's folder, or the folder that contains it.
+        seed: Draws the train/test split of data sets that come without one.
+
+    Returns:
+        The checked study index.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If the folder is of no known kind, or its content contradicts itself.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        state = "is not a folder" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
+    for kind in _KINDS.values():
+        root = kind.find_root(path)
+        if root is not None:
+            dataset = kind.read(root, seed)
+            check_dataset(dataset)
+            return dataset
+    known = "; ".join(f"{kind.name}: {kind.looks_for}" for kind in _KINDS.values())
+    raise ValueError(f"expected a data set of a known kind in {path}, found none of these — {known}")

@@ -1,0 +1,140 @@
+"""One fit: a member trained without one fold, and its logits on the studies it has not seen."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.members import load_weights, new_network, read_facts, save_weights, seeded_network
+from base_models.prediction import view_logits
+from base_models.randomness import derive_seed
+from base_models.training import autocast_precision, fit_network
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """All that one fit depends on, small enough to be sent to another process."""
+
+    member: MemberConfig
+    """The member to train."""
+    training: TrainingConfig
+    """How it is trained."""
+    fold: int
+    """The fold it must not see."""
+    seed: int
+    """Seed of the ensemble."""
+    n_classes: int
+    """Number of classes."""
+    images: Path
+    """Array file of the image cache, shape (n_cached, height, width)."""
+    train_rows: NDArray[np.int64]
+    """Rows of the cache to learn from, shape (n_images,)."""
+    train_labels: NDArray[np.int64]
+    """Their classes, shape (n_images,)."""
+    predict_rows: NDArray[np.int64]
+    """Rows of the cache to predict: the fold's and the test split's."""
+    weights: Path
+    """File that the trained weights go to."""
+
+    @property
+    def cost(self) -> int:
+        """Floating-point operations of a forward pass over all training images and epochs."""
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            network = new_network(self.member, self.n_classes)
+            network(torch.empty(2, 1, self.member.image_size, self.member.image_size))
+        return int(counter.get_total_flops()) // 2 * len(self.train_rows) * self.member.epochs
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that the weights depend on; finished weights with another one are not taken over."""
+        settings = [asdict(self.member), asdict(self.training), self.fold, self.seed, self.n_classes]
+        hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        hash_.update(self.images.parent.name.encode())  # the cache's folder is named by its content
+        hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes())
+        return hash_.hexdigest()
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit gives."""
+
+    logits: NDArray[np.float32]
+    """Logits of the rows to predict, shape (n_predicted, n_classes)."""
+    epoch_losses: list[float]
+    """Mean training loss of each epoch."""
+    seconds: float
+    """Time the training took, also where finished weights were taken over."""
+    precision: str
+    """Arithmetic of the training, Lightning's name."""
+
+
+def is_finished(job: FitJob) -> bool:
+    """Say whether the job's weights are there, whole and trained in just this way."""
+    try:
+        return bool(read_facts(job.weights)["fingerprint"] == job.fingerprint)
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def run_fit(job: FitJob, resume: bool = False, on_epoch: Callable[[], None] | None = None) -> FitResult:
+    """Train the job's network, or take its finished weights over, and predict what it has not seen.
+
+    Everything random is a function of (seed, member, fold, epoch, index), so that the result depends
+    neither on the process nor on what ran before.
+    """
+    images = np.load(job.images, mmap_mode="r", allow_pickle=False)
+    with _threads(job.training.threads_per_fit):
+        if resume and is_finished(job):
+            network = load_weights(new_network(job.member, job.n_classes), job.weights)
+        else:
+            network = _train(job, images, on_epoch)
+        logits = view_logits(network, images, job.predict_rows, job.member.image_size)
+    facts = read_facts(job.weights)
+    return FitResult(logits, facts["epoch_losses"], facts["seconds"], facts["precision"])
+
+
+def _train(job: FitJob, images: NDArray[np.uint8], on_epoch: Callable[[], None] | None) -> torch.nn.Module:
+    """Train a fresh network, write its weights and return it as it was written."""
+    started = time.perf_counter()
+    name, fold = job.member.name, job.fold
+    network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
+    losses = fit_network(
+        network,
+        images,
+        rows=job.train_rows,
+        labels=job.train_labels,
+        n_classes=job.n_classes,
+        member=job.member,
+        training=job.training,
+        seed=derive_seed(job.seed, name, fold, "training"),
+        on_epoch=on_epoch,
+    )
+    facts = {
+        "fingerprint": job.fingerprint,
+        "epoch_losses": losses,
+        "seconds": time.perf_counter() - started,
+        "precision": autocast_precision(),
+        "threads": job.training.threads_per_fit,
+    }
+    save_weights(network, job.weights, facts)
+    return network
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with this many threads: it decides the last bits, so it is kept from fit to fit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,178 @@
+"""Trained members on disk: `members/<name>/fold<k>.safetensors` and `members/<name>/member.json`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from base_models.calibration import Calibration
+from base_models.configuration import MemberConfig
+from base_models.files import read_json, write_atomically, write_json
+from base_models.networks import create_model
+from base_models.training import PIXEL_MEAN, PIXEL_SCALE
+
+
+@dataclass(frozen=True)
+class TrainedMember:
+    """A member of a finished run."""
+
+    config: MemberConfig
+    """What it is."""
+    networks: tuple[nn.Module, ...]
+    """Its networks, one per fold, in evaluation mode."""
+    calibration: Calibration
+    """Fitted on all out-of-fold logits: for studies outside the training table."""
+    fold_calibrations: tuple[Calibration, ...]
+    """What calibrated each fold's rows of the training table, fitted on the other folds."""
+    class_names: tuple[str, ...]
+    """Names of the classes."""
+    cache_size: int
+    """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
+
+
+def weights_path(run_dir: Path, member: str, fold: int) -> Path:
+    """Return the file of the weights that were trained without one fold."""
+    return run_dir / "members" / member / f"fold{fold}.safetensors"
+
+
+def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
+    """Write a network's weights atomically, with JSON-ready facts about them in the header."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    header = {"mura": json.dumps(facts), "sha256": _digest(tensors)}
+    write_atomically(path, lambda file: save_file(tensors, file, metadata=header))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the facts in the header of a file of weights.
+
+    Raises:
+        ValueError: If the file is damaged or was written by something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["mura"]))
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"expected weights of a member in {path}, got another or a damaged file: {error}"
+        ) from error
+
+
+def load_weights(network: nn.Module, path: Path) -> nn.Module:
+    """Load weights into a network and put it in evaluation mode.
+
+    Raises:
+        ValueError: If the file is damaged or belongs to another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            if (file.metadata() or {}).get("sha256") != _digest(tensors):
+                raise ValueError(f"expected the weights that were written to {path}, got damaged ones")
+        network.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"expected this member's weights in {path}, got another or a damaged file: {error}"
+        ) from error
+    return network.eval()
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of all tensors: safetensors itself notices no damage to the values."""
+    hash_ = hashlib.sha256()
+    for name in sorted(tensors):
+        hash_.update(name.encode() + tensors[name].numpy().tobytes())
+    return hash_.hexdigest()
+
+
+def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> None:
+    """Write a member's `member.json`; its weights have been written fit by fit."""
+    document = {
+        "config": asdict(member.config),
+        "class_names": list(member.class_names),
+        "in_channels": 1,
+        "folds": len(member.fold_calibrations),
+        "cache_size": member.cache_size,
+        "normalisation": {"mean": PIXEL_MEAN, "scale": PIXEL_SCALE},
+        "calibration": asdict(member.calibration),
+        "fold_calibrations": [asdict(calibration) for calibration in member.fold_calibrations],
+        **facts,
+    }
+    write_json(run_dir / "members" / member.config.name / "member.json", document)
+
+
+def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
+    """Load the members of a finished run, in the order of its tables.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished members.
+        ValueError: If a file is damaged or was written by something else.
+    """
+    run_dir = Path(run_dir)
+    index = run_dir / "members" / "members.json"
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"expected the members of a finished run in {run_dir}, but there is no {index}"
+        )
+    return [_load_member(run_dir, name) for name in read_json(index)["members"]]
+
+
+def load_members(run_dir: str | Path) -> list[nn.Module]:
+    """Load the trained networks of a run in evaluation mode: member by member, each fold by fold.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished members.
+        ValueError: If a file is damaged or was written by something else.
+    """
+    return [network for member in load_trained_members(run_dir) for network in member.networks]
+
+
+def save_index(run_dir: Path, names: Sequence[str]) -> None:
+    """Write the order of the members; its presence says that all of them are finished."""
+    write_json(run_dir / "members" / "members.json", {"members": list(names)})
+
+
+def _load_member(run_dir: Path, name: str) -> TrainedMember:
+    document = read_json(run_dir / "members" / name / "member.json")
+    try:
+        config = MemberConfig(**document["config"])
+        class_names = tuple(document["class_names"])
+        networks = tuple(
+            load_weights(new_network(config, len(class_names)), weights_path(run_dir, name, fold))
+            for fold in range(document["folds"])
+        )
+        calibrations = [_calibration(values) for values in document["fold_calibrations"]]
+        return TrainedMember(
+            config,
+            networks,
+            _calibration(document["calibration"]),
+            tuple(calibrations),
+            class_names,
+            document["cache_size"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected a member of this package in {run_dir / 'members' / name}, got {error!r}"
+        ) from error
+
+
+def new_network(config: MemberConfig, n_classes: int) -> nn.Module:
+    """Create a member's network with fresh weights, for grey images."""
+    return create_model(config.network, n_classes, 1, **config.options)
+
+
+def _calibration(values: dict[str, Any]) -> Calibration:
+    return Calibration(temperature=float(values["temperature"]), bias=tuple(map(float, values["bias"])))
+
+
+def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:
+    """Create a member's network with initial weights that are a function of the seed only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return new_network(config, n_classes)

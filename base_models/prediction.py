@@ -1,0 +1,112 @@
+"""From views to studies: the logits of networks that have been trained."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from base_models.augmentation import resize
+from base_models.datasets.study import Study
+from base_models.image_cache import fit_into_square
+from base_models.images import read_grey
+from base_models.members import TrainedMember
+from base_models.training import normalise
+
+Progress = Callable[[str, int, int], None]
+
+SMALLEST_PROBABILITY = 1e-7
+BATCH_SIZE = 64
+
+
+@torch.no_grad()
+def view_logits(
+    network: nn.Module, images: NDArray[np.uint8], rows: NDArray[np.int64], size: int
+) -> NDArray[np.float32]:
+    """Return a network's logits on rows of the image cache, in single precision.
+
+    Args:
+        network: In evaluation mode.
+        images: The image cache, shape (n_cached, height, width), dtype uint8.
+        rows: Rows to predict, shape (n_images,).
+        size: Side of the network's input in pixels.
+
+    Returns:
+        Array of shape (n_images, n_classes).
+    """
+    parts = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
+        parts.append(network(normalise(torch.from_numpy(batch))).float().numpy())
+    return np.concatenate(parts)
+
+
+def study_logits(
+    views: NDArray[np.floating], study_of_view: NDArray[np.int64], n_studies: int
+) -> NDArray[np.float64]:
+    """Return the log of each study's mean view probability.
+
+    Args:
+        views: Logits of the views, shape (n_views, n_classes).
+        study_of_view: Index of each view's study, shape (n_views,), every study at least once.
+        n_studies: Number of studies.
+
+    Returns:
+        Array of shape (n_studies, n_classes), dtype float64, ≤ 0.
+    """
+    logits = views.astype(np.float64)
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    sums = np.zeros((n_studies, views.shape[1]))
+    np.add.at(sums, study_of_view, probabilities)
+    means = sums / np.bincount(study_of_view, minlength=n_studies)[:, None]
+    return np.asarray(np.log(np.clip(means, SMALLEST_PROBABILITY, None)))
+
+
+def predict_studies(
+    members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
+) -> NDArray[np.float32]:
+    """Return the calibrated logits of trained members on studies they have never seen.
+
+    As for the test split of a run: mean over views, log, mean over folds, calibration.
+
+    Args:
+        members: From `load_trained_members`.
+        studies: The studies; their labels are not used.
+        progress: Called as `progress(description, completed, total)`.
+
+    Returns:
+        Array of shape (n_studies, n_models, n_classes).
+
+    Raises:
+        ValueError: If an image cannot be read; the message names it.
+    """
+    sizes = {member.cache_size for member in members}
+    paths = [path for study in studies for path in study.image_paths]
+    study_of_view = np.repeat(np.arange(len(studies)), [len(study.image_paths) for study in studies])
+    with ThreadPoolExecutor() as pool:
+        caches = {
+            size: np.stack(
+                list(
+                    pool.map(lambda path, side=size: fit_into_square(read_grey(path, 2 * side), side), paths)
+                )
+            )
+            for size in sizes
+        }
+    rows = np.arange(len(paths))
+    columns = []
+    for index, member in enumerate(members):
+        folds = [
+            study_logits(
+                view_logits(network, caches[member.cache_size], rows, member.config.image_size),
+                study_of_view,
+                len(studies),
+            )
+            for network in member.networks
+        ]
+        columns.append(member.calibration.apply(np.mean(folds, axis=0)))
+        if progress is not None:
+            progress("predicting", index + 1, len(members))
+    return np.stack(columns, axis=1).astype(np.float32)

@@ -1,0 +1,84 @@
+"""Training images in an order and with changes that are functions of (seed, epoch, index) only."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
+from base_models.augmentation import Augmentation
+from base_models.randomness import derive_seed
+
+Key = tuple[int, int]
+"""(epoch, index): the sampler hands the epoch on, so that a worker process need not know it."""
+
+
+class TrainingImages(Dataset[tuple[Tensor, int]]):
+    """Radiographs of the image cache, changed at random, with their labels.
+
+    Args:
+        images: The image cache, shape (n_cached, height, width), dtype uint8.
+        rows: Rows of the cache to learn from, shape (n_images,).
+        labels: Their classes, shape (n_images,).
+        augmentation: Changes an image, given a seed.
+        seed: Seed of the fit.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        rows: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self._images = images
+        self._rows = rows
+        self._labels = labels
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        """Return the image of a key in its epoch's form, uint8 of shape (size, size), and its label."""
+        epoch, index = key
+        image = self._augmentation(self._images[self._rows[index]], derive_seed(self._seed, epoch, index))
+        return torch.from_numpy(np.array(image)), int(self._labels[index])
+
+
+class EpochSampler(Sampler[Key]):
+    """Visits every index once an epoch, in an order that is a function of the seed and the epoch.
+
+    Lightning calls `set_epoch` before each epoch.
+    """
+
+    def __init__(self, n_images: int, seed: int) -> None:
+        self._n_images = n_images
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._n_images
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng(derive_seed(self._seed, self._epoch, "order")).permutation(
+            self._n_images
+        )
+        return iter([(self._epoch, index) for index in order.tolist()])
+
+
+def training_batches(samples: TrainingImages, batch_size: int, seed: int) -> DataLoader[tuple[Tensor, int]]:
+    """Return the loader of shuffled batches; a smaller last batch is left out of the epoch."""
+    sampler = EpochSampler(len(samples), seed)
+    drop_last = len(samples) >= batch_size
+    batches = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
+    generator = torch.Generator()  # else each epoch draws from the caller's global generator
+    return DataLoader(samples, batch_sampler=batches, generator=generator)

@@ -1,0 +1,111 @@
+"""One study: a patient's part, one abnormality or none, seen in several views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from base_models.synthetic.cases import CASES
+from base_models.synthetic.film import develop, draw_film, draw_view
+from base_models.synthetic.lesion import KINDS, Lesion, draw_lesion
+from base_models.synthetic.radiograph import expose, trabeculae
+from base_models.synthetic.skeleton import Part
+
+VIEW_SHARES = (0.25, 0.43, 0.20, 0.08, 0.04)
+"""Share of the studies that have 1, 2, 3, 4 or 5 views."""
+
+
+@dataclass(frozen=True)
+class SyntheticStudy:
+    """The films of one study and what is wrong with it."""
+
+    body_part: str
+    """One of ``CASES``."""
+    label: int
+    """0 normal, 1 abnormal."""
+    kind: str
+    """The abnormality, one of ``lesion.KINDS``; empty in a normal study."""
+    images: tuple[npt.NDArray[np.uint8], ...]
+    """Its 1 to 5 radiographs, each (height, width), bone bright."""
+
+
+@dataclass(frozen=True)
+class _Exam:
+    """What all films of a study have in common."""
+
+    part: Part
+    side: float  # 1 right, -1 left
+    first: int  # projection that the first film takes
+    lesion: Lesion | None
+
+
+def _stream(seed: np.random.SeedSequence, key: int) -> np.random.Generator:
+    """Random numbers of one aspect of a study; the aspects do not influence each other."""
+    return np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, key)))
+
+
+def draw_study(
+    body_part: str, seed: int | np.random.SeedSequence, label: int | None = None, *, kind: str | None = None
+) -> SyntheticStudy:
+    """Draw one study.
+
+    Anatomy, films and abnormality come from separate random streams: the same seed with another label gives
+    the same patient on the same films, with and without the abnormality.
+
+    Args:
+        body_part: One of ``CASES``.
+        seed: Decides everything that the other arguments leave open.
+        label: 0 normal, 1 abnormal, None by the part's prevalence.
+        kind: The abnormality of an abnormal study, None by the part's frequencies.
+
+    Raises:
+        ValueError: If the body part or the kind is unknown.
+    """
+    if body_part not in CASES:
+        message = f"expected a body part out of {', '.join(CASES)}, got {body_part!r}"
+        raise ValueError(message)
+    if kind is not None and kind not in KINDS:
+        message = f"expected a kind out of {', '.join(KINDS)}, got {kind!r}"
+        raise ValueError(message)
+    cases = CASES[body_part]
+    source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    chance = _stream(source, 0)
+    abnormal = chance.random() < cases.prevalence if label is None else label == 1
+    side = 1.0 if chance.random() < 0.5 else -1.0
+    n_views = 1 + int(chance.choice(len(VIEW_SHARES), p=VIEW_SHARES))
+    first = int(chance.integers(len(cases.part.views))) if n_views == 1 else 0
+    lesion = _choose_lesion(body_part, source, kind) if abnormal else None
+    exam = _Exam(cases.part, side, first, lesion)
+    images = tuple(_take(source, exam, number) for number in range(n_views))
+    return SyntheticStudy(body_part, int(abnormal), lesion.kind if lesion else "", images)
+
+
+def _choose_lesion(body_part: str, source: np.random.SeedSequence, kind: str | None) -> Lesion:
+    """Choose kind, place and severity of a study's abnormality."""
+    cases = CASES[body_part]
+    rng = _stream(source, 1)
+    kinds = list(cases.kinds)
+    weights = np.array([cases.kinds[name] for name in kinds], float)
+    chosen = str(rng.choice(kinds, p=weights / weights.sum()))
+    severity = float(rng.uniform(*cases.severity))
+    skeleton = cases.part.build(_stream(source, 2), 0.0)
+    along = np.deg2rad([0.0, 180.0, 60.0, -120.0])
+    return draw_lesion(rng, skeleton, kind or chosen, severity, along)
+
+
+def _take(source: np.random.SeedSequence, exam: _Exam, number: int) -> npt.NDArray[np.uint8]:
+    """Take one film of a study."""
+    projection = exam.first + number
+    part, side = exam.part, exam.side
+    flexion = float(np.deg2rad(part.views[projection % len(part.views)][2]))
+    skeleton = part.build(_stream(source, 2), flexion)
+    rng = _stream(source, 3 + number)
+    view = draw_view(rng, part, projection, np.array(skeleton.centre), side)
+    film = draw_film(rng, side)
+    row, column = film.offset
+    if exam.lesion is not None:
+        skeleton = exam.lesion.reshape(skeleton)
+    attenuation = expose(skeleton, view, part.penetration, trabeculae()[row:, column:], exam.lesion)
+    return develop(attenuation, film)

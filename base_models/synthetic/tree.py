@@ -1,0 +1,176 @@
+"""Writes synthetic studies in the layout of MURA v1.1."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from base_models.synthetic.cases import CASES
+from base_models.synthetic.study import draw_study
+
+ROOT = "MURA-v1.1"
+"""Name of the folder that holds a MURA tree."""
+STUDY_SHARES = (0.75, 0.18, 0.07)
+"""Share of the patients who have 1, 2 or 3 studies."""
+_SAME_PART = 0.4  # chance that a patient's next study shows the same part again
+_CHUNK = 16  # patients a worker draws at a time
+# films are noisy: looking for repeated bytes costs time and saves nothing
+_FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+
+
+@dataclass(frozen=True)
+class WrittenStudy:
+    """What the CSVs say of one study."""
+
+    folder: str
+    """Path from the folder that holds ``MURA-v1.1``, with a slash at its end."""
+    label: int
+    """0 normal, 1 abnormal."""
+    n_views: int
+    """Number of images."""
+
+
+def _write_patient(out: str, split: str, patient: int, seed: int) -> list[WrittenStudy]:
+    """Draw and write one patient's studies; depends on nothing but the arguments."""
+    source = np.random.SeedSequence(seed, spawn_key=(patient,))
+    rng = np.random.default_rng(source)
+    parts = list(CASES)
+    shares = np.array([CASES[part].share for part in parts])
+    n_studies = 1 + int(rng.choice(len(STUDY_SHARES), p=STUDY_SHARES))
+    part = ""
+    taken: dict[str, int] = {}
+    written = []
+    for number in range(n_studies):
+        if not part or rng.random() >= _SAME_PART:
+            part = str(rng.choice(parts, p=shares / shares.sum()))
+        taken[part] = taken.get(part, 0) + 1
+        study = draw_study(part, np.random.SeedSequence(seed, spawn_key=(patient, number)))
+        word = "positive" if study.label else "negative"
+        folder = f"{ROOT}/{split}/XR_{part}/patient{patient + 1:05d}/study{taken[part]}_{word}/"
+        path = Path(out) / folder
+        path.mkdir(parents=True)
+        for view, image in enumerate(study.images, start=1):
+            cv2.imwrite(str(path / f"image{view}.png"), image, _FAST_PNG)
+        written.append(WrittenStudy(folder, study.label, len(study.images)))
+    return written
+
+
+def _write_chunk(
+    out: str, patients: list[tuple[str, int]], seed: int
+) -> list[tuple[str, list[WrittenStudy]]]:
+    """Write several patients, each given with its split."""
+    cv2.setNumThreads(1)  # one process per processor already
+    return [(split, _write_patient(out, split, patient, seed)) for split, patient in patients]
+
+
+def _write_tables(out: Path, written: Mapping[str, Sequence[WrittenStudy]]) -> None:
+    """Write the four CSVs, without headers, studies in the order of part and patient."""
+    for split, studies in written.items():
+        ordered = sorted(studies, key=lambda study: study.folder)
+        labels = [f"{study.folder},{study.label}\n" for study in ordered]
+        images = [
+            f"{study.folder}image{view}.png\n" for study in ordered for view in range(1, study.n_views + 1)
+        ]
+        (out / ROOT / f"{split}_labeled_studies.csv").write_text("".join(labels), encoding="utf-8")
+        (out / ROOT / f"{split}_image_paths.csv").write_text("".join(images), encoding="utf-8")
+
+
+def _draw_all(
+    out: Path, chunks: list[list[tuple[str, int]]], seed: int, n_workers: int
+) -> Iterator[list[tuple[str, list[WrittenStudy]]]]:
+    """Draw all chunks of patients, here or in worker processes, as they are done."""
+    if n_workers == 1:
+        for chunk in chunks:
+            yield _write_chunk(str(out), chunk, seed)
+        return
+    # fresh processes: a fork of a process that has started threads (torch, OpenCV) may hang
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_write_chunk, str(out), chunk, seed) for chunk in chunks]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def synthesize(
+    out: str | Path,
+    n_patients: int,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None = None,
+    n_workers: int | None = None,
+    *,
+    valid_fraction: float = 0.3,
+) -> None:
+    """Write synthetic radiographs in MURA's layout.
+
+    ``out`` then holds ``MURA-v1.1/`` with the four CSVs and, for every study, a folder
+    ``{train,valid}/XR_<PART>/patient<id>/study<k>_{positive,negative}/`` of ``image<i>.png``. To the byte,
+    the tree depends on the number of patients, the seed and the share of validation patients alone, not on
+    the number of workers. It is written beside ``out`` and moved there when it is complete.
+
+    Args:
+        out: Folder to write to; absent or empty.
+        n_patients: Number of patients in both splits together, at least 2.
+        seed: Seed, 0 or greater.
+        progress: Called as ``progress(description, completed, total)``, counting patients.
+        n_workers: Number of processes, by default one per available processor.
+        valid_fraction: Share of the patients who go to the validation split, between 0 and 1.
+
+    Raises:
+        FileExistsError: If ``out`` is a file or a folder that is not empty.
+        ValueError: If a number is out of its range.
+    """
+    out = Path(out)
+    n_valid = _check(out, n_patients, seed, valid_fraction)
+    workers = _available_workers() if n_workers is None else n_workers
+    if workers < 1:
+        message = f"expected at least 1 worker, got {n_workers}"
+        raise ValueError(message)
+    order = np.random.default_rng(seed).permutation(n_patients)
+    valid = {int(patient) for patient in order[:n_valid]}
+    patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
+    chunks = [patients[start : start + _CHUNK] for start in range(0, n_patients, _CHUNK)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    written: dict[str, list[WrittenStudy]] = {"train": [], "valid": []}
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        draft = Path(folder) / "tree"
+        done = 0
+        for chunk in _draw_all(draft, chunks, seed, min(workers, len(chunks))):
+            for split, studies in chunk:
+                written[split] += studies
+            done += len(chunk)
+            if progress:
+                progress("drawing radiographs", done, n_patients)
+        _write_tables(draft, written)
+        draft.replace(out)
+
+
+def _available_workers() -> int:
+    """Processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # absent outside Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
+    """Refuse bad arguments; return the number of validation patients."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        message = (
+            f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
+        )
+        raise FileExistsError(message)
+    if n_patients < 2:
+        message = f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
+        raise ValueError(message)
+    if seed < 0:
+        message = f"expected a seed of 0 or greater, got {seed}"
+        raise ValueError(message)
+    if not 0 < valid_fraction < 1:
+        message = f"expected a share of validation patients between 0 and 1, got {valid_fraction}"
+        raise ValueError(message)
+    return min(max(round(n_patients * valid_fraction), 1), n_patients - 1)

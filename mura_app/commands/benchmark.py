@@ -1,0 +1,71 @@
+"""`mura benchmark`: agents against uniform averaging, on tables of any origin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mura_app.commands.run import DEFAULT_AGENTS
+from mura_app.presentation import show_benchmark
+from mura_app.run_directory import RunDirectory
+from mura_app.tables import load_table
+from mura_app.terminal import ProgressBars, print_json
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura benchmark`."""
+
+    train: Path
+    """Predictions table the agents learn from (`.npz` or `.csv`): out-of-fold outputs, never fitted ones."""
+
+    test: Path
+    """Predictions table that is only scored (`.npz` or `.csv`), of other patients."""
+
+    out: Path
+    """Run directory to write."""
+
+    agents: tuple[str, ...] = DEFAULT_AGENTS
+    """Names of the weighting agents to compare with uniform averaging."""
+
+    agent_seeds: int = 10
+    """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
+
+    overwrite: bool = False
+    """Replace the run that `--out` already holds."""
+
+    resume: bool = False
+    """Continue the run in `--out`; agents that are saved there are not fitted again."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Fits, scores and reports."""
+        from mura_app.pipeline import benchmark_agents
+
+        train, test = load_table(self.train), load_table(self.test)
+        run = RunDirectory(self.out)
+        run.claim(
+            {
+                "train": str(self.train.resolve()),
+                "test": str(self.test.resolve()),
+                "agents": list(self.agents),
+                "agent_seeds": self.agent_seeds,
+            },
+            overwrite=self.overwrite,
+            resume=self.resume,
+        )
+        with ProgressBars() as progress:
+            document = benchmark_agents(
+                run,
+                train,
+                test,
+                agents=self.agents,
+                agent_seeds=self.agent_seeds,
+                title=self.test.stem,
+                resume=self.resume,
+                progress=progress,
+            )
+        if self.json:
+            print_json(document)
+        else:
+            show_benchmark(document, run)

@@ -1,0 +1,63 @@
+"""`mura demo`: the whole idea on synthetic radiographs, in a few minutes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from base_models.presets import PRESETS
+from mura_app.commands.run import DEFAULT_AGENTS
+from mura_app.presentation import show_benchmark
+from mura_app.run_directory import RunDirectory
+from mura_app.terminal import ProgressBars, message, print_json
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura demo`."""
+
+    out: Path = Path("runs/demo")
+    """Run directory to write; the radiographs are drawn beside it, in `<out>-data`."""
+
+    patients: int = 1150
+    """Number of synthetic patients, training and test together."""
+
+    agent_seeds: int = 5
+    """Number of seeds, 0 to n - 1, that each agent is trained with."""
+
+    seed: int = 0
+    """Seed of the radiographs, the folds and the networks."""
+
+    overwrite: bool = False
+    """Replace the run that `--out` already holds."""
+
+    resume: bool = False
+    """Continue the run in `--out`; a finished one is only shown again."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Draws the radiographs, then does what `mura run` does."""
+        from base_models.synthetic import synthesize
+        from mura_app.pipeline import PipelineConfig, run_pipeline
+
+        run = RunDirectory(self.out)
+        data = self.out.with_name(f"{self.out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
+        if not self.json:
+            message(
+                "Synthetic radiographs, three CNNs, four ways to weight them: a few minutes on two cores."
+            )
+        with ProgressBars() as progress:
+            if not data.exists():
+                synthesize(data, n_patients=self.patients, seed=self.seed, progress=progress)
+            document = run_pipeline(
+                data,
+                run,
+                PipelineConfig(PRESETS["demo"], DEFAULT_AGENTS, self.agent_seeds, self.seed),
+                overwrite=self.overwrite,
+                resume=self.resume,
+                progress=progress,
+            )
+        if self.json:
+            print_json(document)
+        else:
+            show_benchmark(document, run)

@@ -1,0 +1,101 @@
+"""`mura fit-agent NAME`: learn a weighting policy from a predictions table."""
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from agents import agent_class, list_agents, make_agent
+from mura_app.main import COMMANDS, parse
+from mura_app.tables import load_table
+from mura_app.terminal import ProgressBars, message, print_json, print_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options that every agent has."""
+
+    predictions: Path
+    """Predictions table to learn from (`.npz` or `.csv`), such as `RUN/predictions/train.npz`."""
+
+    out: Path
+    """Folder to save the fitted agent in."""
+
+    seed: int = 0
+    """Seed of the agent; the same seed on the same machine gives the same weights."""
+
+    overwrite: bool = False
+    """Replace an agent that is already saved in `--out`."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A parsed `mura fit-agent NAME`."""
+
+    name: str
+    options: Options
+    config: dict[str, Any]
+
+    def run(self) -> None:
+        """Fits the agent, saves it, and says what weights it gives each body part."""
+        options = self.options
+        if options.out.exists() and not options.overwrite:
+            raise FileExistsError(f"{options.out} already exists; choose another --out, or add --overwrite")
+        if options.out.exists() and not (options.out / "agent.json").is_file():
+            raise FileExistsError(
+                f"expected a saved agent to replace, got {options.out} without agent.json in it"
+            )
+        table = load_table(options.predictions)
+        agent = make_agent(self.name, **self.config)
+        with ProgressBars() as progress:
+            agent.fit(table, seed=options.seed, progress=progress)
+        if options.out.exists():
+            shutil.rmtree(options.out)
+        agent.save(options.out)
+        weights = agent.weights(table)
+        by_part = {
+            part: dict(
+                zip(
+                    table.model_names,
+                    map(float, weights[table.body_parts == index].mean(axis=0)),
+                    strict=True,
+                )
+            )
+            for index, part in enumerate(table.body_part_names)
+            if (table.body_parts == index).any()
+        }
+        if options.json:
+            print_json({"agent": self.name, "out": str(options.out), "mean_weights": by_part})
+            return
+        message(f"{self.name} is fitted on {len(table):,} studies and saved in {options.out}; mean weights:")
+        for part, row in by_part.items():
+            message(f"  {part:<12} " + "  ".join(f"{model} {weight:.2f}" for model, weight in row.items()))
+
+
+def parse_command(arguments: list[str]) -> Command:
+    """Parses the agent's name, the common options and every field of the agent's configuration."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print_text(_overview())
+        sys.exit(0)
+    name, *options = arguments
+    fields: list[tuple[str, Any]] = [("options", Options), ("config", agent_class(name).config_class)]
+    parsed = parse(dataclasses.make_dataclass("FitAgent", fields), f"fit-agent {name}", options, flat=True)
+    return Command(name, parsed.options, dataclasses.asdict(parsed.config))
+
+
+def _overview() -> str:
+    return "\n".join(
+        [
+            "usage: mura fit-agent NAME --predictions TABLE --out DIR [OPTIONS]",
+            "",
+            COMMANDS["fit-agent"],
+            "",
+            *(f"  {name}" for name in list_agents()),
+            "",
+            "`mura fit-agent NAME --help` explains every option of that agent.",
+        ]
+    )

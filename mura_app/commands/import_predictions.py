@@ -1,0 +1,49 @@
+"""`mura import-predictions`: other people's models as a predictions table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from mura_app.tables import load_table
+from mura_app.terminal import message, print_json
+from mura_env import Predictions
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura import-predictions`."""
+
+    table: tyro.conf.Positional[Path]
+    """CSV in long form, one row per study and model: `study_id,patient_id,body_part,label,n_views,model`,
+    then one column `logit_<class>` or `probability_<class>` per class."""
+
+    out: Path
+    """File to write (`.npz`)."""
+
+    overwrite: bool = False
+    """Replace a file that is already there."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Reads, checks and writes."""
+        if self.out.suffix != ".npz":
+            raise ValueError(f"expected --out to end in .npz, got {self.out}")
+        if self.out.exists() and not self.overwrite:
+            raise FileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
+        table: Predictions = load_table(self.table)
+        table.save(self.out)
+        if self.json:
+            print_json(
+                {
+                    "out": str(self.out),
+                    "studies": len(table),
+                    "models": list(table.model_names),
+                    "classes": list(table.class_names),
+                    "body_parts": list(table.body_part_names),
+                }
+            )
+        else:
+            message(f"{table!r} in {self.out}")

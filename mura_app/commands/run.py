@@ -1,0 +1,48 @@
+"""`mura run`: the whole pipeline on a data set."""
+
+from dataclasses import dataclass
+
+from mura_app.commands.train import TrainingOptions, parse_with_preset
+from mura_app.presentation import show_benchmark, show_skipped_images
+from mura_app.run_directory import RunDirectory
+from mura_app.terminal import ProgressBars, print_json
+
+DEFAULT_AGENTS = ("uniform", "best_single", "static", "reinforce", "ppo")
+
+
+@dataclass(frozen=True)
+class Command(TrainingOptions):
+    """Options of `mura run`."""
+
+    agents: tuple[str, ...] = DEFAULT_AGENTS
+    """Names of the weighting agents to compare with uniform averaging."""
+
+    agent_seeds: int = 10
+    """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
+
+    def run(self) -> None:
+        """Trains, weights, benchmarks and reports."""
+        from mura_app.pipeline import PipelineConfig, run_pipeline
+
+        run = RunDirectory(self.out)
+        with ProgressBars() as progress:
+            document = run_pipeline(
+                self.data,
+                run,
+                PipelineConfig(self.ensemble, self.agents, self.agent_seeds, self.seed),
+                skip_bad_images=self.skip_bad_images,
+                overwrite=self.overwrite,
+                resume=self.resume,
+                progress=progress,
+            )
+        show_skipped_images(run)
+        if self.json:
+            print_json(document)
+        else:
+            show_benchmark(document, run)
+
+
+def parse_command(arguments: list[str]) -> Command:
+    """Parses the options of `mura run`."""
+    command: Command = parse_with_preset(Command, "run", arguments)
+    return command

@@ -1,0 +1,45 @@
+"""`mura synthesize`: synthetic radiographs in MURA's layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mura_app.terminal import ProgressBars, message, print_json
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura synthesize`."""
+
+    out: Path
+    """Folder to write `MURA-v1.1/` into; it must not hold one yet."""
+
+    patients: int = 1000
+    """Number of patients, training and validation together."""
+
+    seed: int = 0
+    """Seed of every drawing; the same seed gives the same files, byte for byte."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Writes the tree and says what is in it."""
+        from base_models.datasets import open_dataset
+        from base_models.synthetic import synthesize
+
+        with ProgressBars() as progress:
+            synthesize(self.out, n_patients=self.patients, seed=self.seed, progress=progress)
+        dataset = open_dataset(self.out)
+        counts = {
+            "path": str(dataset.root),
+            "patients": len({study.patient_id for study in dataset.studies}),
+            "studies": len(dataset.studies),
+            "images": sum(len(study.image_paths) for study in dataset.studies),
+        }
+        if self.json:
+            print_json(counts)
+        else:
+            message(
+                f"{counts['images']:,} radiographs in {counts['studies']:,} studies of "
+                f"{counts['patients']:,} patients in {counts['path']}"
+            )

@@ -1,0 +1,108 @@
+"""`mura train`: the base models alone, up to the predictions tables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from base_models.configuration import EnsembleConfig
+from base_models.presets import PRESETS
+from mura_app.main import parse
+from mura_app.presentation import show_skipped_images
+from mura_app.run_directory import RunDirectory
+from mura_app.terminal import ProgressBars, message, print_json
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of every command that trains base models."""
+
+    data: Path
+    """Folder of the radiographs; its kind (MURA, FracAtlas) is recognised."""
+
+    out: Path
+    """Run directory to write."""
+
+    ensemble: EnsembleConfig
+    """The base models and how they are trained; the defaults are those of `--preset`."""
+
+    preset: str = "fast"
+    """Size of the job (`demo`, `fast` or `full`); the `--ensemble` options change single settings of it."""
+
+    seed: int = 0
+    """Seed of the data split, the folds and the networks."""
+
+    skip_bad_images: bool = False
+    """Leave out images that cannot be read instead of stopping; the run says how many."""
+
+    overwrite: bool = False
+    """Replace the run that `--out` already holds."""
+
+    resume: bool = False
+    """Continue the run in `--out`; what is finished there is not computed again."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+
+@dataclass(frozen=True)
+class Command(TrainingOptions):
+    """Options of `mura train`."""
+
+    def run(self) -> None:
+        """Trains and writes `predictions/train.npz` and `predictions/test.npz`."""
+        from mura_app.pipeline import PipelineConfig, train_base_models
+
+        run = RunDirectory(self.out)
+        with ProgressBars() as progress:
+            dataset, train, test = train_base_models(
+                self.data,
+                run,
+                PipelineConfig(self.ensemble, agents=(), agent_seeds=0, seed=self.seed),
+                skip_bad_images=self.skip_bad_images,
+                overwrite=self.overwrite,
+                resume=self.resume,
+                progress=progress,
+            )
+        show_skipped_images(run)
+        facts = {
+            "data": dataset.name,
+            "train": str(run.predictions / "train.npz"),
+            "test": str(run.predictions / "test.npz"),
+            "train_studies": len(train),
+            "test_studies": len(test),
+            "models": list(train.model_names),
+        }
+        if self.json:
+            print_json(facts)
+        else:
+            message(
+                f"{len(train.model_names)} members, {len(train):,} out-of-fold and {len(test):,} "
+                f"test studies in {run.predictions}"
+            )
+
+
+def parse_command(arguments: list[str]) -> Command:
+    """Parses the options of `mura train`."""
+    command: Command = parse_with_preset(Command, "train", arguments)
+    return command
+
+
+def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
+    """Parses options whose `--ensemble…` defaults come from the preset that the command line names."""
+    preset = named_preset(arguments, default=command.preset)
+    if preset not in PRESETS:
+        raise ValueError(f"expected a preset ({', '.join(PRESETS)}), got {preset!r}; change --preset")
+    defaults = command(data=tyro.MISSING, out=tyro.MISSING, ensemble=PRESETS[preset], preset=preset)
+    return parse(command, name, arguments, default=defaults)
+
+
+def named_preset(arguments: list[str], default: str) -> str:
+    """The value of `--preset` on a command line, in either spelling; the last one counts."""
+    for index in reversed(range(len(arguments))):
+        if arguments[index].startswith("--preset="):
+            return arguments[index].partition("=")[2]
+        if arguments[index] == "--preset" and index + 1 < len(arguments):
+            return arguments[index + 1]
+    return default

@@ -1,0 +1,106 @@
+"""The command `mura`: finds the subcommand, parses its options, turns errors into one line."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+import mura_app
+from mura_app.terminal import error_line, print_text
+
+COMMANDS = {
+    "demo": "The whole idea on synthetic radiographs, in a few minutes.",
+    "run": "The whole pipeline on a data set: train, weight, benchmark, report.",
+    "synthesize": "Write synthetic radiographs in MURA's layout.",
+    "train": "Train the CNN ensemble and write its cross-fitted predictions.",
+    "import-predictions": "Turn a CSV of other models' outputs into a predictions table.",
+    "fit-agent": "Learn a weighting policy from a predictions table.",
+    "benchmark": "Compare weighting agents with uniform averaging on a test table.",
+    "report": "Write report.html of a finished benchmark again.",
+}
+"""Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `mura` with the given arguments (default: those of the process) and exits.
+
+    Exit status: 0, 2 for what the user can mend (one line on standard error), 130 when interrupted. Other
+    exceptions are defects of the program and keep their traceback; `MURA_TRACEBACK=1` shows it for all.
+    """
+    sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Runs one subcommand and returns the exit status.
+
+    Args:
+        arguments: The command line without the program's name.
+    """
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print_text(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print_text(f"mura {mura_app.__version__}")
+        return 0
+    name, *options = arguments
+    if name not in COMMANDS:
+        error_line(f"expected a command ({', '.join(COMMANDS)}), got {name!r}; `mura --help` explains them")
+        return 2
+    module = importlib.import_module(f"mura_app.commands.{name.replace('-', '_')}")
+    try:
+        if hasattr(module, "parse_command"):
+            command = module.parse_command(options)
+        else:
+            command = parse(module.Command, name, options)
+        command.run()
+    except KeyboardInterrupt:
+        error_line(
+            "interrupted; what is finished is kept, and the same command with --resume goes on from there"
+        )
+        return 130
+    except (ValueError, OSError) as error:
+        if os.environ.get("MURA_TRACEBACK") == "1":
+            raise
+        error_line(str(error))
+        return 2
+    return 0
+
+
+def parse(command: Any, name: str, options: list[str], default: Any = None, *, flat: bool = False) -> Any:
+    """Parses the options of a subcommand into its dataclass; exits with status 2 where they are wrong.
+
+    Args:
+        command: The dataclass whose fields are the options.
+        name: What stands behind `mura` in the usage line; its first word is the subcommand.
+        options: The words of the command line behind the name.
+        default: An instance with other defaults than the dataclass's own.
+        flat: Options of nested dataclasses go without their field's name in front.
+    """
+    keywords = {} if default is None else {"default": default}
+    return tyro.cli(
+        command,
+        args=options,
+        prog=f"mura {name}",
+        description=COMMANDS[name.split(maxsplit=1)[0]],
+        config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
+        **keywords,
+    )
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = [f"  {name:<{width}}  {line}" for name, line in COMMANDS.items()]
+    return "\n".join(
+        [
+            "mura: learn how to weight an ensemble of CNNs that read musculoskeletal radiographs",
+            "",
+            "usage: mura COMMAND [OPTIONS]",
+            "",
+            *rows,
+            "",
+            "`mura COMMAND --help` explains every option. Start with `mura demo`.",
+        ]
+    )

@@ -1,0 +1,156 @@
+"""The whole pipeline in the order in which data flows: radiographs → predictions → policies → evidence."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agents import agent_class
+from agents.benchmark import run_benchmark
+from base_models.datasets import Dataset, open_dataset
+from base_models.ensemble import EnsembleConfig, train_ensemble
+from mura_app.report import write_report
+from mura_app.run_directory import RunDirectory, write_json
+from mura_env import Predictions
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Every choice of a run beside its data."""
+
+    ensemble: EnsembleConfig
+    """The base models and how they are trained."""
+
+    agents: tuple[str, ...]
+    """Names of the weighting agents to compare with uniform averaging."""
+
+    agent_seeds: int
+    """Number of seeds, 0 to n − 1, that each agent is trained with."""
+
+    seed: int
+    """Seed of the data split, the folds and the base models."""
+
+    def settings(self, data: Path) -> dict[str, Any]:
+        """The JSON-ready settings that `config.json` keeps, for a run on the data at this path."""
+        return {"data": str(data.resolve()), **asdict(self)}
+
+
+def train_base_models(  # one argument a choice of the command line
+    data: Path,
+    run: RunDirectory,
+    config: PipelineConfig,
+    *,
+    skip_bad_images: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Dataset, Predictions, Predictions]:
+    """Radiographs → predictions: opens the data set, claims the run directory, trains and cross-fits.
+
+    The data set is opened first, so that a wrong path never touches the run directory.
+
+    Returns:
+        The data set, the out-of-fold table to learn a weighting from, and the test table.
+
+    Raises:
+        ValueError: The data cannot be used; the message says what to do.
+        OSError: A path is missing or already taken.
+    """
+    dataset = open_dataset(data, seed=config.seed)
+    run.claim(config.settings(data), overwrite=overwrite, resume=resume)
+    train, test = train_ensemble(
+        dataset,
+        replace(config.ensemble, seed=config.seed),
+        run.path,
+        skip_bad_images=skip_bad_images,
+        resume=resume,
+        progress=progress,
+    )
+    return dataset, train, test
+
+
+def benchmark_agents(
+    run: RunDirectory,
+    train: Predictions,
+    test: Predictions,
+    *,
+    agents: Sequence[str],
+    agent_seeds: int,
+    title: str,
+    controls: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Predictions → policies → evidence: fits, scores, writes `benchmark.json` and `report.html`.
+
+    Args:
+        run: Where the agents, the figures and the page are written.
+        train: Table that the agents learn from, `(n_studies, n_models, n_classes)` out-of-fold logits.
+        test: Table that is only scored.
+        agents: Names of the agents; `uniform` is always among them.
+        agent_seeds: Number of seeds per agent.
+        title: What the report is about.
+        controls: Name → class probabilities `(n_studies, n_classes)` on the test table of predictors that see
+            no pixel.
+        resume: Agents that are already saved in the run are not fitted again.
+        progress: Called as `progress(description, completed, total)`.
+
+    Returns:
+        The document of `benchmark.json`.
+    """
+    document = run_benchmark(
+        train,
+        test,
+        agents=agents,
+        seeds=list(range(agent_seeds)),
+        directory=run.path,
+        controls=controls,
+        resume=resume,
+        progress=progress,
+    )
+    write_json(run.benchmark_path, document)
+    write_report(run.report_path, document, title=title, settings=run.read_config())
+    return document
+
+
+def run_pipeline(
+    data: Path,
+    run: RunDirectory,
+    config: PipelineConfig,
+    *,
+    skip_bad_images: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The whole pipeline on one data set; arguments and errors as in `train_base_models`.
+
+    Returns:
+        The document of `benchmark.json`.
+    """
+    for name in config.agents:
+        agent_class(name)  # a misspelt name is an error before the long work, not after it
+    dataset, train, test = train_base_models(
+        data,
+        run,
+        config,
+        skip_bad_images=skip_bad_images,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+    )
+    return benchmark_agents(
+        run,
+        train,
+        test,
+        agents=config.agents,
+        agent_seeds=config.agent_seeds,
+        title=dataset.name,
+        controls={
+            "metadata only": Predictions.load(run.predictions / "metadata-test.npz").probabilities[:, 0]
+        },
+        resume=resume,
+        progress=progress,
+    )

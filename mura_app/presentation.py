@@ -1,0 +1,57 @@
+"""The benchmark on the terminal: a table, and where everything lies."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mura_app.report.verdict import NBSP, format_p, verdict_sentence
+from mura_app.run_directory import RunDirectory, read_json
+from mura_app.terminal import message
+
+
+def show_benchmark(document: Mapping[str, Any], run: RunDirectory) -> None:
+    """Prints the result of a benchmark on standard output.
+
+    Args:
+        document: What `benchmark.json` holds.
+        run: Where it and the report lie.
+    """
+    console = Console(highlight=False)
+    console.print(benchmark_table(document))
+    for name, row in document["agents"].items():
+        if row["learns_by_reinforcement"]:
+            console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
+    console.print(f"report: {run.report_path}", soft_wrap=True)
+
+
+def show_skipped_images(run: RunDirectory) -> None:
+    """Says on standard error how many images a run left out, if any."""
+    training = run.path / "training.json"
+    skipped = read_json(training, "the record of a training").get("skipped_images", {})
+    if skipped:
+        message(f"left out {len(skipped):,} images that cannot be read; {training} names them")
+
+
+def benchmark_table(document: Mapping[str, Any]) -> Table:
+    """One row an agent or control; estimates are means over seeds, intervals 95 % by patient."""
+    table = Table(
+        title=f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds", title_justify="left"
+    )
+    table.add_column("agent")
+    for heading in ("accuracy %", "kappa", "AUROC", "minus uniform (95 %)", "p"):
+        table.add_column(heading, justify="right")
+    for name, row in [*document["agents"].items(), *document["controls"].items()]:
+        comparison = row["vs_uniform"]
+        low, high = comparison["ci95"]
+        difference = f"{100 * comparison['accuracy_difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        compared = (difference, format_p(comparison["permutation_p"]).removeprefix(f"={NBSP}"))
+        table.add_row(
+            name + (" (bound)" if row.get("is_bound") else ""),
+            f"{100 * row['accuracy']['mean']:.1f}",
+            f"{row['kappa']['mean']:.3f}",
+            f"{row['auroc']['mean']:.3f}",
+            *(("–", "–") if name == "uniform" else compared),
+        )
+    return table

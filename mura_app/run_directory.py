@@ -1,0 +1,149 @@
+"""The run directory: what a run leaves behind, where, and who may write there.
+
+```
+config.json                      every setting needed to repeat the run
+members/                         the trained networks
+predictions/{train,test}.npz     the tables between base models and agents
+agents/<name>-seed<k>/           the fitted weighting policies
+benchmark.json, report.html      the evidence
+```
+"""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
+
+
+class RunDirectory:
+    """A folder that belongs to one run.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def config_path(self) -> Path:
+        """The settings of the run."""
+        return self.path / "config.json"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of the predictions tables."""
+        return self.path / "predictions"
+
+    @property
+    def benchmark_path(self) -> Path:
+        """The benchmark's figures."""
+        return self.path / "benchmark.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The page that shows them."""
+        return self.path / "report.html"
+
+    def claim(self, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False) -> None:
+        """Takes the folder for a run with these settings and writes `config.json`.
+
+        Args:
+            settings: Everything needed to repeat the run, JSON-ready.
+            overwrite: An earlier run in the folder is removed first.
+            resume: An earlier run with the same settings is continued; without one, a new run starts.
+
+        Raises:
+            FileExistsError: The folder holds another run, or files that are no run.
+            NotADirectoryError: The path is a file.
+            ValueError: Both options are given, or the run to resume had other settings.
+        """
+        if overwrite and resume:
+            raise ValueError("expected --overwrite or --resume, got both; leave one out")
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(
+                f"expected a folder for the run, got the file {self.path}; choose another --out"
+            )
+        if self.config_path.exists():
+            self._reclaim(settings, overwrite=overwrite, resume=resume)
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise FileExistsError(
+                f"expected an empty folder or one of an earlier run, got {self.path} with other files in it; "
+                "choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.config_path, {"format_version": FORMAT_VERSION, **settings, "versions": _versions()})
+
+    def _reclaim(self, settings: Mapping[str, Any], *, overwrite: bool, resume: bool) -> None:
+        if overwrite:
+            shutil.rmtree(self.path)
+        elif not resume:
+            raise FileExistsError(
+                f"{self.path} already holds a run; choose another --out, or add --resume to continue it or "
+                "--overwrite to replace it"
+            )
+        else:
+            earlier = self.read_config()
+            wanted = json.loads(json.dumps(settings))
+            changed = [key for key in wanted if earlier.get(key) != wanted[key]]
+            if changed:
+                raise ValueError(
+                    f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
+                    "repeat its command (see its config.json), or choose another --out"
+                )
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings of the run.
+
+        Raises:
+            ValueError: The folder holds no run, or a damaged one.
+        """
+        return read_json(self.config_path, "a run directory, with config.json in it")
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes JSON atomically; a NaN raises `ValueError`."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically: a temporary file beside it, then one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path, expected: str) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+        path: The file.
+        expected: What the reader hoped to find, for the message.
+
+    Raises:
+        ValueError: The file is missing, is not JSON, or is no object.
+    """
+    if not path.is_file():
+        raise ValueError(f"expected {expected}, got no file {path}; check the path")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"expected {expected}, got {path}, which is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"expected {expected}, got {path} with a {type(document).__name__} in it")
+    return document
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

@@ -1,0 +1,21 @@
+"""Reading the predictions tables that the command line is given."""
+
+from pathlib import Path
+
+from mura_env import Predictions
+
+
+def load_table(path: Path) -> Predictions:
+    """Reads a predictions table from `.npz` or, in long form, from `.csv`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no predictions table; the message says what is wrong.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a predictions table (.npz or .csv), got no file {path}; check the path"
+        )
+    if path.suffix == ".csv":
+        return Predictions.from_csv(path)
+    return Predictions.load(path)

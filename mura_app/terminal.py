@@ -1,0 +1,80 @@
+"""What the command line prints: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+def print_text(text: str) -> None:
+    """Prints plain text on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Prints one JSON document on standard output; a NaN in it is a defect and raises `ValueError`."""
+    print_text(json.dumps(document, indent=2, allow_nan=False))
+
+
+def message(text: str) -> None:
+    """Prints a message on standard error."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text))
+
+
+def error_line(text: str) -> None:
+    """Prints an error on standard error, as one line whatever the text holds."""
+    sys.stderr.write("mura: error: " + " ".join(text.split()) + "\n")
+
+
+class ProgressBars:
+    """Progress bars on standard error, one a description, as a context manager.
+
+    The instance is the callback that all long work of the packages takes: `progress(description, completed,
+    total)`. A new description starts a new bar. Where standard error is no terminal, each finished part
+    is one line instead, so that logs stay readable.
+    """
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._is_terminal = self._progress.console.is_terminal
+        self._reported: set[str] = set()
+
+    def __enter__(self) -> "ProgressBars":
+        if self._is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._is_terminal:
+            self._progress.stop()
+
+    def __call__(self, description: str, completed: int, total: int) -> None:
+        """Moves the bar of this description to `completed` of `total`."""
+        if not self._is_terminal:
+            if completed >= total and description not in self._reported:
+                self._reported.add(description)
+                message(f"{description}: {completed} of {total}")
+            return
+        if description not in self._tasks:
+            self._tasks[description] = self._progress.add_task(description, total=total)
+        self._progress.update(self._tasks[description], completed=completed, total=total)

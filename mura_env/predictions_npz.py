@@ -1,0 +1,89 @@
+"""Predictions on disk: one ``.npz`` file without pickled objects, written atomically."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mura_env.atomic_files import replacing
+
+FORMAT = "mura-predictions-1"
+"""Marks the file; a reader of another version says so instead of guessing."""
+
+ARRAYS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views")
+NAMES = ("model_names", "class_names", "body_part_names")
+
+
+def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
+    """Write columns: to a temporary file in the same folder, which then replaces ``path`` in one operation.
+
+    Args:
+        path: The file to write.
+        columns: The fields of a `Predictions` table by name; None is left out.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"expected an existing folder to write to, got {target.parent}: create it first"
+        )
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if value is not None}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, format=np.array(FORMAT), **arrays)
+
+
+def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read the columns that `write_npz` wrote; nothing in the file is executed.
+
+    Returns:
+        The fields of a `Predictions` table by name, not yet checked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, holds pickled objects, or is no predictions table.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"expected a predictions file, found none at {source}: check the path")
+    try:
+        with source.open("rb") as file:  # opened here: np.load would leave a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            columns: dict[str, Any] = {name: archive[name] for name in archive.files}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
+        raise ValueError(_no_table(source, f"a file that cannot be read ({error})")) from None
+    mark = columns.pop("format", None)
+    if mark is None or mark.shape != () or str(mark) != FORMAT:
+        raise ValueError(_no_table(source, "no format mark" if mark is None else f"the format {str(mark)!r}"))
+    missing = [name for name in (*ARRAYS, *NAMES) if name not in columns]
+    unknown = sorted(set(columns) - {*ARRAYS, *NAMES, "difficulty"})
+    if missing or unknown:
+        raise ValueError(
+            _no_table(source, f"the column {unknown[0]!r}" if unknown else f"no column {missing[0]!r}")
+        )
+    for name in NAMES:
+        if columns[name].ndim != 1 or columns[name].dtype.kind != "U":
+            raise ValueError(_no_table(source, f"{name} of dtype {columns[name].dtype}"))
+        columns[name] = tuple(columns[name].tolist())
+    return columns
+
+
+def _no_table(source: Path, found: str) -> str:
+    return f"expected a predictions table ({FORMAT}) in {source}, got {found}: write it with Predictions.save"

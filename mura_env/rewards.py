@@ -1,0 +1,125 @@
+"""What an agent is rewarded for: a registry of pure array rules.
+
+A reward is prepared once for a table (`Reward.prepare`) and then a function of the decided studies alone. Any
+callable from `Decisions` to float32 ``(n,)`` serves as well; set its attribute ``depends_on_prediction_only =
+True`` if it does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from mura_env.combination import FloatArray
+from mura_env.decisions import Decisions
+from mura_env.predictions import Predictions
+
+RewardRule = Callable[[Decisions], FloatArray]
+"""From n decided studies to n rewards, float32 ``(n,)``."""
+
+
+class Reward(ABC):
+    """A named reward: a frozen dataclass of its options that prepares a rule for a table."""
+
+    formula: ClassVar[str]
+    """The reward of one study as a formula in label y, prediction ŷ and combined probabilities p."""
+    source: ClassVar[str]
+    """Where it comes from."""
+    depends_on_prediction_only: ClassVar[bool]
+    """Whether it depends on the weights through the predicted class alone."""
+
+    @abstractmethod
+    def prepare(self, table: Predictions) -> RewardRule:
+        """Give the rule for the studies of a table.
+
+        Raises:
+            ValueError: If the options do not fit the table.
+        """
+
+    @abstractmethod
+    def range(self, table: Predictions) -> tuple[float, float]:
+        """The lowest and the highest reward that a study of the table can give."""
+
+
+_REWARDS: dict[str, type[Reward]] = {}
+
+RewardClass = TypeVar("RewardClass", bound=type[Reward])
+
+
+def register_reward(name: str) -> Callable[[RewardClass], RewardClass]:
+    """Make a `Reward` class known under a name, as a class decorator.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+
+    def decorate(reward: RewardClass) -> RewardClass:
+        if name in _REWARDS:
+            raise ValueError(f"expected a new reward name, got {name!r}, which is registered already")
+        _REWARDS[name] = reward
+        return reward
+
+    return decorate
+
+
+def list_rewards() -> tuple[str, ...]:
+    """The names of all registered rewards."""
+    return tuple(_REWARDS)
+
+
+def make_reward(
+    reward: str | Reward | RewardRule, options: Mapping[str, Any] | None = None
+) -> Reward | RewardRule:
+    """Find a reward by name, or pass on one that is given as an object.
+
+    Args:
+        reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
+        options: Fields of the named reward.
+
+    Returns:
+        The reward.
+
+    Raises:
+        ValueError: If the name is unknown, an option is wrong, or options are given for an object.
+    """
+    if not isinstance(reward, str):
+        if options:
+            raise ValueError(
+                "expected reward_options with the name of a reward only, got them with an object"
+            )
+        if not callable(reward) and not isinstance(reward, Reward):
+            raise ValueError(f"expected a reward name or a callable, got {type(reward).__name__}")
+        return reward
+    if reward not in _REWARDS:
+        raise ValueError(f"expected a reward of {', '.join(_REWARDS)} or a callable, got {reward!r}")
+    try:
+        return _REWARDS[reward](**(options or {}))
+    except TypeError as error:
+        raise ValueError(f"expected options of the reward {reward!r}, got {error}") from None
+
+
+def depends_on_prediction_only(reward: Reward | RewardRule) -> bool:
+    """Whether a reward depends on the weights through the predicted class alone; False if it does not say."""
+    return bool(getattr(reward, "depends_on_prediction_only", False))
+
+
+def reward_rule(reward: Reward | RewardRule, table: Predictions) -> RewardRule:
+    """The rule of a reward for a table; what a foreign callable returns is checked at every call.
+
+    Raises:
+        ValueError: If the reward's options do not fit the table.
+    """
+    if isinstance(reward, Reward):
+        return reward.prepare(table)
+    rule = reward
+
+    def checked(decisions: Decisions) -> FloatArray:
+        rewards = np.array(rule(decisions), dtype=np.float32)  # a copy: the env hands it out
+        if rewards.shape != decisions.labels.shape:
+            raise ValueError(f"expected rewards of shape {decisions.labels.shape}, got {rewards.shape}")
+        return rewards
+
+    return checked

@@ -1,0 +1,155 @@
+"""The natively batched environment: many studies decided in one step."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any, Unpack
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from mura_env.combination import FloatArray
+from mura_env.decisions import Decisions
+from mura_env.episode_statistics import EpisodeStatistics
+from mura_env.predictions import Predictions
+from mura_env.rendering import RENDER_MODES, StudyView, render, require_render_mode
+from mura_env.study_columns import StudyBatch
+from mura_env.weighting_task import TaskOptions, WeightingTask
+
+
+class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any]]):
+    """`EnsembleWeightingEnv`, ``num_envs`` studies at a time, by the same rules to the bit.
+
+    The envs take the next studies of one common order, so that with one-step episodes row i of step t is
+    episode t·num_envs + i of the scalar env with the same seed. All episodes have the same length and end
+    together, never truncated; the next ones begin in the same step (`AutoresetMode.SAME_STEP`), whose
+    observations are then theirs.
+
+    ``infos`` of a step, each with its mask ``_key``: ``weights`` float32 ``(num_envs, n_models)``,
+    ``prediction`` and ``study`` int64 ``(num_envs,)``, of the studies just decided on; where episodes ended
+    also ``final_obs`` float32 ``(num_envs, n_columns)``, a fresh copy of the observations just decided on,
+    and ``final_info`` with the same weights, predictions and studies. ``infos=False`` leaves all of it out.
+
+    Args:
+        predictions: The table, or the path of one.
+        num_envs: Studies per step; a multiple of ``draws_per_study``.
+        infos: Whether ``infos`` is filled.
+        render_mode: ``ansi`` or ``rgb_array``, or None.
+        **options: Those of `WeightingTask`.
+    """
+
+    metadata = {  # noqa: RUF012 - gymnasium declares it as an instance variable
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 2,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        predictions: Predictions | str | PathLike[str],
+        num_envs: int = 1,
+        *,
+        infos: bool = True,
+        render_mode: str | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> None:
+        require_render_mode(render_mode)
+        self.task = WeightingTask(predictions, **options)
+        draws = self.task.draws_per_study
+        if num_envs < 1 or num_envs % draws:
+            raise ValueError(
+                f"expected num_envs as a positive multiple of draws_per_study={draws}, got {num_envs}"
+            )
+        self.num_envs = num_envs
+        self.single_observation_space = self.task.single_observation_space
+        self.single_action_space = self.task.single_action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.render_mode = render_mode
+        self._infos = infos
+        self._shown: StudyBatch | None = None
+        self._observations: FloatArray = np.empty(0, dtype=np.float32)  # of the studies shown
+        self._step_in_episode = 0
+        self.statistics = EpisodeStatistics(self.task.best_rewards())
+        self._decisions: Decisions | None = None
+
+    @property
+    def decisions(self) -> Decisions | None:
+        """The studies decided in the last step, None right after a reset."""
+        return self._decisions
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[FloatArray, dict[str, Any]]:
+        """Begin new episodes with the next studies; a seed begins the order of studies anew."""
+        super().reset(seed=seed, options=options)
+        if seed is not None:
+            self.task.order.restart()
+        self._step_in_episode = 0
+        self._decisions = None
+        self.statistics.clear()
+        return self._show_next(), {}
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Decide the studies that are shown, and show the next ones.
+
+        Raises:
+            ValueError: If the actions have another shape or are not finite.
+            RuntimeError: If reset was not called.
+        """
+        if self._shown is None:
+            raise RuntimeError("expected a call of reset before step")
+        decisions = self.task.decide_shown(self.task.weights(actions, self._shown.studies), self._shown)
+        rewards = self.task.rewards(decisions)
+        self._decisions = decisions
+        self.statistics.add(decisions, rewards)
+        self._step_in_episode = (self._step_in_episode + 1) % self.task.episode_length
+        done = self._step_in_episode == 0
+        infos = self._step_infos(decisions, done) if self._infos else {}
+        observations = self._show_next()
+        terminations = np.full(self.num_envs, done)
+        return observations, rewards, terminations, np.zeros(self.num_envs, dtype=np.bool_), infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Show the studies just decided, or after a reset those to be decided, one frame per env."""
+        if self.render_mode is None or self._shown is None:
+            return None
+        views = (
+            StudyView.of(self.task.table, int(study), self._decisions, position)
+            for position, study in enumerate(self._shown.studies)
+        )
+        return tuple(render(view, self.render_mode) for view in views)
+
+    def _show_next(self) -> FloatArray:
+        """Move on to the next studies and give their observations, a new array."""
+        draws = self.task.draws_per_study
+        studies = self.task.order.take(self.num_envs // draws, self.np_random)
+        observations, self._shown = self.task.columns.gather(
+            studies if draws == 1 else np.repeat(studies, draws)
+        )
+        if self._infos:  # what is handed out may be written to; this copy becomes final_obs
+            self._observations = observations.copy()
+        return observations
+
+    def _step_infos(self, decisions: Decisions, done: bool) -> dict[str, Any]:
+        masks = np.ones((5, self.num_envs), dtype=np.bool_)
+        infos = {
+            "weights": decisions.weights.T,
+            "_weights": masks[0],
+            "prediction": decisions.predictions,
+            "_prediction": masks[1],
+            "study": decisions.studies.copy(),
+            "_study": masks[2],
+        }
+        if done:
+            infos |= {
+                "final_info": infos.copy(),
+                "_final_info": masks[3],
+                "final_obs": self._observations,
+                "_final_obs": masks[4],
+            }
+        return infos

@@ -1,0 +1,317 @@
+"""The decision problem behind both environments: from actions to weights, verdicts and rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, Literal, TypedDict, get_args
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from mura_env.combination import (
+    FloatArray,
+    IntArray,
+    action_scale,
+    combine,
+    kl_divergence,
+    log_reference,
+    predicted_classes,
+    simplex_weights,
+    softmax_weights,
+)
+from mura_env.decisions import Decisions
+from mura_env.observations import CHUNK, Standardization, observation_bounds
+from mura_env.predictions import Predictions
+from mura_env.rewards import Reward, RewardRule, depends_on_prediction_only, make_reward, reward_rule
+from mura_env.study_columns import Combine, StudyBatch, study_columns
+from mura_env.study_order import Order, StudyOrder
+
+Action = Literal["softmax", "simplex", "select"]
+Sampling = Literal["all", "contested"]
+
+WEIGHT_SUM_TOLERANCE = 1e-3
+"""How far given weights may sum from one before they are refused; within, they are divided by their sum."""
+
+
+class TaskOptions(TypedDict, total=False):
+    """The keyword arguments of `WeightingTask`, which both environments pass on."""
+
+    action: Action
+    combine: Combine
+    reward: str | Reward | RewardRule
+    reward_options: Mapping[str, Any] | None
+    reward_baseline: Literal["reference"] | None
+    reference: ArrayLike | None
+    candidates: ArrayLike | None
+    standardization: Standardization | None
+    episode_length: int
+    order: Order
+    sampling: Sampling
+    draws_per_study: int
+
+
+class WeightingTask:
+    """One study is one step: observation → weight vector → combined prediction → reward.
+
+    Args:
+        predictions: The table, or the path of one that `Predictions.save` wrote.
+        action: How an action becomes weights. ``softmax``: Box(-1, 1, (n_models,)), the weights are
+            softmax(log(reference) + action_scale · action), so that a zero action is the reference;
+            ``simplex``: Box(-1, 1, (n_models,)), the positive parts divided by their sum, without positive
+            part uniform; ``select``: Discrete, a row of ``candidates``.
+        combine: What is weighted, the members' class ``probabilities`` or their ``logits``.
+        reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
+        reward_options: Options of a named reward.
+        reward_baseline: ``reference`` subtracts the reward of the reference weights on the same study (the
+            self-critical baseline of Rennie et al., 2017): independent of the action, and zero remains
+            wherever the action cannot matter.
+        reference: Weights ``(n_models,)`` or ``(n_body_parts, n_models)``; uniform by default.
+        candidates: Weights ``(n_candidates, n_models)`` for ``select``; by default each member alone.
+        standardization: Statistics of the training table for the observations.
+        episode_length: Studies in an episode.
+        order: ``shuffled`` visits every study once per epoch; ``sequential`` keeps the order of the table.
+        sampling: ``contested`` shows only studies whose members' predicted classes differ (labels are not
+            looked at): elsewhere no weights can change a reward that depends on the prediction alone.
+        draws_per_study: How many episodes show the same studies, for group-relative and leave-one-out
+        methods.
+
+    Raises:
+        ValueError: If an option has an unknown value or does not fit the table.
+    """
+
+    def __init__(
+        self,
+        predictions: Predictions | str | PathLike[str],
+        *,
+        action: Action = "softmax",
+        combine: Combine = "probabilities",
+        reward: str | Reward | RewardRule = "correctness",
+        reward_options: Mapping[str, Any] | None = None,
+        reward_baseline: Literal["reference"] | None = None,
+        reference: ArrayLike | None = None,
+        candidates: ArrayLike | None = None,
+        standardization: Standardization | None = None,
+        episode_length: int = 1,
+        order: Order = "shuffled",
+        sampling: Sampling = "all",
+        draws_per_study: int = 1,
+    ) -> None:
+        table = predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
+        _require_one_of("action", action, get_args(Action))
+        _require_one_of("combine", combine, get_args(Combine))
+        _require_one_of("reward_baseline", reward_baseline, ("reference", None))
+        _require_one_of("sampling", sampling, get_args(Sampling))
+        _require_positive("episode_length", episode_length)
+        _require_positive("draws_per_study", draws_per_study)
+        if candidates is not None and action != "select":
+            raise ValueError(
+                f"expected candidates with action='select' only, got them with action={action!r}"
+            )
+        self.table = table
+        self.action = action
+        self.combine = combine
+        self.episode_length = episode_length
+        self.draws_per_study = draws_per_study
+        self.reward = make_reward(reward, reward_options)
+        self.columns = study_columns(table, combine, standardization)
+        self._standardization = standardization
+
+        rows = (
+            np.full((1, table.n_models), 1 / table.n_models)
+            if reference is None
+            else np.atleast_2d(reference)
+        )
+        weights = _checked_weights("reference", rows, table.n_models)
+        if len(weights) not in {1, len(table.body_part_names)}:
+            raise ValueError(
+                f"expected reference weights of shape ({table.n_models},) or ({len(table.body_part_names)}, "
+                f"{table.n_models}), one row per body part, got {weights.shape}"
+            )
+        self._log_references = log_reference(np.ascontiguousarray(weights.T))  # (n_models, 1 or n_body_parts)
+        self.action_scale = action_scale(self._log_references)
+        zeros = np.zeros((self._log_references.shape[1], table.n_models), dtype=np.float32)
+        self._log_reference_weights = np.log(softmax_weights(zeros, self.action_scale, self._log_references))
+        self.candidates = _checked_weights(
+            "candidates", np.eye(table.n_models) if candidates is None else candidates, table.n_models
+        )
+        self._candidate_columns = np.ascontiguousarray(self.candidates.T)
+
+        self.pool = self._sampled_studies(sampling)
+        self.order = StudyOrder(self.pool, order)
+        self._rule = reward_rule(self.reward, table)
+        self._baseline = self._constant_rewards(None) if reward_baseline == "reference" else None
+
+    @property
+    def single_observation_space(self) -> spaces.Space[FloatArray]:
+        """The observation of one study; columns as `ObservationLayout` names them."""
+        low, high = observation_bounds(self.table, self._standardization)
+        space: spaces.Space[Any] = spaces.Box(low, high, dtype=np.float32)
+        return space
+
+    @property
+    def single_action_space(self) -> spaces.Box | spaces.Discrete:
+        """The action for one study."""
+        if self.action == "select":
+            return spaces.Discrete(len(self.candidates))
+        return spaces.Box(-1.0, 1.0, (self.table.n_models,), dtype=np.float32)
+
+    def log_references(self, studies: IntArray) -> FloatArray:
+        """Logits of a zero action on studies, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
+        if self._log_references.shape[1] == 1:
+            return self._log_references
+        return np.take(self._log_references, self.table.body_parts[studies], axis=1)
+
+    def reference_weights(self, studies: IntArray) -> FloatArray:
+        """The weights of a zero action on studies, float32 ``(n_models, n)``."""
+        zeros = np.zeros((len(studies), self.table.n_models), dtype=np.float32)
+        return softmax_weights(zeros, self.action_scale, self.log_references(studies))
+
+    def divergence_from_reference(self, decisions: Decisions) -> FloatArray:
+        """KL(weights ‖ reference weights) of decided studies in nats, float32 ``(n,)``."""
+        log_weights = self._log_reference_weights
+        if log_weights.shape[1] > 1:
+            log_weights = np.take(log_weights, decisions.body_parts, axis=1)
+        return kl_divergence(decisions.weights, log_weights)
+
+    def weights(self, actions: NDArray[Any], studies: IntArray) -> FloatArray:
+        """Turn actions into weights.
+
+        Args:
+            actions: ``(n, n_models)`` float32, or ``(n,)`` integers with ``select``.
+            studies: Row indices, int64 ``(n,)``.
+
+        Returns:
+            A new float32 ``(n_models, n)`` array, columns on the simplex.
+
+        Raises:
+            ValueError: If actions have another shape, are not finite, or name no candidate.
+        """
+        if self.action == "select":
+            return self._selected_weights(np.asarray(actions), len(studies))
+        actions = np.asarray(actions, dtype=np.float32)
+        if actions.shape != (len(studies), self.table.n_models):
+            raise ValueError(
+                f"expected actions of shape ({len(studies)}, {self.table.n_models}), got {actions.shape}: "
+                "one number per model"
+            )
+        if self.action == "simplex":
+            return simplex_weights(actions)
+        return softmax_weights(actions, self.action_scale, self.log_references(studies))
+
+    def decide(self, weights: FloatArray, studies: IntArray) -> Decisions:
+        """Combine the members of studies with weights.
+
+        Args:
+            weights: float32 ``(n_models, n)``.
+            studies: Row indices, int64 ``(n,)``.
+
+        Returns:
+            The decided studies.
+        """
+        return self.decide_shown(weights, self.columns.gather(studies)[1])
+
+    def decide_shown(self, weights: FloatArray, shown: StudyBatch) -> Decisions:
+        """`decide` for studies that are gathered already."""
+        combined = combine(shown.scores, weights)
+        predictions = predicted_classes(combined)
+        return Decisions(
+            table=self.table,
+            studies=shown.studies,
+            weights=weights,
+            scores=combined,
+            scores_are_logits=self.combine == "logits",
+            predictions=predictions,
+            labels=shown.labels,
+            correct=predictions == shown.labels,
+        )
+
+    def rewards(self, decisions: Decisions) -> FloatArray:
+        """The rewards of decided studies, a new float32 ``(n,)`` array, the baseline subtracted."""
+        rewards = self._rule(decisions)
+        if self._baseline is not None:
+            rewards -= self._baseline[decisions.studies]
+        return rewards
+
+    def best_rewards(self) -> FloatArray:
+        """The reward of the best single member on every study, float32 ``(n_studies,)``, less the baseline.
+
+        With two classes no weights do better under any registered reward: the combined score of a class lies
+        between its members' scores, and every reward is monotone in it.
+        """
+        best = self._constant_rewards(0)
+        for model in range(1, self.table.n_models):
+            np.maximum(best, self._constant_rewards(model), out=best)
+        if self._baseline is not None:
+            best -= self._baseline
+        return best
+
+    def _constant_rewards(self, model: int | None) -> FloatArray:
+        """The rewards of one member, or for None of the reference weights, on all studies, no baseline."""
+        rewards = np.empty(len(self.table), dtype=np.float32)
+        for start in range(0, len(self.table), CHUNK):
+            studies = np.arange(start, min(start + CHUNK, len(self.table)))
+            if model is None:
+                weights = self.reference_weights(studies)
+            else:
+                weights = np.zeros((self.table.n_models, len(studies)), dtype=np.float32)
+                weights[model] = 1
+            rewards[studies] = self._rule(self.decide(weights, studies))
+        return rewards
+
+    def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
+        if actions.shape != (count,) or actions.dtype.kind not in "iu":
+            raise ValueError(
+                f"expected {count} whole numbers as actions, got {actions.dtype} {actions.shape}"
+            )
+        if actions.min() < 0 or actions.max() >= len(self.candidates):
+            raise ValueError(
+                f"expected actions in [0, {len(self.candidates)}), got {actions.min()} to {actions.max()}"
+            )
+        return np.take(self._candidate_columns, actions, axis=1)
+
+    def _sampled_studies(self, sampling: Sampling) -> IntArray:
+        if sampling == "all":
+            return np.arange(len(self.table))
+        if not depends_on_prediction_only(self.reward):
+            raise ValueError(
+                "expected sampling='contested' with a reward that depends on the prediction alone, got "
+                f"{self.reward!r}: other rewards change with the weights on every study, use sampling='all'"
+            )
+        pool = np.flatnonzero(contested(self.table))
+        if pool.size == 0:
+            raise ValueError(
+                "expected contested studies, got a table whose members predict the same class everywhere: "
+                "no weighting changes a verdict"
+            )
+        return pool
+
+
+def contested(table: Predictions) -> NDArray[np.bool_]:
+    """Whether the members' predicted classes differ, bool ``(n_studies,)``; labels are not looked at."""
+    votes = table.logits.argmax(axis=-1)  # ties to the lowest class, as in a combination
+    result: NDArray[np.bool_] = (votes != votes[:, :1]).any(axis=1)
+    return result
+
+
+def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
+    """Weight vectors as new float32 rows that sum to one."""
+    rows = np.array(values, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
+        raise ValueError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
+    totals = rows.sum(axis=1, keepdims=True)
+    if not np.isfinite(rows).all() or (rows < 0).any() or (np.abs(totals - 1) > WEIGHT_SUM_TOLERANCE).any():
+        raise ValueError(f"expected {name} of non-negative weights that sum to 1, got {rows.tolist()}")
+    weights: FloatArray = (rows / totals).astype(np.float32)
+    return weights
+
+
+def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"expected {name} among {', '.join(map(repr, known))}, got {value!r}")
+
+
+def _require_positive(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"expected {name} of at least 1, got {value!r}")

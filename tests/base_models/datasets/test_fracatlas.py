@@ -1,0 +1,148 @@
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from base_models.datasets import Dataset, open_dataset
+from tests.base_models.trees import FRACATLAS_COLUMNS, fracatlas_row, picture, save_picture
+
+
+@pytest.fixture(scope="module")
+def real(real_fracatlas: Path) -> Dataset:
+    return open_dataset(real_fracatlas)
+
+
+def _rows(root: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((root / "dataset.csv").read_text().splitlines()))
+
+
+def test_the_index_is_what_folders_and_csv_say(fracatlas_root: Path) -> None:
+    dataset = open_dataset(fracatlas_root)
+    assert (dataset.name, dataset.class_names) == ("FracAtlas", ("normal", "fractured"))
+    assert dataset.body_part_names == ("hand", "leg")
+    rows = {row["image_id"][:-4]: row for row in _rows(fracatlas_root)}
+    assert [study.study_id for study in dataset.studies] == sorted(rows)
+    for study in dataset.studies:
+        row = rows[study.study_id]
+        assert study.body_part == next(region for region in ("hand", "leg") if row[region] == "1")
+        assert study.label == int(study.image_paths[0].parent.name == "Fractured") == int(row["fractured"])
+        assert study.metadata == {name: float(row[name]) for name in ("frontal", "lateral", "oblique")}
+        assert study.image_paths[0].is_file()
+    assert [s.study_id for s in open_dataset(fracatlas_root.parent).studies] == sorted(rows)
+
+
+def test_the_split_is_a_function_of_the_seed(fracatlas_root: Path) -> None:
+    splits = [[study.split for study in open_dataset(fracatlas_root, seed).studies] for seed in (0, 0, 1)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_patients_are_neighbours_of_one_region_and_near_duplicates(tmp_path: Path) -> None:
+    regions = {
+        10: "hand",
+        11: "hand",
+        12: "leg",
+        13: "hand+shoulder",
+        20: "hip",
+        21: "hip+leg",
+        30: "leg",
+        40: "hip",
+    }
+    images = {number: picture(number, shape=(96, 80)) for number in regions}
+    images[40] = images[20].copy()  # the same picture under two numbers
+    images[40][:3, :3] += 5
+    for number, pixels in images.items():
+        label = number % 2
+        save_picture(
+            tmp_path / "images" / ("Non_fractured", "Fractured")[label] / f"IMG{number:07d}.jpg", pixels
+        )
+    rows = [fracatlas_row(number, region, number % 2) for number, region in regions.items()]
+    (tmp_path / "dataset.csv").write_text("\n".join([FRACATLAS_COLUMNS, *rows]))
+    from base_models.datasets import fracatlas
+
+    studies = fracatlas.read(tmp_path).studies
+    patient = {int(study.study_id[3:]): study.patient_id for study in studies}
+    assert patient[10] == patient[11]
+    assert patient[20] == patient[40]
+    assert len(set(patient.values())) == len(regions) - 2
+    parts = {int(study.study_id[3:]): study.body_part for study in studies}
+    assert (parts[13], parts[21], parts[12]) == ("mixed", "mixed", "leg")
+
+
+def test_the_folder_wins_over_the_csv_and_it_is_said(fracatlas_root: Path) -> None:
+    file = fracatlas_root / "dataset.csv"
+    file.write_text(file.read_text().replace(fracatlas_row(0, "hand", 1, 0), fracatlas_row(0, "hand", 0, 0)))
+    dataset = open_dataset(fracatlas_root)
+    assert dataset.studies[0].label == 1
+    assert any("IMG0000000.jpg: the folder wins" in remark for remark in dataset.remarks)
+
+
+def test_missing_and_unlisted_images_are_named(fracatlas_root: Path) -> None:
+    image = fracatlas_root / "images" / "Fractured" / "IMG0000000.jpg"
+    pixels = image.read_bytes()
+    image.unlink()
+    with pytest.raises(ValueError, match=r"got 1 missing in images, first IMG0000000\.jpg"):
+        open_dataset(fracatlas_root)
+    image.write_bytes(pixels)
+    image.with_name("IMG9999999.jpg").write_bytes(pixels)
+    with pytest.raises(ValueError, match=r"got 1 missing in dataset\.csv, first IMG9999999\.jpg"):
+        open_dataset(fracatlas_root)
+    image.with_name("IMG9999999.jpg").rename(fracatlas_root / "images" / "Non_fractured" / "IMG0000000.jpg")
+    with pytest.raises(ValueError, match="expected every image in one folder"):
+        open_dataset(fracatlas_root)
+
+
+def test_wrong_columns_and_values_are_named(fracatlas_root: Path) -> None:
+    file = fracatlas_root / "dataset.csv"
+    text = file.read_text()
+    file.write_text(text.replace("shoulder", "arm"))
+    with pytest.raises(ValueError, match=r"none named \['shoulder'\]"):
+        open_dataset(fracatlas_root)
+    file.write_text(text.replace(fracatlas_row(0, "hand", 1, 0), fracatlas_row(0, "hand", 7, 0)))
+    with pytest.raises(ValueError, match=r"expected 0 or 1 .*, got '7' as fractured"):
+        open_dataset(fracatlas_root)
+
+
+def test_unreadable_images_stay_in_the_index(fracatlas_root: Path) -> None:
+    (fracatlas_root / "images" / "Fractured" / "IMG0000000.jpg").write_bytes(b"no image")
+    assert len(open_dataset(fracatlas_root).studies) == 24
+
+
+def test_too_few_patients_leave_an_empty_split(tmp_path: Path) -> None:
+    for number in (1, 2):
+        save_picture(tmp_path / "images" / "Fractured" / f"IMG{number:07d}.jpg", picture(number))
+    rows = [fracatlas_row(number, "hand", 1) for number in (1, 2)]
+    (tmp_path / "dataset.csv").write_text("\n".join([FRACATLAS_COLUMNS, *rows]))
+    with pytest.raises(ValueError, match="got an empty test split"):
+        open_dataset(tmp_path)
+
+
+def test_the_real_counts(real: Dataset) -> None:
+    assert Counter(study.label for study in real.studies) == {0: 2525, 1: 526}
+    sizes = Counter(study.patient_id for study in real.studies)
+    assert len(sizes) == 1065
+    assert max(sizes.values()) == 41
+    assert any("IMG0003298.jpg: the folder wins" in remark for remark in real.remarks)
+
+
+def test_real_neighbours_of_one_region_are_one_patient(real: Dataset, real_fracatlas: Path) -> None:
+    flags = {
+        row["image_id"][:-4]: tuple(row[name] for name in ("hand", "leg", "hip", "shoulder"))
+        for row in _rows(real_fracatlas)
+    }
+    patient = {study.study_id: study.patient_id for study in real.studies}
+    for study_id, expected in patient.items():
+        following = f"IMG{int(study_id[3:]) + 1:07d}"
+        if following in patient and flags[following] == flags[study_id]:
+            assert patient[following] == expected
+
+
+def test_the_real_split_keeps_patients_and_strata(real: Dataset) -> None:
+    train, test = real.of_split("train"), real.of_split("test")
+    assert not {s.patient_id for s in train} & {s.patient_id for s in test}
+    assert 0.24 < len(test) / len(real.studies) < 0.31
+    everything = Counter((s.body_part, s.label) for s in real.studies)
+    in_test = Counter((s.body_part, s.label) for s in test)
+    shares = np.array([in_test[stratum] / n for stratum, n in everything.items() if n >= 50])
+    np.testing.assert_allclose(shares, 0.25, atol=0.03)

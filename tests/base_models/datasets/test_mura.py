@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from base_models.datasets import Dataset, open_dataset
+from tests.base_models.trees import write_mura
+
+
+def _index(dataset: Dataset) -> list[tuple[object, ...]]:
+    return sorted(
+        (s.study_id, s.patient_id, s.body_part, s.label, s.split, s.image_paths) for s in dataset.studies
+    )
+
+
+def test_the_index_is_what_the_folders_say(mura_root: Path) -> None:
+    dataset = open_dataset(mura_root)
+    assert (dataset.name, dataset.class_names) == ("MURA", ("normal", "abnormal"))
+    assert dataset.body_part_names == ("XR_ELBOW", "XR_WRIST")
+    expected = []
+    for folder in sorted(mura_root.glob("*/XR_*/patient*/study*")):
+        split, part, patient, study = folder.relative_to(mura_root).parts
+        images = tuple(sorted(folder.iterdir()))
+        label = int(study.endswith("positive"))
+        side = {"train": "train", "valid": "test"}[split]
+        expected.append((f"{split}/{part}/{patient}/{study}", patient, part, label, side, images))
+    assert _index(dataset) == sorted(expected)
+
+
+def test_csvs_headers_folders_and_parent_give_the_same_index(mura_root: Path) -> None:
+    by_csv = open_dataset(mura_root)
+    assert _index(open_dataset(mura_root.parent)) == _index(by_csv)
+    for file in mura_root.glob("*.csv"):
+        file.write_text("path,label\n" + file.read_text())
+    assert _index(open_dataset(mura_root)) == _index(by_csv)
+    for file in mura_root.glob("*.csv"):
+        file.unlink()
+    assert _index(open_dataset(mura_root)) == _index(by_csv)
+
+
+def test_a_renamed_folder_works(mura_root: Path) -> None:
+    renamed = mura_root.rename(mura_root.parent / "mura")
+    assert len(open_dataset(renamed).studies) == 28
+
+
+def test_views_are_in_natural_order_and_hidden_files_are_no_images(tmp_path: Path) -> None:
+    root = write_mura(tmp_path, csvs=False)
+    folder = next(root.glob("train/*/*/study1_*"))
+    source = (folder / "image1.png").read_bytes()
+    for name in ("image10.png", "image2.png", "._image1.png", "notes.txt"):
+        (folder / name).write_bytes(source)
+    study = next(s for s in open_dataset(root).studies if s.image_paths[0].parent == folder)
+    assert [path.name for path in study.image_paths] == ["image1.png", "image2.png", "image10.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace(",1\n", ",0\n", 1), "expected folder and CSV to agree"),
+        (lambda text: text.partition("\n")[2], "expected a label for"),
+        (lambda text: text.replace(",1\n", ",positive\n", 1), "expected a label 0 or 1"),
+        (lambda text: text + "MURA-v1.1/train/XR_HAND/patient09999/study1_positive/,1\n", "got none for 1"),
+        (
+            lambda text: text + "MURA-v1.1/../XR_HAND/patient09999/study1_positive/,1\n",
+            "expected paths through",
+        ),
+    ],
+)
+def test_contradictions_between_folders_and_csv_are_named(mura_root: Path, change, message: str) -> None:
+    file = mura_root / "train_labeled_studies.csv"
+    file.write_text(change(file.read_text()))
+    with pytest.raises(ValueError, match=message):
+        open_dataset(mura_root)
+
+
+def test_a_foreign_folder_below_a_split_is_named(tmp_path: Path) -> None:
+    root = write_mura(tmp_path, csvs=False)
+    image = next(root.glob("train/*/*/*/image1.png"))
+    stray = root / "train" / "XR_WRIST" / "image1.png"
+    stray.write_bytes(image.read_bytes())
+    with pytest.raises(ValueError, match=r"got 'train/XR_WRIST/image1.png'"):
+        open_dataset(root)
+
+
+def test_a_missing_split_is_an_empty_one(tmp_path: Path) -> None:
+    root = write_mura(tmp_path, {"train": 4})
+    with pytest.raises(ValueError, match="got an empty test split"):
+        open_dataset(root)

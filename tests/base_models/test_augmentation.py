@@ -1,0 +1,92 @@
+import os
+import subprocess
+import sys
+
+import albumentations
+import numpy as np
+import pytest
+
+from base_models.augmentation import PRESETS, create_augmentation, resize
+from tests.base_models.trees import picture
+
+IMAGE = picture(5, shape=(48, 48))
+
+
+def test_importing_looks_nothing_up_on_the_network() -> None:
+    # albumentations swallows errors of its look-up, so calls are recorded rather than refused.
+    script = """
+import socket, urllib.request
+calls = []
+def record(*args, **kwargs):
+    calls.append(args)
+    raise OSError
+socket.getaddrinfo = socket.create_connection = urllib.request.urlopen = record
+urllib.request.OpenerDirector.open = record
+import base_models.augmentation, sys
+assert "albumentations" in sys.modules and not calls, calls
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
+    command = [sys.executable, "-W", "error", "-c", script]
+    subprocess.run(command, check=True, env=environment, timeout=120)  # a fixed script
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [24, 48])
+def test_draws_depend_on_the_seed_of_the_sample_only(preset: str, size: int) -> None:
+    one, other = create_augmentation(preset, size), create_augmentation(preset, size)
+    in_order = [one(IMAGE, seed) for seed in range(12)]
+    np.random.seed(0)  # noqa: NPY002  # whatever the global generators are at
+    backwards = [other(IMAGE, seed) for seed in reversed(range(12))][::-1]
+    for a, b in zip(in_order, backwards, strict=True):
+        assert a.shape == (size, size)
+        assert a.dtype == np.uint8
+        np.testing.assert_array_equal(a, b)
+    least = {"none": 1, "flips": 4}.get(preset, 9)
+    assert len({a.tobytes() for a in in_order}) >= least
+
+
+def test_the_traps_of_the_library_are_still_there() -> None:
+    """If this fails, the library has changed and `Augmentation` may become simpler."""
+    flips = [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)]
+    # A seeded pipeline repeats its draws in every process and epoch that builds it anew …
+    first, second = (
+        [albumentations.Compose(flips, seed=7)(image=IMAGE)["image"] for _ in range(1)] for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+    # … global seeds have no effect …
+    unseeded = albumentations.Compose([albumentations.RandomBrightnessContrast(p=1.0)])
+    outputs = []
+    for _ in range(2):
+        np.random.seed(0)  # noqa: NPY002  # the trap itself
+        outputs.append(unseeded(image=IMAGE)["image"])
+    assert not np.array_equal(*outputs)
+    # … and `set_random_seed` gives every transform the same stream: both flips or none.
+    pipeline = albumentations.Compose(flips)
+    seen = set()
+    for seed in range(40):
+        pipeline.set_random_seed(seed)
+        seen.add(pipeline(image=IMAGE)["image"].tobytes())
+    assert len(seen) == 2
+
+
+def test_the_two_flips_are_drawn_independently() -> None:
+    pipeline = create_augmentation("none", 48).__class__(
+        [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)], 48
+    )
+    counts: dict[bytes, int] = {}
+    for seed in range(200):
+        key = pipeline(IMAGE, seed).tobytes()
+        counts[key] = counts.get(key, 0) + 1
+    assert len(counts) == 4
+    assert min(counts.values()) > 25
+
+
+def test_no_augmentation_only_reduces() -> None:
+    np.testing.assert_array_equal(create_augmentation("none", 24)(IMAGE, 3), resize(IMAGE, 24))
+    blocks = IMAGE.reshape(24, 2, 24, 2).astype(float).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize(IMAGE, 24), blocks, atol=0.51)
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected an augmentation among .*got 'heavy'"):
+        create_augmentation("heavy", 24)

@@ -1,0 +1,218 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from base_models import load_members
+from base_models.calibration import Calibration, cross_calibrate, fit_calibration
+from base_models.datasets import Dataset, open_dataset
+from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, train_ensemble
+from base_models.fitting import FitJob, is_finished
+from base_models.image_cache import fit_into_square
+from base_models.images import read_grey
+from base_models.members import load_trained_members
+from base_models.prediction import predict_studies
+from base_models.training import normalise
+from mura_env import Predictions
+from tests.base_models.trees import write_mura
+
+OPTIONS = {"blocks": 1, "width": 4, "dropout": 0.2}
+CONFIG = EnsembleConfig(
+    members=(
+        MemberConfig("one", image_size=16, epochs=2, options=OPTIONS),
+        MemberConfig("two", image_size=24, epochs=1, options=OPTIONS),
+    ),
+    training=TrainingConfig(batch_size=8),
+    folds=2,
+    jobs=1,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(write_mura(tmp_path_factory.mktemp("data"), {"train": 12, "valid": 6}))
+
+
+@pytest.fixture(scope="module")
+def run_dir(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_ensemble(dataset, CONFIG, folder)
+    return folder
+
+
+def _weights(folder: Path) -> dict[str, bytes]:
+    return {
+        str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.glob("members/*/*.safetensors"))
+    }
+
+
+def _tables(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted((folder / "predictions").iterdir())}
+
+
+def test_the_tables_hold_the_studies_of_each_split(dataset: Dataset, run_dir: Path) -> None:
+    models = {"train": 2, "test": 2, "test-folds": 4, "metadata-train": 1, "metadata-test": 1}
+    assert {file.stem for file in (run_dir / "predictions").iterdir()} == set(models)
+    for name, n_models in models.items():
+        table = Predictions.load(run_dir / "predictions" / f"{name}.npz")
+        studies = dataset.of_split("train" if "train" in name else "test")
+        assert table.logits.shape == (len(studies), n_models, 2)
+        for row, study in enumerate(studies):
+            assert table.study_ids[row] == study.study_id
+            assert table.patient_ids[row] == study.patient_id
+            assert table.body_part_names[table.body_parts[row]] == study.body_part
+            assert (table.labels[row], table.n_views[row]) == (study.label, len(study.image_paths))
+    assert Predictions.load(run_dir / "predictions" / "train.npz").model_names == ("one", "two")
+
+
+def test_no_patient_is_in_two_folds_or_on_both_sides(dataset: Dataset, run_dir: Path) -> None:
+    folds = json.loads((run_dir / "training.json").read_text())["folds"]
+    fold_of_patient: dict[str, set[int]] = {}
+    for study in dataset.of_split("train"):
+        fold_of_patient.setdefault(study.patient_id, set()).add(folds[study.study_id])
+    assert all(len(found) == 1 for found in fold_of_patient.values())
+    assert set(folds) == {study.study_id for study in dataset.of_split("train")}
+    assert not set(fold_of_patient) & {study.patient_id for study in dataset.of_split("test")}
+
+
+def _raw_study_logits(network: torch.nn.Module, study, size: int) -> np.ndarray:
+    """The log of the mean view probability, in a plain loop from the files."""
+    total = np.zeros(2)
+    for path in study.image_paths:
+        square = fit_into_square(read_grey(path), 24)
+        if size != 24:
+            square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        with torch.no_grad():
+            logits = network(normalise(torch.from_numpy(square)[None]))[0].double().numpy()
+        total += np.exp(logits) / np.exp(logits).sum()
+    return np.log(total / len(study.image_paths))
+
+
+def test_the_tables_follow_from_the_saved_networks(dataset: Dataset, run_dir: Path) -> None:
+    networks = load_members(run_dir)
+    assert len(networks) == 4
+    assert not any(network.training for network in networks)
+    folds_of = json.loads((run_dir / "training.json").read_text())["folds"]
+    train, test = dataset.of_split("train"), dataset.of_split("test")
+    folds = np.array([folds_of[study.study_id] for study in train])
+    labels = np.array([study.label for study in train])
+    tables = {
+        n: Predictions.load(run_dir / "predictions" / f"{n}.npz").logits
+        for n in ("train", "test", "test-folds")
+    }
+    for model, size in enumerate((16, 24)):
+        nets = networks[2 * model : 2 * model + 2]
+        raw = np.stack([_raw_study_logits(nets[folds_of[s.study_id]], s, size) for s in train])
+        np.testing.assert_allclose(
+            tables["train"][:, model], cross_calibrate(raw, labels, folds)[0], rtol=1e-3, atol=1e-3
+        )
+        calibration = fit_calibration(raw, labels)
+        for fold, network in enumerate(nets):
+            expected = calibration.apply(np.stack([_raw_study_logits(network, s, size) for s in test]))
+            np.testing.assert_allclose(
+                tables["test-folds"][:, 2 * model + fold], expected, rtol=1e-3, atol=1e-3
+            )
+        averaged = tables["test-folds"][:, 2 * model : 2 * model + 2].mean(axis=1)
+        np.testing.assert_allclose(tables["test"][:, model], averaged, rtol=1e-5, atol=1e-5)
+
+
+def test_trained_members_predict_new_studies_as_the_test_table(dataset: Dataset, run_dir: Path) -> None:
+    members = load_trained_members(run_dir)
+    assert [member.config for member in members] == list(CONFIG.members)
+    assert all(isinstance(member.calibration, Calibration) for member in members)
+    calls: list[tuple[str, int, int]] = []
+    logits = predict_studies(members, dataset.of_split("test"), lambda *call: calls.append(call))
+    expected = Predictions.load(run_dir / "predictions" / "test.npz").logits
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    assert calls[-1] == ("predicting", 2, 2)
+
+
+def test_processes_and_order_do_not_change_a_bit(dataset: Dataset, run_dir: Path, tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    train_ensemble(dataset, replace(CONFIG, jobs=2), tmp_path, progress=lambda *call: calls.append(call))
+    assert _tables(tmp_path) == _tables(run_dir)
+    done = [call[1] for call in calls if call[0] == "training"]
+    assert done == sorted(done)
+    assert calls[-1] == ("training", 6, 6)
+    assert not list(tmp_path.glob("members/*/*.epochs"))
+
+
+def test_resuming_takes_finished_fits_over(dataset: Dataset, run_dir: Path, tmp_path: Path) -> None:
+    reference = train_ensemble(dataset, CONFIG, tmp_path)
+    weights, tables = _weights(tmp_path), _tables(tmp_path)
+    assert tables == _tables(run_dir)
+    lost, damaged, kept = (tmp_path / "members" / name for name in ("one/fold1", "two/fold0", "one/fold0"))
+    lost.with_suffix(".safetensors").unlink()
+    damaged.with_suffix(".safetensors").write_bytes(b"half a file")
+    written = kept.with_suffix(".safetensors").stat().st_mtime_ns
+    resumed = train_ensemble(dataset, CONFIG, tmp_path, resume=True)
+    assert kept.with_suffix(".safetensors").stat().st_mtime_ns == written
+    for a, b in zip(reference, resumed, strict=True):
+        np.testing.assert_array_equal(a.logits, b.logits)
+    assert _tables(tmp_path) == tables
+    assert {name: content[-1000:] for name, content in _weights(tmp_path).items()} == {
+        name: content[-1000:] for name, content in weights.items()
+    }
+
+
+def test_resuming_with_another_configuration_trains_again(dataset: Dataset, run_dir: Path) -> None:
+    rows = np.arange(4)
+    job = FitJob(
+        CONFIG.members[0],
+        CONFIG.training,
+        0,
+        0,
+        2,
+        run_dir / "x" / "images.npy",
+        rows,
+        rows % 2,
+        rows,
+        run_dir / "members/one/fold0.safetensors",
+    )
+    assert not is_finished(job)
+
+
+def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
+    dataset = open_dataset(write_mura(tmp_path / "data", {"train": 8, "valid": 6}))
+    two_views = next(study for study in dataset.of_split("train") if len(study.image_paths) == 2)
+    one_view = next(study for study in dataset.of_split("test") if len(study.image_paths) == 1)
+    bad = [two_views.image_paths[0], one_view.image_paths[0]]
+    for path in bad:
+        path.write_bytes(b"no image")
+    config = replace(CONFIG, members=CONFIG.members[1:])
+    with pytest.raises(ValueError, match="got 2 that") as caught:
+        train_ensemble(dataset, config, tmp_path / "run")
+    assert all(str(path) in str(caught.value) for path in bad)
+    train, test = train_ensemble(dataset, config, tmp_path / "run", skip_bad_images=True)
+    assert train.n_views[list(train.study_ids).index(two_views.study_id)] == 1
+    assert one_view.study_id not in test.study_ids
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert set(record["skipped_images"]) == {str(path) for path in bad}
+    assert record["counts"]["test"]["studies"] == len(test)
+
+
+def test_members_that_are_missing_or_damaged_are_named(run_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected the members of a finished run"):
+        load_members(tmp_path)
+    shutil.copytree(run_dir / "members", tmp_path / "members")
+    file = tmp_path / "members" / "one" / "fold1.safetensors"
+    content = file.read_bytes()
+    flipped = content[:-1] + bytes([content[-1] ^ 1])
+    for damaged in (
+        flipped,
+        b"half",
+        content[: len(content) // 2],
+        (tmp_path / "members/one/fold1.safetensors").read_bytes()[:9],
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"fold1\.safetensors"):
+            load_members(tmp_path)
+    file.write_bytes(content)
+    (tmp_path / "members" / "one" / "member.json").write_text("{}")
+    with pytest.raises(ValueError, match="expected a member of this package"):
+        load_members(tmp_path)

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from mura_env import Predictions
+
+
+def make_table(n_studies, seed, prefix, n_parts=3):
+    """A table in which another one of two members is right in each body part."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, n_studies)
+    body_parts = generator.integers(0, n_parts, n_studies)
+    experts = body_parts % 2
+    right = generator.random((n_studies, 2)) < np.where(experts[:, None] == np.arange(2), 0.92, 0.6)
+    votes = np.where(right, labels[:, None], 1 - labels[:, None])
+    margin = generator.uniform(0.5, 1.5, (n_studies, 2)) * np.where(votes == 1, 1, -1)
+    logits = np.stack([-margin / 2, margin / 2], axis=2).astype(np.float32)
+    return Predictions.from_arrays(
+        logits,
+        labels,
+        body_parts,
+        study_ids=[f"{prefix}-{index}" for index in range(n_studies)],
+        patient_ids=[f"{prefix}-{index // 2}" for index in range(n_studies)],
+        model_names=("coarse", "fine"),
+        class_names=("normal", "abnormal"),
+        body_part_names=tuple(f"PART{index}" for index in range(n_parts)),
+    )
+
+
+@pytest.fixture(scope="session")
+def tables():
+    return make_table(400, 0, "train"), make_table(300, 1, "test")

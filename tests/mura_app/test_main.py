@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import pytest
+
+from mura_app.main import COMMANDS, run_command
+
+
+def one_error_line(capsys):
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("mura: error: ")
+    return lines[0]
+
+
+def test_the_overview_names_every_command(capsys):
+    assert run_command([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+def test_an_unknown_command_names_the_known_ones(capsys):
+    assert run_command(["trian"]) == 2
+    line = one_error_line(capsys)
+    assert "'trian'" in line
+    assert "train" in line
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "fit-agent"])
+def test_every_command_explains_every_option(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_command([name, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"mura {name}" in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--data", "{tmp}/absent", "--out", "{tmp}/out"], ["{tmp}/absent"]),
+        (["run", "--data", "{tmp}/empty", "--out", "{tmp}/out"], ["{tmp}/empty", "MURA", "FracAtlas"]),
+        (["train", "--data", "{tmp}/empty", "--out", "{tmp}/out", "--preset", "fats"], ["'fats'", "fast"]),
+        (
+            ["benchmark", "--train", "{tmp}/a.npz", "--test", "{tmp}/b.npz", "--out", "{tmp}/out"],
+            ["{tmp}/a.npz"],
+        ),
+        (["fit-agent", "pppo", "--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"], ["'pppo'", "ppo"]),
+        (["fit-agent", "uniform", "--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"], ["{tmp}/a.npz"]),
+        (["report", "--run-directory", "{tmp}/empty"], ["{tmp}/empty"]),
+        (["import-predictions", "{tmp}/a.csv", "--out", "{tmp}/out.npz"], ["{tmp}/a.csv"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
+    (tmp_path / "empty").mkdir()
+    assert run_command([argument.format(tmp=tmp_path) for argument in arguments]) == 2
+    line = one_error_line(capsys)
+    for word in words:
+        assert word.format(tmp=tmp_path) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_overview_starts_without_the_heavy_libraries():
+    code = (
+        "import sys; from mura_app.main import run_command; run_command(['--help']);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'matplotlib')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -1,0 +1,154 @@
+import json
+
+import numpy as np
+import pytest
+
+from base_models.synthetic import synthesize
+from mura_app.main import run_command
+from mura_env import Predictions
+
+TINY = [
+    "--preset",
+    "demo",
+    "--agents",
+    "best_single",
+    "--agent-seeds",
+    "2",
+    "--ensemble.training.batch-size",
+    "16",
+    "--ensemble.members.0.epochs",
+    "1",
+    "--ensemble.members.1.epochs",
+    "1",
+    "--ensemble.members.2.epochs",
+    "1",
+    "--ensemble.members.0.image-size",
+    "16",
+    "--ensemble.members.1.image-size",
+    "16",
+    "--ensemble.members.2.image-size",
+    "16",
+]
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("radiographs")
+    synthesize(folder / "tree", n_patients=60, seed=3)
+    return folder / "tree"
+
+
+@pytest.fixture(scope="session")
+def finished(tree, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY]) == 0
+    return out
+
+
+def test_a_run_leaves_everything_the_design_names(finished):
+    for name in (
+        "config.json",
+        "members",
+        "predictions/train.npz",
+        "predictions/test.npz",
+        "predictions/test-folds.npz",
+        "agents/uniform-seed0/agent.json",
+        "agents/best_single-seed0/agent.json",
+        "benchmark.json",
+        "report.html",
+    ):
+        assert (finished / name).exists(), name
+
+
+def test_the_benchmark_document_has_the_public_form(finished):
+    document = json.loads((finished / "benchmark.json").read_text())
+    test = Predictions.load(finished / "predictions" / "test.npz")
+    assert document["n_studies"] == len(test)
+    assert document["seeds"] == [0, 1]
+    for row in document["agents"].values():
+        for figure in ("accuracy", "kappa", "auroc"):
+            assert set(row[figure]) >= {"mean", "ci95"}
+        assert set(row["per_body_part"]) == set(test.body_part_names)
+        assert set(row["vs_uniform"]) >= {"accuracy_difference", "ci95", "mcnemar_p"}
+
+
+def test_the_figures_of_uniform_can_be_recomputed_from_the_table(finished):
+    document = json.loads((finished / "benchmark.json").read_text())
+    test = Predictions.load(finished / "predictions" / "test.npz")
+    right = 0
+    for logits, label in zip(test.logits.astype(np.float64), test.labels, strict=True):
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        right += int(probabilities.mean(axis=0).argmax() == label)
+    assert document["agents"]["uniform"]["accuracy"]["mean"] == pytest.approx(right / len(test), abs=1e-9)
+
+
+def test_a_finished_run_is_neither_overwritten_nor_lost(tree, finished, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert run_command(["run", "--data", str(tree), "--out", str(finished), *TINY]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_resuming_after_a_loss_gives_the_same_benchmark(tree, finished, tmp_path, capsys):
+    out = tmp_path / "resumed"
+    arguments = ["run", "--data", str(tree), "--out", str(out), *TINY]
+    assert run_command(arguments) == 0
+    for lost in ("benchmark.json", "report.html", "predictions/test.npz"):
+        (out / lost).unlink()
+    next((out / "members").rglob("*.safetensors")).unlink()
+    capsys.readouterr()
+    assert run_command([*arguments, "--resume", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    for document in (printed, json.loads((finished / "benchmark.json").read_text())):
+        for row in document["agents"].values():
+            del row["seconds"]
+    expected = json.loads((finished / "benchmark.json").read_text())
+    for row in [*expected["agents"].values()]:
+        del row["seconds"]
+    assert printed == expected
+
+
+def test_an_unreadable_image_is_named_and_skipped_only_when_told(tree, tmp_path, capsys):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tree, broken)
+    image = sorted((broken / "MURA-v1.1" / "train").rglob("*.png"))[0]
+    image.write_bytes(image.read_bytes()[:100])
+    arguments = ["train", "--data", str(broken), "--out", str(tmp_path / "out"), *TINY[:2], *TINY[6:]]
+    assert run_command(arguments) == 2
+    error = capsys.readouterr().err
+    assert str(image) in error
+    assert "--skip-bad-images" in error
+    assert run_command([*arguments, "--skip-bad-images", "--resume"]) == 0
+    assert "left out 1 images that cannot be read" in capsys.readouterr().err
+
+
+def test_fit_agent_and_benchmark_work_on_the_tables_of_a_run(finished, tmp_path, capsys):
+    train, test = (str(finished / "predictions" / f"{name}.npz") for name in ("train", "test"))
+    agent = ["fit-agent", "best_single", "--predictions", train, "--out", str(tmp_path / "agent")]
+    assert run_command([*agent, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["agent"] == "best_single"
+    for weights in document["mean_weights"].values():
+        assert sum(weights.values()) == pytest.approx(1)
+    assert run_command(agent) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run_command([*agent, "--overwrite"]) == 0
+    out = tmp_path / "benchmark"
+    arguments = ["--train", train, "--test", test, "--out", str(out), "--agents", "best_single"]
+    assert run_command(["benchmark", *arguments, "--agent-seeds", "1"]) == 0
+    assert (out / "report.html").exists()
+    (out / "report.html").unlink()
+    assert run_command(["report", "--run-directory", str(out)]) == 0
+    assert (out / "report.html").exists()
+
+
+def test_a_table_comes_back_from_csv_as_it_was(finished, tmp_path, capsys):
+    table = Predictions.load(finished / "predictions" / "test.npz")
+    table.to_csv(tmp_path / "table.csv")
+    out = tmp_path / "table.npz"
+    assert run_command(["import-predictions", str(tmp_path / "table.csv"), "--out", str(out)]) == 0
+    again = Predictions.load(out)
+    assert again.model_names == table.model_names
+    np.testing.assert_array_equal(again.logits, table.logits)

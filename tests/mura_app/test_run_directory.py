@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from mura_app.run_directory import RunDirectory, read_json, write_json, write_text
+
+SETTINGS = {"data": "radiographs", "seed": 0, "members": ("a", "b")}
+
+
+def test_a_new_run_writes_its_settings_and_versions(tmp_path):
+    run = RunDirectory(tmp_path / "runs" / "first")
+    run.claim(SETTINGS)
+    config = run.read_config()
+    assert config["data"] == "radiographs"
+    assert config["members"] == ["a", "b"]
+    assert config["versions"]["torch"]
+
+
+def test_an_earlier_run_is_neither_overwritten_nor_touched(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.claim(SETTINGS)
+    before = run.config_path.read_bytes()
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        run.claim({**SETTINGS, "seed": 1})
+    assert run.config_path.read_bytes() == before
+
+
+def test_overwrite_removes_everything_of_the_earlier_run(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.claim(SETTINGS)
+    run.predictions.mkdir()
+    (run.predictions / "train.npz").write_bytes(b"old")
+    run.claim({**SETTINGS, "seed": 1}, overwrite=True)
+    assert not run.predictions.exists()
+    assert run.read_config()["seed"] == 1
+
+
+def test_overwrite_never_removes_a_folder_that_is_no_run(tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not lose")
+    with pytest.raises(FileExistsError, match="other files"):
+        RunDirectory(tmp_path).claim(SETTINGS, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "do not lose"
+
+
+def test_resume_continues_the_same_settings_only(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.claim(SETTINGS, resume=True)
+    run.predictions.mkdir()
+    run.claim(SETTINGS, resume=True)
+    assert run.predictions.is_dir()
+    with pytest.raises(ValueError, match="got others for seed"):
+        run.claim({**SETTINGS, "seed": 1}, resume=True)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    path = tmp_path / "out"
+    path.write_text("")
+    with pytest.raises(NotADirectoryError, match="out"):
+        RunDirectory(path).claim(SETTINGS)
+
+
+def test_overwrite_and_resume_exclude_each_other(tmp_path):
+    with pytest.raises(ValueError, match="got both"):
+        RunDirectory(tmp_path).claim(SETTINGS, overwrite=True, resume=True)
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "document.json"
+    write_json(path, {"value": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"value": float("nan")})
+    assert json.loads(path.read_text()) == {"value": 1}
+    write_text(path, "{")
+    assert [file.name for file in tmp_path.iterdir()] == ["document.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]"])
+def test_damaged_json_is_refused_with_its_path(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected a run, got .*config\.json"):
+        read_json(path, "a run")
+
+
+def test_missing_json_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no file"):
+        read_json(tmp_path / "config.json", "a run")

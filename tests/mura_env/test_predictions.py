@@ -1,0 +1,202 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mura_env import Predictions
+from tests.mura_env.tables import random_table, tables
+
+COLUMNS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views", "difficulty")
+NAMES = ("model_names", "class_names", "body_part_names")
+
+
+def assert_equal(first: Predictions, second: Predictions) -> None:
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    for name in NAMES:
+        assert getattr(first, name) == getattr(second, name)
+
+
+def test_defaults_of_from_arrays() -> None:
+    table = Predictions.from_arrays([[[0.0, 1.0]], [[2.0, 0.0]]], [1, 0])
+    assert table.logits.dtype == np.float32
+    assert table.labels.dtype == table.body_parts.dtype == table.n_views.dtype == np.int64
+    assert table.study_ids.tolist() == table.patient_ids.tolist() == ["study-0", "study-1"]
+    assert (table.model_names, table.class_names) == (("model-0",), ("normal", "abnormal"))
+    assert table.body_part_names == ("all",)
+    assert table.n_views.tolist() == [1, 1]
+    assert table.difficulty is None
+    assert len(table) == 2
+
+
+def test_three_classes_get_numbered_names() -> None:
+    assert Predictions.from_arrays(np.zeros((1, 1, 3)), [2]).class_names == ("class-0", "class-1", "class-2")
+
+
+def test_body_parts_by_name_are_sorted_or_follow_the_names_given() -> None:
+    logits, labels = np.zeros((3, 1, 2)), [0, 1, 0]
+    table = Predictions.from_arrays(logits, labels, ["WRIST", "ELBOW", "WRIST"])
+    assert table.body_part_names == ("ELBOW", "WRIST")
+    assert table.body_parts.tolist() == [1, 0, 1]
+    given_names = Predictions.from_arrays(logits, labels, ["b", "a", "b"], body_part_names=["b", "c", "a"])
+    assert given_names.body_parts.tolist() == [0, 2, 0]
+    with pytest.raises(ValueError, match=r"expected body parts among \('a',\), got 'b'"):
+        Predictions.from_arrays(logits, labels, ["b", "a", "b"], body_part_names=["a"])
+
+
+@given(tables())
+def test_probabilities_are_the_softmax(table: Predictions) -> None:
+    logits = table.logits.astype(np.float64)
+    exponentials = np.exp(logits - logits.max(axis=2, keepdims=True))
+    expected = exponentials / exponentials.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(table.probabilities, expected, atol=1e-6)
+
+
+def test_from_probabilities_gives_them_back() -> None:
+    probabilities = np.array([[[0.2, 0.8], [1.0, 0.0]], [[0.5, 0.5], [0.334, 0.6665]]])
+    table = Predictions.from_probabilities(probabilities, [0, 1])
+    expected = probabilities / probabilities.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(table.probabilities, expected, atol=1e-6)
+    assert np.isfinite(table.logits).all()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        ([[[0.2, 0.7]]], "expected probabilities that sum to 1, got 0.9 for study 0, model 0"),
+        ([[[-0.5, 1.5]]], r"expected probabilities in \[0, 1\], got -0.5 for study 0, model 0, class 0"),
+        ([[[np.nan, 1.0]]], "expected finite probabilities"),
+    ],
+)
+def test_probabilities_are_checked(probabilities: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictions.from_probabilities(probabilities, [0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logits": np.zeros((2, 2))}, r"expected logits \(n_studies, n_models, n_classes\)"),
+        ({"logits": np.zeros((0, 1, 2)), "labels": []}, "at least one study, got an empty table"),
+        ({"logits": np.zeros((2, 0, 2))}, "at least 1 model and 2 classes"),
+        ({"logits": np.zeros((2, 1, 1))}, "at least 1 model and 2 classes"),
+        ({"logits": [[["a", "b"]], [["c", "d"]]]}, "expected logits of real numbers"),
+        ({"logits": np.full((2, 1, 2), np.nan)}, r"expected finite logits, got nan at \[0, 0, 0\]"),
+        ({"logits": np.full((2, 1, 2), 1e300)}, r"expected finite logits, got inf at \[0, 0, 0\]"),
+        ({"labels": [0, 2]}, r"expected labels in \[0, 2\), got 2 in row 1"),
+        ({"labels": [0, -1]}, r"expected labels in \[0, 2\), got -1 in row 1"),
+        ({"labels": [0.0, 1.0]}, "expected integer labels, got dtype float64"),
+        ({"labels": [0]}, "expected one of labels per study"),
+        ({"body_parts": [0, 3], "body_part_names": ["a"]}, r"expected body parts in \[0, 1\), got 3"),
+        ({"n_views": [1, 0]}, "expected n_views at least 1, got 0 in row 1"),
+        ({"study_ids": ["a", "a"]}, "expected unique study ids, got 'a' 2 times"),
+        ({"study_ids": ["a", ""]}, "expected study ids that are not empty"),
+        ({"study_ids": [0.5, 1.5]}, "expected study ids of strings"),
+        ({"patient_ids": ["a"]}, "expected one of patient ids per study"),
+        ({"model_names": ["a", "b"]}, "expected 1 model names, got 2"),
+        ({"model_names": "a"}, "expected a sequence of model names, got the string 'a'"),
+        ({"class_names": ["a", "a"]}, "expected class names that differ"),
+        ({"difficulty": [0.0, 1.5]}, r"expected difficulty in \[0, 1\], got 1.5 in row 1"),
+        ({"difficulty": [0.0]}, "expected one difficulty per study"),
+    ],
+)
+def test_every_column_is_checked(changes: dict[str, object], message: str) -> None:
+    columns: dict[str, object] = {"logits": np.zeros((2, 1, 2)), "labels": [0, 1], **changes}
+    with pytest.raises(ValueError, match=message):
+        Predictions.from_arrays(**columns)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_the_table_is_a_read_only_copy() -> None:
+    logits = np.zeros((2, 1, 2), dtype=np.float32)
+    table = Predictions.from_arrays(logits, [0, 1])
+    logits[:] = 7
+    assert (table.logits == 0).all()
+    for name in COLUMNS[:-1]:
+        assert not getattr(table, name).flags.writeable
+    assert copy.deepcopy(table) is copy.copy(table) is table
+
+
+def test_a_pickled_table_is_equal() -> None:
+    table = random_table(difficulty=np.linspace(0, 1, 60))
+    assert_equal(pickle.loads(pickle.dumps(table)), table)  # noqa: S301 - our own bytes; worker processes need it
+
+
+def test_select() -> None:
+    table = random_table(10, difficulty=np.linspace(0, 1, 10))
+    for index in ([3, 1], np.arange(10) > 6, slice(2, 8, 3), 4):
+        rows = np.atleast_1d(np.arange(10)[index])
+        selected = table.select(index)
+        np.testing.assert_array_equal(selected.logits, table.logits[rows])
+        np.testing.assert_array_equal(selected.study_ids, table.study_ids[rows])
+        np.testing.assert_array_equal(selected.difficulty, np.linspace(0, 1, 10, dtype=np.float32)[rows])
+        assert selected.body_part_names == table.body_part_names
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([], "at least one study"),
+        (slice(0, 0), "at least one study"),
+        (np.zeros(10, bool), "at least one study"),
+        ([10], "expected rows of a table of 10 studies"),
+        ([True], "expected rows of a table of 10 studies"),
+        ([1, 1], "expected unique study ids"),
+        ([0.5], "expected row indices, a boolean mask or a slice"),
+    ],
+)
+def test_select_is_checked(index: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        random_table(10).select(index)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_concatenate_gives_back_what_was_split() -> None:
+    table = random_table(50)
+    first, second = table.split(0.7, seed=3)
+    rows = np.argsort([int(i.split("-")[1]) for i in [*first.study_ids, *second.study_ids]])
+    assert_equal(Predictions.concatenate([first, second]).select(rows), table)
+
+
+def test_concatenate_matches_body_parts_by_name() -> None:
+    first = Predictions.from_arrays(np.zeros((2, 1, 2)), [0, 1], ["a", "c"], study_ids=["1", "2"])
+    second = Predictions.from_arrays(
+        np.zeros((2, 1, 2)), [0, 1], ["b", "c"], study_ids=["3", "4"], difficulty=[0, 1]
+    )
+    both = Predictions.concatenate((first, second))
+    assert [both.body_part_names[i] for i in both.body_parts] == ["a", "c", "b", "c"]
+    assert both.difficulty is None
+
+
+def test_concatenate_is_checked() -> None:
+    table = random_table(5)
+    with pytest.raises(ValueError, match="at least one table"):
+        Predictions.concatenate([])
+    with pytest.raises(ValueError, match="expected unique study ids"):
+        Predictions.concatenate([table, table])
+    with pytest.raises(ValueError, match="expected tables of equal model_names"):
+        Predictions.concatenate([table, random_table(5, n_models=2)])
+
+
+def test_a_patient_on_both_sides_is_named() -> None:
+    table = random_table(4, patient_ids=["a", "b", "b", "c"])
+    table.select([0, 1]).require_disjoint_patients(table.select([3]))
+    with pytest.raises(ValueError, match=r"got 1 in both \(for example 'b'\): split by patient"):
+        table.select([0, 1]).require_disjoint_patients(table.select([2, 3]))
+
+
+def test_repr_says_what_is_in_it() -> None:
+    table = random_table(3, n_models=9, patient_ids=["a", "a", "b"])
+    text = repr(table)
+    assert "3 studies" in text
+    assert "of 2 patients" in text
+    assert "9 models (model-0, model-1, model-2, model-3, model-4, model-5, model-6, … 2 more)" in text
+    assert "4 body parts" in text
+    assert len(text) < 400
+
+
+@given(table=tables(), data=st.data())
+def test_one_study_can_be_selected_from_any_table(table: Predictions, data: st.DataObject) -> None:
+    row = data.draw(st.integers(0, len(table) - 1))
+    assert table.select(row).study_ids.tolist() == [table.study_ids[row]]

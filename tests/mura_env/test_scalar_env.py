@@ -1,0 +1,166 @@
+import itertools
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
+
+from mura_env import ENVIRONMENT_ID, EnsembleWeightingEnv, Standardization, list_rewards
+from tests.mura_env.tables import random_table
+
+TABLE = random_table(30)
+ACTION = np.zeros(3, dtype=np.float32)
+
+CONFIGURATIONS: list[dict[str, Any]] = [
+    *(
+        {"action": action, "combine": combine, "order": order, "episode_length": length}
+        for action, combine, order, length in itertools.product(
+            ("softmax", "simplex", "select"),
+            ("probabilities", "logits"),
+            ("shuffled", "sequential"),
+            (1, 3),
+        )
+    ),
+    *(
+        {"reward": reward, "reward_baseline": baseline}
+        for reward in list_rewards()
+        for baseline in (None, "reference")
+    ),
+    {"infos": False},
+    {"sampling": "contested"},
+    {"draws_per_study": 4},
+    {"standardization": Standardization.fit(TABLE)},
+    {"reference": [0.5, 0.3, 0.2]},
+    {"reference": [[0.5, 0.3, 0.2]] * 4},
+    {"action": "select", "candidates": [[1 / 3] * 3, [0.5, 0.3, 0.2]]},
+    {"render_mode": "ansi"},
+    {"render_mode": "rgb_array"},
+]
+
+
+@pytest.mark.parametrize("options", CONFIGURATIONS, ids=str)
+def test_both_checkers_pass_without_a_warning(options: dict[str, Any]) -> None:
+    env = gymnasium.make(ENVIRONMENT_ID, predictions=TABLE, **options).unwrapped
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # pictures are looked at once, in the rgb_array configuration: fonts are slow
+        check_env(env, skip_render_check="render_mode" not in options)
+        check_env_of_sb3(env)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"n_models": 1},
+        {"n_body_parts": 1},
+        {"n_classes": 5},
+        {"n_models": 12, "n_classes": 3},
+        {"n_studies": 1},
+    ],
+    ids=str,
+)
+def test_tables_of_every_shape_pass_the_checkers(columns: dict[str, int]) -> None:
+    env = gymnasium.make(ENVIRONMENT_ID, predictions=random_table(**columns)).unwrapped
+    check_env(env, skip_render_check=True)
+    check_env_of_sb3(env)
+
+
+def test_a_body_part_with_one_class() -> None:
+    table = TABLE.select((TABLE.body_parts != 0) | (TABLE.labels == 1))
+    for reward in list_rewards():
+        env = EnsembleWeightingEnv(table, reward=reward)
+        env.reset(seed=0)
+        assert np.isfinite(env.step(ACTION)[1])
+
+
+def test_an_episode_of_one_study() -> None:
+    env = EnsembleWeightingEnv(TABLE)
+    observation, info = env.reset(seed=0)
+    assert info == {}
+    last, reward, terminated, truncated, info = env.step(ACTION)
+    assert (terminated, truncated) == (True, False)
+    assert isinstance(reward, float)
+    assert reward in {-1.0, 1.0}
+    np.testing.assert_array_equal(last, observation)  # the study just decided on
+    assert not np.shares_memory(last, observation)
+    assert sorted(info) == ["prediction", "study", "weights"]
+    np.testing.assert_allclose(info["weights"], 1 / 3)
+    assert (info["prediction"] == TABLE.labels[info["study"]]) == (reward == 1.0)
+
+
+def test_an_episode_of_several_studies_ends_by_termination() -> None:
+    """Trap: truncation would cost a value forward per env; episodes terminate."""
+    env = EnsembleWeightingEnv(TABLE, episode_length=3, order="sequential")
+    for episode in range(4):
+        env.reset(seed=0 if episode == 0 else None)
+        studies = []
+        for step in range(3):
+            _, _, terminated, truncated, info = env.step(ACTION)
+            assert terminated == (step == 2)
+            assert truncated is False
+            studies.append(info["study"])
+        assert studies == list(range(3 * episode, 3 * episode + 3))
+
+
+def test_every_study_once_per_epoch() -> None:
+    env = EnsembleWeightingEnv(TABLE)
+    studies = []
+    for episode in range(60):
+        env.reset(seed=5 if episode == 0 else None)
+        studies.append(env.step(ACTION)[4]["study"])
+    assert sorted(studies[:30]) == sorted(studies[30:]) == list(range(30))
+    assert studies[:30] != studies[30:]
+
+
+def test_draws_per_study_repeat_the_episode() -> None:
+    env = EnsembleWeightingEnv(TABLE, draws_per_study=3, episode_length=2, order="sequential")
+    episodes = []
+    for _ in range(6):
+        env.reset()
+        episodes.append([env.step(ACTION)[4]["study"] for _ in range(2)])
+    assert episodes == [[0, 1]] * 3 + [[2, 3]] * 3
+
+
+def test_a_seed_begins_anew() -> None:
+    env = EnsembleWeightingEnv(TABLE, draws_per_study=2)
+    rollouts = []
+    for seed in (7, 7, 8):
+        studies = []
+        for episode in range(5):
+            env.reset(seed=seed if episode == 0 else None)
+            studies.append(env.step(ACTION)[4]["study"])
+        rollouts.append(studies)
+    assert rollouts[0] == rollouts[1]
+    assert rollouts[0] != rollouts[2]
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = str(np.random.get_state(legacy=False))  # noqa: NPY002 - it is looked at
+    env = EnsembleWeightingEnv(TABLE)
+    env.reset(seed=0)
+    env.step(ACTION)
+    assert str(np.random.get_state(legacy=False)) == before  # noqa: NPY002 - it is looked at
+
+
+def test_step_before_reset_and_after_the_end() -> None:
+    env = EnsembleWeightingEnv(TABLE)
+    with pytest.raises(RuntimeError, match="expected a call of reset before step"):
+        env.step(ACTION)
+    env.reset(seed=0)
+    env.step(ACTION)
+    with pytest.raises(RuntimeError, match="expected a call of reset before step"):
+        env.step(ACTION)
+
+
+def test_without_infos() -> None:
+    env = EnsembleWeightingEnv(TABLE, infos=False)
+    env.reset(seed=0)
+    assert env.step(ACTION)[4] == {}
+
+
+def test_an_unknown_render_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected render_mode among ansi, rgb_array or None, got 'human'"):
+        EnsembleWeightingEnv(TABLE, render_mode="human")

@@ -1,0 +1,191 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mura_env import Predictions
+from mura_env.weighting_task import TaskOptions, WeightingTask, contested
+from tests.mura_env.tables import random_table, tables
+
+UNANIMOUS = Predictions.from_arrays(np.ones((4, 2, 2)) * [1.0, 0.0], [0, 1, 0, 1])
+
+
+def test_a_table_may_be_given_by_path(tmp_path: Path) -> None:
+    random_table().save(tmp_path / "table.npz")
+    task = WeightingTask(tmp_path / "table.npz")
+    np.testing.assert_array_equal(task.table.logits, random_table().logits)
+
+
+def test_spaces() -> None:
+    table = random_table(n_models=5)
+    for action in ("softmax", "simplex"):
+        space = WeightingTask(table, action=action).single_action_space  # type: ignore[arg-type] # a loop over the names
+        assert (space.low == -1).all()  # type: ignore[union-attr] # a Box
+        assert (space.high == 1).all()  # type: ignore[union-attr] # a Box
+        assert space.dtype == np.float32
+    assert WeightingTask(table, action="select").single_action_space.n == 5  # type: ignore[union-attr] # Discrete
+    candidates = [[0.2] * 5, [1, 0, 0, 0, 0]]
+    task = WeightingTask(table, action="select", candidates=candidates)
+    assert task.single_action_space.n == 2  # type: ignore[union-attr] # Discrete
+    observation_space = task.single_observation_space
+    assert observation_space.shape == (5 * 2 + 5 + 5 + 1 + 4,)
+    assert np.isfinite(observation_space.low).all()  # type: ignore[attr-defined] # a Box
+    assert np.isfinite(observation_space.high).all()  # type: ignore[attr-defined] # a Box
+
+
+def test_reference_by_body_part() -> None:
+    table = random_table(30, n_models=3, n_body_parts=4)
+    reference = np.random.default_rng(0).dirichlet(np.ones(3) * 5, 4)
+    task = WeightingTask(table, reference=reference)
+    studies = np.arange(30)
+    expected = np.maximum(reference, 0.01)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(task.reference_weights(studies).T, expected[table.body_parts], atol=1e-6)
+    decisions = task.decide(task.reference_weights(studies), studies)
+    np.testing.assert_allclose(task.divergence_from_reference(decisions), 0, atol=1e-6)
+    zeros = np.zeros((30, 3), dtype=np.float32)
+    np.testing.assert_array_equal(task.weights(zeros, studies), task.reference_weights(studies))
+
+
+def test_candidates_are_chosen_by_row() -> None:
+    candidates = np.random.default_rng(0).dirichlet(np.ones(3), 6)
+    task = WeightingTask(random_table(), action="select", candidates=candidates)
+    actions = np.array([5, 0, 3])
+    np.testing.assert_allclose(task.weights(actions, np.arange(3)).T, candidates[actions], atol=1e-6)
+
+
+def test_given_arrays_are_copied() -> None:
+    """Trap: make_vec keeps references to its keyword arguments."""
+    reference, candidates = np.array([0.5, 0.3, 0.2]), np.eye(3)
+    task = WeightingTask(random_table(), reference=reference)
+    select = WeightingTask(random_table(), action="select", candidates=candidates)
+    before = task.reference_weights(np.arange(3))
+    reference[:] = [1, 0, 0]
+    candidates[:] = 1 / 3
+    np.testing.assert_array_equal(task.reference_weights(np.arange(3)), before)
+    assert select.weights(np.array([1]), np.arange(1)).T.tolist() == [[0, 1, 0]]
+
+
+@given(tables())
+def test_contested_studies_against_a_loop(table: Predictions) -> None:
+    expected = [
+        len({max(range(table.n_classes), key=lambda k, row=row: (row[k], -k)) for row in study}) > 1
+        for study in table.logits.tolist()
+    ]
+    assert contested(table).tolist() == expected
+    if any(expected):
+        assert WeightingTask(table, sampling="contested").pool.tolist() == np.flatnonzero(expected).tolist()
+    else:
+        with pytest.raises(ValueError, match="expected contested studies, got a table whose members predict"):
+            WeightingTask(table, sampling="contested")
+
+
+@given(tables(), st.sampled_from(["probabilities", "logits"]), st.integers(0, 999))
+def test_weights_cannot_matter_where_nobody_disagrees(table: Predictions, combine: str, seed: int) -> None:
+    task = WeightingTask(table, combine=combine)  # type: ignore[arg-type] # a str here
+    studies = np.flatnonzero(~contested(table))
+    if studies.size == 0:
+        return
+    rng = np.random.default_rng(seed)
+    predictions = [
+        task.decide(rng.dirichlet(np.ones(table.n_models), studies.size).T.astype(np.float32), studies)
+        for _ in range(3)
+    ]
+    agreed = table.logits[studies, 0].argmax(axis=-1)
+    for decisions in predictions:
+        scores = np.sort(decisions.scores, axis=0)
+        clear = scores[-1] - scores[-2] > 1e-5
+        np.testing.assert_array_equal(decisions.predictions[clear], agreed[clear])
+
+
+@pytest.mark.parametrize(
+    "reward", ["correctness", "log_score", "brier", "balanced", "cost_sensitive", "hard_cases"]
+)
+@pytest.mark.parametrize("combine", ["probabilities", "logits"])
+def test_the_baseline_is_the_reward_of_the_reference(reward: str, combine: str) -> None:
+    table = random_table(200)
+    reference = [0.6, 0.3, 0.1]
+    options: TaskOptions = {"reward": reward, "reference": reference, "combine": combine}  # type: ignore[typeddict-item] # a str here
+    plain = WeightingTask(table, **options)
+    task = WeightingTask(table, reward_baseline="reference", **options)
+    studies = np.arange(200)
+    # the reference itself earns nothing, to the bit
+    assert (task.rewards(task.decide(task.reference_weights(studies), studies)) == 0).all()
+    weights = np.random.default_rng(0).dirichlet(np.ones(3), 200).T.astype(np.float32)
+    advantage = task.rewards(task.decide(weights, studies))
+    baseline = plain.rewards(plain.decide(plain.reference_weights(studies), studies))
+    expected = plain.rewards(plain.decide(weights, studies)) - baseline
+    np.testing.assert_array_equal(advantage, expected)
+    if plain.reward.depends_on_prediction_only:  # type: ignore[union-attr] # a registered reward
+        assert (advantage[~contested(table)] == 0).all()
+
+
+@pytest.mark.parametrize("combine", ["probabilities", "logits"])
+@pytest.mark.parametrize(
+    "reward", ["correctness", "log_score", "brier", "balanced", "cost_sensitive", "hard_cases"]
+)
+def test_no_weights_beat_the_best_member_with_two_classes(reward: str, combine: str) -> None:
+    table = random_table(300)
+    task = WeightingTask(table, reward=reward, combine=combine)  # type: ignore[arg-type] # a str here
+    best = task.best_rewards()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        weights = rng.dirichlet(np.full(3, 0.5), 300).T.astype(np.float32)
+        assert (task.rewards(task.decide(weights, np.arange(300))) <= best + 1e-5).all()
+
+
+def test_large_tables_are_worked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = random_table(50)
+    whole = WeightingTask(table, reward="log_score", reward_baseline="reference").best_rewards()
+    monkeypatch.setattr("mura_env.weighting_task.CHUNK", 7)
+    pieces = WeightingTask(table, reward="log_score", reward_baseline="reference").best_rewards()
+    np.testing.assert_array_equal(pieces, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"action": "argmax"}, "expected action among 'softmax', 'simplex', 'select', got 'argmax'"),
+        ({"combine": "votes"}, "expected combine among 'probabilities', 'logits', got 'votes'"),
+        ({"order": "random"}, "expected an order of shuffled, sequential, got 'random'"),
+        ({"sampling": "hard"}, "expected sampling among 'all', 'contested', got 'hard'"),
+        ({"reward_baseline": "uniform"}, "expected reward_baseline among 'reference', None"),
+        ({"episode_length": 0}, "expected episode_length of at least 1, got 0"),
+        ({"draws_per_study": 1.5}, "expected draws_per_study of at least 1, got 1.5"),
+        ({"reference": [0.5, 0.5]}, "expected reference with rows of 3 weights"),
+        ({"reference": [[0.2, 0.3, 0.5]] * 2}, r"expected reference weights of shape \(3,\) or \(4, 3\)"),
+        ({"reference": [0.5, 0.6, 0.1]}, "expected reference of non-negative weights that sum to 1"),
+        ({"reference": [1.5, -0.5, 0]}, "expected reference of non-negative weights that sum to 1"),
+        ({"reference": [np.nan, 0.5, 0.5]}, "expected reference of non-negative weights that sum to 1"),
+        ({"candidates": np.eye(3)}, "expected candidates with action='select' only"),
+        ({"action": "select", "candidates": np.zeros((0, 3))}, "expected candidates with rows of 3 weights"),
+        ({"reward": "log_score", "sampling": "contested"}, "reward that depends on the prediction alone"),
+    ],
+)
+def test_options_are_checked(options: TaskOptions, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WeightingTask(random_table(), **options)
+
+
+@pytest.mark.parametrize(
+    ("action", "actions", "message"),
+    [
+        ("softmax", np.zeros((2, 2)), r"expected actions of shape \(2, 3\), got \(2, 2\)"),
+        ("simplex", np.zeros(3), r"expected actions of shape \(2, 3\), got \(3,\)"),
+        ("select", np.array([0, 3]), r"expected actions in \[0, 3\), got 0 to 3"),
+        ("select", np.array([-1, 0]), r"expected actions in \[0, 3\), got -1 to 0"),
+        ("select", np.array([0.0, 1.0]), "expected 2 whole numbers as actions"),
+        ("select", np.array([0]), "expected 2 whole numbers as actions"),
+    ],
+)
+def test_actions_are_checked(action: str, actions: np.ndarray, message: str) -> None:
+    task = WeightingTask(random_table(), action=action)  # type: ignore[arg-type] # a str here
+    with pytest.raises(ValueError, match=message):
+        task.weights(actions, np.arange(2))
+
+
+def test_an_empty_contested_pool_is_refused() -> None:
+    with pytest.raises(ValueError, match="no weighting changes a verdict"):
+        WeightingTask(UNANIMOUS, sampling="contested")
