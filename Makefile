@@ -31,7 +31,7 @@ endif
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## the main job on synthetic radiographs, in runs/demo
-	$(VENV)/bin/mura demo
+	$(VENV)/bin/mura demo --resume
 
 test: $(STAMP)  ## the test suite
 	$(RUN) -m pytest

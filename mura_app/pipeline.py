@@ -58,6 +58,10 @@ def train_base_models(  # one argument a choice of the command line
         ValueError: The data cannot be used; the message says what to do.
         OSError: A path is missing or already taken.
     """
+    if config.ensemble.seed not in {0, config.seed}:
+        raise ValueError(
+            f"expected one seed for the run, got --seed {config.seed} and --ensemble.seed; leave it out"
+        )
     dataset = open_dataset(data, seed=config.seed)
     run.claim(config.settings(data), overwrite=overwrite, resume=resume)
     train, test = train_ensemble(

@@ -31,7 +31,7 @@ def show_skipped_images(run: RunDirectory) -> None:
     training = run.path / "training.json"
     skipped = read_json(training, "the record of a training").get("skipped_images", {})
     if skipped:
-        message(f"left out {len(skipped):,} images that cannot be read; {training} names them")
+        message(f"left out {len(skipped):,} unreadable image(s); {training} names them")
 
 
 def benchmark_table(document: Mapping[str, Any]) -> Table:

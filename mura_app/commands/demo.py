@@ -9,6 +9,9 @@ from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_json
 
+TEST_SHARE = 0.4
+"""Share of the synthetic patients that are only scored: enough studies for an interval to mean something."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -17,7 +20,7 @@ class Command:
     out: Path = Path("runs/demo")
     """Run directory to write; the radiographs are drawn beside it, in `<out>-data`."""
 
-    patients: int = 1150
+    patients: int = 1400
     """Number of synthetic patients, training and test together."""
 
     agent_seeds: int = 5
@@ -48,7 +51,13 @@ class Command:
             )
         with ProgressBars() as progress:
             if not data.exists():
-                synthesize(data, n_patients=self.patients, seed=self.seed, progress=progress)
+                synthesize(
+                    data,
+                    n_patients=self.patients,
+                    seed=self.seed,
+                    progress=progress,
+                    valid_fraction=TEST_SHARE,
+                )
             document = run_pipeline(
                 data,
                 run,

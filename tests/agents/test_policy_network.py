@@ -40,7 +40,7 @@ def shaken(network: PolicyNetwork) -> PolicyNetwork:
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
     return network
 
 

@@ -74,7 +74,10 @@ def test_a_name_is_given_once():
 
 
 def test_controls_and_names_do_without_torch():
-    code = "import sys, agents; agents.list_agents(); agents.make_agent('static'); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, agents; agents.list_agents(); agents.make_agent('static');"
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -121,7 +121,7 @@ def test_an_unreadable_image_is_named_and_skipped_only_when_told(tree, tmp_path,
     assert str(image) in error
     assert "--skip-bad-images" in error
     assert run_command([*arguments, "--skip-bad-images", "--resume"]) == 0
-    assert "left out 1 images that cannot be read" in capsys.readouterr().err
+    assert "left out 1 unreadable image(s)" in capsys.readouterr().err
 
 
 def test_fit_agent_and_benchmark_work_on_the_tables_of_a_run(finished, tmp_path, capsys):

@@ -1,0 +1,202 @@
+"""What every agent that learns by reinforcement must do, whatever its algorithm."""
+
+import os
+import random
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from agents import load_agent, make_agent
+from agents.benchmark_document import weights_vary
+from mura_env import Predictions
+from tests.agents.tables import (
+    accuracy,
+    confident_table,
+    experts_probabilities,
+    identical_table,
+    noise_table,
+    switching_table,
+)
+
+LEARNERS = ["reinforce", "ppo"]
+SMALL = {
+    "reinforce": {"total_steps": 1_024, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)},
+    "ppo": {"total_steps": 512, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)},
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_it_finds_the_expert_of_each_body_part(name):
+    train, test = switching_table(4_000, 0), switching_table(10_000, 1)
+    uniform = accuracy(test.probabilities.mean(axis=1), test)
+    gain = accuracy(experts_probabilities(test), test) - uniform
+    agent = make_agent(name).fit(train)
+    assert accuracy(agent.predict_proba(test), test) - uniform >= 0.95 * gain
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_it_finds_out_that_confidence_matters(name):
+    train, test = confident_table(4_000, 0), confident_table(10_000, 1)
+    uniform = accuracy(test.probabilities.mean(axis=1), test)
+    # Trusting the most confident member alone is a rule that only a weighting by study can follow.
+    most = test.logits.max(axis=2).argmax(axis=1)
+    gain = accuracy(test.probabilities[np.arange(len(test)), most], test) - uniform
+    assert gain > 0.02
+    agent = make_agent(name).fit(train)
+    assert accuracy(agent.predict_proba(test), test) - uniform >= 0.9 * gain
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_weights_differ_more_between_body_parts_than_between_seeds(name):
+    train, test = switching_table(1_100, 2), switching_table(1_000, 3)
+    weights = np.stack([make_agent(name).fit(train, seed=seed).weights(test) for seed in range(3)])
+    spread = weights_vary(weights, test.body_parts)
+    assert spread["between_body_parts"] > 2 * spread["between_seeds"]
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("reference", ["chosen", "uniform", "static"])
+def test_identical_members_get_the_reference_weights(name, reference):
+    agent = make_agent(name, reference=reference).fit(identical_table(300, 0))
+    np.testing.assert_allclose(agent.weights(identical_table(50, 1)), 1 / 3, atol=1e-6)
+    assert agent.total_steps_ == 0
+    assert agent.learning_curve_ == []
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_pure_noise_does_no_harm(name):
+    differences = []
+    for table in range(4):
+        train, test = noise_table(400, table), noise_table(4_000, 100 + table)
+        agent = make_agent(name, **SMALL[name]).fit(train)
+        uniform = accuracy(test.probabilities.mean(axis=1), test)
+        differences.append(accuracy(agent.predict_proba(test), test) - uniform)
+    # Both are coin flips on 4,000 studies each: the mean difference has a standard error of at most this.
+    assert abs(np.mean(differences)) <= 2 * np.sqrt(0.5 / 16_000)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_seed_gives_the_same_weights_and_leaves_global_generators_alone(name):
+    table = switching_table(400, 0)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 - looked at only
+    first, again = (make_agent(name, **SMALL[name]).fit(table, seed=3) for _ in range(2))
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002 - as above
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert np.array_equal(first.weights(table), again.weights(table))
+    assert first.learning_curve_ == again.learning_curve_
+    other = make_agent(name, **SMALL[name]).fit(table, seed=4)
+    assert not np.array_equal(first.weights(table), other.weights(table))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_number_of_threads_changes_no_bit(name):
+    code = (
+        "import hashlib, torch; from agents import make_agent; from tests.agents.tables import switching_table;"
+        f"agent = make_agent({name!r}, **{SMALL[name]!r}).fit(switching_table(400, 0), seed=3);"
+        "print(hashlib.sha256(agent.weights(switching_table(3000, 1)).tobytes()).hexdigest())"
+    )
+    digests = set()
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        command = [sys.executable, "-c", code]
+        digests.add(subprocess.run(command, check=True, env=environment, capture_output=True).stdout)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_saved_policy_weights_alike_to_the_bit(name, tmp_path):
+    table = switching_table(400, 0)
+    agent = make_agent(name, **SMALL[name]).fit(table)
+    agent.save(tmp_path)
+    again = load_agent(tmp_path)
+    assert np.array_equal(again.weights(table), agent.weights(table))
+    assert np.array_equal(again.predict_proba(table), agent.predict_proba(table))
+    assert again.total_steps_ == agent.total_steps_ > 0
+    assert again.config == agent.config
+    assert again.learning_curve_ == agent.learning_curve_
+
+
+def test_a_saved_ppo_is_read_without_stable_baselines3(tmp_path):
+    make_agent("ppo", **SMALL["ppo"]).fit(switching_table(400, 0)).save(tmp_path)
+    code = (
+        "import sys; from agents import load_agent; from tests.agents.tables import switching_table;"
+        f"load_agent({str(tmp_path)!r}).weights(switching_table(20, 1)); sys.exit('stable_baselines3' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_training_can_be_watched(name):
+    rows, bars = [], []
+    agent = make_agent(name, **SMALL[name])
+    table = switching_table(400, 0)
+    agent.fit(table, progress=lambda *bar: bars.append(bar), callback=rows.append)
+    assert [row["steps"] for row in agent.learning_curve_] == [row["steps"] for row in rows]
+    assert len(rows) == 2
+    total = SMALL[name]["total_steps"]
+    assert agent.learning_curve_[-1]["steps"] >= total
+    assert agent.total_steps_ >= 10 * total  # five folds, two strengths
+    for row in agent.learning_curve_:
+        assert row.keys() == {"steps", "expected_reward", "accuracy", "reference_accuracy"}
+        assert -1 <= row["expected_reward"] <= 1
+        assert 0 <= row["accuracy"] <= 1
+    assert all(earlier[1] <= later[1] for earlier, later in pairwise(bars))
+    assert bars[-1] == (f"training {name}", total, total)
+
+
+def test_another_reward_and_a_validation_table_are_taken():
+    train, validation = switching_table(400, 0), switching_table(200, 1, prefix="v")
+    agent = make_agent("reinforce", **SMALL["reinforce"], reward="log_score", n_folds=2)
+    agent.fit(train, validation=validation)
+    assert agent.total_steps_ > 0
+    assert agent.fingerprint_ != agent.fit(train).fingerprint_
+
+
+def test_a_part_never_seen_gets_the_common_head():
+    agent = make_agent("reinforce", **SMALL["reinforce"]).fit(switching_table(400, 0, n_parts=3))
+    table = switching_table(50, 1, n_parts=3)
+    foreign = Predictions.from_arrays(table.logits, table.labels, body_part_names=["foot"])
+    with pytest.warns(UserWarning, match="foot"):
+        weights = agent.weights(foreign)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_models", "n_classes"), [(1, 2), (2, 4), (6, 3)])
+def test_any_number_of_members_and_classes_works(n_models, n_classes, tmp_path):
+    table = noise_table(200, 0, n_classes, n_models)
+    for name in LEARNERS:
+        agent = make_agent(name, **SMALL[name]).fit(table)
+        assert agent.predict_proba(table).shape == (200, n_classes)
+        agent.save(tmp_path / name)
+        assert np.array_equal(load_agent(tmp_path / name).weights(table), agent.weights(table))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kl_strengths": ()}, "ascending"),
+        ({"kl_strengths": (0.1, 0.0)}, "ascending"),
+        ({"kl_strengths": (-1.0,)}, "from 0 upwards"),
+        ({"n_folds": 1}, "n_folds of at least 2"),
+        ({"reward": "applause"}, "expected a reward"),
+        ({"reference": "random"}, "'reference' of the agent 'reinforce' to be"),
+        ({"baseline": "leave_one_out", "draws_per_study": 1}, "draws_per_study of at least 2"),
+        ({"learning_rate": float("nan")}, "learning_rate greater than 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent("reinforce", **options)
+
+
+def test_ppo_keeps_its_buffer_small():
+    """Stable-Baselines3's default of 2,048 steps times thousands of environments would be millions of rows."""
+    config = make_agent("ppo").config
+    assert config.n_steps * config.studies_per_step * config.n_folds * len(config.kl_strengths) < 10_000
+    with pytest.raises(ValueError, match="n_minibatches to divide the studies of an update, 128, got 3"):
+        make_agent("ppo", n_minibatches=3)
