@@ -53,7 +53,7 @@ class PolicyNetwork(nn.Module):
         n_models: Members of the ensemble.
         n_policies: Policies in the stack.
         hidden_size: Units in the hidden layer of the shared head.
-        generator: Source of the first weights.
+        generator: Source of the first weights; torch's global generator is never drawn from.
     """
 
     feature_mean: Tensor
@@ -69,6 +69,7 @@ class PolicyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.n_models, self.n_policies = n_models, n_policies
+        source = torch.Generator() if generator is None else generator
         self._shape = (layout, n_models, hidden_size)
         self._columns = {
             group: layout.columns(group) for group in ("log_probability", "log_views", "body_part")
@@ -80,7 +81,7 @@ class PolicyNetwork(nn.Module):
 
         def uniform(fan_in: int, *shape: int) -> nn.Parameter:
             bound = 1.0 / math.sqrt(fan_in)
-            return nn.Parameter((torch.rand(*shape, generator=generator) * 2.0 - 1.0) * bound)
+            return nn.Parameter((torch.rand(*shape, generator=source) * 2.0 - 1.0) * bound)
 
         self.member_weight = uniform(n_features, n_policies, n_features, hidden_size)
         self.study_weight = uniform(n_features, n_policies, n_parts + 1, hidden_size)
