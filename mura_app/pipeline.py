@@ -124,12 +124,15 @@ def run_pipeline(
     run: RunDirectory,
     config: PipelineConfig,
     *,
+    title: str | None = None,
     skip_bad_images: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The whole pipeline on one data set; arguments and errors as in `train_base_models`.
+
+    The report is headed by `title`, by default the data set's name.
 
     Returns:
         The document of `benchmark.json`.
@@ -151,7 +154,7 @@ def run_pipeline(
         test,
         agents=config.agents,
         agent_seeds=config.agent_seeds,
-        title=dataset.name,
+        title=title or dataset.name,
         controls={
             "metadata only": Predictions.load(run.predictions / "metadata-test.npz").probabilities[:, 0]
         },

@@ -62,6 +62,7 @@ class Command:
                 data,
                 run,
                 PipelineConfig(PRESETS["demo"], DEFAULT_AGENTS, self.agent_seeds, self.seed),
+                title="Synthetic radiographs",
                 overwrite=self.overwrite,
                 resume=self.resume,
                 progress=progress,
