@@ -133,7 +133,8 @@ def test_a_saved_ppo_is_read_without_stable_baselines3(tmp_path):
     make_agent("ppo", **SMALL["ppo"]).fit(switching_table(400, 0)).save(tmp_path)
     code = (
         "import sys; from agents import load_agent; from tests.agents.tables import switching_table;"
-        f"load_agent({str(tmp_path)!r}).weights(switching_table(20, 1)); sys.exit('stable_baselines3' in sys.modules)"
+        f"load_agent({str(tmp_path)!r}).weights(switching_table(20, 1));"
+        "sys.exit('stable_baselines3' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -203,7 +204,7 @@ def test_options_out_of_range_are_refused(options, message):
 
 
 def test_ppo_keeps_its_buffer_small():
-    """Stable-Baselines3's default of 2,048 steps times thousands of environments would be millions of rows."""
+    """2,048 steps, the library's default, times thousands of environments would be millions of rows."""
     config = make_agent("ppo").config
     assert config.n_steps * config.studies_per_step * config.n_folds * len(config.kl_strengths) < 10_000
     with pytest.raises(ValueError, match="n_minibatches to divide the studies of an update, 128, got 3"):

@@ -14,7 +14,7 @@ STRENGTHS = (0.0, 0.1, 0.3)
 
 
 def stack(experts: dict[int, float]) -> PolicyNetwork:
-    """Two folds, three strengths; the policies of the strengths named lean on the experts so far, in logits."""
+    """Two folds, three strengths; the policies of those named lean on the experts so far, in logits."""
     network = PolicyNetwork(ObservationLayout.of(TABLE), 3, 6, 4)
     with torch.no_grad():
         for strength, logits in experts.items():
