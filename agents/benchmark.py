@@ -189,6 +189,6 @@ def _check(train: Predictions, test: Predictions, seeds: Sequence[int]) -> None:
     shared = np.intersect1d(train.patient_ids, test.patient_ids)
     if len(shared):
         raise ValueError(
-            f"expected no patient in both tables, got {len(shared)}, among them {shared[0]!r}; "
+            f"expected no patient in both tables, got {len(shared)}, among them {str(shared[0])!r}; "
             "split by patient"
         )

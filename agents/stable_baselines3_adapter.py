@@ -1,6 +1,6 @@
 """From any Gymnasium vector environment to the vector environment that Stable-Baselines3 expects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -42,6 +42,7 @@ class VectorEnvAdapter(VecEnv):
                 "make the environment with vector_kwargs={'autoreset_mode': AutoresetMode.SAME_STEP}"
             )
         self.env = env  # before super().__init__, which asks for the attribute render_mode
+        self._reset_columns: Mapping[str, Any] | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._actions: NDArray[Any] | None = None
 
@@ -55,7 +56,7 @@ class VectorEnvAdapter(VecEnv):
         observations, infos = self.env.reset(seed=self._seeds[0], options=options)
         self._reset_seeds()
         self._reset_options()
-        self.reset_infos = list(_unstack(infos, self.num_envs))
+        self._reset_columns = infos
         fresh: VecEnvObs = _fresh(observations)
         return fresh
 
@@ -84,34 +85,30 @@ class VectorEnvAdapter(VecEnv):
     ) -> list[dict[str, Any]]:
         """Give every environment its own dictionary; a shared one would be normalised `num_envs` times."""
         running = {key: value for key, value in infos.items() if key.removeprefix("_") not in _FINAL}
-        if not dones.any():
-            dictionaries = list(_unstack(running, self.num_envs))
-        elif not infos:
-            dictionaries = [{} for _ in range(self.num_envs)]
-        elif dones.all() and infos.keys() == {"final_obs", "_final_obs"}:
-            # One-step episodes without further information: nothing is masked, so nothing is looked up.
-            rows = _fresh(infos["final_obs"])
-            dictionaries = [{"terminal_observation": row, "TimeLimit.truncated": False} for row in rows]
-        else:
-            dictionaries = self._mixed_dictionaries(infos, running, dones)
-        if truncated.any() or "TimeLimit.truncated" not in dictionaries[0]:
-            for dictionary, flag in zip(dictionaries, truncated.tolist(), strict=True):
-                dictionary["TimeLimit.truncated"] = flag
+        ends: dict[str, Any] = {**infos.get("final_info", running), "TimeLimit.truncated": truncated.tolist()}
+        if "final_obs" in infos:
+            ends["terminal_observation"] = _fresh(infos["final_obs"])
+        if dones.all():
+            self._reset_columns = running
+            return _unstack(ends, self.num_envs)
+        dictionaries = _unstack({**running, "TimeLimit.truncated": truncated.tolist()}, self.num_envs)
+        if dones.any():
+            last, reset_infos = _unstack(ends, self.num_envs), self.reset_infos
+            for index in np.flatnonzero(dones):
+                dictionaries[index].pop("TimeLimit.truncated")
+                reset_infos[index], dictionaries[index] = dictionaries[index], last[index]
         return dictionaries
 
-    def _mixed_dictionaries(
-        self, infos: dict[str, Any], running: dict[str, Any], dones: NDArray[np.bool_]
-    ) -> list[dict[str, Any]]:
-        """Tell apart what belongs to a finished episode and what to the one that follows it."""
-        last = list(_unstack(infos.get("final_info", {}), self.num_envs))
-        current = list(_unstack(running, self.num_envs))
-        final_observations = _fresh(infos["final_obs"]) if "final_obs" in infos else None
-        for index in np.flatnonzero(dones):
-            self.reset_infos[index] = current[index]
-            current[index] = last[index] if "final_info" in infos else dict(current[index])
-            if final_observations is not None:
-                current[index]["terminal_observation"] = final_observations[index]
-        return current
+    @property
+    def reset_infos(self) -> list[dict[str, Any]]:
+        """What the environment said of the beginning of every environment's current episode."""
+        if self._reset_columns is not None:  # turned into dictionaries only if someone asks
+            self._reset_infos, self._reset_columns = _unstack(self._reset_columns, self.num_envs), None
+        return self._reset_infos
+
+    @reset_infos.setter
+    def reset_infos(self, infos: list[dict[str, Any]]) -> None:
+        self._reset_infos, self._reset_columns = infos, None
 
     def close(self) -> None:
         """Close the wrapped environment."""
@@ -186,14 +183,18 @@ def _find(env: VectorEnv[Any, Any, Any], name: str) -> Any:
     return getattr(env, name)
 
 
-def _unstack(infos: Mapping[str, Any], num_envs: int) -> Iterator[dict[str, Any]]:
+def _unstack(infos: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
     """Turn a dictionary of arrays with `_key` masks into one dictionary per environment."""
     dictionaries: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for key, values in infos.items():
         if key.startswith("_") and key.removeprefix("_") in infos:
             continue
         mask = infos.get(f"_{key}")
-        rows = list(_unstack(values, num_envs)) if isinstance(values, Mapping) else values
-        for index in range(num_envs) if mask is None else np.flatnonzero(mask):
-            dictionaries[index][key] = rows[index]
-    yield from dictionaries
+        rows = _unstack(values, num_envs) if isinstance(values, Mapping) else values
+        if mask is None or mask.all():
+            for dictionary, row in zip(dictionaries, rows, strict=True):
+                dictionary[key] = row
+        else:
+            for index in np.flatnonzero(mask):
+                dictionaries[index][key] = rows[index]
+    return dictionaries

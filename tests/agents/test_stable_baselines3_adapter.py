@@ -272,3 +272,33 @@ def test_dictionary_observations_are_copied_too():
     _, _, _, infos = env.step(np.zeros(2, int))
     assert infos[1]["terminal_observation"]["b"] == 2
     assert infos[1]["note"] == 4
+
+
+def test_what_belongs_to_the_next_episode_is_kept_apart():
+    class Counted(gymnasium.Env[Any, Any]):
+        observation_space, action_space = spaces.Box(0, 9, (1,)), spaces.Discrete(2)
+
+        def __init__(self, length: int) -> None:
+            self.length, self.episode, self.time = length, 0, 0
+
+        def reset(self, *, seed=None, options=None):
+            self.episode, self.time = self.episode + 1, 0
+            return np.zeros(1, np.float32), {"episode_begun": self.episode}
+
+        def step(self, action):
+            self.time += 1
+            return np.ones(1, np.float32), 0.0, self.time == self.length, False, {"time": self.time}
+
+    lengths = (1, 2)
+    sync = SyncVectorEnv(
+        [lambda length=length: Counted(length) for length in lengths], autoreset_mode=AutoresetMode.SAME_STEP
+    )
+    env = VectorEnvAdapter(sync)
+    env.reset()
+    assert [info["episode_begun"] for info in env.reset_infos] == [1, 1]
+    _, _, _, infos = env.step(np.zeros(2, int))
+    assert [info["time"] for info in infos] == [1, 1]
+    assert [info["episode_begun"] for info in env.reset_infos] == [2, 1]
+    _, _, _, infos = env.step(np.zeros(2, int))
+    assert [info["time"] for info in infos] == [1, 2]
+    assert [info["episode_begun"] for info in env.reset_infos] == [3, 2]

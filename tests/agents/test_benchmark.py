@@ -1,0 +1,114 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents import benchmark, load_agent
+from agents.benchmark import run_benchmark
+from mura_env import Predictions
+from tests.agents.tables import noise_table, switching_table
+
+TRAIN, TEST = switching_table(300, 0, n_parts=3), switching_table(240, 1, n_parts=3, prefix="t")
+SMALL = {
+    "reinforce": {"total_steps": 256, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1), "n_folds": 2},
+}
+AGENTS = {"static": {}, **SMALL}
+
+
+def without_seconds(document: dict[str, Any]) -> dict[str, Any]:
+    copy = json.loads(json.dumps(document, allow_nan=False))
+    for row in copy["agents"].values():
+        del row["seconds"]
+    return copy
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    directory = tmp_path_factory.mktemp("run")
+    return directory, run_benchmark(TRAIN, TEST, AGENTS, [0, 1], directory, n_jobs=1)
+
+
+def test_agents_are_saved_below_the_directory(finished):
+    directory, document = finished
+    names = sorted(path.name for path in (directory / "agents").iterdir())
+    assert names == ["reinforce-seed0", "reinforce-seed1", "static-seed0", "uniform-seed0"]
+    weights = [load_agent(directory / "agents" / f"reinforce-seed{seed}").weights(TEST) for seed in (0, 1)]
+    mean = np.mean(weights, axis=(0, 1), dtype=np.float64)
+    assert document["agents"]["reinforce"]["weights"]["mean"] == pytest.approx(mean.tolist())
+
+
+def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished, tmp_path, monkeypatch):
+    directory, document = finished
+    shutil.copytree(directory, tmp_path / "run")
+    saved = tmp_path / "run" / "agents"
+    (saved / "reinforce-seed1" / "agent.json").unlink()
+    contents = (saved / "static-seed0" / "agent.safetensors").read_bytes()
+    (saved / "static-seed0" / "agent.safetensors").write_bytes(contents[:-1])
+    fitted = []
+    fit = benchmark.Agent.fit
+
+    def noted(self, *args, **kwargs):
+        fitted.append((self.name, kwargs["seed"]))
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(benchmark.Agent, "fit", noted)
+    again = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], tmp_path / "run", n_jobs=1)
+    assert sorted(fitted) == [("reinforce", 1), ("static", 0)]
+    assert without_seconds(again) == without_seconds(document)
+    assert run_benchmark(TRAIN, TEST, AGENTS, [0, 1], tmp_path / "run", n_jobs=1) == again  # seconds too
+
+    fitted.clear()
+    other = {"reinforce": {**SMALL["reinforce"], "total_steps": 512}}
+    run_benchmark(TRAIN, TEST, other, [0], tmp_path / "run", n_jobs=1)
+    assert fitted == [("reinforce", 0)]  # other options
+    fitted.clear()
+    run_benchmark(TRAIN.select(np.arange(250)), TEST, ["static"], [0], tmp_path / "run", n_jobs=1)
+    assert sorted(fitted) == [("static", 0), ("uniform", 0)]  # another table
+    fitted.clear()
+    run_benchmark(TRAIN, TEST, ["static"], [0], tmp_path / "run", n_jobs=1, resume=False)
+    assert sorted(fitted) == [("static", 0), ("uniform", 0)]
+
+
+def test_the_number_of_processes_changes_nothing(finished):
+    bars = []
+    parallel = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], n_jobs=2, progress=lambda *bar: bars.append(bar))
+    assert without_seconds(parallel) == without_seconds(finished[1])
+    assert [bar[1:] for bar in bars] == [(done, 4) for done in range(1, 5)]
+
+
+def test_controls_get_the_same_rows(finished):
+    probabilities = TEST.probabilities[:, 0]
+    document = run_benchmark(TRAIN, TEST, [], [0], n_jobs=1, controls={"first": probabilities})
+    assert document["controls"]["first"] == document["models"]["model-0"] == finished[1]["models"]["model-0"]
+    assert set(document["controls"]) == {"first", "majority"}
+    with pytest.raises(ValueError, match=r"shape \(240, 2\) for the control 'first', got \(3, 2\)"):
+        run_benchmark(TRAIN, TEST, [], [0], n_jobs=1, controls={"first": probabilities[:3]})
+
+
+def test_bad_input_is_explained_before_anything_is_fitted():
+    with pytest.raises(ValueError, match="expected one of the agents"):
+        run_benchmark(TRAIN, TEST, ["nobody"], [0])
+    with pytest.raises(ValueError, match="different seeds"):
+        run_benchmark(TRAIN, TEST, [], [1, 1])
+    with pytest.raises(ValueError, match="different seeds"):
+        run_benchmark(TRAIN, TEST, [], [])
+    with pytest.raises(ValueError, match="patient in both tables, got 4, among them 'patient0'"):
+        run_benchmark(TRAIN, TRAIN.select(np.arange(8)), [], [0])
+    with pytest.raises(ValueError, match="at least two classes"):
+        run_benchmark(TRAIN, TEST.select(TEST.labels == 1), [], [0])
+    with pytest.raises(ValueError, match="same ensemble"):
+        run_benchmark(TRAIN, noise_table(40, 0, n_models=2), [], [0])
+
+
+def test_more_classes_work():
+    train = noise_table(120, 0, n_classes=3)
+    rows = noise_table(90, 1, n_classes=3)
+    patients = [f"t{index}" for index in range(90)]
+    test = Predictions.from_arrays(rows.logits, rows.labels, rows.body_parts, patient_ids=patients)
+    document = run_benchmark(train, test, ["best_single", "static_per_body_part", "oracle"], [0], n_jobs=1)
+    json.dumps(document, allow_nan=False)
+    assert document["agents"]["oracle"]["is_bound"]
+    assert not document["agents"]["static_per_body_part"]["is_bound"]
