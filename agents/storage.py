@@ -1,9 +1,5 @@
 """Agents on disk: `agent.json` says what it is, `agent.safetensors` holds its arrays."""
 
-import json
-import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +8,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+
+from mura_env.atomic_files import replacing
+from mura_env.json_files import read_json, write_json
 
 FORMAT = "mura-agent"
 FORMAT_VERSION = 1
@@ -38,9 +37,9 @@ def write_agent(directory: Path, document: Mapping[str, Any], arrays: Mapping[st
         "arrays": {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()},
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(directory / ARRAYS_NAME, safetensors.numpy.save(contiguous))
-    text = json.dumps(contents, indent=2, allow_nan=False) + "\n"
-    write_atomically(directory / DOCUMENT_NAME, text.encode())
+    with replacing(directory / ARRAYS_NAME) as temporary:
+        safetensors.numpy.save_file(contiguous, temporary)
+    write_json(directory / DOCUMENT_NAME, contents)
 
 
 def read_agent(directory: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -83,18 +82,6 @@ def check_array(name: str, array: NDArray[Any], expected: Any, path: Path) -> No
         raise ValueError(f"expected finite values in the array {name!r} of {path}, got NaN or infinity")
 
 
-def write_atomically(path: Path, contents: bytes) -> None:
-    """Write a file beside its place and move it there, so that no reader ever sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(contents)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise FileNotFoundError(f"expected the file {path}, which a saved agent has, got none")
@@ -102,11 +89,8 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(_read_bytes(path), parse_constant=_refuse_constant, parse_float=_finite)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"expected a JSON document, got a damaged one: {path} ({error})") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    document = read_json(path, "a saved agent")
+    if document.get("format") != FORMAT:
         raise ValueError(
             f"expected a saved agent (format {FORMAT!r}) in {path}, got another kind of document"
         )
@@ -118,12 +102,3 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document.get("arrays"), dict):
         raise ValueError(f"expected the arrays' names and shapes in {path}, got none")
     return document
-
-
-def _refuse_constant(constant: str) -> float:
-    raise ValueError(f"expected finite numbers in a saved agent, got {constant}")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse_constant(text)

@@ -14,11 +14,11 @@ from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit, draw_folds
 from base_models.datasets.study import Dataset, Study, check_dataset
-from base_models.files import write_json
 from base_models.image_cache import ImageCache, open_image_cache
 from base_models.members import TrainedMember, save_index, save_member
 from base_models.metadata_control import metadata_logits
 from mura_env import Predictions
+from mura_env.json_files import write_json
 
 __all__ = ["EnsembleConfig", "MemberConfig", "TrainingConfig", "train_ensemble"]
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.files import read_json, write_json
 from base_models.images import ImageError, read_grey
+from mura_env.json_files import read_json, write_json
 
 Progress = Callable[[str, int, int], None]
 
@@ -77,7 +77,10 @@ def open_image_cache(
         }
         write_json(manifest, document)
     images = np.load(file, mmap_mode="r", allow_pickle=False)
-    reasons = {Path(path): reason for path, reason in read_json(manifest)["unreadable"].items()}
+    reasons = {
+        Path(path): reason
+        for path, reason in read_json(manifest, "the manifest of an image cache")["unreadable"].items()
+    }
     return ImageCache(file, images, {path: row for row, path in enumerate(paths)}, reasons)
 
 

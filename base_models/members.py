@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from base_models.calibration import Calibration
 from base_models.configuration import MemberConfig
-from base_models.files import read_json, write_atomically, write_json
 from base_models.networks import create_model
 from base_models.training import PIXEL_MEAN, PIXEL_SCALE
+from mura_env.atomic_files import replacing
+from mura_env.json_files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
     """Write a network's weights atomically, with JSON-ready facts about them in the header."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     header = {"mura": json.dumps(facts), "sha256": _digest(tensors)}
-    write_atomically(path, lambda file: save_file(tensors, file, metadata=header))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -120,7 +123,9 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
         raise FileNotFoundError(
             f"expected the members of a finished run in {run_dir}, but there is no {index}"
         )
-    return [_load_member(run_dir, name) for name in read_json(index)["members"]]
+    return [
+        _load_member(run_dir, name) for name in read_json(index, "the list of a run's members")["members"]
+    ]
 
 
 def load_members(run_dir: str | Path) -> list[nn.Module]:
@@ -139,7 +144,7 @@ def save_index(run_dir: Path, names: Sequence[str]) -> None:
 
 
 def _load_member(run_dir: Path, name: str) -> TrainedMember:
-    document = read_json(run_dir / "members" / name / "member.json")
+    document = read_json(run_dir / "members" / name / "member.json", "the description of a member")
     try:
         config = MemberConfig(**document["config"])
         class_names = tuple(document["class_names"])

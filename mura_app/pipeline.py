@@ -10,8 +10,9 @@ from agents.benchmark import run_benchmark
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
 from mura_app.report import write_report
-from mura_app.run_directory import RunDirectory, write_json
+from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
+from mura_env.json_files import write_json
 
 Progress = Callable[[str, int, int], None]
 

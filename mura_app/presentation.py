@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mura_app.report.verdict import NBSP, format_p, verdict_sentence
-from mura_app.run_directory import RunDirectory, read_json
+from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message
+from mura_env.json_files import read_json
 
 
 def show_benchmark(document: Mapping[str, Any], run: RunDirectory) -> None:

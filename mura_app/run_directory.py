@@ -10,13 +10,14 @@ benchmark.json, report.html      the evidence
 """
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from mura_env.json_files import read_json, write_json
 
 FORMAT_VERSION = 1
 LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
@@ -106,43 +107,6 @@ class RunDirectory:
             ValueError: The folder holds no run, or a damaged one.
         """
         return read_json(self.config_path, "a run directory, with config.json in it")
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes JSON atomically; a NaN raises `ValueError`."""
-    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically: a temporary file beside it, then one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path, expected: str) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Args:
-        path: The file.
-        expected: What the reader hoped to find, for the message.
-
-    Raises:
-        ValueError: The file is missing, is not JSON, or is no object.
-    """
-    if not path.is_file():
-        raise ValueError(f"expected {expected}, got no file {path}; check the path")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"expected {expected}, got {path}, which is not JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"expected {expected}, got {path} with a {type(document).__name__} in it")
-    return document
 
 
 def _versions() -> dict[str, str]:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mura_app.run_directory import RunDirectory, read_json
+from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message, print_json
+from mura_env.json_files import read_json
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from mura_app.report.figures import body_part_plot, difference_plot, learning_curves, weights_heatmap
 from mura_app.report.tables import agents_table, body_part_table, models_table
 from mura_app.report.verdict import verdict_sentence, weights_sentence
-from mura_app.run_directory import write_text
+from mura_env.atomic_files import replacing
 
 Document = Mapping[str, Any]
 
@@ -27,7 +27,10 @@ def write_report(path: Path, document: Document, *, title: str, settings: Docume
         title: What the report is about, such as the data set's name.
         settings: What `config.json` holds.
     """
-    write_text(path, render_page(document, title=title, settings=settings))
+    page = render_page(document, title=title, settings=settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def render_page(document: Document, *, title: str, settings: Document) -> str:

@@ -1,8 +1,6 @@
-import json
-
 import pytest
 
-from mura_app.run_directory import RunDirectory, read_json, write_json, write_text
+from mura_app.run_directory import RunDirectory
 
 SETTINGS = {"data": "radiographs", "seed": 0, "members": ("a", "b")}
 
@@ -62,26 +60,3 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 def test_overwrite_and_resume_exclude_each_other(tmp_path):
     with pytest.raises(ValueError, match="got both"):
         RunDirectory(tmp_path).claim(SETTINGS, overwrite=True, resume=True)
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "document.json"
-    write_json(path, {"value": 1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"value": float("nan")})
-    assert json.loads(path.read_text()) == {"value": 1}
-    write_text(path, "{")
-    assert [file.name for file in tmp_path.iterdir()] == ["document.json"]
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]"])
-def test_damaged_json_is_refused_with_its_path(tmp_path, content):
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"expected a run, got .*config\.json"):
-        read_json(path, "a run")
-
-
-def test_missing_json_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no file"):
-        read_json(tmp_path / "config.json", "a run")

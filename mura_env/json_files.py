@@ -1,0 +1,55 @@
+"""JSON documents on disk: written whole or not at all, without NaN, and read with a message that helps."""
+
+import json
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mura_env.atomic_files import replacing
+
+
+def write_json(path: str | PathLike[str], document: Any) -> None:
+    """Write a JSON document atomically; missing folders are made.
+
+    Raises:
+        ValueError: If it holds NaN or infinity, which JSON has no words for.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        expected: What the reader hopes to find, for the messages.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not JSON, is no object, or holds NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected {expected}, got no file {path}; check the path")
+    try:
+        document = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite_float
+        )
+    except (ValueError, RecursionError) as error:  # JSON and text that cannot be decoded are ValueErrors
+        raise ValueError(f"expected {expected}, got {path}, which is damaged or no JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"expected {expected}, got {path} with a {type(document).__name__} in it")
+    return document
+
+
+def _refuse(number: str) -> NoReturn:
+    raise ValueError(f"expected finite numbers, got {number}")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
