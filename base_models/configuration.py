@@ -74,8 +74,6 @@ class EnsembleConfig:
     """How each network is trained."""
     folds: int = 3
     """Folds of the cross-fitting: each member is trained this many times, each time without one fold."""
-    seed: int = 0
-    """Seed of the folds, the initial weights, the order of the images and the augmentations."""
     jobs: int = 0
     """Fits that run at the same time, each in a process of its own; 0 takes one per processor core."""
 

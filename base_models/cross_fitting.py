@@ -79,6 +79,7 @@ def cross_fit(
     cache: ImageCache,
     config: EnsembleConfig,
     run_dir: Path,
+    seed: int,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> CrossFit:
@@ -92,6 +93,7 @@ def cross_fit(
         cache: Image cache with the views of all studies.
         config: The ensemble.
         run_dir: Folder of the run, which gets the weights.
+        seed: Seed of the initial weights, the order of the images and the augmentations.
         resume: Take finished weights over.
         progress: Called as `progress(description, completed, total)`.
     """
@@ -103,7 +105,7 @@ def cross_fit(
             member=member,
             training=config.training,
             fold=fold,
-            seed=config.seed,
+            seed=seed,
             n_classes=n_classes,
             images=cache.file,
             train_rows=train_views.rows[fold_of_view != fold],
