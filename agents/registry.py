@@ -25,9 +25,11 @@ _MODULES = {
     "static_per_body_part": "agents.controls.static",
     "greedy": "agents.controls.greedy",
     "stacking": "agents.controls.stacking",
+    "gate": "agents.controls.gate",
     "knora_u": "agents.controls.knora_u",
     "meta": "agents.controls.meta",
     "oracle": "agents.controls.oracle",
+    "rlensemble_v1": "agents.rlensemble_v1",
     "reinforce": "agents.reinforce",
     "ppo": "agents.ppo",
 }
