@@ -204,6 +204,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
 class WeightNetwork(nn.Module):
     """Logarithms of the members' weights: a softmax network, and an attention for some body parts.
 
+    A new network gives weights near uniform, not uniform ones: there, the published loss has no gradient.
+
     Args:
         n_inputs: Columns read.
         n_models: Members of the ensemble.
@@ -227,14 +229,15 @@ class WeightNetwork(nn.Module):
         source = torch.Generator() if generator is None else generator
         self._attended, self._beta = tuple(attended), beta
 
-        def uniform(fan_in: int, *shape: int) -> nn.Parameter:
-            return nn.Parameter((torch.rand(*shape, generator=source) * 2.0 - 1.0) / math.sqrt(fan_in))
+        def uniform(bound: float, *shape: int) -> nn.Parameter:
+            return nn.Parameter((torch.rand(*shape, generator=source) * 2.0 - 1.0) * bound)
 
-        self.hidden_weight = uniform(n_inputs, n_inputs, hidden_size)
+        narrow = 1.0 / math.sqrt(n_inputs)
+        self.hidden_weight = uniform(narrow, n_inputs, hidden_size)
         self.hidden_bias = nn.Parameter(torch.zeros(hidden_size))
-        self.output_weight = uniform(hidden_size, hidden_size, n_models)
+        self.output_weight = uniform(0.1 / math.sqrt(hidden_size), hidden_size, n_models)
         self.output_bias = nn.Parameter(torch.zeros(n_models))
-        self.attention_weight = uniform(n_inputs, len(self._attended), n_inputs, n_models)
+        self.attention_weight = uniform(0.1 * narrow, len(self._attended), n_inputs, n_models)
         self.attention_bias = nn.Parameter(torch.zeros(len(self._attended), n_models))
 
     def forward(self, inputs: Tensor, body_parts: Tensor) -> Tensor:

@@ -24,10 +24,13 @@ def test_the_published_loss_learns_to_average_where_a_policy_gradient_finds_the_
     uniform = accuracy(test.probabilities.mean(axis=1), test)
     gain = accuracy(experts_probabilities(test), test) - uniform
     assert gain > 0.03
-    # No hidden unit: only the attention can weight study by study, and it tells the body parts apart.
+    # With beta = 1 the weights come from the attention alone, which is linear: it tells the body parts apart,
+    # but not the studies in which most verdicts are wrong.
+    untrained = make_agent("rlensemble_v1", beta=1.0, total_steps=1, n_checkpoints=1).fit(train)
     published = make_agent("rlensemble_v1", beta=1.0).fit(train)
-    assert np.abs(published.weights(test) - 1 / 3).max() < 0.1
-    assert np.abs(published.weights(test) - 1 / 3).mean() < 0.01
+    off, left = (np.abs(agent.weights(test) - 1 / 3).mean() for agent in (untrained, published))
+    assert off > 0.01
+    assert left < 0.002
     assert abs(accuracy(published.predict_proba(test), test) - uniform) < 0.1 * gain
     learned = make_agent("rlensemble_v1", beta=1.0, objective="policy_gradient", learning_rate=0.01).fit(
         train
