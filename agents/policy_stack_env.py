@@ -38,6 +38,7 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         reward: str,
         draws_per_study: int = 1,
     ) -> None:
+        self.folds = tuple(folds)
         self.n_policies, self.width = len(folds) * len(kl_strengths), width
         self.n_models = folds[0].learn.n_models
         self.num_envs = self.n_policies * width
