@@ -23,7 +23,10 @@ _MODULES = {
     "static_per_body_part": "agents.controls.static",
     "oracle": "agents.controls.oracle",
     "reinforce": "agents.reinforce",
+    "grpo": "agents.grpo",
     "ppo": "agents.ppo",
+    "a2c": "agents.a2c",
+    "trpo": "agents.trpo",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 
