@@ -31,7 +31,10 @@ _MODULES = {
     "oracle": "agents.controls.oracle",
     "rlensemble_v1": "agents.rlensemble_v1",
     "reinforce": "agents.reinforce",
+    "grpo": "agents.grpo",
     "ppo": "agents.ppo",
+    "a2c": "agents.a2c",
+    "trpo": "agents.trpo",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 
