@@ -6,7 +6,8 @@ Layout, all of it JSON-ready and free of NaN (an undefined figure is None):
 - `agents`, by name: a row, see below;
 - `models`: each member alone, and `controls`: what else was given, and `majority`, in the same rows;
 - `weights_vary`, by agent: `between_body_parts` and `between_seeds`, both the root mean square over members
-  of the standard deviation of the mean weights.
+  of the standard deviation of the mean weights;
+- `behaviour`: what the policies did, see `agents.behaviour`.
 
 A row holds every figure of `agents.metrics.evaluate` as `{"mean", "ci95", "seed_spread"}` (mean and standard
 deviation over seeds; a patient-bootstrap interval of the mean for accuracy, kappa and both kinds of AUROC),
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.behaviour import Actions, behaviour_document
 from agents.metrics import FIGURES, evaluate
 from agents.statistics.bootstrap import (
     interval,
@@ -109,6 +111,16 @@ def benchmark_document(
             for name, result in results.items()
             if result.weights is not None
         },
+        "behaviour": behaviour_document(
+            train,
+            test,
+            {
+                name: Actions(result.weights, result.probabilities, result.learning_curves)
+                for name, result in results.items()
+                if result.weights is not None
+            },
+            results[_BASELINE].probabilities,
+        ),
     }
 
 
