@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent, Progress, fingerprint
 from agents.benchmark_document import AgentResult, benchmark_document
+from agents.metrics import youden_threshold
 from agents.registry import load_agent, make_agent
 from mura_env import Predictions
 
@@ -38,7 +39,7 @@ def run_benchmark(
     n_jobs: int | None = None,
     resume: bool = True,
     controls: Mapping[str, NDArray[Any]] | None = None,
-    n_resamples: int = 2_000,
+    n_resamples: int = 10_000,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fit every agent with every seed, weight the test table once each, and compare with uniform averaging.
@@ -94,7 +95,7 @@ class _Outcome:
     seed: int
     weights: NDArray[np.float32]
     probabilities: NDArray[np.float32]
-    seconds: float
+    threshold: float | None
     total_steps: int
     learning_curve: list[dict[str, float]]
     uses_seed: bool
@@ -142,7 +143,7 @@ def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> _O
         seed=task.seed,
         weights=agent.weights(test),
         probabilities=agent.predict_proba(test),
-        seconds=agent.seconds_,
+        threshold=youden_threshold(train.labels, agent.predict_proba(train)),
         total_steps=agent.total_steps_,
         learning_curve=agent.learning_curve_,
         uses_seed=agent.uses_seed,
@@ -166,7 +167,7 @@ def _gather(outcomes: list[_Outcome], test: Predictions) -> AgentResult:
     return AgentResult(
         probabilities=np.stack([outcome.probabilities for outcome in outcomes]),
         weights=np.stack([outcome.weights for outcome in outcomes]),
-        seconds=[outcome.seconds for outcome in outcomes],
+        thresholds=[outcome.threshold for outcome in outcomes],
         total_steps=[outcome.total_steps for outcome in outcomes],
         learning_curves=[outcome.learning_curve for outcome in outcomes],
         uses_seed=outcomes[0].uses_seed,

@@ -1,18 +1,47 @@
 """The document of a benchmark: one row per agent, member and control, with intervals and paired tests.
 
-Layout, all of it JSON-ready and free of NaN (an undefined figure is None):
+It is JSON-ready and free of NaN (an undefined figure is None), and the same tables and seeds give the same
+document, whatever was interrupted on the way and however many processes there were.
 
-- `n_studies`, `seeds`, `protocol`, `contested_share`;
+- `n_studies`, `seeds`, `contested_share` (of the test studies: members' verdicts differ);
+- `protocol`: `n_train_studies`, `n_train_patients`, `n_test_patients`, `train_contested_share`,
+  `model_names`, `class_names`, `body_part_names`, `bootstrap_resamples`, `enough_seeds`, `notes` (sentences),
+  `holm_family` (the agents that `holm_p` allows for);
 - `agents`, by name: a row, see below;
 - `models`: each member alone, and `controls`: what else was given, and `majority`, in the same rows;
 - `weights_vary`, by agent: `between_body_parts` and `between_seeds`, both the root mean square over members
   of the standard deviation of the mean weights;
-- `behaviour`: what the policies did, see `agents.behaviour`.
+- `behaviour`: what the policies did, see `agents.behaviour`;
+- `curves`, by agent and control: ROC and reliability, see `agents.curves`.
 
-A row holds every figure of `agents.metrics.evaluate` as `{"mean", "ci95", "seed_spread"}` (mean and standard
-deviation over seeds; a patient-bootstrap interval of the mean for accuracy, kappa and both kinds of AUROC),
-`per_body_part` with the same, `vs_uniform`, and for agents `weights`, `seconds`, `total_steps`,
-`learning_curve`.
+A row holds
+
+- `n_studies` and every figure of `agents.metrics.FIGURES` as `{"mean", "ci95", "seed_spread"}`: mean and
+  standard deviation over seeds, and the patient-bootstrap interval of the mean over seeds (None for
+  `calibration_error`, `average_precision`, `threshold` and `sensitivity_at_90_specificity`). The spread over
+  seeds and the interval over patients are two things: neither contains the other. `threshold` is chosen on
+  the training table (Youden), None for controls;
+- `auroc_within_body_parts`, the same way;
+- `macro`: the plain mean over the body parts that are scored, the same way, with `n_body_parts`;
+- `per_body_part`, by name: the same figures, `vs_uniform` with `accuracy_difference` and `ci95`, and for a
+  part with fewer than five studies of a class None for each figure and a `reason`;
+- `vs_uniform`: see below;
+- for agents also `learns_by_reinforcement`, `is_bound`, `total_steps` (mean over seeds), `learning_curve`
+  (`steps` and, for each other field, `mean` and `seed_spread` by row; or None) and `weights` (`mean` and
+  `seed_spread` by member; in each body part too).
+
+`vs_uniform` compares the row with uniform averaging on the same studies, patients drawn alike:
+
+- `accuracy_difference`, `ci95` (patient bootstrap), `standard_error` (over patients), `seed_spread`;
+- `kappa_difference` and `auroc_difference`, each `{"mean", "ci95"}`;
+- `permutation_p`, the primary test: sign flips by patient of the seed-averaged correctness; `holm_p`: that
+  adjusted for all agents but uniform averaging and bounds (None for rows that are not in that family);
+- `mcnemar_p` (exact), `mcnemar_mid_p`, `only_this_right`, `only_uniform_right` (studies): verdicts of the
+  seed-averaged probabilities; McNemar's test takes studies for independent, which a patient's are not;
+- `delong`: `{"p", "ci95", "standard_error"}` of the AUROC difference, clustered by patient; None with more
+  than two classes;
+- `smallest_detectable_difference`: the true difference in accuracy that the primary test would have found on
+  a table like this with a power of 80 %.
 """
 
 from collections.abc import Mapping
@@ -23,15 +52,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.behaviour import Actions, behaviour_document
-from agents.metrics import FIGURES, evaluate
-from agents.statistics.bootstrap import (
-    interval,
-    patient_resamples,
-    resampled_auroc,
-    resampled_kappa,
-    resampled_mean,
-)
-from agents.statistics.paired_tests import mcnemar, sign_flip_test
+from agents.curves import curves_document
+from agents.metrics import youden_threshold
+from agents.scored_table import ScoredTable
+from agents.statistics.multiple_testing import holm
 from mura_env import Predictions
 
 ADVISED_SEEDS = 10
@@ -46,8 +70,8 @@ class AgentResult:
     """Shape `(n_seeds, n_studies, n_classes)`."""
     weights: NDArray[np.float32] | None = None
     """Shape `(n_seeds, n_studies, n_models)`; None for what is not a weighting."""
-    seconds: list[float] = field(default_factory=list)
-    """Wall-clock seconds of each fit."""
+    thresholds: list[float | None] | None = None
+    """Each seed's threshold on the probability of class 1, chosen on the training table, if there is one."""
     total_steps: list[int] = field(default_factory=list)
     """Environment steps of each fit."""
     learning_curves: list[list[dict[str, float]]] = field(default_factory=list)
@@ -82,7 +106,7 @@ def benchmark_document(
     Raises:
         ValueError: If a control's probabilities are not of the right shape or no probabilities.
     """
-    table = _ScoredTable(test, n_resamples, results[_BASELINE].probabilities)
+    table = ScoredTable(test, n_resamples, results[_BASELINE].probabilities)
     priors = np.bincount(train.labels, minlength=len(train.class_names)) / len(train)
     fixed = {**controls, "majority": np.tile(priors, (len(test), 1))}
     for name, probabilities in fixed.items():
@@ -91,20 +115,20 @@ def benchmark_document(
                 f"expected probabilities of shape {(len(test), len(test.class_names))} for the control "
                 f"{name!r}, got {np.shape(probabilities)}"
             )
-    members = test.probabilities
+    agents = {name: _agent_row(table, name, result) for name, result in results.items()}
+    family = [name for name, result in results.items() if name != _BASELINE and not result.is_bound]
+    adjusted = holm([agents[name]["vs_uniform"]["permutation_p"] for name in family])
+    for name, p in zip(family, adjusted, strict=True):
+        agents[name]["vs_uniform"]["holm_p"] = p
     return {
         "n_studies": len(test),
         "seeds": [int(seed) for seed in seeds],
-        "protocol": _protocol(train, test, seeds, n_resamples),
+        "protocol": {**_protocol(train, test, seeds, n_resamples), "holm_family": family},
         "contested_share": _contested_share(test),
-        "agents": {name: _agent_row(table, name, result) for name, result in results.items()},
-        "models": {
-            name: table.row(members[None, :, index], is_baseline=False)
-            for index, name in enumerate(test.model_names)
-        },
+        "agents": agents,
+        "models": _model_rows(table, train, test),
         "controls": {
-            name: table.row(np.asarray(probabilities)[None], is_baseline=False)
-            for name, probabilities in fixed.items()
+            name: table.row(np.asarray(probabilities)[None]) for name, probabilities in fixed.items()
         },
         "weights_vary": {
             name: weights_vary(result.weights, test.body_parts, result.uses_seed)
@@ -120,6 +144,13 @@ def benchmark_document(
                 if result.weights is not None
             },
             results[_BASELINE].probabilities,
+        ),
+        "curves": curves_document(
+            test.labels,
+            {
+                **{name: result.probabilities for name, result in results.items()},
+                **{name: np.asarray(probabilities)[None] for name, probabilities in fixed.items()},
+            },
         ),
     }
 
@@ -153,92 +184,19 @@ def weights_vary(
     }
 
 
-class _ScoredTable:
-    """The test table with its resamples and the baseline's verdicts, which every row is compared with."""
-
-    def __init__(self, test: Predictions, n_resamples: int, baseline: NDArray[np.float32]) -> None:
-        self.test = test
-        self.n_classes = len(test.class_names)
-        self.resamples = patient_resamples(test.patient_ids, n_resamples, seed=0)
-        self.baseline_correct = _correct(baseline, test.labels)
-        self.baseline_majority = _correct(baseline.mean(axis=0)[None], test.labels)[0] > 0.5
-
-    def row(self, probabilities: NDArray[Any], is_baseline: bool) -> dict[str, Any]:
-        """Score one agent, member or control; probabilities of shape `(n_seeds, n_studies, n_classes)`."""
-        test, names = self.test, self.test.body_part_names
-        per_seed = [evaluate(test.labels, row, test.body_parts, names) for row in probabilities]
-        everything = np.arange(len(test))
-        row = self._figures(per_seed, probabilities, everything)
-        within = resampled_auroc(test.labels, probabilities, self.resamples, test.body_parts)
-        row["auroc_within_body_parts"]["ci95"] = interval(within)
-        row["per_body_part"] = {}
-        for part, name in enumerate(names):
-            chosen = np.flatnonzero(test.body_parts == part)
-            figures = [scores["per_body_part"][name] for scores in per_seed]
-            scored = "reason" not in figures[0]
-            part_row = self._figures(figures, probabilities, chosen if scored else everything[:0])
-            if not is_baseline:
-                part_row["vs_uniform"] = self._difference(probabilities, chosen) if scored else None
-            row["per_body_part"][name] = part_row
-        row["vs_uniform"] = self._comparison(probabilities)
-        return row
-
-    def _figures(
-        self, per_seed: list[dict[str, Any]], probabilities: NDArray[Any], chosen: NDArray[np.int64]
-    ) -> dict[str, Any]:
-        """Average figures over seeds; intervals come from the resampled studies `chosen`."""
-        row: dict[str, Any] = {"n_studies": per_seed[0]["n_studies"]}
-        for figure in (*FIGURES, "auroc_within_body_parts"):
-            if figure in per_seed[0]:
-                row[figure] = _over_seeds([scores[figure] for scores in per_seed])
-        if "reason" in per_seed[0]:
-            row["reason"] = per_seed[0]["reason"]
-        for figure, samples in self._resampled(probabilities, chosen).items():
-            row[figure]["ci95"] = interval(samples)
-        return row
-
-    def _resampled(
-        self, probabilities: NDArray[Any], chosen: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float64]]:
-        if not len(chosen):
-            return {}
-        labels, resamples = self.test.labels[chosen], self.resamples[:, chosen]
-        resamples = resamples[resamples.sum(axis=1) > 0]
-        rows = probabilities[:, chosen]
-        return {
-            "accuracy": resampled_mean(_correct(rows, labels).mean(axis=0), resamples),
-            "kappa": resampled_kappa(labels, rows.argmax(axis=2), self.n_classes, resamples),
-            "auroc": resampled_auroc(labels, rows, resamples),
-        }
-
-    def _difference(self, probabilities: NDArray[Any], chosen: NDArray[np.int64]) -> dict[str, Any]:
-        """Compare seed-averaged correctness with the baseline's, patients drawn alike for both."""
-        correct = _correct(probabilities[:, chosen], self.test.labels[chosen]).mean(axis=0)
-        difference = correct - self.baseline_correct[:, chosen].mean(axis=0)
-        resamples = self.resamples[:, chosen]
-        samples = resampled_mean(difference, resamples[resamples.sum(axis=1) > 0])
-        return {"accuracy_difference": float(difference.mean()), "ci95": interval(samples)}
-
-    def _comparison(self, probabilities: NDArray[Any]) -> dict[str, Any]:
-        labels = self.test.labels
-        difference = _correct(probabilities, labels).mean(axis=0) - self.baseline_correct.mean(axis=0)
-        averaged = _correct(probabilities.mean(axis=0)[None], labels)[0] > 0.5
-        test = mcnemar(averaged, self.baseline_majority)
-        return {
-            **self._difference(probabilities, np.arange(len(labels))),
-            "permutation_p": sign_flip_test(difference, self.test.patient_ids),
-            "mcnemar_p": test.exact_p,
-            "mcnemar_mid_p": test.mid_p,
-            "only_this_right": test.only_first,
-            "only_uniform_right": test.only_second,
-        }
+def _model_rows(table: ScoredTable, train: Predictions, test: Predictions) -> dict[str, Any]:
+    """Score each member alone."""
+    rows = {}
+    for index, name in enumerate(test.model_names):
+        threshold = youden_threshold(train.labels, train.probabilities[:, index])
+        rows[name] = table.row(test.probabilities[None, :, index], [threshold])
+    return rows
 
 
-def _agent_row(table: _ScoredTable, name: str, result: AgentResult) -> dict[str, Any]:
-    row = table.row(result.probabilities, is_baseline=name == _BASELINE)
+def _agent_row(table: ScoredTable, name: str, result: AgentResult) -> dict[str, Any]:
+    row = table.row(result.probabilities, result.thresholds, is_baseline=name == _BASELINE)
     row["learns_by_reinforcement"] = result.learns_by_reinforcement
     row["is_bound"] = result.is_bound
-    row["seconds"] = float(np.mean(result.seconds))
     row["total_steps"] = float(np.mean(result.total_steps))
     row["learning_curve"] = _learning_curve(result.learning_curves)
     if result.weights is not None:
@@ -271,14 +229,6 @@ def _learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | No
     return summary
 
 
-def _over_seeds(values: list[float | None]) -> dict[str, Any]:
-    defined = [value for value in values if value is not None]
-    if len(defined) < len(values):
-        return {"mean": None, "ci95": None, "seed_spread": None}
-    spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0
-    return {"mean": float(np.mean(defined)), "ci95": None, "seed_spread": spread}
-
-
 def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resamples: int) -> dict[str, Any]:
     notes = [
         "Every figure is conditional on one set of trained base models.",
@@ -306,11 +256,6 @@ def _contested_share(table: Predictions) -> float:
     """Return the share of studies whose members' predicted classes differ."""
     verdicts = table.logits.argmax(axis=2)
     return float((verdicts != verdicts[:, :1]).any(axis=1).mean())
-
-
-def _correct(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return 1 where the predicted class is the true one, shape of the leading axes of `probabilities`."""
-    return np.asarray(probabilities.argmax(axis=-1) == labels, dtype=np.float64)
 
 
 def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:

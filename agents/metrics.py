@@ -1,14 +1,17 @@
 """How good class probabilities are, study by study: one dictionary of figures, overall and per body part."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
 
 MIN_STUDIES_PER_CLASS = 5
 """A body part with fewer studies of a class has no figures of its own: they would be noise."""
+
+REQUIRED_SPECIFICITY = 0.9
+"""Specificity at which `sensitivity_at_90_specificity` is read off the ROC curve."""
 
 _LEAST_PROBABILITY = 1e-7
 
@@ -18,31 +21,37 @@ def evaluate(
     probabilities: NDArray[Any],
     body_parts: NDArray[Any] | None = None,
     body_part_names: Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> dict[str, Any]:
     """Score class probabilities against the true classes.
 
     A predicted class is the most probable one, ties to the lowest. With two classes, class 1 is the positive
-    one; with more, `auroc` and `average_precision` are macro averages of one class against the rest, `f1` and
-    `sensitivity` macro averages over classes, and so is `specificity`.
+    one; with more, `auroc`, `average_precision` and `sensitivity_at_90_specificity` are macro averages of one
+    class against the rest, `f1` and `sensitivity` macro averages over classes, and so is `specificity`.
 
     Args:
         labels: True classes, shape `(n_studies,)`, in [0, n_classes).
         probabilities: Shape `(n_studies, n_classes)`, rows with sum 1.
         body_parts: Indices into `body_part_names`, shape `(n_studies,)`; no figures per body part if None.
         body_part_names: Names of the body parts; their numbers if None.
+        threshold: With two classes, also score the verdict that a study is positive where its probability is
+            at least this, such as `youden_threshold` of other studies.
 
     Returns:
-        Figures by name, floats or None where one is not defined: accuracy, balanced_accuracy, kappa, auroc,
-        average_precision, sensitivity, specificity, f1, brier, log_loss, calibration_error and, with body
-        parts, auroc_within_body_parts (average over parts weighted by their pairs of a positive and a
-        negative study) and per_body_part. There, a part with fewer than five studies of a class has None for
-        each figure and a `reason`. It is JSON-ready: no NaN, no infinity.
+        `n_studies` and the figures that `FIGURES` names, floats or None where one is not defined; with body
+        parts also auroc_within_body_parts (average over parts weighted by their pairs of a positive and a
+        negative study), per_body_part and macro (the plain mean over the body parts that are scored, and
+        their number `n_body_parts`). A part with fewer than five studies of a class has None for each figure
+        and a `reason`. It is JSON-ready: no NaN, no infinity.
 
     Raises:
         ValueError: If shapes or ranges do not fit, or a probability is not finite.
     """
     labels, probabilities = _checked(labels, probabilities)
-    figures: dict[str, Any] = {"n_studies": len(labels), **_figures(labels, probabilities)}
+    figures: dict[str, Any] = {
+        "n_studies": len(labels),
+        **_figures(labels, probabilities, threshold),
+    }
     if body_parts is None:
         return figures
     body_parts = np.asarray(body_parts)
@@ -53,10 +62,35 @@ def evaluate(
     )
     figures["auroc_within_body_parts"] = auroc_within(labels, probabilities, body_parts)
     figures["per_body_part"] = {
-        name: _part_figures(labels[body_parts == part], probabilities[body_parts == part])
+        name: _part_figures(labels[body_parts == part], probabilities[body_parts == part], threshold)
         for part, name in enumerate(names)
     }
+    figures["macro"] = _macro(figures["per_body_part"].values())
     return figures
+
+
+def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float | None:
+    """Return the probability above which to call a study positive: the most sensitivity + specificity.
+
+    Youden, Cancer 3:32 (1950). It is half-way between two probabilities that occur; the highest where several
+    are as good. Choose it on other studies than those it is scored on.
+
+    Args:
+        labels: Shape `(n_studies,)`.
+        probabilities: Shape `(n_studies, n_classes)`.
+
+    Returns:
+        A probability in [0, 1]; None with more than two classes, or where all studies are of one class.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    if probabilities.shape[1] != 2 or len(np.unique(labels)) < 2:
+        return None
+    false_positive, true_positive, scores = roc_curve(labels, probabilities[:, 1], drop_intermediate=False)
+    best = int(np.argmax(true_positive - false_positive))
+    # The first score is infinite: nothing is positive there. Below the last, everything is.
+    upper = min(float(scores[best]), 1.0)
+    lower = float(scores[best + 1]) if best + 1 < len(scores) else 0.0
+    return (upper + lower) / 2.0
 
 
 def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
@@ -85,6 +119,26 @@ def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDAr
     return float(np.mean(per_class)) if per_class else None
 
 
+def study_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Return what each study adds to the Brier score and the log loss.
+
+    Args:
+        labels: Shape `(n_studies,)`.
+        probabilities: Shape `(…, n_studies, n_classes)`, rows with sum 1; for the log loss they are at least
+            1e-7.
+
+    Returns:
+        `brier` (halved with two classes, so that it is the squared error of class 1) and `log_loss` (natural
+        logarithm), each of shape `(…, n_studies)`.
+    """
+    n_classes = probabilities.shape[-1]
+    one_hot = np.eye(n_classes)[labels]
+    clipped = np.clip(np.asarray(probabilities, dtype=np.float64), _LEAST_PROBABILITY, 1.0)
+    of_label = (clipped * one_hot).sum(axis=-1) / clipped.sum(axis=-1)
+    squares = ((probabilities - one_hot) ** 2).sum(axis=-1)
+    return {"brier": squares / (2 if n_classes == 2 else 1), "log_loss": -np.log(of_label)}
+
+
 def calibration_error(correct: NDArray[Any], confidence: NDArray[Any], n_bins: int = 15) -> float:
     """Return the expected calibration error over bins of equal mass.
 
@@ -102,23 +156,33 @@ def calibration_error(correct: NDArray[Any], confidence: NDArray[Any], n_bins: i
     return float(sum(gaps) / len(order))
 
 
-def _figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float | None]:
+def _figures(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float | None
+) -> dict[str, float | None]:
     n_classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
-    confusion = np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(
-        n_classes, n_classes
-    )
-    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
-    of_label = np.take_along_axis(clipped / clipped.sum(axis=1, keepdims=True), labels[:, None], axis=1)
-    squares = ((probabilities - np.eye(n_classes)[labels]) ** 2).sum(axis=1)
+    confusion = _confusion(labels, predicted, n_classes)
+    losses = study_losses(labels, probabilities)
+    at_threshold: dict[str, float | None] = dict.fromkeys(("sensitivity", "specificity"))
+    if threshold is not None:
+        if n_classes != 2:
+            raise ValueError(f"expected no threshold with {n_classes} classes, got {threshold}")
+        positive = (probabilities[:, 1] >= threshold).astype(np.int64)
+        at_threshold = _confusion_figures(_confusion(labels, positive, 2))
     return {
         **_confusion_figures(confusion),
-        "auroc": _over_classes(roc_auc_score, labels, probabilities),
-        "average_precision": _over_classes(average_precision_score, labels, probabilities),
-        "brier": float(squares.mean() / (2 if n_classes == 2 else 1)),
-        "log_loss": float(-np.log(of_label).mean()),
+        **_ranking_figures(labels, probabilities),
+        "threshold": threshold,
+        "sensitivity_at_threshold": at_threshold["sensitivity"],
+        "specificity_at_threshold": at_threshold["specificity"],
+        **{name: float(values.mean()) for name, values in losses.items()},
         "calibration_error": calibration_error(predicted == labels, probabilities.max(axis=1)),
     }
+
+
+def _confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Count true (rows) and predicted (columns) classes."""
+    return np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def _confusion_figures(confusion: NDArray[np.int64]) -> dict[str, float | None]:
@@ -147,12 +211,14 @@ def _mean_ratio(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> float |
     return float((counts[present] / totals[present]).mean()) if present.any() else None
 
 
-def _part_figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+def _part_figures(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float | None
+) -> dict[str, Any]:
     """Score one body part, or say why it is not scored."""
     n_classes = probabilities.shape[1]
     fewest = int(np.bincount(labels, minlength=n_classes).min())
     if fewest >= MIN_STUDIES_PER_CLASS:
-        return {"n_studies": len(labels), **_figures(labels, probabilities)}
+        return {"n_studies": len(labels), **_figures(labels, probabilities, threshold)}
     return {
         "n_studies": len(labels),
         **dict.fromkeys(FIGURES),
@@ -168,6 +234,10 @@ FIGURES = (
     "average_precision",
     "sensitivity",
     "specificity",
+    "sensitivity_at_90_specificity",
+    "threshold",
+    "sensitivity_at_threshold",
+    "specificity_at_threshold",
     "f1",
     "brier",
     "log_loss",
@@ -180,14 +250,35 @@ def _positive_classes(n_classes: int) -> range:
     return range(1, 2) if n_classes == 2 else range(n_classes)
 
 
-def _over_classes(score: Any, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
-    """Average a ranking score over the classes against the rest; both sides of a class have studies."""
+def _ranking_figures(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> dict[str, float | None]:
+    """Score the order of the studies, the mean over the classes of which both sides have studies."""
     values = []
     for positive_class in _positive_classes(probabilities.shape[1]):
-        positive = labels == positive_class
+        positive, score = labels == positive_class, probabilities[:, positive_class]
         if positive.any() and not positive.all():
-            values.append(float(score(positive, probabilities[:, positive_class])))
-    return float(np.mean(values)) if values else None
+            false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)
+            specific = false_positive <= 1.0 - REQUIRED_SPECIFICITY + 1e-9
+            area, precision = auc(false_positive, true_positive), average_precision_score(positive, score)
+            values.append((area, precision, true_positive[specific].max()))
+    names = ("auroc", "average_precision", "sensitivity_at_90_specificity")
+    if not values:
+        return dict.fromkeys(names)
+    return dict(zip(names, map(float, np.mean(values, axis=0)), strict=True))
+
+
+def _macro(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Average figures over the body parts that are scored; None where one of them has none."""
+    scored = [part for part in parts if "reason" not in part]
+    columns = {name: [part[name] for part in scored] for name in FIGURES}
+    return {
+        "n_body_parts": len(scored),
+        **{
+            name: float(np.mean(values)) if values and None not in values else None
+            for name, values in columns.items()
+        },
+    }
 
 
 def _checked(

@@ -1,110 +1,189 @@
-"""Patient bootstrap: resampled accuracy, kappa and AUROC of seed-averaged agents, as matrix products.
+"""Patient bootstrap: figures of seed-averaged agents in thousands of resamples, as matrix products.
 
 Studies of one patient are not independent, so patients are drawn and not studies (the cluster bootstrap,
-Field and Welsh 2007). The same draws for two agents make their difference a paired one.
+Field and Welsh 2007). The same draws for two agents make their difference a paired one. What a figure needs
+of a study is first summed over its patient's studies; one product with the counts of the patients then gives
+it in all resamples at once.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def patient_resamples(patient_ids: NDArray[Any], n_resamples: int, seed: int) -> NDArray[np.float32]:
-    """Draw patients with replacement.
-
-    Args:
-        patient_ids: Shape `(n_studies,)`.
-        n_resamples: Number of resamples.
-        seed: Seed of the draws.
-
-    Returns:
-        How often each study is in each resample, shape `(n_resamples, n_studies)`.
-    """
-    patients, index = np.unique(patient_ids, return_inverse=True)
-    chances = np.full(len(patients), 1.0 / len(patients))
-    counts = np.random.default_rng(seed).multinomial(len(patients), chances, size=n_resamples)
-    resamples: NDArray[np.float32] = counts.astype(np.float32)[:, index]
-    return resamples
+Samples = NDArray[np.float64]
+"""A figure in each resample, shape `(n_resamples,)`; NaN where a resample does not define it."""
 
 
-def resampled_mean(values: NDArray[Any], resamples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean of one value per study in each resample, shape `(n_resamples,)`."""
-    totals = np.asarray(resamples @ np.asarray(values, dtype=np.float32), dtype=np.float64)
-    return np.asarray(totals / resamples.sum(axis=1, dtype=np.float64))
-
-
-def resampled_kappa(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int, resamples: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return Cohen's kappa in each resample, the mean over seeds.
+class PatientBootstrap:
+    """A labelled table, resampled by patient; every method gives a figure in each resample.
 
     Args:
-        labels: Shape `(n_studies,)`.
-        predicted: Predicted classes, shape `(n_seeds, n_studies)`.
+        labels: True classes, shape `(n_studies,)`, in [0, n_classes).
         n_classes: Number of classes.
-        resamples: Shape `(n_resamples, n_studies)`.
-
-    Returns:
-        Shape `(n_resamples,)`; NaN where one class is all there is.
+        patients: Column of `counts` that each study belongs to, shape `(n_studies,)`; each column occurs.
+        counts: How often each patient is in each resample, shape `(n_resamples, n_patients)`, float32.
     """
-    one_hot = np.eye(n_classes, dtype=np.float32)
-    shares = resamples / resamples.sum(axis=1, keepdims=True)
-    of_label = (shares @ one_hot[labels]).astype(np.float64)
-    per_seed = []
-    for row in predicted:
-        observed = (shares @ (row == labels).astype(np.float32)).astype(np.float64)
-        by_chance = ((shares @ one_hot[row]) * of_label).sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            kappa = (observed - by_chance) / (1.0 - by_chance)
-        per_seed.append(np.where(by_chance < 1.0 - 1e-6, kappa, np.nan))
-    return np.asarray(np.mean(per_seed, axis=0))
+
+    def __init__(
+        self,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        patients: NDArray[np.int64],
+        counts: NDArray[np.float32],
+    ) -> None:
+        self.labels = labels
+        self.n_classes = n_classes
+        self.patients = patients
+        self.counts = counts
+        self._order = np.argsort(patients, kind="stable")
+        self._starts = _run_starts(patients[self._order])
+
+    @classmethod
+    def draw(
+        cls,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        patient_ids: NDArray[Any],
+        n_resamples: int,
+        seed: int = 0,
+    ) -> "PatientBootstrap":
+        """Draw as many patients as there are, with replacement, `n_resamples` times.
+
+        Args:
+            labels: Shape `(n_studies,)`.
+            n_classes: Number of classes.
+            patient_ids: Shape `(n_studies,)`.
+            n_resamples: Number of resamples.
+            seed: Seed of the draws.
+        """
+        names, patients = np.unique(patient_ids, return_inverse=True)
+        generator, n_patients = np.random.default_rng(seed), len(names)
+        counts = np.empty((n_resamples, n_patients), dtype=np.float32)
+        for resample in counts:
+            resample[:] = np.bincount(generator.integers(0, n_patients, n_patients), minlength=n_patients)
+        return cls(labels, n_classes, patients.astype(np.int64), counts)
+
+    def of_studies(self, chosen: NDArray[np.int64]) -> "PatientBootstrap":
+        """Return the same resamples of some of the studies, such as those of a body part.
+
+        Args:
+            chosen: Indices of the studies, at least one.
+        """
+        columns, patients = np.unique(self.patients[chosen], return_inverse=True)
+        counts = np.ascontiguousarray(self.counts[:, columns])
+        return PatientBootstrap(self.labels[chosen], self.n_classes, patients.astype(np.int64), counts)
+
+    def total(self, values: NDArray[Any]) -> Samples:
+        """Sum values over the studies of each resample.
+
+        Args:
+            values: Shape `(…, n_studies)`.
+
+        Returns:
+            Shape `(…, n_resamples)`.
+        """
+        by_patient = np.add.reduceat(np.asarray(values)[..., self._order], self._starts, axis=-1, dtype=float)
+        rows = by_patient.reshape(-1, by_patient.shape[-1]).astype(np.float32)
+        totals = (rows @ self.counts.T).astype(np.float64)
+        return totals.reshape(*by_patient.shape[:-1], len(self.counts))
+
+    def mean(self, values: NDArray[Any]) -> Samples:
+        """Average values, shape `(…, n_studies)`, over the studies of each resample."""
+        return _ratio(self.total(values), self._n_of_class.sum(axis=0))
+
+    def verdict_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
+        """Return the figures that depend on verdicts alone, each the mean over seeds.
+
+        They are accuracy, balanced_accuracy, kappa, sensitivity, specificity and f1, defined as in
+        `agents.metrics.evaluate`; all follow from three counts per class.
+
+        Args:
+            predicted: Predicted classes, shape `(n_seeds, n_studies)`.
+        """
+        said = predicted == np.arange(self.n_classes)[:, None, None]  # (n_classes, n_seeds, n_studies)
+        totals = self.total(np.stack([said, said & (predicted == self.labels)]))
+        return _from_counts(self._n_of_class[:, None], *totals)
+
+    def pairs_in_order(self, probabilities: NDArray[Any]) -> tuple[Samples, Samples]:
+        """Count the pairs of a positive and a negative study, and those in order, in each resample.
+
+        A pair is in order where the positive study has the higher probability; ties count half. In a
+        resample, both numbers are quadratic forms in the patients' counts, one product per agent: their
+        matrix is averaged over seeds first.
+
+        Args:
+            probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+
+        Returns:
+            Pairs in order (the mean over seeds) and all pairs, both of shape `(n_scored, n_resamples)`: class
+            1 of two is scored, or each of more classes against the rest.
+        """
+        scored = range(1, 2) if self.n_classes == 2 else range(self.n_classes)
+        in_order = np.zeros((len(scored), len(self.counts)))
+        for row, positive_class in enumerate(scored):
+            sides = self._sides.get(positive_class)
+            if sides is not None:
+                in_order[row] = sides.pairs_in_order(probabilities[:, :, positive_class])
+        positive = self._n_of_class[list(scored)]
+        return in_order, positive * (self._n_of_class.sum(axis=0) - positive)
+
+    def auroc(self, probabilities: NDArray[Any]) -> Samples:
+        """Return the AUROC, the mean over seeds and scored classes; arguments as in `pairs_in_order`."""
+        return auroc_of_pairs(*self.pairs_in_order(probabilities))
+
+    @cached_property
+    def _n_of_class(self) -> Samples:
+        """Studies of each class in each resample, shape `(n_classes, n_resamples)`."""
+        return self.total(self.labels == np.arange(self.n_classes)[:, None])
+
+    @cached_property
+    def _sides(self) -> "dict[int, _Sides]":
+        """The two sides of each class that has both, prepared once for all agents."""
+        of_class = {k: self.labels[self._order] == k for k in range(self.n_classes)}
+        return {
+            k: _Sides(self._order[positive], self._order[~positive], self.patients, self.counts)
+            for k, positive in of_class.items()
+            if positive.any() and not positive.all()
+        }
 
 
-def resampled_auroc(
-    labels: NDArray[np.int64],
-    probabilities: NDArray[Any],
-    resamples: NDArray[np.float32],
-    groups: NDArray[Any] | None = None,
-) -> NDArray[np.float64]:
-    """Return the AUROC in each resample, the mean over seeds.
+class _Sides:
+    """Positive and negative studies, ordered by patient, and the counts of their patients."""
 
-    The AUROC is the share of pairs of a positive and a negative study that are in order, ties counting half,
-    so in a resample it is a quadratic form in the studies' counts; its matrix is averaged over seeds first.
+    def __init__(
+        self,
+        positive: NDArray[np.int64],
+        negative: NDArray[np.int64],
+        patients: NDArray[np.int64],
+        counts: NDArray[np.float32],
+    ) -> None:
+        self.positive, self.negative = positive, negative
+        self.row_starts = _run_starts(patients[positive])
+        self.column_starts = _run_starts(patients[negative])
+        self.row_counts = np.ascontiguousarray(counts[:, np.unique(patients[positive])])
+        self.column_counts = np.ascontiguousarray(counts[:, np.unique(patients[negative])])
 
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-        resamples: Shape `(n_resamples, n_studies)`.
-        groups: Shape `(n_studies,)`; if given, only pairs of the same group count.
-
-    Returns:
-        Shape `(n_resamples,)`, with more than two classes the mean over classes against the rest; NaN where
-        there is no pair.
-    """
-    n_classes = probabilities.shape[2]
-    per_class = []
-    for positive_class in range(1, 2) if n_classes == 2 else range(n_classes):
-        positive, negative = (
-            np.flatnonzero(labels == positive_class),
-            np.flatnonzero(labels != positive_class),
-        )
-        pairs = np.ones((len(positive), len(negative)), dtype=np.float32)
-        if groups is not None:
-            pairs = (groups[positive][:, None] == groups[negative]).astype(np.float32)
-        in_order = np.zeros_like(pairs)
-        for scores in probabilities[:, :, positive_class]:
-            above, below = scores[positive][:, None], scores[negative]
-            in_order += (above > below) + np.float32(0.5) * (above == below)
-        in_order *= pairs / np.float32(len(probabilities))
-        of_positive, of_negative = resamples[:, positive], resamples[:, negative]
-        total = ((of_positive @ in_order) * of_negative).sum(axis=1, dtype=np.float64)
-        count = ((of_positive @ pairs) * of_negative).sum(axis=1, dtype=np.float64)
-        per_class.append(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
-    return np.asarray(np.mean(per_class, axis=0))
+    def pairs_in_order(self, scores: NDArray[Any]) -> Samples:
+        """Return the mean over seeds of the pairs in order; scores of shape `(n_seeds, n_studies)`."""
+        wins = np.zeros((len(self.positive), len(self.negative)), dtype=np.int16)  # 2 a pair, 1 a tie
+        for above, below in zip(scores[:, self.positive], scores[:, self.negative], strict=True):
+            wins += above[:, None] > below
+            wins += above[:, None] >= below
+        of_patients = np.add.reduceat(wins, self.row_starts, axis=0, dtype=np.float32)
+        of_patients = np.add.reduceat(of_patients, self.column_starts, axis=1) / np.float32(2 * len(scores))
+        products = self.row_counts @ of_patients
+        in_order: Samples = np.einsum("rn,rn->r", products, self.column_counts).astype(np.float64)
+        return in_order
 
 
-def interval(samples: NDArray[np.float64], level: float = 0.95) -> list[float] | None:
+def auroc_of_pairs(in_order: Samples, pairs: Samples) -> Samples:
+    """Return the AUROC in each resample from counts of pairs, both of shape `(n_scored, n_resamples)`."""
+    return _mean_of_defined(_ratio(in_order, pairs))
+
+
+def interval(samples: Samples, level: float = 0.95) -> list[float] | None:
     """Return the percentile interval of resampled figures, lower end first.
 
     Args:
@@ -119,3 +198,45 @@ def interval(samples: NDArray[np.float64], level: float = 0.95) -> list[float] |
         return None
     tail = (1.0 - level) / 2.0
     return [float(end) for end in np.quantile(defined, (tail, 1.0 - tail))]
+
+
+def _from_counts(true: Samples, said: Samples, right: Samples) -> dict[str, Samples]:
+    """Derive figures from the studies that are of each class, are said to be, and are rightly said to be.
+
+    Args:
+        true: Shape `(n_classes, 1, n_resamples)`.
+        said: Shape `(n_classes, n_seeds, n_resamples)`.
+        right: Of the same shape.
+    """
+    scored = slice(1, 2) if len(true) == 2 else slice(None)
+    n = true.sum(axis=0)
+    accuracy = _ratio(right.sum(axis=0), n)
+    by_chance = _ratio((true * said).sum(axis=0), n**2)
+    recalls = _ratio(right, np.broadcast_to(true, right.shape))
+    rejections = _ratio(n - true - said + right, np.broadcast_to(n - true, right.shape))
+    figures = {
+        "accuracy": accuracy,
+        "balanced_accuracy": np.where((true > 0).sum(axis=0) > 1, _mean_of_defined(recalls), np.nan),
+        "kappa": _ratio(accuracy - by_chance, np.where(by_chance < 1.0 - 1e-9, 1.0 - by_chance, 0.0)),
+        "sensitivity": _mean_of_defined(recalls[scored]),
+        "specificity": _mean_of_defined(rejections[scored]),
+        "f1": np.nan_to_num(_ratio(2.0 * right, true + said))[scored].mean(axis=0),
+    }
+    return {name: np.asarray(per_seed.mean(axis=0)) for name, per_seed in figures.items()}
+
+
+def _mean_of_defined(values: Samples) -> Samples:
+    """Average over the first axis what is not NaN; NaN where nothing is left."""
+    defined = np.isfinite(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Samples:
+    """Divide; NaN where there is nothing to divide by."""
+    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
+    return np.asarray(np.divide(numerator, denominator, out=np.full(shape, np.nan), where=denominator != 0))
+
+
+def _run_starts(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where runs of equal values begin."""
+    return np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from agents.benchmark_document import AgentResult, benchmark_document, weights_vary
-from agents.metrics import FIGURES, auroc_within
-from agents.statistics.bootstrap import patient_resamples
+from agents.metrics import FIGURES, auroc_within, youden_threshold
+from agents.statistics.multiple_testing import holm
 from agents.statistics.paired_tests import mcnemar, sign_flip_test
 from mura_env import Predictions
 from tests.agents.tables import switching_table
@@ -21,9 +21,11 @@ CURVES = [[{"steps": 10, "accuracy": 0.5 + 0.1 * seed}, {"steps": 20, "accuracy"
 
 @pytest.fixture(scope="module")
 def document():
-    learned = AgentResult(LEARNED, WEIGHTS, [1.0, 2.0, 3.0, 4.0], [10, 10, 10, 10], CURVES)
-    uniform = AgentResult(UNIFORM, np.full((1, 300, 3), 1 / 3, np.float32), [0.0], [0], [[]], uses_seed=False)
-    results = {"uniform": uniform, "learned": learned}
+    learned = AgentResult(LEARNED, WEIGHTS, [0.4, 0.45, 0.5, 0.6], [10, 10, 10, 10], CURVES)
+    uniform = AgentResult(UNIFORM, np.full((1, 300, 3), 1 / 3, np.float32), None, [0], [[]], uses_seed=False)
+    other = AgentResult(LEARNED[:1], WEIGHTS[:1], None, [0], [[]])
+    bound = AgentResult(np.eye(2)[TEST.labels][None], None, None, [0], [[]], is_bound=True)
+    results = {"uniform": uniform, "learned": learned, "other": other, "bound": bound}
     return benchmark_document(TRAIN, TEST, results, [0, 1, 2, 3], controls={}, n_resamples=400)
 
 
@@ -40,14 +42,14 @@ def test_figures_are_means_over_seeds(document):
     assert row["auroc"]["mean"] == pytest.approx(np.mean(aurocs), abs=1e-6)
     within = [auroc_within(TEST.labels, seed, TEST.body_parts) for seed in LEARNED]
     assert row["auroc_within_body_parts"]["mean"] == pytest.approx(np.mean(within), abs=1e-6)
-    for figure in ("accuracy", "kappa", "auroc", "auroc_within_body_parts"):
+    for figure in ("accuracy", "kappa", "auroc", "auroc_within_body_parts", "log_loss", "f1", "specificity"):
         low, high = row[figure]["ci95"]
         assert low < row[figure]["mean"] < high
 
 
 def test_every_row_has_every_figure(document):
     rows = [*document["agents"].values(), *document["models"].values(), *document["controls"].values()]
-    assert len(rows) == 2 + 3 + 1
+    assert len(rows) == 4 + 3 + 1
     for row in rows:
         assert set(FIGURES) < set(row)
         assert list(row["per_body_part"]) == ["part0", "part1", "part2"]
@@ -66,13 +68,68 @@ def test_the_comparison_is_paired_and_by_patient(document):
     assert comparison["mcnemar_p"] == expected.exact_p
     assert comparison["mcnemar_mid_p"] == expected.mid_p
     assert comparison["permutation_p"] == sign_flip_test(learned - uniform, TEST.patient_ids)
+    patients, generator = np.unique(TEST.patient_ids), np.random.default_rng(0)
+    rows_of = [np.flatnonzero(patient == TEST.patient_ids) for patient in patients]
     resampled = []
-    for resample in patient_resamples(TEST.patient_ids, 400, seed=0):
-        rows = np.repeat(np.arange(300), resample.astype(int))  # the same patients for both
+    for _ in range(400):
+        drawn = generator.integers(0, len(patients), len(patients))
+        rows = np.concatenate([rows_of[patient] for patient in drawn])  # the same patients for both
         resampled.append(learned[rows].mean() - uniform[rows].mean())
     assert comparison["ci95"] == pytest.approx(np.quantile(resampled, [0.025, 0.975]).tolist(), abs=1e-6)
+    assert comparison["standard_error"] == pytest.approx(np.std(resampled), rel=0.15)
+    accuracies = (LEARNED.argmax(axis=2) == TEST.labels).mean(axis=1)
+    assert comparison["seed_spread"] == pytest.approx(accuracies.std(ddof=1))
     assert document["agents"]["uniform"]["vs_uniform"]["accuracy_difference"] == 0.0
     assert document["agents"]["uniform"]["vs_uniform"]["permutation_p"] == 1.0
+
+
+def test_kappa_and_auroc_are_compared_too(document):
+    rows = document["agents"]
+    comparison = rows["learned"]["vs_uniform"]
+    for figure in ("kappa", "auroc"):
+        difference = comparison[f"{figure}_difference"]
+        expected = rows["learned"][figure]["mean"] - rows["uniform"][figure]["mean"]
+        assert difference["mean"] == pytest.approx(expected)
+        low, high = difference["ci95"]
+        assert low < difference["mean"] < high
+        alone = [np.diff(rows[name][figure]["ci95"])[0] for name in ("learned", "uniform")]
+        assert high - low < np.hypot(*alone)  # paired: what both get wrong cancels
+        assert rows["uniform"]["vs_uniform"][f"{figure}_difference"] == {"mean": 0.0, "ci95": [0.0, 0.0]}
+    delong, auroc = comparison["delong"], comparison["auroc_difference"]
+    assert delong["ci95"] == pytest.approx(auroc["ci95"], abs=0.15 * (auroc["ci95"][1] - auroc["ci95"][0]))
+
+
+def test_holm_allows_for_all_agents_but_uniform_and_bounds(document):
+    rows = {name: row["vs_uniform"] for name, row in document["agents"].items()}
+    assert document["protocol"]["holm_family"] == ["learned", "other"]
+    adjusted = holm([rows["learned"]["permutation_p"], rows["other"]["permutation_p"]])
+    assert [rows["learned"]["holm_p"], rows["other"]["holm_p"]] == adjusted
+    assert rows["uniform"]["holm_p"] is rows["bound"]["holm_p"] is None
+    assert document["controls"]["majority"]["vs_uniform"]["holm_p"] is None
+
+
+def test_thresholds_are_used_where_they_are_known(document):
+    row = document["agents"]["learned"]
+    assert row["threshold"]["mean"] == pytest.approx(np.mean([0.4, 0.45, 0.5, 0.6]))
+    positive = LEARNED[:, :, 1] >= np.array([0.4, 0.45, 0.5, 0.6])[:, None]
+    expected = positive[:, TEST.labels == 1].mean(axis=1)
+    assert row["sensitivity_at_threshold"]["mean"] == pytest.approx(expected.mean())
+    low, high = row["sensitivity_at_threshold"]["ci95"]
+    assert low < expected.mean() < high
+    assert document["agents"]["uniform"]["sensitivity_at_threshold"]["mean"] is None
+    assert document["controls"]["majority"]["threshold"]["mean"] is None
+    model = document["models"][TEST.model_names[1]]
+    assert model["threshold"]["mean"] == youden_threshold(TRAIN.labels, TRAIN.probabilities[:, 1])
+
+
+def test_macro_figures_are_means_over_body_parts(document):
+    row = document["agents"]["learned"]
+    assert row["macro"]["n_body_parts"] == 3
+    for figure in ("accuracy", "kappa", "auroc", "brier"):
+        parts = [part[figure]["mean"] for part in row["per_body_part"].values()]
+        assert row["macro"][figure]["mean"] == pytest.approx(np.mean(parts))
+        low, high = row["macro"][figure]["ci95"]
+        assert low < row["macro"][figure]["mean"] < high
 
 
 def test_weights_are_summarised_by_body_part(document):
@@ -123,7 +180,7 @@ def test_a_part_with_few_studies_has_none_and_a_reason():
     few = Predictions.from_arrays(
         rows.logits, rows.labels, rows.body_parts, body_part_names=["a", "b", "c", "nothing"]
     )
-    results = {"uniform": AgentResult(few.probabilities.mean(axis=1)[None], None, [0.0], [0], [[]])}
+    results = {"uniform": AgentResult(few.probabilities.mean(axis=1)[None], None, None, [0], [[]])}
     document = benchmark_document(TRAIN, few, results, [0], controls={}, n_resamples=50)
     for part in ("c", "nothing"):
         row = document["agents"]["uniform"]["per_body_part"][part]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from agents.metrics import FIGURES, auroc_within, calibration_error, evaluate
+from agents.metrics import FIGURES, auroc_within, calibration_error, evaluate, youden_threshold
 
 
 def draw(seed: int, n_studies: int, n_classes: int):
@@ -30,11 +30,14 @@ def test_two_classes_agree_with_scikit_learn(seed, n_studies):
         "average_precision": reference.average_precision_score(labels, score),
         "sensitivity": reference.recall_score(labels, predicted),
         "specificity": reference.recall_score(labels, predicted, pos_label=0),
+        "threshold": 0.3,
+        "sensitivity_at_threshold": reference.recall_score(labels, score >= 0.3),
+        "specificity_at_threshold": reference.recall_score(labels, score >= 0.3, pos_label=0),
         "f1": reference.f1_score(labels, predicted, zero_division=0),
         "brier": reference.brier_score_loss(labels, score),
         "log_loss": reference.log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True)),
     }
-    figures = evaluate(labels, probabilities)
+    figures = evaluate(labels, probabilities, threshold=0.3)
     assert figures["n_studies"] == n_studies
     for name, value in expected.items():
         assert figures[name] == pytest.approx(value, abs=1e-6), name
@@ -59,6 +62,42 @@ def test_more_classes_agree_with_scikit_learn(seed, n_studies, n_classes):
     figures = evaluate(labels, probabilities)
     for name, value in expected.items():
         assert figures[name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_sensitivity_at_90_specificity_tries_every_cut():
+    labels, probabilities = draw(3, 60, 2)
+    score, best = probabilities[:, 1], 0.0
+    for cut in [*np.unique(score), 2.0]:
+        if np.mean(score[labels == 0] < cut) >= 0.9:
+            best = max(best, np.mean(score[labels == 1] >= cut))
+    assert evaluate(labels, probabilities)["sensitivity_at_90_specificity"] == pytest.approx(best)
+
+
+def test_youdens_threshold_tries_every_cut():
+    labels, probabilities = draw(4, 60, 2)
+    score = probabilities[:, 1]
+
+    def index(cut):
+        return np.mean(score[labels == 1] >= cut) + np.mean(score[labels == 0] < cut) - 1
+
+    threshold = youden_threshold(labels, probabilities)
+    assert index(threshold) == pytest.approx(max(index(cut) for cut in np.linspace(0, 1, 1001)))
+    assert threshold not in score
+    assert youden_threshold(np.ones(60, int), probabilities) is None
+    assert youden_threshold(*draw(0, 30, 3)) is None
+    with pytest.raises(ValueError, match="no threshold with 3 classes"):
+        evaluate(*draw(0, 30, 3), threshold=0.5)
+
+
+def test_macro_is_the_plain_mean_over_body_parts():
+    labels, probabilities = draw(5, 200, 2)
+    parts = np.repeat([0, 1, 2], [120, 77, 3])
+    document = evaluate(labels, probabilities, parts)
+    own = [evaluate(labels[parts == part], probabilities[parts == part]) for part in (0, 1)]
+    assert document["macro"]["n_body_parts"] == 2
+    for name in ("accuracy", "auroc", "log_loss"):
+        assert document["macro"][name] == pytest.approx((own[0][name] + own[1][name]) / 2)
+    assert evaluate(labels[-3:], probabilities[-3:], np.zeros(3, int))["macro"]["accuracy"] is None
 
 
 def test_auroc_counts_pairs_within_body_parts():

@@ -1,71 +1,85 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import cohen_kappa_score, roc_auc_score
+from sklearn import metrics as reference
+from sklearn.metrics import roc_auc_score
 
-from agents.metrics import auroc_within
-from agents.statistics.bootstrap import (
-    interval,
-    patient_resamples,
-    resampled_auroc,
-    resampled_kappa,
-    resampled_mean,
-)
+from agents.metrics import auroc_within, evaluate
+from agents.statistics.bootstrap import PatientBootstrap, auroc_of_pairs, interval
 
 GENERATOR = np.random.default_rng(0)
 N_STUDIES = 40
-PATIENTS = np.sort(GENERATOR.integers(0, 15, N_STUDIES))
-RESAMPLES = patient_resamples(PATIENTS, 30, seed=1)
+PATIENTS = GENERATOR.permutation(GENERATOR.integers(0, 15, N_STUDIES))  # a patient's studies lie apart
 
 
-def repeated(resample):
-    """The studies of a resample, each as often as it was drawn."""
-    return np.repeat(np.arange(N_STUDIES), resample.astype(int))
+def draw(n_classes, n_resamples=30):
+    labels = GENERATOR.integers(0, n_classes, N_STUDIES)
+    probabilities = np.round(GENERATOR.dirichlet(np.ones(n_classes), (3, N_STUDIES)), 1)  # with ties
+    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    return labels, probabilities, PatientBootstrap.draw(labels, n_classes, PATIENTS, n_resamples, seed=1)
+
+
+def resampled_studies(bootstrap):
+    """The studies of each resample, each as often as its patient was drawn."""
+    for counts in bootstrap.counts:
+        yield np.repeat(np.arange(N_STUDIES), counts[bootstrap.patients].astype(int))
 
 
 def test_patients_are_drawn_whole_and_as_many_as_there_are():
+    _, _, bootstrap = draw(2)
     n_patients = len(np.unique(PATIENTS))
-    for resample in RESAMPLES:
-        drawn = [np.unique(resample[patient == PATIENTS]) for patient in np.unique(PATIENTS)]
-        assert all(len(counts) == 1 for counts in drawn)
-        assert sum(counts[0] for counts in drawn) == n_patients
-    assert np.array_equal(RESAMPLES, patient_resamples(PATIENTS, 30, seed=1))
+    assert bootstrap.counts.shape == (30, n_patients)
+    assert (bootstrap.counts.sum(axis=1) == n_patients).all()
+    names = np.unique(PATIENTS)
+    assert np.array_equal(names[bootstrap.patients], PATIENTS)
+    again = PatientBootstrap.draw(bootstrap.labels, 2, PATIENTS, 30, seed=1)
+    assert np.array_equal(bootstrap.counts, again.counts)
+    many = PatientBootstrap.draw(bootstrap.labels, 2, PATIENTS, 20_000, seed=2).counts
+    assert many.mean(axis=0) == pytest.approx(np.ones(n_patients), abs=0.04)
+    assert many.var(axis=0) == pytest.approx(np.full(n_patients, 1 - 1 / n_patients), abs=0.08)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_figures_are_those_of_the_repeated_studies(n_classes):
-    labels = GENERATOR.integers(0, n_classes, N_STUDIES)
-    probabilities = np.round(GENERATOR.dirichlet(np.ones(n_classes), (3, N_STUDIES)), 1)  # with ties
+    labels, probabilities, bootstrap = draw(n_classes)
     predicted = probabilities.argmax(axis=2)
     groups = GENERATOR.integers(0, 2, N_STUDIES)
-    correct = (predicted == labels).mean(axis=0)
-    means = resampled_mean(correct, RESAMPLES)
-    kappas = resampled_kappa(labels, predicted, n_classes, RESAMPLES)
-    aurocs = resampled_auroc(labels, probabilities, RESAMPLES)
-    within = resampled_auroc(labels, probabilities, RESAMPLES, groups)
-    for index, resample in enumerate(RESAMPLES):
-        rows = repeated(resample)
-        assert means[index] == pytest.approx(correct[rows].mean(), abs=1e-6)
-        kappa = np.mean([cohen_kappa_score(labels[rows], seed[rows]) for seed in predicted])
-        assert kappas[index] == pytest.approx(kappa, abs=1e-5)
+    values = GENERATOR.normal(size=N_STUDIES)
+    means, aurocs = bootstrap.mean(values), bootstrap.auroc(probabilities)
+    figures = bootstrap.verdict_figures(predicted)
+    of_groups = [np.flatnonzero(groups == group) for group in (0, 1)]
+    pairs = [bootstrap.of_studies(group).pairs_in_order(probabilities[:, group]) for group in of_groups]
+    within = auroc_of_pairs(pairs[0][0] + pairs[1][0], pairs[0][1] + pairs[1][1])
+    for index, rows in enumerate(resampled_studies(bootstrap)):
+        assert means[index] == pytest.approx(values[rows].mean(), abs=1e-6)
+        expected = [evaluate(labels[rows], seed[rows]) for seed in probabilities]
+        for name, samples in figures.items():
+            mean = np.mean([scores[name] for scores in expected])
+            assert samples[index] == pytest.approx(mean, abs=1e-6), name
+        kappa = np.mean([reference.cohen_kappa_score(labels[rows], seed[rows]) for seed in predicted])
+        assert figures["kappa"][index] == pytest.approx(kappa, abs=1e-6)
         per_seed = []
         for seed in probabilities:
             classes = [1] if n_classes == 2 else range(n_classes)
             per_seed.append(np.mean([roc_auc_score(labels[rows] == k, seed[rows, k]) for k in classes]))
-        assert aurocs[index] == pytest.approx(np.mean(per_seed), abs=1e-5)
+        assert aurocs[index] == pytest.approx(np.mean(per_seed), abs=1e-6)
         loops = [auroc_within(labels[rows], seed[rows], groups[rows]) for seed in probabilities]
-        assert within[index] == pytest.approx(np.mean(loops), abs=1e-5)
+        assert within[index] == pytest.approx(np.mean(loops), abs=1e-6)
 
 
 def test_a_resample_of_one_class_has_no_auroc_and_no_kappa():
-    labels = np.array([0, 0, 1])
-    resamples = np.array([[1, 1, 0], [1, 1, 1]], dtype=np.float32)
+    labels, patients = np.array([0, 0, 1]), np.arange(3)
+    bootstrap = PatientBootstrap(labels, 2, patients, np.array([[1, 1, 0], [1, 1, 1]], dtype=np.float32))
     probabilities = np.array([[[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]])
-    assert np.isnan(resampled_auroc(labels, probabilities, resamples)[0])
-    assert resampled_auroc(labels, probabilities, resamples)[1] == 1.0
-    kappas = resampled_kappa(labels, probabilities.argmax(axis=2), 2, resamples)
-    assert np.isnan(kappas[0])
-    assert kappas[1] == pytest.approx(1.0)
+    aurocs = bootstrap.auroc(probabilities)
+    assert np.isnan(aurocs[0])
+    assert aurocs[1] == 1.0
+    figures = bootstrap.verdict_figures(probabilities.argmax(axis=2))
+    assert np.isnan([figures[name][0] for name in ("kappa", "balanced_accuracy", "sensitivity")]).all()
+    assert figures["specificity"].tolist() == [1.0, 1.0]
+    assert figures["kappa"][1] == pytest.approx(1.0)
+    nobody = PatientBootstrap(labels, 2, patients, np.zeros((1, 3), dtype=np.float32))
+    assert np.isnan(nobody.mean(np.ones(3))).all()
 
 
 def test_the_interval_leaves_out_what_is_undefined():
@@ -76,8 +90,8 @@ def test_the_interval_leaves_out_what_is_undefined():
 
 
 def test_the_interval_agrees_with_scipy_where_every_study_is_a_patient():
-    values = GENERATOR.normal(size=200)
-    ours = interval(resampled_mean(values, patient_resamples(np.arange(200), 4_000, seed=0)))
+    values, labels = GENERATOR.normal(size=200), GENERATOR.integers(0, 2, 200)
+    ours = interval(PatientBootstrap.draw(labels, 2, np.arange(200), 4_000).mean(values))
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=4_000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
