@@ -81,3 +81,50 @@ def calibration_summary(table: Predictions) -> dict[str, Any]:
         "contested_share": float((verdicts != verdicts[:, :1]).any(axis=1).mean()),
         "n_studies": len(table),
     }
+
+
+def single_folds_summary(table: Predictions) -> dict[str, Any]:
+    """Summarise members before their outputs are averaged over folds, as the training table holds them.
+
+    Args:
+        table: Predictions with one model for each member and fold, named `<member>/<fold>`.
+
+    Returns:
+        As `calibration_summary`, each figure averaged over folds (None where a fold has none).
+
+    Raises:
+        ValueError: If the models' names are of another form, or members have different folds.
+    """
+    columns: dict[str, dict[str, int]] = {}
+    for index, name in enumerate(table.model_names):
+        member, _, fold = name.rpartition("/")
+        columns.setdefault(fold, {})[member] = index
+    members = tuple(next(iter(columns.values())))
+    if "" in members or any(tuple(of_fold) != members for of_fold in columns.values()):
+        raise ValueError(
+            f"expected models named <member>/<fold>, every member in every fold, got {table.model_names}"
+        )
+    summaries = [
+        calibration_summary(
+            Predictions.from_arrays(
+                table.logits[:, list(of_fold.values())], table.labels, model_names=members
+            )
+        )
+        for of_fold in columns.values()
+    ]
+    return {
+        "members": {
+            name: {
+                "slope": _mean([summary["members"][name]["slope"] for summary in summaries]),
+                "intercepts": _mean([summary["members"][name]["intercepts"] for summary in summaries]),
+            }
+            for name in members
+        },
+        "contested_share": _mean([summary["contested_share"] for summary in summaries]),
+        "n_studies": len(table),
+    }
+
+
+def _mean(values: list[Any]) -> Any:
+    """Average numbers, or lists of them place by place; None where one of the values is None."""
+    return None if any(value is None for value in values) else np.mean(values, axis=0).tolist()

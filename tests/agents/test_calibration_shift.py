@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from agents.calibration_shift import calibration_summary, recalibration
+from agents.calibration_shift import calibration_summary, recalibration, single_folds_summary
 from mura_env import Predictions
 from tests.agents.tables import switching_table
 
@@ -50,3 +50,25 @@ def test_the_summary_names_members_and_the_contested_share():
     perfect = Predictions.from_arrays(np.eye(2)[table.labels][:, None], table.labels)
     assert calibration_summary(perfect)["members"]["model-0"] == {"slope": None, "intercepts": None}
     json.dumps(found, allow_nan=False)
+
+
+def test_single_folds_are_summarised_one_by_one_and_averaged():
+    table = switching_table(200, 0)
+    other = switching_table(200, 1)
+    logits = np.stack(
+        [table.logits[:, 0], other.logits[:, 0], table.logits[:, 1], other.logits[:, 1]], axis=1
+    )
+    names = ("a/fold0", "a/fold1", "b/fold0", "b/fold1")
+    found = single_folds_summary(Predictions.from_arrays(logits, table.labels, model_names=names))
+    slopes = [recalibration(logits[:, column], table.labels)[0] for column in (2, 3)]
+    assert found["members"]["b"]["slope"] == pytest.approx(sum(slopes) / 2)
+    intercepts = [recalibration(logits[:, column], table.labels)[1][0] for column in (2, 3)]
+    assert found["members"]["b"]["intercepts"] == pytest.approx([sum(intercepts) / 2])
+    verdicts = logits.argmax(axis=2)
+    contested = [(verdicts[:, fold] != verdicts[:, 2 + fold]).mean() for fold in (0, 1)]
+    assert found["contested_share"] == pytest.approx(sum(contested) / 2)
+
+
+def test_other_names_are_no_folds():
+    with pytest.raises(ValueError, match="named <member>/<fold>"):
+        single_folds_summary(switching_table(20, 0))
