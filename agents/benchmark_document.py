@@ -10,7 +10,9 @@ document, whatever was interrupted on the way and however many processes there w
 - `agents`, by name: a row, see below;
 - `models`: each member alone, and `controls`: what else was given, and `majority`, in the same rows;
 - `weights_vary`, by agent: `between_body_parts` and `between_seeds`, both the root mean square over members
-  of the standard deviation of the mean weights.
+  of the standard deviation of the mean weights;
+- `behaviour`: what the policies did, see `agents.behaviour`;
+- `curves`, by agent and control: ROC and reliability, see `agents.curves`.
 
 A row holds
 
@@ -50,6 +52,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.behaviour import Actions, behaviour_document
+from agents.curves import curves_document
 from agents.metrics import youden_threshold
 from agents.scored_table import ScoredTable
 from agents.statistics.multiple_testing import holm
@@ -132,6 +136,23 @@ def benchmark_document(
             for name, result in results.items()
             if result.weights is not None
         },
+        "behaviour": behaviour_document(
+            train,
+            test,
+            {
+                name: Actions(result.weights, result.probabilities, result.learning_curves)
+                for name, result in results.items()
+                if result.weights is not None
+            },
+            results[_BASELINE].probabilities,
+        ),
+        "curves": curves_document(
+            test.labels,
+            {
+                **{name: result.probabilities for name, result in results.items()},
+                **{name: np.asarray(probabilities)[None] for name, probabilities in fixed.items()},
+            },
+        ),
     }
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from agents import agent_class
 from agents.benchmark import run_benchmark
+from agents.calibration_shift import single_folds_summary
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
-from mura_app.report import write_report
+from mura_app.evidence import write_evidence
 from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
 from mura_env.json_files import write_json
@@ -81,11 +82,12 @@ def benchmark_agents(
     agents: Sequence[str],
     agent_seeds: int,
     title: str,
+    dataset: Dataset | None = None,
     controls: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Predictions → policies → evidence: fits, scores, writes `benchmark.json` and `report.html`.
+    """Predictions → policies → evidence: fits, scores, writes `benchmark.json` and what shows it.
 
     Args:
         run: Where the agents, the figures and the page are written.
@@ -94,6 +96,7 @@ def benchmark_agents(
         agents: Names of the agents; `uniform` is always among them.
         agent_seeds: Number of seeds per agent.
         title: What the report is about.
+        dataset: Where the radiographs lie, if they are there.
         controls: Name → class probabilities `(n_studies, n_classes)` on the test table of predictors that see
             no pixel.
         resume: Agents that are already saved in the run are not fitted again.
@@ -102,7 +105,7 @@ def benchmark_agents(
     Returns:
         The document of `benchmark.json`.
     """
-    document = run_benchmark(
+    figures = run_benchmark(
         train,
         test,
         agents=agents,
@@ -112,8 +115,13 @@ def benchmark_agents(
         resume=resume,
         progress=progress,
     )
+    document = {"title": title, **figures}
+    single_folds = run.predictions / "test-folds.npz"
+    if single_folds.is_file():
+        calibration = document["behaviour"]["calibration"]
+        calibration["test, single folds"] = single_folds_summary(Predictions.load(single_folds))
     write_json(run.benchmark_path, document)
-    write_report(run.report_path, document, title=title, settings=run.read_config())
+    write_evidence(run, document, title=title, dataset=dataset)
     return document
 
 
@@ -153,6 +161,7 @@ def run_pipeline(
         agents=config.agents,
         agent_seeds=config.agent_seeds,
         title=title or dataset.name,
+        dataset=dataset,
         controls={
             "metadata only": Predictions.load(run.predictions / "metadata-test.npz").probabilities[:, 0]
         },

@@ -1,4 +1,4 @@
-"""`mura report`: the page of a finished benchmark, written again."""
+"""`mura report`: what shows a finished benchmark, written again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,22 @@ class Command:
     run_directory: Path
     """Run directory with `benchmark.json`."""
 
+    thumbnails: bool = True
+    """Show radiographs of changed verdicts, where the run's data set is still in its place."""
+
     json: bool = False
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
         """Writes `report.html` from `benchmark.json` and `config.json`."""
-        from mura_app.report import write_report
+        from mura_app.evidence import dataset_of_run, write_evidence
 
         run = RunDirectory(self.run_directory)
-        settings = run.read_config()
+        run.read_config()  # a folder that is no run is said to be none, whatever else it holds
         document = read_json(run.benchmark_path, "a finished benchmark")
-        write_report(run.report_path, document, title=run.path.resolve().name, settings=settings)
+        title = document.get("title", run.path.resolve().name)
+        dataset = dataset_of_run(run) if self.thumbnails else None
+        write_evidence(run, document, title=title, dataset=dataset)
         if self.json:
             print_json({"report": str(run.report_path)})
         else:

@@ -13,24 +13,30 @@ Interval = tuple[float, float]
 FloatArray = NDArray[np.float64]
 
 
-def difference_plot(names: Sequence[str], differences: Sequence[float], intervals: Sequence[Interval]) -> str:
+def difference_plot(
+    names: Sequence[str],
+    differences: Sequence[float],
+    intervals: Sequence[Interval],
+    shown: Sequence[bool],
+) -> str:
     """Forest plot: each agent's accuracy minus uniform averaging's, with its 95 % interval, in points.
 
     Args:
         names: Agents, top to bottom.
         differences: Accuracy differences as fractions in [-1, 1].
         intervals: Lower and upper end of each 95 % interval, as fractions.
+        shown: Whether each difference counts as shown; the others are drawn in a neutral colour.
     """
-    with figure(7.2, 0.9 + 0.42 * len(names)) as (drawing, [axes]):
+    with figure(5.4, 0.9 + 0.42 * len(names)) as (drawing, [axes]):
         rows = np.arange(len(names))[::-1]
         axes.axvline(0, color=INK, linewidth=1)
-        for row, difference, (low, high) in zip(rows, differences, intervals, strict=True):
-            colour = PALETTE[2] if low > 0 else PALETTE[5] if high < 0 else PALETTE[0]
+        for row, difference, (low, high), is_shown in zip(rows, differences, intervals, shown, strict=True):
+            colour = PALETTE[2 if difference > 0 else 5] if is_shown else PALETTE[0]
             axes.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
             axes.plot([100 * difference], [row], "o", color=colour, markersize=8)
         axes.set_yticks(rows, labels=list(names))
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_xlabel("accuracy minus uniform averaging, percentage points (95 % interval)")
+        axes.set_xlabel("points of accuracy over uniform averaging")
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         axes.spines["left"].set_visible(False)
@@ -51,7 +57,7 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         parts: Body parts, top to bottom.
         accuracies: Agent → accuracy per part in [0, 1]; None where it cannot be given.
     """
-    with figure(7.2, 1.2 + 0.42 * len(parts)) as (drawing, [axes]):
+    with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, [axes]):
         rows = np.arange(len(parts))[::-1]
         table = 100 * np.array(list(accuracies.values()), dtype=np.float64)  # (n_agents, n_parts)
         for row, values in zip(rows, table.T, strict=True):
@@ -117,7 +123,7 @@ def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArra
     Args:
         curves: Agent → steps, mean accuracy over seeds in [0, 1], its standard deviation, each `(n_points,)`.
     """
-    with figure(7.2, 3.4) as (drawing, [axes]):
+    with figure(5.4, 3.4) as (drawing, [axes]):
         for colour, (name, (steps, mean, spread)) in zip(PALETTE * 3, curves.items(), strict=False):
             low, high = 100 * (mean - spread), 100 * (mean + spread)
             axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)

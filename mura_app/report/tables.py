@@ -1,24 +1,41 @@
-"""The report's tables as HTML: estimate with interval, sortable by the number behind it."""
+"""The report's tables of figures: agents, members, body parts."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mura_app.report.html_table import Cell, estimate_cell, html_table, number_cell, text_cell
 from mura_app.report.verdict import NBSP, format_p
 
 Row = Mapping[str, Any]
-Cell = tuple[str, float | str | None]
-"""What a cell shows (HTML) and the value it is sorted by."""
+
+_PERCENT = (".1f", 100.0)
+_PLAIN = (".3f", 1.0)
+
+FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
+    "balanced_accuracy": ("balanced accuracy, %", _PERCENT),
+    "average_precision": ("average precision", _PLAIN),
+    "sensitivity": ("sensitivity, %", _PERCENT),
+    "specificity": ("specificity, %", _PERCENT),
+    "threshold": ("inner threshold", _PLAIN),
+    "sensitivity_at_threshold": ("sensitivity there, %", _PERCENT),
+    "specificity_at_threshold": ("specificity there, %", _PERCENT),
+    "sensitivity_at_90_specificity": ("sensitivity at 90 % specificity, %", _PERCENT),
+    "f1": ("F1", _PLAIN),
+    "brier": ("Brier score", _PLAIN),
+    "log_loss": ("log loss", _PLAIN),
+    "calibration_error": ("calibration error", _PLAIN),
+}
+"""Figures of the second table: heading, digits and scale of each."""
 
 
 def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
-    """One row an agent or control: figures overall, and the comparison with uniform averaging.
+    """One row an agent or control: the main figures, and the comparison with uniform averaging.
 
     Args:
         agents: `agents` of the benchmark's document.
         others: `controls` of the document.
     """
-    headings = (
+    headings = [
         "agent",
         "accuracy, %",
         "kappa",
@@ -26,91 +43,72 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
         "AUROC within parts",
         "minus uniform, points",
         "p",
+        "Holm p",
         "McNemar p",
+    ]
+    rows = [
+        [_name(name, row, others), *_main_figures(row), *_comparison(name, row["vs_uniform"])]
+        for name, row in {**agents, **others}.items()
+    ]
+    return html_table("Agents and controls on the test table", headings, rows)
+
+
+def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
+    """The other figures of the same rows; those that no row has are left out."""
+    rows = {**agents, **others}
+    shown = [
+        name
+        for name in FIGURES
+        if any(row.get(name) is not None and row[name]["mean"] is not None for row in rows.values())
+    ]
+    return html_table(
+        "Further figures of agents and controls",
+        ["agent", *(FIGURES[name][0] for name in shown)],
+        [
+            [_name(agent, row, others), *(estimate_cell(row.get(name), *FIGURES[name][1]) for name in shown)]
+            for agent, row in rows.items()
+        ],
     )
-    rows = []
-    for name, row in [*agents.items(), *others.items()]:
-        note = " <small>(bound: sees the labels)</small>" if row.get("is_bound") else ""
-        note = note or (" <small>(control)</small>" if name in others else "")
-        rows.append([(escape(name) + note, name), *_figures(row), *_comparison(name, row["vs_uniform"])])
-    return _table("Agents and controls on the test table", headings, rows)
 
 
 def models_table(models: Mapping[str, Row]) -> str:
     """One row a member of the ensemble, alone."""
     headings = ("member", "accuracy, %", "kappa", "AUROC", "AUROC within parts")
-    return _table(
-        "Members alone on the test table",
-        headings,
-        [[(escape(name), name), *_figures(row)] for name, row in models.items()],
-    )
+    rows = [[text_cell(name), *_main_figures(row)] for name, row in models.items()]
+    return html_table("Members alone on the test table", headings, rows)
 
 
 def body_part_table(parts: Sequence[str], agents: Mapping[str, Row]) -> str:
-    """Accuracy by body part, one column an agent."""
+    """Accuracy by body part, one column an agent, and their mean where the document has it."""
     rows = []
     for part in parts:
-        figures = [agents[name]["per_body_part"][part] for name in agents]
-        cells: list[Cell] = [(escape(part), part), (str(figures[0]["n_studies"]), figures[0]["n_studies"])]
-        rows.append([*cells, *(_percent(figure["accuracy"]) for figure in figures)])
+        figures = [row["per_body_part"][part] for row in agents.values()]
+        accuracies = [estimate_cell(figure["accuracy"], *_PERCENT) for figure in figures]
+        rows.append([text_cell(part), number_cell(figures[0]["n_studies"], ",.0f"), *accuracies])
+    if all("macro" in row for row in agents.values()):
+        accuracies = [estimate_cell(row["macro"]["accuracy"], *_PERCENT) for row in agents.values()]
+        rows.append([text_cell("mean of the parts"), ("", None), *accuracies])
     headings = ("body part", "studies", *(f"{name}, %" for name in agents))
-    return _table("Accuracy by body part", headings, rows)
+    return html_table("Accuracy by body part", headings, rows)
 
 
-def _figures(row: Row) -> list[Cell]:
-    return [
-        _percent(row["accuracy"]),
-        _number(row["kappa"]),
-        _number(row["auroc"]),
-        _number(row.get("auroc_within_body_parts")),
-    ]
+def _name(name: str, row: Row, controls: Mapping[str, Row]) -> Cell:
+    note = "bound: sees the labels" if row.get("is_bound") else "control" if name in controls else ""
+    return text_cell(name, note)
+
+
+def _main_figures(row: Row) -> list[Cell]:
+    others = (row["kappa"], row["auroc"], row.get("auroc_within_body_parts"))
+    return [estimate_cell(row["accuracy"], *_PERCENT), *(estimate_cell(figure) for figure in others)]
 
 
 def _comparison(name: str, comparison: Mapping[str, Any]) -> list[Cell]:
     if name == "uniform":
-        return [("–", 0.0), ("–", 1.0), ("–", 1.0)]
-    difference = 100 * comparison["accuracy_difference"]
-    low, high = (100 * end for end in comparison["ci95"])
-    p, mcnemar_p = comparison["permutation_p"], comparison["mcnemar_p"]
-    return [
-        (f"{difference:+.1f} <small>{low:+.1f} to {high:+.1f}</small>", difference),
-        (format_p(p).removeprefix(f"={NBSP}"), p),
-        (format_p(mcnemar_p).removeprefix(f"={NBSP}"), mcnemar_p),
-    ]
+        return [("–", 0.0), ("–", 1.0), ("–", 1.0), ("–", 1.0)]
+    difference = {"mean": comparison["accuracy_difference"], "ci95": comparison["ci95"]}
+    tests = [comparison.get(test) for test in ("permutation_p", "holm_p", "mcnemar_p")]
+    return [estimate_cell(difference, "+.1f", 100.0), *map(_p_cell, tests)]
 
 
-def _percent(figure: Mapping[str, Any] | None) -> Cell:
-    return _estimate(figure, 100.0, ".1f")
-
-
-def _number(figure: Mapping[str, Any] | None) -> Cell:
-    return _estimate(figure, 1.0, ".3f")
-
-
-def _estimate(figure: Mapping[str, Any] | None, scale: float, digits: str) -> Cell:
-    """An estimate with its interval; a dash where there is none."""
-    if figure is None or figure["mean"] is None:
-        return "–", None
-    text = format(scale * figure["mean"], digits)
-    if figure.get("ci95") is not None:
-        low, high = (format(scale * end, digits) for end in figure["ci95"])
-        text += f" <small>{low} to {high}</small>"
-    return text, figure["mean"]
-
-
-def _table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
-    head = "".join(f'<th scope="col"><button>{escape(heading)}</button></th>' for heading in headings)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td data-value="{"" if value is None else escape(str(value))}">{text}</td>'
-            for text, value in row
-        )
-        + "</tr>\n"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f'<table class="sortable">'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    )
+def _p_cell(p: float | None) -> Cell:
+    return ("–", None) if p is None else (format_p(p).removeprefix(f"={NBSP}"), p)

@@ -1,0 +1,147 @@
+"""The report's tables of what the policies did and what the members left them to do."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from mura_app.report.html_table import Cell, html_table, number_cell, text_cell
+
+Row = Mapping[str, Any]
+
+MOST_CHANGES = 30
+"""Changed verdicts that the page shows of an agent; the document has them all."""
+
+
+def behaviour_table(agents: Mapping[str, Row]) -> str:
+    """One row an agent: how decided its weights are, and what came of them.
+
+    Args:
+        agents: `behaviour.agents` of the benchmark's document.
+    """
+    headings = (
+        "agent",
+        "members in effect",
+        "distance from uniform",
+        "verdicts better",
+        "verdicts worse",
+        "gap to the oracle closed, %",
+        "regret to the best member, points",
+        "regret while learning, points",
+    )
+    rows = []
+    for name, row in agents.items():
+        changed, learning = row["changed_verdicts"], row["learning_regret"]
+        rows.append(
+            [
+                text_cell(name),
+                number_cell(float(np.exp(row["entropy"]["mean"])), ".2f"),
+                number_cell(row["distance_from_uniform"]["mean"], ".2f"),
+                number_cell(changed["better"], ",.0f"),
+                number_cell(changed["worse"], ",.0f"),
+                number_cell(row["gap_closed"], ".0f", 100.0),
+                number_cell(row["regret"]["to_best_member"]["mean"], "+.1f", 100.0),
+                number_cell(None if learning is None else learning["mean"], ".1f", 100.0),
+            ]
+        )
+    return html_table("What the policies did", headings, rows)
+
+
+def pairs_table(members: Row) -> str:
+    """One row a pair of members: how far they differ.
+
+    Args:
+        members: `behaviour.members` of the document.
+    """
+    headings = ("members", "same verdict, %", "one right, %", "both wrong, %", "Q statistic")
+    rows = [
+        [
+            text_cell(" and ".join(pair["members"])),
+            *(
+                number_cell(pair[name], ".1f", 100.0)
+                for name in ("agreement", "disagreement", "double_fault")
+            ),
+            number_cell(pair["q_statistic"], ".2f"),
+        ]
+        for pair in members["pairs"]
+    ]
+    return html_table("How far members differ, pair by pair", headings, rows)
+
+
+def calibration_table(tables: Mapping[str, Row]) -> str:
+    """One row a member and table: slope and intercepts that would calibrate it.
+
+    Args:
+        tables: `behaviour.calibration` of the document: by table, the `members`.
+    """
+    rows = [
+        [
+            text_cell(name),
+            text_cell(table),
+            number_cell(figures["slope"], ".2f"),
+            intercepts,
+        ]
+        for table, summary in tables.items()
+        for name, figures in summary["members"].items()
+        for intercepts in [_intercepts(figures["intercepts"])]
+    ]
+    headings = ("member", "table", "slope", "intercept")
+    return html_table("Calibration on the training and the test table", headings, rows)
+
+
+def changed_verdicts_table(
+    agent: str, changed: Row, models: Sequence[str], thumbnails: Mapping[str, str]
+) -> str:
+    """The studies on which an agent's verdict differs from uniform averaging's, the clearest first.
+
+    Args:
+        agent: Its name.
+        changed: Its `changed_verdicts` in the document.
+        models: Names of the members, in the order of the weights.
+        thumbnails: Study id → picture as a `data:` address; studies without one show none.
+    """
+    studies = sorted(changed["studies"], key=lambda study: -abs(_shift(study)))[:MOST_CHANGES]
+    pictures = any(study["study_id"] in thumbnails for study in studies)
+    headings = ["study", *(["radiograph"] if pictures else []), "body part", "truth", "change"]
+    headings += ["P(truth), uniform", f"P(truth), {agent}", *(f"{model} weight" for model in models)]
+    rows = []
+    for study in studies:
+        picture = [_picture(study, thumbnails)] if pictures else []
+        change = study["change"]
+        rows.append(
+            [
+                text_cell(study["study_id"]),
+                *picture,
+                text_cell(study["body_part"]),
+                text_cell(study["label"]),
+                (f'<span class="{change}">{change}</span>', change),
+                number_cell(study["baseline_probability"], ".2f"),
+                number_cell(study["probability"], ".2f"),
+                *(_weight(weight) for weight in study["weights"]),
+            ]
+        )
+    return html_table(f"Verdicts that {agent} changed", headings, rows)
+
+
+def _shift(study: Row) -> float:
+    return float(study["probability"] - study["baseline_probability"])
+
+
+def _intercepts(values: Sequence[float] | None) -> Cell:
+    if values is None:
+        return number_cell(None)
+    return ", ".join(f"{value:+.2f}" for value in values), values[0]
+
+
+def _picture(study: Row, thumbnails: Mapping[str, str]) -> Cell:
+    address = thumbnails.get(study["study_id"])
+    if address is None:
+        return number_cell(None)
+    words = escape(f"{study['body_part']}, {study['label']}: study {study['study_id']}")
+    return f'<img src="{escape(address)}" alt="{words}" width="72" height="72">', None
+
+
+def _weight(weight: float) -> Cell:
+    share = f"{100 * weight:.0f}"
+    return f'{weight:.2f}<span class="bar"><span style="width:{share}%"></span></span>', weight

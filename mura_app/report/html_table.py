@@ -1,0 +1,59 @@
+"""HTML tables: what a cell shows, the value it is sorted by, and estimates with their intervals."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+Cell = tuple[str, float | str | None]
+"""What a cell shows (HTML) and the value it is sorted by; None goes last in either direction."""
+
+MISSING: Cell = ("–", None)
+"""Stands where there is no figure."""
+
+
+def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
+    """A table that scrolls sideways where it is too wide, and sorts by its headings.
+
+    Args:
+        caption: What the table holds, for those who cannot see it; unique on the page.
+        headings: Plain text.
+        rows: Cells; the first of each row names it.
+    """
+    head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in headings)
+    body = "".join(f"<tr>{_row(list(row))}</tr>\n" for row in rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table class="sortable">'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+    )
+
+
+def text_cell(text: str, note: str = "") -> Cell:
+    """A name, and a note in small print behind it."""
+    return escape(text) + (f" <small>{escape(note)}</small>" if note else ""), text
+
+
+def number_cell(value: float | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
+    """A plain number; a dash where there is none."""
+    return MISSING if value is None else (format(scale * value, digits), value)
+
+
+def estimate_cell(figure: Mapping[str, Any] | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
+    """A `mean` with its `ci95`, where it has one; a dash where there is no mean."""
+    if figure is None or figure["mean"] is None:
+        return MISSING
+    text = format(scale * figure["mean"], digits)
+    if figure.get("ci95") is not None:
+        low, high = (format(scale * end, digits) for end in figure["ci95"])
+        text += f" <small>{low} to {high}</small>"
+    return text, figure["mean"]
+
+
+def _row(cells: list[Cell]) -> str:
+    (name, name_value), *others = cells
+    named = f'<th scope="row" data-value="{_value(name_value)}">{name}</th>'
+    return named + "".join(f'<td data-value="{_value(value)}">{text}</td>' for text, value in others)
+
+
+def _value(value: float | str | None) -> str:
+    return "" if value is None else escape(str(value))
