@@ -48,9 +48,11 @@ class FitJob:
     @property
     def cost(self) -> int:
         """Floating-point operations of a forward pass over all training images and epochs."""
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            network = new_network(self.member, self.n_classes)
-            network(torch.empty(2, 1, self.member.image_size, self.member.image_size))
+        with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
+            network = new_network(self.member, self.n_classes).to("meta")
+        size = self.member.image_size
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(2, 1, size, size, device="meta"))
         return int(counter.get_total_flops()) // 2 * len(self.train_rows) * self.member.epochs
 
     @property

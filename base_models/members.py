@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from base_models.calibration import Calibration
 from base_models.configuration import MemberConfig
+from base_models.input_format import GREY, InputFormat
 from base_models.networks import create_model
-from base_models.training import PIXEL_MEAN, PIXEL_SCALE
 from mura_env.atomic_files import replacing
 from mura_env.json_files import read_json, write_json
 
@@ -36,6 +36,8 @@ class TrainedMember:
     """Names of the classes."""
     cache_size: int
     """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
+    input_format: InputFormat = GREY
+    """What its networks take a radiograph as."""
 
 
 def weights_path(run_dir: Path, member: str, fold: int) -> Path:
@@ -99,10 +101,10 @@ def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> 
     document = {
         "config": asdict(member.config),
         "class_names": list(member.class_names),
-        "in_channels": 1,
+        "in_channels": member.input_format.in_channels,
         "folds": len(member.fold_calibrations),
         "cache_size": member.cache_size,
-        "normalisation": {"mean": PIXEL_MEAN, "scale": PIXEL_SCALE},
+        "input_format": asdict(member.input_format),
         "calibration": asdict(member.calibration),
         "fold_calibrations": [asdict(calibration) for calibration in member.fold_calibrations],
         **facts,
@@ -148,8 +150,12 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
     try:
         config = MemberConfig(**document["config"])
         class_names = tuple(document["class_names"])
+        input_format = InputFormat.from_json(document["input_format"]) if "input_format" in document else GREY
+        in_channels = input_format.in_channels
         networks = tuple(
-            load_weights(new_network(config, len(class_names)), weights_path(run_dir, name, fold))
+            load_weights(
+                new_network(config, len(class_names), in_channels), weights_path(run_dir, name, fold)
+            )
             for fold in range(document["folds"])
         )
         calibrations = [_calibration(values) for values in document["fold_calibrations"]]
@@ -160,6 +166,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             tuple(calibrations),
             class_names,
             document["cache_size"],
+            input_format,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -167,9 +174,9 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
         ) from error
 
 
-def new_network(config: MemberConfig, n_classes: int) -> nn.Module:
-    """Create a member's network with fresh weights, for grey images."""
-    return create_model(config.network, n_classes, 1, **config.options)
+def new_network(config: MemberConfig, n_classes: int, in_channels: int = 1) -> nn.Module:
+    """Create a member's network with fresh weights, by default for grey images."""
+    return create_model(config.network, n_classes, in_channels, **config.options)
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:

@@ -17,18 +17,11 @@ from torch.nn import functional
 
 from base_models.augmentation import create_augmentation
 from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.input_format import PIXEL_MEAN, PIXEL_SCALE, normalise
 from base_models.randomness import derive_seed
 from base_models.sampling import TrainingImages, training_batches
 
-PIXEL_MEAN = 0.25
-PIXEL_SCALE = 0.25
-"""Networks see (grey / 255 - PIXEL_MEAN) / PIXEL_SCALE: about mean 0 and deviation 1 on radiographs."""
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Turn grey images (n, height, width), uint8, into a network's input (n, 1, height, width), float32."""
-    planes = (images.unsqueeze(1).float() / 255 - PIXEL_MEAN) / PIXEL_SCALE
-    return planes.contiguous(memory_format=torch.channels_last)
+__all__ = ["PIXEL_MEAN", "PIXEL_SCALE", "fit_network", "normalise"]
 
 
 def class_weights(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
