@@ -99,6 +99,8 @@ def cross_fit(
     """
     train_views, test_views = views_of(train, cache), views_of(test, cache)
     labels = np.array([study.label for study in train], dtype=np.int64)
+    part_names = sorted({study.body_part for study in train})
+    parts = np.array([part_names.index(study.body_part) for study in train], dtype=np.int64)
     fold_of_view = folds[train_views.study]
     jobs = [
         FitJob(
@@ -110,6 +112,7 @@ def cross_fit(
             images=cache.file,
             train_rows=train_views.rows[fold_of_view != fold],
             train_labels=labels[train_views.study[fold_of_view != fold]],
+            train_parts=parts[train_views.study[fold_of_view != fold]],
             predict_rows=np.concatenate([train_views.rows[fold_of_view == fold], test_views.rows]),
             weights=weights_path(run_dir, member.name, fold),
         )
