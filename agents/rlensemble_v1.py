@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.agent import Agent, Callback, Progress
-from agents.policy_agent import single_thread
 from agents.registry import register_agent
+from agents.separate_training import single_thread
 from mura_env import ENVIRONMENT_ID, Predictions
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward

@@ -12,9 +12,9 @@ from agents.agent import Callback, Progress
 from agents.controls.mixture import probabilities_of_label
 from agents.inner_folds import InnerFold
 from agents.policy_agent import PolicyAgent, PolicyConfig
-from agents.policy_network import PolicyNetwork
 from agents.policy_stack_env import PolicyStackEnv
 from agents.registry import register_agent
+from agents.stacked_network import StackedNetwork
 from mura_env import Predictions
 from mura_env.combination import log_reference, softmax_weights
 from mura_env.observations import observe
@@ -67,7 +67,7 @@ class Gate(PolicyAgent[GateConfig]):
         return self.config.studies_per_update, 1
 
     def _train(
-        self, env: PolicyStackEnv, network: PolicyNetwork, seed: int, report: Callable[[int], None]
+        self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Callable[[int], None]
     ) -> None:
         config = self.config
         width, n_strengths = config.studies_per_update, len(config.kl_strengths)
