@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from agents.policy_network import MEMBER_FEATURES, PolicyNetwork
-from mura_env.observations import ObservationLayout
 
 OWN_UNITS = 8
 """Units in the hidden layer of a body part's own head."""
@@ -33,7 +32,7 @@ class BodyPartAttention(PolicyNetwork):
         super().__init__(*arguments, **options)
         self._options |= {"body_parts": body_parts, "beta": beta}
         self.beta = beta
-        layout: ObservationLayout = self._arguments[0]
+        layout = self.layout
         names = [_plain(name.split("/", 1)[1]) for name in layout.names[layout.columns("body_part")]]
         chosen = {_plain(part) for part in body_parts}
         self.own_parts = [index for index, name in enumerate(names) if name in chosen]

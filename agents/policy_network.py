@@ -58,6 +58,10 @@ class PolicyNetwork(StackedNetwork):
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
         self.member_weight = self._uniform(n_features, n_policies, n_features, hidden_size)
+        if (
+            self.n_outputs > self.n_models
+        ):  # what an average says means something else than what a member says
+            self.average_weight = self._uniform(n_features, n_policies, n_features, hidden_size)
         self.study_weight = self._uniform(n_features, n_policies, self.n_body_parts + 1, hidden_size)
         self.hidden_bias = nn.Parameter(torch.zeros(n_policies, 1, hidden_size))
         self.output_weight = nn.Parameter(torch.zeros(n_policies, hidden_size, 1))
@@ -84,6 +88,9 @@ class PolicyNetwork(StackedNetwork):
         features, study = self._features(observations)
         n_policies, n, n_members, _ = features.shape
         of_member = (features.flatten(1, 2) @ self.member_weight).view(n_policies, n, n_members, -1)
+        if self.n_outputs > self.n_models:
+            of_average = (features[:, :, -1] @ self.average_weight).unsqueeze(2)
+            of_member = torch.cat((of_member[:, :, :-1], of_average), dim=2)
         of_study = study @ self.study_weight + self.hidden_bias
         return torch.tanh(of_member + of_study.unsqueeze(2)), study
 

@@ -93,6 +93,11 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         return np.repeat(by_fold, self.n_policies // len(by_fold), axis=0)
 
     @property
+    def policy_scales(self) -> NDArray[np.float32]:
+        """Action scale of every policy's environment, shape `(n_policies,)`."""
+        return np.repeat(self.action_scales, self.n_policies // len(self.action_scales))
+
+    @property
     def row_scales(self) -> NDArray[np.float32]:
         """Action scale of every row's environment: logits per unit of action, shape `(num_envs, 1)`."""
         return np.repeat(self.action_scales, self.num_envs // len(self.action_scales))[:, None]

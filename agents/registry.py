@@ -35,6 +35,10 @@ _MODULES = {
     "ppo": "agents.ppo",
     "a2c": "agents.a2c",
     "trpo": "agents.trpo",
+    "dqn": "agents.dqn",
+    "sac": "agents.sac",
+    "td3": "agents.td3",
+    "tqc": "agents.tqc",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 

@@ -114,8 +114,7 @@ class StackPolicy(ActorCriticPolicy):
         self.actor = network
         # TRPO tells the critic's parameters by "value" in their names.
         self.value_critic = nn.Parameter(torch.zeros(network.n_policies, network.n_critic_inputs, 1))
-        scales = np.repeat(env.action_scales, env.n_policies // len(env.action_scales))
-        self.register_buffer("scales", torch.from_numpy(scales)[:, None, None])
+        self.register_buffer("scales", torch.from_numpy(env.policy_scales)[:, None, None])
         deviation = torch.full((network.n_policies, 1, network.n_models), exploration) / self.scales
         self.log_std: Tensor  # type: ignore[assignment]  # a buffer where it is not learned
         if learn_exploration:

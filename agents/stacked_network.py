@@ -41,7 +41,7 @@ class StackedNetwork(nn.Module):
         self.n_models, self.n_policies, self.hidden_size = n_models, n_policies, hidden_size
         self.n_outputs = n_models + with_average
         self.n_columns = len(layout)
-        self._arguments = (layout, n_models)
+        self.layout = layout
         self._options: dict[str, Any] = {"with_average": with_average}
         self._generator = torch.Generator() if generator is None else generator
         self._columns = {
@@ -87,8 +87,7 @@ class StackedNetwork(nn.Module):
 
     def resized(self, n_policies: int) -> Self:
         """Return a new network of the same kind with another number of policies."""
-        layout, n_models = self._arguments
-        return type(self)(layout, n_models, n_policies, self.hidden_size, **self._options)
+        return type(self)(self.layout, self.n_models, n_policies, self.hidden_size, **self._options)
 
     def subset(self, policies: slice) -> Self:
         """Return a network of some policies of the stack, which shares their parameters' values."""
