@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.agent import Agent, Callback, Progress
+from agents.observation_names import layout_for, require_same_columns
 from agents.registry import register_agent
 from agents.separate_training import single_thread
 from mura_env import ENVIRONMENT_ID, Predictions
@@ -97,7 +98,7 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         callback: Callback | None,
     ) -> None:
         config, layout = self.config, ObservationLayout.of(train)
-        self.observation_names_ = layout.names
+        self.observation_names_ = layout.names[layout.columns("log_probability")]
         inputs, parts = layout.columns("log_probability"), layout.columns("body_part")
         watched = train if validation is None else validation
         network = self._network(torch.Generator().manual_seed(seed))
@@ -197,6 +198,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         )
 
     def _check_arrays(self) -> None:
+        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
+        require_same_columns(self.observation_names_, layout.names[layout.columns("log_probability")])
         for name, value in self._network().state_dict().items():
             self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
 

@@ -13,7 +13,21 @@ from tests.agents.tables import noise_table, switching_table
 TABLE = switching_table(200, 0)
 
 
-@pytest.mark.parametrize("name", ["uniform", "best_single", "static", "static_per_body_part", "oracle"])
+CONTROLS = [
+    "uniform",
+    "best_single",
+    "best_per_body_part",
+    "accuracy_weighted",
+    "static",
+    "static_per_body_part",
+    "greedy",
+    "knora_u",
+    "meta",
+    "oracle",
+]
+
+
+@pytest.mark.parametrize("name", CONTROLS)
 def test_an_agent_gives_weights_on_the_simplex_and_probabilities(name, tmp_path):
     agent = make_agent(name).fit(TABLE)
     weights = agent.weights(TABLE)
@@ -33,6 +47,48 @@ def test_an_agent_gives_weights_on_the_simplex_and_probabilities(name, tmp_path)
     assert np.array_equal(again.weights(TABLE), weights)
     for field in ("config", "seed_", "seconds_", "fingerprint_", "body_part_names_", "learning_curve_"):
         assert getattr(again, field) == getattr(agent, field)
+
+
+@pytest.mark.parametrize("name", [*CONTROLS, "stacking"])
+@pytest.mark.parametrize(("n_models", "n_classes"), [(1, 2), (1, 3), (2, 2), (6, 4)])
+@pytest.mark.parametrize("n_studies", [2, 40])
+def test_a_control_takes_any_number_of_members_classes_and_studies(name, n_models, n_classes, n_studies):
+    generator = np.random.default_rng(0)
+    labels = np.arange(n_studies) % n_classes
+    train = Predictions.from_arrays(generator.normal(size=(n_studies, n_models, n_classes)), labels)
+    agent = make_agent(name).fit(train)
+    again = make_agent(name).fit(train, seed=1)
+    test = Predictions.from_arrays(
+        generator.normal(size=(5, n_models, n_classes)),
+        [0] * 5,
+        [0] * 5,
+        body_part_names=train.body_part_names,
+    )
+    weights, probabilities = agent.weights(test), agent.predict_proba(test)
+    assert weights.shape == (5, n_models)
+    assert np.isfinite(weights).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    assert np.array_equal(again.weights(test), weights)  # nothing is left to chance
+    if n_models == 1 and agent.is_weighting:
+        np.testing.assert_allclose(probabilities, test.probabilities[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["accuracy_weighted", "greedy", "knora_u", "meta", "static"])
+def test_members_that_are_told_apart_by_their_order_alone_weigh_alike_in_any_order(name):
+    table = noise_table(300, 4, n_models=3)
+    order = [2, 0, 1]
+    swapped = Predictions.from_arrays(table.logits[:, order], table.labels, table.body_parts)
+    weights = make_agent(name).fit(table).weights(table)
+    np.testing.assert_allclose(make_agent(name).fit(swapped).weights(swapped), weights[:, order], atol=1e-5)
+
+
+def test_weights_without_a_sum_are_refused():
+    agent = make_agent("uniform").fit(TABLE)
+    for bad in (np.zeros((200, 3)), np.full((200, 3), np.nan), np.full((200, 3), np.inf)):
+        agent._weights = lambda table, body_parts, bad=bad: bad
+        with pytest.raises(ValueError, match="expected"):
+            agent.weights(TABLE)
 
 
 def test_an_agent_must_be_fitted_first(tmp_path):

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import pytest
 
 from agents import Agent, agent_class, list_agents, make_agent, register_agent
 from agents.controls.uniform import Uniform
+
+EXAMPLE = Path(__file__).with_name("plug_in_example.py")
 
 PLUG_IN = '''
 from dataclasses import dataclass
@@ -81,16 +84,80 @@ def test_controls_and_names_do_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_plug_in_package_adds_an_agent(tmp_path: Path):
-    (tmp_path / "last_member_plug_in.py").write_text(PLUG_IN)
-    metadata = tmp_path / "last_member-1.0.dist-info"
+def install(directory: Path, module: str, source: str, entry_points: str) -> dict[str, str]:
+    """Put a package where an installer would, and return an environment that finds it."""
+    (directory / f"{module}.py").write_text(source)
+    metadata = directory / f"{module}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: last-member\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[mura.agents]\nlast_member = last_member_plug_in:Last\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", USE_PLUG_IN, str(tmp_path / "saved")]
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[mura.agents]\n{entry_points}\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(directory), *sys.path])}
+
+
+def run(code: str, environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code, *arguments]
     result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_plug_in_package_adds_an_agent(tmp_path: Path):
+    environment = install(tmp_path, "last_member_plug_in", PLUG_IN, "last_member = last_member_plug_in:Last")
+    run(USE_PLUG_IN, environment, str(tmp_path / "saved"))
+
+
+def test_the_example_of_an_own_algorithm_is_short_and_finds_the_better_member(tmp_path: Path):
+    source = EXAMPLE.read_text()
+    assert len(source.splitlines()) < 60
+    environment = install(tmp_path, "own", source, "cross_entropy = own:CrossEntropy")
+    code = """
+import json, sys
+from agents import list_agents, load_agent, make_agent
+from tests.agents.tables import switching_table
+assert "cross_entropy" in list_agents()
+table = switching_table(1_000, 0, n_parts=1)
+agent = make_agent("cross_entropy").fit(table, seed=1)
+agent.save(sys.argv[1])
+again = load_agent(sys.argv[1])
+assert (again.weights(table) == agent.weights(table)).all()
+print(json.dumps([agent.weights(table)[0].tolist(), agent.total_steps_]))
+"""
+    weights, steps = json.loads(run(code, environment, str(tmp_path / "saved")))
+    assert weights[0] > 0.5  # the expert outvotes the two others
+    assert steps == 30 * 256 * 32
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "import a_module_that_nobody_has",
+            "of the plug-in 'broken:Agent' cannot be imported: No module named",
+        ),
+        ("Agent = 3", "expected the plug-in 'broken:Agent' to name a class derived from agents.Agent"),
+        ("", "cannot be imported"),
+    ],
+)
+def test_a_broken_plug_in_is_named_and_leaves_the_others_alone(tmp_path: Path, source: str, message: str):
+    environment = install(tmp_path, "broken", source, "broken = broken:Agent")
+    code = """
+from agents import list_agents, make_agent
+assert list_agents()[-1] == "broken"
+make_agent("static")
+try:
+    make_agent("broken")
+except ValueError as error:
+    print(error)
+"""
+    assert message in run(code, environment)
+
+
+def test_a_plug_in_cannot_take_a_name_of_the_projects_own(tmp_path: Path):
+    environment = install(tmp_path, "thief", PLUG_IN, "static = thief:Last")
+    code = "from agents import make_agent, list_agents; print(type(make_agent('static')), list_agents())"
+    printed = run(code, environment)
+    assert "agents.controls.static.Static" in printed
+    assert printed.count("'static'") == 1
 
 
 def test_an_agent_is_abstract():
