@@ -28,6 +28,7 @@ def test_one_attention_cnn_of_the_demo_reads_unseen_patients(tmp_path: Path) -> 
     cache = open_image_cache(paths, member.image_size, tmp_path / "cache")
     views, test_views = views_of(of_one_fit, cache), views_of(test, cache)
     labels = np.array([study.label for study in of_one_fit])
+    parts = np.array([dataset.body_part_names.index(study.body_part) for study in of_one_fit])
     job = FitJob(
         member=member,
         training=demo.training,
@@ -37,6 +38,7 @@ def test_one_attention_cnn_of_the_demo_reads_unseen_patients(tmp_path: Path) -> 
         images=cache.file,
         train_rows=views.rows,
         train_labels=labels[views.study],
+        train_parts=parts[views.study],
         predict_rows=test_views.rows,
         weights=tmp_path / "fold0.safetensors",
     )
