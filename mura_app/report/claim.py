@@ -1,8 +1,8 @@
 """The CLAIM checklist, answered from a run's own records.
 
 A. S. Tejani et al., *Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update*,
-Radiology: Artificial Intelligence 6(4):e240300 (2024). The topics are named in this project's words. What a run
-cannot know of itself is said to be not known, never guessed.
+Radiology: Artificial Intelligence 6(4):e240300 (2024). The topics are named in this project's words. What
+a run cannot know of itself is said to be not known, never guessed.
 """
 
 from collections.abc import Mapping
