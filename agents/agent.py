@@ -41,6 +41,8 @@ class Agent(ABC, Generic[ConfigType]):
         learns_by_reinforcement: Whether the agent learns from an environment's rewards.
         is_bound: Whether the agent reads the labels of the table it weights; it is a bound then, and never
             ranked.
+        is_weighting: Whether `predict_proba` is the members' average with `weights`. If not, the class says
+            what its weights stand for.
         arrays_: Fitted arrays by name.
         model_names_: Names of the ensemble's members, in the order of the weights.
         class_names_: Names of the classes.
@@ -59,6 +61,7 @@ class Agent(ABC, Generic[ConfigType]):
     uses_seed: ClassVar[bool] = True
     learns_by_reinforcement: ClassVar[bool] = False
     is_bound: ClassVar[bool] = False
+    is_weighting: ClassVar[bool] = True
 
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
@@ -115,18 +118,16 @@ class Agent(ABC, Generic[ConfigType]):
         Raises:
             ValueError: If the agent is not fitted or the table is of another ensemble.
         """
-        if not self._fitted:
-            raise ValueError(
-                f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
-            )
-        self._check_table(table)
         weights = np.asarray(self._weights(table, self._body_parts(table)), dtype=np.float64)
         if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
             raise ValueError(
                 f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
                 f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
             )
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+        totals = weights.sum(axis=1, keepdims=True)
+        if not (np.isfinite(totals) & (totals > 0)).all():
+            raise ValueError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
+        return np.asarray(weights / totals, dtype=np.float32)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
         """Return the weighted class probabilities, `(n_studies, n_classes)`; see `weights` for the rest."""
@@ -199,12 +200,27 @@ class Agent(ABC, Generic[ConfigType]):
     def _check_arrays(self) -> None:
         """Check loaded arrays against names and configuration; raise ValueError if they do not fit."""
 
-    def _require_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Check one loaded array's name and shape; raise ValueError if it does not fit."""
-        if name not in self.arrays_ or self.arrays_[name].shape != shape:
-            got = self.arrays_[name].shape if name in self.arrays_ else "none"
+    def _require_shape(self, name: str, shape: tuple[int, ...], kind: str = "f") -> None:
+        """Check one loaded array.
+
+        Args:
+            name: Its name.
+            shape: Its shape.
+            kind: Its kind of numbers, as in `numpy.dtype.kind`: f, i or b.
+
+        Raises:
+            ValueError: If it is not there or is otherwise.
+        """
+        array = self.arrays_.get(name)
+        if array is None or array.shape != shape:
+            got = "none" if array is None else array.shape
             raise ValueError(
                 f"expected the array {name!r} of the agent {self.name!r} in shape {shape}, got {got}"
+            )
+        if array.dtype.kind != kind:
+            raise ValueError(
+                f"expected the array {name!r} of the agent {self.name!r} with numbers of the kind {kind!r}, "
+                f"got {array.dtype}"
             )
 
     def _check_table(self, table: Predictions) -> None:
@@ -219,6 +235,12 @@ class Agent(ABC, Generic[ConfigType]):
                 )
 
     def _body_parts(self, table: Predictions) -> NDArray[np.int64]:
+        """Check a table that a fitted agent is to weight; return its body parts as `_weights` takes them."""
+        if not self._fitted:
+            raise ValueError(
+                f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
+            )
+        self._check_table(table)
         own = {name: index for index, name in enumerate(self.body_part_names_)}
         index = np.array([own.get(name, len(own)) for name in table.body_part_names], dtype=np.int64)
         body_parts: NDArray[np.int64] = index[table.body_parts]

@@ -32,7 +32,8 @@ A row holds
 
 `vs_uniform` compares the row with uniform averaging on the same studies, patients drawn alike:
 
-- `accuracy_difference`, `ci95` (patient bootstrap), `standard_error` (over patients), `seed_spread`;
+- `accuracy_difference`, `ci95` (patient bootstrap, with two imaginary patients who differ: where no verdict
+  does, it is not a point), `standard_error` (over patients), `seed_spread`;
 - `kappa_difference` and `auroc_difference`, each `{"mean", "ci95"}`;
 - `permutation_p`, the primary test: sign flips by patient of the seed-averaged correctness; `holm_p`: that
   adjusted for all agents but uniform averaging and bounds (None for rows that are not in that family);

@@ -1,23 +1,28 @@
 """What every agent that learns by reinforcement shares: folds, the pull to a reference, and averaging."""
 
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
-from agents.inner_folds import contested, fold_pairs, inner_folds
-from agents.policy_network import PolicyNetwork
+from agents.inner_folds import InnerFold, contested, fold_pairs, inner_folds
+from agents.policy_decision import Decide, clipped_softmax
+from agents.policy_networks import NetworkName, make_policy_network
 from agents.policy_selection import PolicySelection
 from agents.policy_stack_env import PolicyStackEnv
 from agents.reference import ReferenceChoice, choose_reference, reference_weights
+from agents.separate_training import single_thread, stacked_state, train_separately
+from agents.stacked_network import StackedNetwork
+from agents.training_watch import Report, TrainingWatch
 from mura_env import Predictions
-from mura_env.combination import action_scale, log_reference, softmax_weights
+from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import depends_on_prediction_only, make_reward
 
@@ -44,12 +49,21 @@ class PolicyConfig:
     """How often in a training the policies are scored on their held-out fold."""
     min_contested: int = 20
     """With fewer studies whose members disagree, nothing is learned and the reference is returned."""
+    network: NetworkName = "shared_head"
+    """Policy network: a head shared by all members, that head with heads of their own for some body parts
+    (body_part_attention), or a plain network on the whole observation (mlp)."""
     hidden_size: int = 16
-    """Units in the hidden layer of the policy network's shared head."""
+    """Units in the hidden layer of the policy network."""
+    attention_body_parts: tuple[str, ...] = ("shoulder", "elbow")
+    """Body parts with a head of their own in the network body_part_attention."""
+    attention_beta: float = 0.5
+    """Share of a body part's own head in the network body_part_attention."""
     exploration: float = 1.0
     """Standard deviation of the exploration, in logits of the weights."""
     learning_rate: float = 0.1
     """Step size of Adam at the start; it falls linearly to zero."""
+    tensorboard_dir: str = ""
+    """Folder for TensorBoard scalars of the training; empty for none."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
@@ -57,6 +71,8 @@ class PolicyConfig:
                 raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
         if self.n_folds < 2:
             raise ValueError(f"expected n_folds of at least 2, got {self.n_folds}")
+        if not 0 <= self.attention_beta <= 1:
+            raise ValueError(f"expected attention_beta from 0 to 1, got {self.attention_beta}")
         strengths = self.kl_strengths
         if not strengths or list(strengths) != sorted(set(strengths)) or strengths[0] < 0:
             raise ValueError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
@@ -76,29 +92,38 @@ class PolicyAgent(Agent[ConfigType]):
     is returned. A verdict can only change where the members disagree, so only such studies are shown if the
     reward depends on the verdict alone.
 
-    In the learning curve, `expected_reward` is the mean reward of the exploring policies on the studies
-    shown, `accuracy` that of the deterministic ones on all held-out studies, beside `reference_accuracy`.
+    An interrupt from the keyboard ends the training early, with the best policies until then.
 
-    A subclass writes `_train`.
+    A subclass writes `_train`. `agents.training_watch` says what can be watched meanwhile.
+
+    Attributes:
+        decide: How the network's outputs become weights.
+        scores_average: Whether the network scores the members' average too, as a last candidate.
+        trains_separately: Whether `_train` gets one policy at a time, not the whole stack.
     """
 
     learns_by_reinforcement = True
+    decide: ClassVar[Decide] = staticmethod(clipped_softmax)
+    scores_average: ClassVar[bool] = False
+    trains_separately: ClassVar[bool] = False
+
+    def _action(self) -> Literal["softmax", "select"]:
+        """Return the environment's kind of action."""
+        return "softmax"
 
     @abstractmethod
     def _env_width(self) -> tuple[int, int]:
         """Return the rows per policy and how many neighbouring rows show the same study."""
 
     @abstractmethod
-    def _train(
-        self, env: PolicyStackEnv, network: PolicyNetwork, seed: int, report: Callable[[int], None]
-    ) -> None:
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
         """Train the network on the environment.
 
         Args:
             env: The environment; only its `reset` and `step` tell anything about rewards.
             network: To be trained in place.
             seed: Seed of every random choice.
-            report: To be called after every update with the steps that each policy has made.
+            report: To be called after every update.
         """
 
     def _fit(
@@ -122,18 +147,79 @@ class PolicyAgent(Agent[ConfigType]):
         network.standardise(observe(train))
         state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
         if folds:
-            width, draws = self._env_width()
-            env = PolicyStackEnv(folds, config.kl_strengths, width, config.reward, draws)
-            selection = PolicySelection(folds, config.kl_strengths, config.reward)
-            watch = _Watch(self, env, network, selection, progress=progress, callback=callback)
-            with single_thread():
-                self._train(env, network, seed, watch.report)
-            env.close()
-            watch.finish()
+            selection = PolicySelection(folds, config.kl_strengths, config.reward, type(self).decide)
+            watch = TrainingWatch(self.name, config, selection, seed, progress=progress, callback=callback)
+            try:
+                if self.trains_separately:
+                    self._train_one_by_one(folds, network, seed, watch)
+                else:
+                    self._train_side_by_side(folds, network, seed, watch)
+            except KeyboardInterrupt:
+                message = (
+                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; "
+                    "the best policies until then are kept"
+                )
+                warnings.warn(message, UserWarning, stacklevel=3)
+            self.learning_curve_ = watch.learning_curve()
             if selection.kept is not None:
                 state = selection.kept.state
         self.arrays_ = {"reference": reference_weights(train, reference)}
         self.arrays_ |= {f"{_NETWORK}{name}": value.numpy().copy() for name, value in state.items()}
+
+    def _train_side_by_side(
+        self, folds: list[InnerFold], network: StackedNetwork, seed: int, watch: TrainingWatch
+    ) -> None:
+        env = self._env(folds, self.config.kl_strengths)
+
+        def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+            self.total_steps_ = steps * env.n_policies
+            watch.progress(steps)
+            watch.write(steps, env.n_policies, env.last_reward, scalars or {})
+            if watch.is_due(steps):
+                watch.checkpoint(steps, network, env.mean_rewards())
+
+        with single_thread():
+            self._train(env, network, seed, report)
+        env.close()
+
+    def _train_one_by_one(
+        self, folds: list[InnerFold], network: StackedNetwork, seed: int, watch: TrainingWatch
+    ) -> None:
+        config = self.config
+        parts = [(fold, strength) for fold in folds for strength in config.kl_strengths]
+        networks = [network.subset(slice(index, index + 1)) for index in range(len(parts))]
+        for single in networks:  # a subset shares its values, a training must not
+            single.load_state_dict({k: v.clone() for k, v in single.state_dict().items()}, assign=True)
+            single.requires_grad_(True)
+        checkpoints = [
+            config.total_steps * (i + 1) / config.n_checkpoints for i in range(config.n_checkpoints)
+        ]
+        snapshots = train_separately(
+            self._train,
+            partial(self._single_env, parts),
+            networks,
+            seed=seed,
+            checkpoints=checkpoints,
+            n_jobs=getattr(config, "n_jobs", 1),
+            progress=lambda done: watch.progress(done * config.total_steps // len(parts)),
+        )
+        self.total_steps_ = sum(of_policy[-1].steps for of_policy in snapshots)
+        stack = network.resized(len(parts))
+        for moment in zip(*snapshots, strict=True):
+            stack.load_state_dict(stacked_state([snapshot.state for snapshot in moment], stack))
+            rewards = np.array([snapshot.mean_reward for snapshot in moment])
+            watch.write(moment[0].steps, len(parts), float(rewards.mean()), moment[0].scalars)
+            watch.checkpoint(moment[0].steps, stack, rewards)
+
+    def _env(self, folds: list[InnerFold], strengths: tuple[float, ...]) -> PolicyStackEnv:
+        width, draws = self._env_width()
+        return PolicyStackEnv(
+            folds, strengths, width, self.config.reward, draws_per_study=draws, action=self._action()
+        )
+
+    def _single_env(self, parts: list[tuple[InnerFold, float]], index: int) -> PolicyStackEnv:
+        fold, strength = parts[index]
+        return self._env([fold], (strength,))
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         own = replace(
@@ -153,15 +239,21 @@ class PolicyAgent(Agent[ConfigType]):
                 rows = slice(start, start + _CHUNK)
                 batch = torch.from_numpy(observations[rows]).expand(network.n_policies, -1, -1)
                 references = log_references[:, body_parts[rows]]
-                for logits in network(batch).numpy():
-                    weights[rows] += softmax_weights(np.clip(logits / scale, -1.0, 1.0), scale, references).T
+                for outputs in network(batch).numpy():
+                    weights[rows] += type(self).decide(outputs, scale, references).T
         return weights
 
-    def _network(self, layout: ObservationLayout, n_policies: int, seed: int = 0) -> PolicyNetwork:
-        generator = torch.Generator().manual_seed(seed)
-        return PolicyNetwork(layout, len(self.model_names_), n_policies, self.config.hidden_size, generator)
+    def _network(self, layout: ObservationLayout, n_policies: int, seed: int = 0) -> StackedNetwork:
+        return make_policy_network(
+            self.config,
+            layout,
+            len(self.model_names_),
+            n_policies,
+            torch.Generator().manual_seed(seed),
+            with_average=self.scores_average,
+        )
 
-    def _restored(self, layout: ObservationLayout) -> PolicyNetwork:
+    def _restored(self, layout: ObservationLayout) -> StackedNetwork:
         n_policies = len(self.arrays_[f"{_NETWORK}offset"])
         network = self._network(layout, n_policies)
         state = {
@@ -193,62 +285,3 @@ class PolicyAgent(Agent[ConfigType]):
         network = self._network(layout, max(1, *policies))
         for name, value in network.state_dict().items():
             self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
-
-
-class _Watch:
-    """Scores the stack at every checkpoint and tells progress, callback and learning curve."""
-
-    def __init__(
-        self,
-        agent: PolicyAgent[Any],
-        env: PolicyStackEnv,
-        network: PolicyNetwork,
-        selection: PolicySelection,
-        *,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        self._agent, self._env, self._network, self._selection = agent, env, network, selection
-        self._progress, self._callback = progress, callback
-        self._rewards: list[NDArray[np.float64]] = []
-        self._steps: list[int] = []
-
-    def report(self, steps: int) -> None:
-        """Take notice that every policy has made so many steps."""
-        config = self._agent.config
-        self._agent.total_steps_ = steps * self._env.n_policies
-        if self._progress is not None:
-            self._progress(f"training {self._agent.name}", min(steps, config.total_steps), config.total_steps)
-        if steps * config.n_checkpoints < config.total_steps * (len(self._steps) + 1):
-            return
-        self._selection.score(self._network)
-        self._steps.append(steps)
-        by_fold = self._env.mean_rewards().reshape(-1, len(config.kl_strengths))
-        self._rewards.append(by_fold.mean(axis=0))
-        if self._callback is not None:
-            self._callback(self._row(len(self._steps) - 1))
-
-    def finish(self) -> None:
-        """Write the learning curve of the pull strength that was kept."""
-        self._agent.learning_curve_ = [self._row(index) for index in range(len(self._steps))]
-
-    def _row(self, index: int) -> dict[str, float]:
-        kept = self._selection.kept
-        strength = -1 if kept is None else kept.strength
-        return {
-            "steps": float(self._steps[index]),
-            "expected_reward": float(self._rewards[index][strength]),
-            "accuracy": float(self._selection.accuracies[index][strength]),
-            "reference_accuracy": float(self._selection.reference_accuracy),
-        }
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Let torch use one thread, so that sums have one order whatever the number of processors."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -19,11 +19,22 @@ AgentClass = TypeVar("AgentClass", bound=type[Agent[Any]])
 _MODULES = {
     "uniform": "agents.controls.uniform",
     "best_single": "agents.controls.best_single",
+    "best_per_body_part": "agents.controls.best_per_body_part",
+    "accuracy_weighted": "agents.controls.accuracy_weighted",
     "static": "agents.controls.static",
     "static_per_body_part": "agents.controls.static",
+    "greedy": "agents.controls.greedy",
+    "stacking": "agents.controls.stacking",
+    "gate": "agents.controls.gate",
+    "knora_u": "agents.controls.knora_u",
+    "meta": "agents.controls.meta",
     "oracle": "agents.controls.oracle",
+    "rlensemble_v1": "agents.rlensemble_v1",
     "reinforce": "agents.reinforce",
+    "grpo": "agents.grpo",
     "ppo": "agents.ppo",
+    "a2c": "agents.a2c",
+    "trpo": "agents.trpo",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 

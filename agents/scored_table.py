@@ -76,7 +76,7 @@ class ScoredTable:
         )
         row = {"n_studies": len(test), **_over_seeds(per_seed, samples)}
         row |= self._by_body_part(per_seed, probabilities, thresholds, pairs, is_baseline)
-        row["vs_uniform"] = self._comparison(probabilities, row, samples)
+        row["vs_uniform"] = self._comparison(probabilities, row, samples, is_baseline)
         return row
 
     def _by_body_part(
@@ -148,11 +148,15 @@ class ScoredTable:
     def _difference(self, part: int, probabilities: NDArray[Any]) -> dict[str, Any]:
         """Compare accuracies in one body part."""
         differences = self._differences(probabilities)[self._studies_of[part]]
-        samples = self._bootstrap_of[part].mean(differences)
+        samples = self._bootstrap_of[part].mean_difference(differences)
         return {"accuracy_difference": float(differences.mean()), "ci95": interval(samples)}
 
     def _comparison(
-        self, probabilities: NDArray[Any], row: dict[str, Any], samples: dict[str, Samples]
+        self,
+        probabilities: NDArray[Any],
+        row: dict[str, Any],
+        samples: dict[str, Samples],
+        is_baseline: bool,
     ) -> dict[str, Any]:
         """Compare with uniform averaging on all studies.
 
@@ -160,6 +164,7 @@ class ScoredTable:
             probabilities: Shape `(n_seeds, n_studies, n_classes)`.
             row: The figures.
             samples: The resampled figures.
+            is_baseline: Whether it is uniform averaging itself.
         """
         patients, differences = self.test.patient_ids, self._differences(probabilities)
         averaged, averaged_baseline = (
@@ -168,7 +173,7 @@ class ScoredTable:
         verdicts = mcnemar(averaged, averaged_baseline)
         return {
             "accuracy_difference": float(differences.mean()),
-            "ci95": interval(self._bootstrap.mean(differences)),
+            "ci95": [0.0, 0.0] if is_baseline else interval(self._bootstrap.mean_difference(differences)),
             "standard_error": patient_standard_error(differences, patients),
             "seed_spread": _spread(self._correct(probabilities).mean(axis=1)),
             **{

@@ -1,63 +1,63 @@
-"""Stable-Baselines3's on-policy training of a stack of policies."""
+"""Stable-Baselines3's on-policy algorithms on a stack of policies."""
 
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import stable_baselines3
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
 from torch import Tensor, nn
 
-from agents.policy_network import PolicyNetwork
 from agents.policy_stack_env import PolicyStackEnv
 from agents.stable_baselines3_adapter import VectorEnvAdapter
+from agents.stacked_network import StackedNetwork
+from agents.training_watch import Report
 
 if TYPE_CHECKING:
-    from agents.ppo import PPOConfig
+    from agents.on_policy import OnPolicyConfig
 
-_NO_CLIPPING = 1e9
+NO_CLIPPING = 1e9
+"""Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the
+others' steps."""
 
 
-def train_ppo(
-    config: "PPOConfig",
+def train_on_policy(
+    algorithm: type[OnPolicyAlgorithm],
+    config: "OnPolicyConfig",
     env: PolicyStackEnv,
-    network: PolicyNetwork,
+    network: StackedNetwork,
+    *,
     seed: int,
-    report: Callable[[int], None],
+    report: Report,
+    **options: Any,
 ) -> None:
-    """Train the network in place with `stable_baselines3.PPO`.
+    """Train the network in place with an on-policy algorithm of stable-baselines3.
 
     Args:
-        config: Options of PPO.
+        algorithm: The algorithm's class.
+        config: Its options here.
         env: The environment of the stack.
         network: The actors of the stack.
         seed: Seed of every random choice.
-        report: Called before every update, and at the end, with the steps that each policy has made.
+        report: Called after every update.
+        **options: Arguments of the class that are particular to it.
     """
-    batch = env.num_envs * config.n_steps // config.n_minibatches
-    with _global_random_state_kept():
-        algorithm = stable_baselines3.PPO(
+    with global_random_state_kept():
+        model = algorithm(
             StackPolicy,
             VectorEnvAdapter(env),
             learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.0),
             n_steps=config.n_steps,
-            batch_size=batch,
-            n_epochs=config.n_epochs,
             gamma=0.0,
             gae_lambda=0.0,
-            clip_range=config.clip_range,
-            ent_coef=config.entropy_coefficient,
-            vf_coef=config.value_coefficient,
-            # One norm over independent policies would let each of them shorten the others' steps.
-            max_grad_norm=_NO_CLIPPING,
-            rollout_buffer_class=StackRolloutBuffer,
-            rollout_buffer_kwargs={"n_policies": env.n_policies},
             policy_kwargs={
                 "network": network,
                 "exploration": config.exploration,
@@ -66,10 +66,26 @@ def train_ppo(
             },
             seed=seed,
             device="cpu",
+            rollout_buffer_class=StackRolloutBuffer,
+            rollout_buffer_kwargs={"n_policies": env.n_policies},
+            **options,
         )
-        total = config.total_steps * env.n_policies
-        algorithm.learn(total, callback=_Report(env.n_policies, report), log_interval=total)
-    report(algorithm.num_timesteps // env.n_policies)
+        learn(model, config.total_steps, env.n_policies, report)
+
+
+def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Report) -> None:
+    """Let an algorithm of stable-baselines3 learn, and report before every update and at the end.
+
+    Args:
+        model: The algorithm.
+        total_steps: Environment steps per policy.
+        n_policies: Policies in its stack.
+        report: See `agents.training_watch.Report`.
+    """
+    callback = _Report(n_policies, report)
+    total = total_steps * n_policies
+    model.learn(total, callback=callback, log_interval=total)
+    callback.tell()
 
 
 class StackPolicy(ActorCriticPolicy):
@@ -83,7 +99,7 @@ class StackPolicy(ActorCriticPolicy):
     def __init__(
         self,
         *args: Any,
-        network: PolicyNetwork,
+        network: StackedNetwork,
         env: PolicyStackEnv,
         exploration: float,
         learn_exploration: bool,
@@ -96,15 +112,18 @@ class StackPolicy(ActorCriticPolicy):
         network, env, exploration, learn_exploration = self._parts
         self.scales: Tensor
         self.actor = network
-        n_inputs = network.hidden_bias.shape[-1] + network.study_weight.shape[1]
-        self.critic = nn.Parameter(torch.zeros(network.n_policies, n_inputs, 1))
+        # TRPO tells the critic's parameters by "value" in their names.
+        self.value_critic = nn.Parameter(torch.zeros(network.n_policies, network.n_critic_inputs, 1))
         scales = np.repeat(env.action_scales, env.n_policies // len(env.action_scales))
         self.register_buffer("scales", torch.from_numpy(scales)[:, None, None])
         deviation = torch.full((network.n_policies, 1, network.n_models), exploration) / self.scales
-        self.log_std = nn.Parameter(deviation.log(), requires_grad=learn_exploration)
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.log_std: Tensor  # type: ignore[assignment]  # a buffer where it is not learned
+        if learn_exploration:
+            self.log_std = nn.Parameter(deviation.log())
+        else:
+            self.register_buffer("log_std", deviation.log())
         # The loss is a mean over all policies, so one policy's gradients are small: so must eps be.
-        self.optimizer = torch.optim.Adam(trained, lr=lr_schedule(1.0), eps=1e-8)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=lr_schedule(1.0), eps=1e-8)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log probabilities of a batch of observations."""
@@ -118,6 +137,11 @@ class StackPolicy(ActorCriticPolicy):
         entropy = (deviation.log() + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
         return values, _log_density(actions, mean, deviation), entropy
 
+    def get_distribution(self, obs: Tensor) -> DiagGaussianDistribution:  # type: ignore[override]  # no dictionaries here
+        """Return the distribution of actions given observations."""
+        mean, deviation, _ = self._evaluate(obs)
+        return DiagGaussianDistribution(mean.shape[-1]).proba_distribution(mean, deviation.log())
+
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]  # no dictionaries here
         """Return the critic's values alone."""
         return self._evaluate(obs)[2]
@@ -127,7 +151,7 @@ class StackPolicy(ActorCriticPolicy):
         hidden, study = self.actor.hidden(stacked)
         mean = self.actor.scores(hidden, study) / self.scales
         deviation = self.log_std.exp().expand_as(mean)
-        values = torch.cat((hidden.detach().mean(2), study), dim=-1) @ self.critic
+        values = torch.cat((hidden.detach().mean(2), study), dim=-1) @ self.value_critic
         return mean.flatten(0, 1), deviation.flatten(0, 1), values.flatten(0, 1)
 
 
@@ -158,18 +182,26 @@ class StackRolloutBuffer(RolloutBuffer):
 
 
 class _Report(BaseCallback):
-    """Tells how far the training is, before each update."""
+    """Tells how far the training is, before each update, with what the algorithm has logged of the last."""
 
-    def __init__(self, n_policies: int, report: Callable[[int], None]) -> None:
+    def __init__(self, n_policies: int, report: Report) -> None:
         super().__init__()
-        self._n_policies, self._tell = n_policies, report
+        self._n_policies, self._report = n_policies, report
+
+    def tell(self) -> None:
+        """Report the present state."""
+        values = self.model.logger.name_to_value
+        self._report(
+            self.model.num_timesteps // self._n_policies,
+            {name: float(value) for name, value in values.items() if isinstance(value, int | float)},
+        )
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
         if self.num_timesteps:
-            self._tell(self.num_timesteps // self._n_policies)
+            self.tell()
 
 
 def _log_density(actions: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -180,7 +212,7 @@ def _log_density(actions: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 @contextmanager
-def _global_random_state_kept() -> Iterator[None]:
+def global_random_state_kept() -> Iterator[None]:
     """Undo what stable-baselines3 does to the global random generators: it seeds them all."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - kept, not used
     try:

@@ -79,6 +79,7 @@ def cross_fit(
     cache: ImageCache,
     config: EnsembleConfig,
     run_dir: Path,
+    seed: int,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> CrossFit:
@@ -92,22 +93,26 @@ def cross_fit(
         cache: Image cache with the views of all studies.
         config: The ensemble.
         run_dir: Folder of the run, which gets the weights.
+        seed: Seed of the initial weights, the order of the images and the augmentations.
         resume: Take finished weights over.
         progress: Called as `progress(description, completed, total)`.
     """
     train_views, test_views = views_of(train, cache), views_of(test, cache)
     labels = np.array([study.label for study in train], dtype=np.int64)
+    part_names = sorted({study.body_part for study in train})
+    parts = np.array([part_names.index(study.body_part) for study in train], dtype=np.int64)
     fold_of_view = folds[train_views.study]
     jobs = [
         FitJob(
             member=member,
             training=config.training,
             fold=fold,
-            seed=config.seed,
+            seed=seed,
             n_classes=n_classes,
             images=cache.file,
             train_rows=train_views.rows[fold_of_view != fold],
             train_labels=labels[train_views.study[fold_of_view != fold]],
+            train_parts=parts[train_views.study[fold_of_view != fold]],
             predict_rows=np.concatenate([train_views.rows[fold_of_view == fold], test_views.rows]),
             weights=weights_path(run_dir, member.name, fold),
         )

@@ -30,6 +30,7 @@ def train_ensemble(
     config: EnsembleConfig,
     run_dir: str | Path,
     *,
+    seed: int = 0,
     skip_bad_images: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
@@ -45,6 +46,7 @@ def train_ensemble(
         dataset: From `open_dataset`.
         config: The ensemble.
         run_dir: Folder of the run.
+        seed: Seed of the folds, the initial weights, the order of the images and the augmentations.
         skip_bad_images: Go on without images that cannot be read; `training.json` lists them.
         resume: Take the finished fits of an interrupted run over.
         progress: Called as `progress(description, completed, total)`.
@@ -60,7 +62,7 @@ def train_ensemble(
     cache = _decode(dataset, config, run_dir, progress)
     dataset = _without_bad_images(dataset, cache.unreadable, skip_bad_images)
     train, test = dataset.of_split("train"), dataset.of_split("test")
-    folds = draw_folds(train, config.folds, config.seed)
+    folds = draw_folds(train, config.folds, seed)
     n_classes = len(dataset.class_names)
     fitted = cross_fit(
         train,
@@ -70,10 +72,11 @@ def train_ensemble(
         cache=cache,
         config=config,
         run_dir=run_dir,
+        seed=seed,
         resume=resume,
         progress=progress,
     )
-    tables = _calibrated_tables(dataset, fitted, folds, config, run_dir)
+    tables = _calibrated_tables(dataset, fitted, folds=folds, config=config, run_dir=run_dir, seed=seed)
     control = metadata_logits(train, test, folds, dataset.body_part_names, n_classes)
     tables["metadata-train"] = _table(dataset, train, control[0][:, None], ["metadata"])
     tables["metadata-test"] = _table(dataset, test, control[1][:, None], ["metadata"])
@@ -83,6 +86,7 @@ def train_ensemble(
     record = _record(
         dataset,
         config,
+        seed=seed,
         unreadable=cache.unreadable,
         folds=folds,
         fitted=fitted,
@@ -124,7 +128,13 @@ def _without_bad_images(dataset: Dataset, unreadable: Mapping[Path, str], skip: 
 
 
 def _calibrated_tables(
-    dataset: Dataset, fitted: CrossFit, folds: NDArray[np.int64], config: EnsembleConfig, run_dir: Path
+    dataset: Dataset,
+    fitted: CrossFit,
+    *,
+    folds: NDArray[np.int64],
+    config: EnsembleConfig,
+    run_dir: Path,
+    seed: int,
 ) -> dict[str, Predictions]:
     """Calibrate each member, write it, and return the tables `train`, `test` and `test-folds`."""
     train, test = dataset.of_split("train"), dataset.of_split("test")
@@ -136,7 +146,7 @@ def _calibrated_tables(
         calibration = fit_calibration(fitted.train[:, index], labels)
         test_logits[:, index] = calibration.apply(fitted.test[:, index])
         trained = TrainedMember(member, (), calibration, tuple(of_folds), dataset.class_names, cache_size)
-        save_member(run_dir, trained, {"training": asdict(config.training), "seed": config.seed})
+        save_member(run_dir, trained, {"training": asdict(config.training), "seed": seed})
     names = [member.name for member in config.members]
     save_index(run_dir, names)
     fold_names = [f"{name}/fold{fold}" for name in names for fold in range(config.folds)]
@@ -170,6 +180,7 @@ def _record(
     dataset: Dataset,
     config: EnsembleConfig,
     *,
+    seed: int,
     unreadable: Mapping[Path, str],
     folds: NDArray[np.int64],
     fitted: CrossFit,
@@ -192,6 +203,7 @@ def _record(
         },
         "skipped_images": {str(path): reason for path, reason in unreadable.items()},
         "config": asdict(config),
+        "seed": seed,
         "fits": {
             member.name: [
                 {

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.configuration import MemberConfig, TrainingConfig
-from base_models.members import load_weights, new_network, read_facts, save_weights, seeded_network
+from base_models.epoch_checkpoint import EpochState, load_epoch, save_epoch
+from base_models.losses import image_weights
+from base_models.members import load_weights, new_network, save_weights, seeded_network
 from base_models.prediction import view_logits
 from base_models.randomness import derive_seed
+from base_models.tensor_files import read_facts
 from base_models.training import autocast_precision, fit_network
 
 
@@ -40,17 +43,26 @@ class FitJob:
     """Rows of the cache to learn from, shape (n_images,)."""
     train_labels: NDArray[np.int64]
     """Their classes, shape (n_images,)."""
+    train_parts: NDArray[np.int64]
+    """Their body parts, shape (n_images,)."""
     predict_rows: NDArray[np.int64]
     """Rows of the cache to predict: the fold's and the test split's."""
     weights: Path
     """File that the trained weights go to."""
 
     @property
+    def checkpoint(self) -> Path:
+        """File of the state behind the last finished epoch, while the fit goes on."""
+        return self.weights.with_suffix(".epoch.safetensors")
+
+    @property
     def cost(self) -> int:
         """Floating-point operations of a forward pass over all training images and epochs."""
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            network = new_network(self.member, self.n_classes)
-            network(torch.empty(2, 1, self.member.image_size, self.member.image_size))
+        with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
+            network = new_network(self.member, self.n_classes).to("meta")
+        size = self.member.image_size
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(2, 1, size, size, device="meta"))
         return int(counter.get_total_flops()) // 2 * len(self.train_rows) * self.member.epochs
 
     @property
@@ -59,7 +71,9 @@ class FitJob:
         settings = [asdict(self.member), asdict(self.training), self.fold, self.seed, self.n_classes]
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         hash_.update(self.images.parent.name.encode())  # the cache's folder is named by its content
-        hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes())
+        hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
+        if self.member.init_weights:
+            hash_.update(Path(self.member.init_weights).read_bytes())
         return hash_.hexdigest()
 
 
@@ -89,43 +103,62 @@ def run_fit(job: FitJob, resume: bool = False, on_epoch: Callable[[], None] | No
     """Train the job's network, or take its finished weights over, and predict what it has not seen.
 
     Everything random is a function of (seed, member, fold, epoch, index), so that the result depends
-    neither on the process nor on what ran before.
+    neither on the process nor on what ran before. An interrupted fit goes on behind its last finished epoch
+    and ends with the same weights, bit for bit, on the same processor with the same number of threads.
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     with _threads(job.training.threads_per_fit):
         if resume and is_finished(job):
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:
-            network = _train(job, images, on_epoch)
+            network = _train(job, images, resume, on_epoch)
         logits = view_logits(network, images, job.predict_rows, job.member.image_size)
     facts = read_facts(job.weights)
     return FitResult(logits, facts["epoch_losses"], facts["seconds"], facts["precision"])
 
 
-def _train(job: FitJob, images: NDArray[np.uint8], on_epoch: Callable[[], None] | None) -> torch.nn.Module:
-    """Train a fresh network, write its weights and return it as it was written."""
+def _train(
+    job: FitJob, images: NDArray[np.uint8], resume: bool, on_epoch: Callable[[], None] | None
+) -> torch.nn.Module:
+    """Train a network, write its weights and return it as it was written."""
     started = time.perf_counter()
     name, fold = job.member.name, job.fold
-    network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
+    # what decides the bits; a checkpoint of anything else is not gone on from
+    facts = {
+        "fingerprint": job.fingerprint,
+        "precision": autocast_precision(),
+        "threads": job.training.threads_per_fit,
+    }
+    start = load_epoch(job.checkpoint, facts) if resume else None
+    if start is None:
+        job.checkpoint.unlink(missing_ok=True)
+        network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
+    else:
+        network = new_network(job.member, job.n_classes)
+
+    def finish_epoch(state: EpochState) -> None:
+        save_epoch(state, job.checkpoint, facts)
+        if on_epoch is not None:
+            on_epoch()
+
+    if on_epoch is not None:
+        for _ in range(start.epochs if start else 0):
+            on_epoch()
     losses = fit_network(
         network,
         images,
         rows=job.train_rows,
         labels=job.train_labels,
-        n_classes=job.n_classes,
+        weights=image_weights(job.train_labels, job.train_parts, job.n_classes, job.training),
         member=job.member,
         training=job.training,
         seed=derive_seed(job.seed, name, fold, "training"),
-        on_epoch=on_epoch,
+        start=start,
+        on_epoch=finish_epoch,
     )
-    facts = {
-        "fingerprint": job.fingerprint,
-        "epoch_losses": losses,
-        "seconds": time.perf_counter() - started,
-        "precision": autocast_precision(),
-        "threads": job.training.threads_per_fit,
-    }
-    save_weights(network, job.weights, facts)
+    seconds = (start.seconds if start else 0.0) + time.perf_counter() - started
+    save_weights(network, job.weights, {**facts, "epoch_losses": losses, "seconds": seconds})
+    job.checkpoint.unlink(missing_ok=True)
     return network
 
 

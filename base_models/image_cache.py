@@ -48,6 +48,12 @@ def fit_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return square
 
 
+def stretch_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Scale an image of shape (height, width) to (size, size) whatever its aspect."""
+    interpolation = cv2.INTER_AREA if max(image.shape) > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
+
+
 def open_image_cache(
     paths: Sequence[Path], size: int, directory: Path, progress: Progress | None = None
 ) -> ImageCache:

@@ -1,22 +1,19 @@
 """Trained members on disk: `members/<name>/fold<k>.safetensors` and `members/<name>/member.json`."""
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from base_models.calibration import Calibration
 from base_models.configuration import MemberConfig
+from base_models.initial_weights import load_initial_weights, pretrained_state_dict, read_state_dict
+from base_models.input_format import GREY, InputFormat
 from base_models.networks import create_model
-from base_models.training import PIXEL_MEAN, PIXEL_SCALE
-from mura_env.atomic_files import replacing
+from base_models.tensor_files import load_tensors, save_tensors
 from mura_env.json_files import read_json, write_json
 
 
@@ -36,6 +33,8 @@ class TrainedMember:
     """Names of the classes."""
     cache_size: int
     """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
+    input_format: InputFormat = GREY
+    """What its networks take a radiograph as."""
 
 
 def weights_path(run_dir: Path, member: str, fold: int) -> Path:
@@ -45,26 +44,7 @@ def weights_path(run_dir: Path, member: str, fold: int) -> Path:
 
 def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
     """Write a network's weights atomically, with JSON-ready facts about them in the header."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    header = {"mura": json.dumps(facts), "sha256": _digest(tensors)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """Return the facts in the header of a file of weights.
-
-    Raises:
-        ValueError: If the file is damaged or was written by something else.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {})["mura"]))
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"expected weights of a member in {path}, got another or a damaged file: {error}"
-        ) from error
+    save_tensors(network.state_dict(), path, facts)
 
 
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
@@ -73,25 +53,14 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
     Raises:
         ValueError: If the file is damaged or belongs to another network.
     """
+    tensors, _ = load_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            if (file.metadata() or {}).get("sha256") != _digest(tensors):
-                raise ValueError(f"expected the weights that were written to {path}, got damaged ones")
         network.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as error:
+    except RuntimeError as error:
         raise ValueError(
-            f"expected this member's weights in {path}, got another or a damaged file: {error}"
+            f"expected this member's weights in {path}, got another network's: {error}"
         ) from error
     return network.eval()
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a hash of all tensors: safetensors itself notices no damage to the values."""
-    hash_ = hashlib.sha256()
-    for name in sorted(tensors):
-        hash_.update(name.encode() + tensors[name].numpy().tobytes())
-    return hash_.hexdigest()
 
 
 def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> None:
@@ -99,10 +68,10 @@ def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> 
     document = {
         "config": asdict(member.config),
         "class_names": list(member.class_names),
-        "in_channels": 1,
+        "in_channels": member.input_format.in_channels,
         "folds": len(member.fold_calibrations),
         "cache_size": member.cache_size,
-        "normalisation": {"mean": PIXEL_MEAN, "scale": PIXEL_SCALE},
+        "input_format": asdict(member.input_format),
         "calibration": asdict(member.calibration),
         "fold_calibrations": [asdict(calibration) for calibration in member.fold_calibrations],
         **facts,
@@ -148,8 +117,12 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
     try:
         config = MemberConfig(**document["config"])
         class_names = tuple(document["class_names"])
+        input_format = InputFormat.from_json(document["input_format"]) if "input_format" in document else GREY
+        in_channels = input_format.in_channels
         networks = tuple(
-            load_weights(new_network(config, len(class_names)), weights_path(run_dir, name, fold))
+            load_weights(
+                new_network(config, len(class_names), in_channels), weights_path(run_dir, name, fold)
+            )
             for fold in range(document["folds"])
         )
         calibrations = [_calibration(values) for values in document["fold_calibrations"]]
@@ -160,6 +133,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             tuple(calibrations),
             class_names,
             document["cache_size"],
+            input_format,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -167,9 +141,9 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
         ) from error
 
 
-def new_network(config: MemberConfig, n_classes: int) -> nn.Module:
-    """Create a member's network with fresh weights, for grey images."""
-    return create_model(config.network, n_classes, 1, **config.options)
+def new_network(config: MemberConfig, n_classes: int, in_channels: int = 1) -> nn.Module:
+    """Create a member's network with fresh weights, by default for grey images."""
+    return create_model(config.network, n_classes, in_channels, **config.options)
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
@@ -177,7 +151,20 @@ def _calibration(values: dict[str, Any]) -> Calibration:
 
 
 def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:
-    """Create a member's network with initial weights that are a function of the seed only."""
+    """Create a member's network with initial weights that are a function of the seed only.
+
+    A network that begins with weights from elsewhere draws its head alone.
+
+    Raises:
+        FileNotFoundError: If there is no file of initial weights where the configuration says.
+        ValueError: If the initial weights are those of another network.
+        ConnectionError: If pretrained weights cannot be downloaded.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return new_network(config, n_classes)
+        network = new_network(config, n_classes)
+    if config.init_weights:
+        load_initial_weights(network, read_state_dict(config.init_weights), config.init_weights)
+    elif config.pretrained:
+        load_initial_weights(network, pretrained_state_dict(network), "torchvision's download")
+    return network

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,10 +12,10 @@ from torch import nn
 
 from base_models.augmentation import resize
 from base_models.datasets.study import Study
-from base_models.image_cache import fit_into_square
+from base_models.image_cache import fit_into_square, stretch_into_square
 from base_models.images import read_grey
+from base_models.input_format import GREY, InputFormat
 from base_models.members import TrainedMember
-from base_models.training import normalise
 
 Progress = Callable[[str, int, int], None]
 
@@ -23,7 +25,11 @@ BATCH_SIZE = 64
 
 @torch.no_grad()
 def view_logits(
-    network: nn.Module, images: NDArray[np.uint8], rows: NDArray[np.int64], size: int
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    size: int,
+    input_format: InputFormat = GREY,
 ) -> NDArray[np.float32]:
     """Return a network's logits on rows of the image cache, in single precision.
 
@@ -32,6 +38,7 @@ def view_logits(
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows to predict, shape (n_images,).
         size: Side of the network's input in pixels.
+        input_format: What the network takes a radiograph as.
 
     Returns:
         Array of shape (n_images, n_classes).
@@ -39,7 +46,7 @@ def view_logits(
     parts = []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
-        parts.append(network(normalise(torch.from_numpy(batch))).float().numpy())
+        parts.append(network(input_format.planes(torch.from_numpy(batch))).float().numpy())
     return np.concatenate(parts)
 
 
@@ -83,24 +90,26 @@ def predict_studies(
     Raises:
         ValueError: If an image cannot be read; the message names it.
     """
-    sizes = {member.cache_size for member in members}
+    squares = {(member.cache_size, member.input_format.aspect) for member in members}
     paths = [path for study in studies for path in study.image_paths]
     study_of_view = np.repeat(np.arange(len(studies)), [len(study.image_paths) for study in studies])
     with ThreadPoolExecutor() as pool:
         caches = {
-            size: np.stack(
-                list(
-                    pool.map(lambda path, side=size: fit_into_square(read_grey(path, 2 * side), side), paths)
-                )
-            )
-            for size in sizes
+            (size, aspect): np.stack(list(pool.map(partial(_square, size=size, aspect=aspect), paths)))
+            for size, aspect in squares
         }
     rows = np.arange(len(paths))
     columns = []
     for index, member in enumerate(members):
         folds = [
             study_logits(
-                view_logits(network, caches[member.cache_size], rows, member.config.image_size),
+                view_logits(
+                    network,
+                    caches[member.cache_size, member.input_format.aspect],
+                    rows,
+                    member.config.image_size,
+                    member.input_format,
+                ),
                 study_of_view,
                 len(studies),
             )
@@ -110,3 +119,9 @@ def predict_studies(
         if progress is not None:
             progress("predicting", index + 1, len(members))
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _square(path: Path, size: int, aspect: str) -> NDArray[np.uint8]:
+    """Read a radiograph as a square of shape (size, size)."""
+    image = read_grey(path, 2 * size)
+    return stretch_into_square(image, size) if aspect == "stretched" else fit_into_square(image, size)

@@ -18,7 +18,7 @@ _DEMO = EnsembleConfig(
         MemberConfig("cnn-48", image_size=48, epochs=20, options={"blocks": 1, "width": 12, "dropout": 0.0}),
         MemberConfig("cnn-64", image_size=64, epochs=20, options={"blocks": 1, "width": 8, "dropout": 0.0}),
     ),
-    training=TrainingConfig(batch_size=16, augmentation="flips"),
+    training=TrainingConfig(batch_size=16, learning_rate=1e-3, augmentation="flips"),
     folds=2,
 )
 

@@ -15,13 +15,18 @@ Key = tuple[int, int]
 """(epoch, index): the sampler hands the epoch on, so that a worker process need not know it."""
 
 
-class TrainingImages(Dataset[tuple[Tensor, int]]):
-    """Radiographs of the image cache, changed at random, with their labels.
+Sample = tuple[Tensor, int, float]
+"""Image, uint8 of shape (size, size), its label, and its weight in the loss."""
+
+
+class TrainingImages(Dataset[Sample]):
+    """Radiographs of the image cache, changed at random, with their labels and weights.
 
     Args:
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
+        weights: Their weights in the loss, shape (n_images,).
         augmentation: Changes an image, given a seed.
         seed: Seed of the fit.
     """
@@ -31,39 +36,48 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
         images: NDArray[np.uint8],
         rows: NDArray[np.int64],
         labels: NDArray[np.int64],
+        weights: NDArray[np.float32],
         augmentation: Augmentation,
+        *,
         seed: int,
     ) -> None:
         self._images = images
         self._rows = rows
         self._labels = labels
+        self._weights = weights
         self._augmentation = augmentation
         self._seed = seed
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
-        """Return the image of a key in its epoch's form, uint8 of shape (size, size), and its label."""
+    def __getitem__(self, key: Key) -> Sample:
+        """Return the image of a key in its epoch's form, its label and its weight."""
         epoch, index = key
         image = self._augmentation(self._images[self._rows[index]], derive_seed(self._seed, epoch, index))
-        return torch.from_numpy(np.array(image)), int(self._labels[index])
+        return torch.from_numpy(np.array(image)), int(self._labels[index]), float(self._weights[index])
 
 
 class EpochSampler(Sampler[Key]):
     """Visits every index once an epoch, in an order that is a function of the seed and the epoch.
 
-    Lightning calls `set_epoch` before each epoch.
+    Lightning calls `set_epoch` before each epoch, counting from 0 also where a fit goes on.
+
+    Args:
+        n_images: Number of indices.
+        seed: Seed of the fit.
+        first_epoch: Epochs that are already done.
     """
 
-    def __init__(self, n_images: int, seed: int) -> None:
+    def __init__(self, n_images: int, seed: int, first_epoch: int = 0) -> None:
         self._n_images = n_images
         self._seed = seed
-        self._epoch = 0
+        self._first_epoch = first_epoch
+        self._epoch = first_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self._epoch = epoch
+        """Choose the epoch whose order comes next, counted from the first one that is not yet done."""
+        self._epoch = self._first_epoch + epoch
 
     def __len__(self) -> int:
         return self._n_images
@@ -75,9 +89,11 @@ class EpochSampler(Sampler[Key]):
         return iter([(self._epoch, index) for index in order.tolist()])
 
 
-def training_batches(samples: TrainingImages, batch_size: int, seed: int) -> DataLoader[tuple[Tensor, int]]:
+def training_batches(
+    samples: TrainingImages, batch_size: int, seed: int, first_epoch: int = 0
+) -> DataLoader[Sample]:
     """Return the loader of shuffled batches; a smaller last batch is left out of the epoch."""
-    sampler = EpochSampler(len(samples), seed)
+    sampler = EpochSampler(len(samples), seed, first_epoch)
     drop_last = len(samples) >= batch_size
     batches = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
     generator = torch.Generator()  # else each epoch draws from the caller's global generator

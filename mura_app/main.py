@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "The whole pipeline on a data set: train, weight, benchmark, report.",
     "synthesize": "Write synthetic radiographs in MURA's layout.",
     "train": "Train the CNN ensemble and write its cross-fitted predictions.",
+    "import-checkpoint": "Read the published MURA-RLEnsemble weights as the members of a run.",
     "import-predictions": "Turn a CSV of other models' outputs into a predictions table.",
     "fit-agent": "Learn a weighting policy from a predictions table.",
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",

@@ -1,7 +1,7 @@
 """The whole pipeline in the order in which data flows: radiographs → predictions → policies → evidence."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,13 @@ def train_base_models(  # one argument a choice of the command line
         ValueError: The data cannot be used; the message says what to do.
         OSError: A path is missing or already taken.
     """
-    if config.ensemble.seed not in {0, config.seed}:
-        raise ValueError(
-            f"expected one seed for the run, got --seed {config.seed} and --ensemble.seed; leave it out"
-        )
     dataset = open_dataset(data, seed=config.seed)
     run.claim(config.settings(data), overwrite=overwrite, resume=resume)
     train, test = train_ensemble(
         dataset,
-        replace(config.ensemble, seed=config.seed),
+        config.ensemble,
         run.path,
+        seed=config.seed,
         skip_bad_images=skip_bad_images,
         resume=resume,
         progress=progress,

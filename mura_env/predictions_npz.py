@@ -53,11 +53,11 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"expected a predictions file, found none at {source}: check the path")
+    if not zipfile.is_zipfile(source):  # numpy would advise to unpickle it
+        raise ValueError(_no_table(source, "a file that is no .npz archive, or half of one"))
     try:
         with source.open("rb") as file:  # opened here: np.load would leave a damaged file open
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
             columns: dict[str, Any] = {name: archive[name] for name in archive.files}
     except (
         OSError,

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
 from agents.agent import Agent, Callback, Progress
-from agents.controls.mixture import probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
 
@@ -19,7 +19,13 @@ class OracleConfig:
 
 @register_agent("oracle")
 class Oracle(Agent[OracleConfig]):
-    """All weight on the member that gives the true class the highest probability, read from the label."""
+    """The weights, read from the label, whose verdict is right wherever any weights' verdict is.
+
+    All weight is on the member whose lead of the true class over the strongest other one is the largest. With
+    two classes nothing can do better. With more, an average can be right where no member is (two members
+    that each favour another wrong class, and both have the true one second): there, the weights with the
+    largest lead are found by linear programming.
+    """
 
     config_class = OracleConfig
     uses_seed = False
@@ -36,5 +42,51 @@ class Oracle(Agent[OracleConfig]):
         """Learn nothing: the labels are read where they are needed."""
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
-        best = probabilities_of_label(table.probabilities, table.labels).argmax(axis=1)
-        return np.asarray(np.eye(len(self.model_names_))[best])
+        leads = leads_of_label(table.probabilities, table.labels)
+        worst = leads.min(axis=2)
+        weights = np.eye(table.n_models)[worst.argmax(axis=1)]
+        if table.n_classes > 2:
+            for study in np.flatnonzero(worst.max(axis=1) <= 0):
+                weights[study] = largest_lead(leads[study])
+        return np.asarray(weights)
+
+
+def leads_of_label(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how far the true class leads each other class, member by member.
+
+    Args:
+        probabilities: Shape `(n_studies, n_models, n_classes)`.
+        labels: Shape `(n_studies,)`.
+
+    Returns:
+        Shape `(n_studies, n_models, n_classes - 1)`, in [-1, 1].
+    """
+    n_studies, n_models, n_classes = probabilities.shape
+    of_label = np.take_along_axis(probabilities, labels[:, None, None], axis=2)
+    others = np.broadcast_to((np.arange(n_classes) != labels[:, None])[:, None], probabilities.shape)
+    leads = (of_label - probabilities).astype(np.float64)[others]
+    return np.asarray(leads.reshape(n_studies, n_models, n_classes - 1))
+
+
+def largest_lead(leads: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Maximise the least lead of the true class over the simplex, the value of a matrix game.
+
+    Args:
+        leads: Shape `(n_models, n_others)`.
+
+    Returns:
+        Weights, shape `(n_models,)`, non-negative with sum 1.
+    """
+    n_models, n_others = leads.shape
+    # Variables: the weights, then the lead t; maximise t with t <= Σ w_m · lead_mc for every other class c.
+    result = linprog(
+        np.append(np.zeros(n_models), -1.0),
+        A_ub=np.column_stack([-leads.T, np.ones(n_others)]),
+        b_ub=np.zeros(n_others),
+        A_eq=np.append(np.ones(n_models), 0.0)[None],
+        b_eq=[1.0],
+        bounds=[(0.0, 1.0)] * n_models + [(-1.0, 1.0)],
+        method="highs",
+    )
+    weights = np.maximum(result.x[:n_models], 0.0)
+    return np.asarray(weights / weights.sum())

@@ -24,6 +24,8 @@ class PatientBootstrap:
         n_classes: Number of classes.
         patients: Column of `counts` that each study belongs to, shape `(n_studies,)`; each column occurs.
         counts: How often each patient is in each resample, shape `(n_resamples, n_patients)`, float32.
+        imaginary: How often the two imaginary patients of `mean_difference` are in each resample, shape
+            `(2, n_resamples)`; never if None.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class PatientBootstrap:
         n_classes: int,
         patients: NDArray[np.int64],
         counts: NDArray[np.float32],
+        imaginary: NDArray[np.float64] | None = None,
     ) -> None:
         self.labels = labels
         self.n_classes = n_classes
         self.patients = patients
         self.counts = counts
+        self.imaginary = np.zeros((2, len(counts))) if imaginary is None else imaginary
         self._order = np.argsort(patients, kind="stable")
         self._starts = _run_starts(patients[self._order])
 
@@ -63,7 +67,8 @@ class PatientBootstrap:
         counts = np.empty((n_resamples, n_patients), dtype=np.float32)
         for resample in counts:
             resample[:] = np.bincount(generator.integers(0, n_patients, n_patients), minlength=n_patients)
-        return cls(labels, n_classes, patients.astype(np.int64), counts)
+        imaginary = generator.poisson(1.0, (2, n_resamples)).astype(np.float64)
+        return cls(labels, n_classes, patients.astype(np.int64), counts, imaginary)
 
     def of_studies(self, chosen: NDArray[np.int64]) -> "PatientBootstrap":
         """Return the same resamples of some of the studies, such as those of a body part.
@@ -71,9 +76,14 @@ class PatientBootstrap:
         Args:
             chosen: Indices of the studies, at least one.
         """
-        columns, patients = np.unique(self.patients[chosen], return_inverse=True)
-        counts = np.ascontiguousarray(self.counts[:, columns])
-        return PatientBootstrap(self.labels[chosen], self.n_classes, patients.astype(np.int64), counts)
+        drawn, patients = np.unique(self.patients[chosen], return_inverse=True)
+        return PatientBootstrap(
+            self.labels[chosen],
+            self.n_classes,
+            patients.astype(np.int64),
+            np.ascontiguousarray(self.counts[:, drawn]),
+            self.imaginary,
+        )
 
     def total(self, values: NDArray[Any]) -> Samples:
         """Sum values over the studies of each resample.
@@ -92,6 +102,20 @@ class PatientBootstrap:
     def mean(self, values: NDArray[Any]) -> Samples:
         """Average values, shape `(…, n_studies)`, over the studies of each resample."""
         return _ratio(self.total(values), self._n_of_class.sum(axis=0))
+
+    def mean_difference(self, differences: NDArray[Any]) -> Samples:
+        """Average the differences of two agents' correctness, with two imaginary patients among the others.
+
+        Each has one study, which only the first or only the second agent has right. Without them, the
+        interval of agents that hardly ever differ is far too short, and a point where no study of the table
+        shows that they do; where they often differ, the two patients change nothing (the adjustment of Bonett
+        and Price, Journal of Educational and Behavioral Statistics 37:479, 2012).
+
+        Args:
+            differences: Per study, in [-1, 1], shape `(n_studies,)`.
+        """
+        first, second = self.imaginary
+        return _ratio(self.total(differences) + first - second, self._n_of_class.sum(axis=0) + first + second)
 
     def verdict_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
         """Return the figures that depend on verdicts alone, each the mean over seeds.

@@ -1,12 +1,20 @@
-"""The attention CNN of MURA-RLEnsemble-V1: a small residual network with one spatial attention map."""
+"""The attention CNN of MURA-RLEnsemble in its three published forms: plain, squeeze-and-excitation, CBAM.
+
+A small residual network with one spatial attention map. The names of the parameters are those of the
+published checkpoints.
+"""
 
 import torch
 from torch import Tensor, nn
 
 from base_models.networks.registry import register_model
 
-STEM_DROPOUT = 0.3
-STAGE_DROPOUTS = (0.4, 0.4, 0.5)
+PUBLISHED_DROPOUTS = (0.3, 0.4, 0.4, 0.5)
+"""Dropout probabilities behind the stem and the three stages, in the plain form and with CBAM."""
+SE_DROPOUTS = (0.35, 0.45, 0.45, 0.55)
+"""The same in the form with squeeze-and-excitation."""
+REDUCTION = 16
+"""Channels of a stage per hidden unit of its channel attention."""
 
 
 class EnhancedBlock(nn.Module):
@@ -30,6 +38,76 @@ class EnhancedBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(residual)) + self.shortcut(features))
 
 
+class SqueezeExcitation(nn.Module):
+    """Weights channels by what their means say together (Hu et al., arXiv:1709.01507).
+
+    Args:
+        channels: Channels of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // REDUCTION)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, channels, h, w) to the same shape."""
+        squeezed = torch.relu(self.fc1(features.mean(dim=(2, 3))))
+        return features * torch.sigmoid(self.fc2(squeezed))[:, :, None, None]
+
+
+class ChannelAttention(nn.Module):
+    """Weights of channels from their means and maxima, the first half of CBAM.
+
+    Args:
+        channels: Channels of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // REDUCTION)
+        self.fc = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, bias=False), nn.ReLU(), nn.Conv2d(hidden, channels, 1, bias=False)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, channels, h, w) to weights (n, channels, 1, 1), each between 0 and 1."""
+        means, maxima = features.mean(dim=(2, 3), keepdim=True), features.amax(dim=(2, 3), keepdim=True)
+        return torch.sigmoid(self.fc(means) + self.fc(maxima))
+
+
+class SpatialAttention(nn.Module):
+    """Weights of positions from the mean and the maximum over channels, the second half of CBAM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, channels, h, w) to weights (n, 1, h, w), each between 0 and 1."""
+        planes = torch.cat([features.mean(dim=1, keepdim=True), features.amax(dim=1, keepdim=True)], dim=1)
+        return torch.sigmoid(self.conv(planes))
+
+
+class ConvolutionalBlockAttention(nn.Module):
+    """Convolutional block attention module, CBAM (Woo et al., arXiv:1807.06521).
+
+    Args:
+        channels: Channels of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channel_attention = ChannelAttention(channels)
+        self.spatial_attention = SpatialAttention()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, channels, h, w) to the same shape."""
+        features = features * self.channel_attention(features)
+        return features * self.spatial_attention(features)  # type: ignore[no-any-return]  # untyped call
+
+
 @register_model("attention_cnn")
 class AttentionCNN(nn.Module):
     """Attention CNN with 700,547 parameters for 3 planes and 2 classes in its published form.
@@ -43,37 +121,98 @@ class AttentionCNN(nn.Module):
         in_channels: Number of image planes.
         blocks: Residual blocks of each stage.
         width: Channels of the stem; the stages have 2, 4 and 8 times as many.
-        dropout: Factor on the published dropout probabilities 0.3 (stem), 0.4, 0.4 and 0.5 (stages).
+        dropout: Factor on the published dropout probabilities behind the stem and the stages.
     """
+
+    dropouts = PUBLISHED_DROPOUTS
 
     def __init__(
         self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
     ) -> None:
         super().__init__()
-        if blocks < 1 or width < 1 or not 0 <= dropout * max(STAGE_DROPOUTS) < 1:
+        if blocks < 1 or width < 1 or not 0 <= dropout * max(self.dropouts) < 1:
             raise ValueError(
-                f"expected blocks ≥ 1, width ≥ 1 and a dropout factor from 0 to below 2, "
-                f"got blocks={blocks}, width={width}, dropout={dropout}"
+                f"expected blocks ≥ 1, width ≥ 1 and a dropout factor from 0 to below "
+                f"{1 / max(self.dropouts):.2g}, got blocks={blocks}, width={width}, dropout={dropout}"
             )
         self.conv1 = nn.Conv2d(in_channels, width, 3, 1, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.dropout = nn.Dropout(STEM_DROPOUT * dropout)
         channels = width
         stages = []
-        for probability in STAGE_DROPOUTS:
+        for _ in range(3):
             stage = [EnhancedBlock(channels, 2 * channels, stride=2)]
             channels *= 2
             stage += [EnhancedBlock(channels, channels) for _ in range(blocks - 1)]
-            stages.append(nn.Sequential(*stage, nn.Dropout(probability * dropout)))
+            stages.append(nn.Sequential(*stage))
         self.layer1, self.layer2, self.layer3 = stages
+        self.dropout1, self.dropout2, self.dropout3, self.dropout4 = (
+            nn.Dropout(probability * dropout) for probability in self.dropouts
+        )
         self.attention = nn.Sequential(
             nn.Conv2d(channels, channels // 2, 1), nn.ReLU(), nn.Conv2d(channels // 2, 1, 1), nn.Sigmoid()
         )
         self.fc = nn.Linear(channels, n_classes)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to features (n, 8 · width, height / 8, width / 8)."""
+        features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
+        features = self.dropout2(self.layer1(features))
+        features = self.dropout3(self.layer2(features))
+        return self.dropout4(self.layer3(features))  # type: ignore[no-any-return]  # modules are untyped calls
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
-        features = self.dropout(torch.relu(self.bn1(self.conv1(images))))  # (n, 16, h, w)
-        features = self.layer3(self.layer2(self.layer1(features)))  # (n, 128, h / 8, w / 8)
+        features = self.features(images)
         features = features * self.attention(features)
-        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # modules are untyped calls
+        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # as above
+
+
+@register_model("attention_cnn_se")
+class AttentionCNNSqueezeExcitation(AttentionCNN):
+    """The attention CNN with squeeze-and-excitation behind every stage, the third published version.
+
+    Args:
+        n_classes: Number of logits.
+        in_channels: Number of image planes.
+        blocks: Residual blocks of each stage.
+        width: Channels of the stem; the stages have 2, 4 and 8 times as many.
+        dropout: Factor on the published dropout probabilities behind the stem and the stages.
+    """
+
+    dropouts = SE_DROPOUTS
+
+    def __init__(
+        self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
+    ) -> None:
+        super().__init__(n_classes, in_channels, blocks, width, dropout)
+        self.se1, self.se2, self.se3 = (SqueezeExcitation(factor * width) for factor in (2, 4, 8))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to features (n, 8 · width, height / 8, width / 8)."""
+        features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
+        features = self.dropout2(self.se1(self.layer1(features)))
+        features = self.dropout3(self.se2(self.layer2(features)))
+        return self.dropout4(self.se3(self.layer3(features)))  # type: ignore[no-any-return]  # as above
+
+
+@register_model("attention_cnn_cbam")
+class AttentionCNNBlockAttention(AttentionCNN):
+    """The attention CNN with CBAM behind the last stage, the fourth published version.
+
+    Args:
+        n_classes: Number of logits.
+        in_channels: Number of image planes.
+        blocks: Residual blocks of each stage.
+        width: Channels of the stem; the stages have 2, 4 and 8 times as many.
+        dropout: Factor on the published dropout probabilities behind the stem and the stages.
+    """
+
+    def __init__(
+        self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
+    ) -> None:
+        super().__init__(n_classes, in_channels, blocks, width, dropout)
+        self.cbam = ConvolutionalBlockAttention(8 * width)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to features (n, 8 · width, height / 8, width / 8)."""
+        return self.cbam(super().features(images))  # type: ignore[no-any-return]  # as above

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import tyro
 
-from mura_app.tables import load_table
 from mura_app.terminal import message, print_json
 from mura_env import Predictions
 
@@ -33,7 +32,11 @@ class Command:
             raise ValueError(f"expected --out to end in .npz, got {self.out}")
         if self.out.exists() and not self.overwrite:
             raise FileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
-        table: Predictions = load_table(self.table)
+        if not self.table.is_file():
+            raise FileNotFoundError(
+                f"expected a table of predictions, got no file {self.table}; check the path"
+            )
+        table = Predictions.from_csv(self.table)
         table.save(self.out)
         if self.json:
             print_json(

@@ -1,10 +1,12 @@
 import warnings
 
+import gymnasium
 import numpy as np
 import pytest
 
 from agents import load_agent, make_agent
 from agents.agent import combine_probabilities, fingerprint
+from agents.metrics import evaluate
 from mura_env import Predictions
 from tests.agents.tables import noise_table, switching_table
 
@@ -96,3 +98,24 @@ def test_the_fingerprint_tells_tables_apart():
     assert fingerprint(TABLE) == fingerprint(TABLE.select(np.arange(200)), None)
     assert fingerprint(TABLE) != fingerprint(TABLE.select(np.arange(199)))
     assert fingerprint(TABLE) != fingerprint(TABLE, TABLE)
+
+
+def test_a_split_is_scored_with_each_study_once_and_in_its_order():
+    """Episodes of a shuffled environment would be a sample of the split, with some studies twice."""
+    train, test = switching_table(300, 0), switching_table(150, 1, prefix="t")
+    agent = make_agent("static_per_body_part").fit(train)
+    weights = agent.weights(test)
+    env = gymnasium.make(
+        "mura_env/EnsembleWeighting-v0", predictions=test, action="simplex", order="sequential"
+    )
+    shown, rewards = [], []
+    for study in range(len(test)):
+        env.reset(seed=0 if study == 0 else None)
+        _, reward, _, _, info = env.step(weights[study])
+        shown.append(info["study"])
+        rewards.append(reward)
+    assert shown == list(range(len(test)))
+    measured = evaluate(test.labels, agent.predict_proba(test))["accuracy"]
+    assert measured == pytest.approx((np.mean(rewards) + 1) / 2)
+    backwards = np.arange(len(test))[::-1]
+    assert np.array_equal(agent.weights(test.select(backwards)), weights[::-1])

@@ -22,10 +22,25 @@ from tests.agents.tables import (
     switching_table,
 )
 
-LEARNERS = ["reinforce", "ppo"]
+OWN = {"total_steps": 1_024, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
+OF_STABLE_BASELINES3 = {"total_steps": 512, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
 SMALL = {
-    "reinforce": {"total_steps": 1_024, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)},
-    "ppo": {"total_steps": 512, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)},
+    "reinforce": OWN,
+    "grpo": OWN,
+    "ppo": OF_STABLE_BASELINES3,
+    "a2c": OF_STABLE_BASELINES3,
+    "trpo": OF_STABLE_BASELINES3,
+}
+LEARNERS = list(SMALL)
+FAST = ["reinforce", "grpo", "ppo"]
+CURVE = {
+    "steps",
+    "expected_reward",
+    "deterministic_reward",
+    "accuracy",
+    "reference_accuracy",
+    "regret_best_fixed",
+    "regret_oracle",
 }
 
 
@@ -151,7 +166,7 @@ def test_the_training_can_be_watched(name):
     assert agent.learning_curve_[-1]["steps"] >= total
     assert agent.total_steps_ >= 10 * total  # five folds, two strengths
     for row in agent.learning_curve_:
-        assert row.keys() == {"steps", "expected_reward", "accuracy", "reference_accuracy"}
+        assert row.keys() == CURVE
         assert -1 <= row["expected_reward"] <= 1
         assert 0 <= row["accuracy"] <= 1
     assert all(earlier[1] <= later[1] for earlier, later in pairwise(bars))

@@ -80,7 +80,7 @@ def test_the_head_treats_members_alike_and_the_offset_does_not():
 def test_features_are_standardised_on_the_table():
     table = noise_table(500, 0)
     network = network_of(table, 1)
-    features = member_features(network._split(torch.from_numpy(observe(table)))[0])
+    features = member_features(network.split(torch.from_numpy(observe(table)))[0])
     standard = (features - network.feature_mean) / network.feature_scale
     torch.testing.assert_close(standard.mean((0, 1)), torch.zeros(5), atol=1e-4, rtol=0)
     torch.testing.assert_close(standard.std((0, 1)), torch.ones(5), atol=1e-2, rtol=0)

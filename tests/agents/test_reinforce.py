@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from agents import make_agent
 from agents.reinforce import RunningMean, leave_one_out
@@ -7,13 +8,13 @@ from tests.agents.tables import accuracy, experts_probabilities, switching_table
 
 
 def test_leave_one_out_by_hand():
-    rewards = np.array([[[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]], dtype=np.float32)
+    rewards = torch.tensor([[[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]])
     np.testing.assert_allclose(leave_one_out(rewards), [[[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]])
 
 
 def test_the_running_mean_is_of_the_updates_before():
     mean = RunningMean(2)
-    rewards = np.array([[[1.0, 3.0]], [[0.0, 0.0]]], dtype=np.float32)
+    rewards = torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]])
     np.testing.assert_array_equal(mean.update(rewards)[:, 0, 0], [0, 0])
     np.testing.assert_array_equal(mean.update(rewards * 2)[:, 0, 0], [2, 0])
     np.testing.assert_array_equal(mean.update(rewards)[:, 0, 0], [3, 0])

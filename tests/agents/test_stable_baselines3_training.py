@@ -48,7 +48,7 @@ def test_the_policys_densities_are_those_of_torch():
     )
     with torch.no_grad():
         network.offset.normal_()
-        policy.critic.normal_()
+        policy.value_critic.normal_()
     observations = torch.from_numpy(env.reset(seed=0)[0])
     actions, values, log_density = policy(observations)
     again, same_density, entropy = policy.evaluate_actions(observations, actions)

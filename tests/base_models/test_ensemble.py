@@ -15,9 +15,9 @@ from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, t
 from base_models.fitting import FitJob, is_finished
 from base_models.image_cache import fit_into_square
 from base_models.images import read_grey
+from base_models.input_format import normalise
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies
-from base_models.training import normalise
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
 
@@ -171,6 +171,7 @@ def test_resuming_with_another_configuration_trains_again(dataset: Dataset, run_
         run_dir / "x" / "images.npy",
         rows,
         rows % 2,
+        rows % 3,
         rows,
         run_dir / "members/one/fold0.safetensors",
     )

@@ -1,11 +1,17 @@
-from dataclasses import replace
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from base_models.configuration import MemberConfig, TrainingConfig
-from base_models.fitting import FitJob
+from base_models.fitting import FitJob, is_finished, run_fit
+from base_models.tensor_files import load_tensors, read_facts
+from tests.base_models.trees import picture
 
 ROWS = np.arange(10)
 JOB = FitJob(
@@ -17,6 +23,7 @@ JOB = FitJob(
     images=Path("cache/32px-abc/images.npy"),
     train_rows=ROWS,
     train_labels=ROWS % 2,
+    train_parts=ROWS % 3,
     predict_rows=ROWS,
     weights=Path("weights.safetensors"),
 )
@@ -41,8 +48,152 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
         {"images": Path("cache/32px-def/images.npy")},
         {"train_rows": ROWS[::-1].copy()},
         {"train_labels": 1 - ROWS % 2},
+        {"train_parts": ROWS % 2},
     ],
 )
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
     assert replace(JOB, **change).fingerprint != JOB.fingerprint
     assert replace(JOB, weights=Path("elsewhere"), predict_rows=ROWS[:2]).fingerprint == JOB.fingerprint
+
+
+def _job(folder: Path, **choices: object) -> FitJob:
+    """A fit of four epochs of six batches on 24 small pictures."""
+    labels = np.arange(24) % 2
+    images = folder / "cache" / "images.npy"
+    images.parent.mkdir(parents=True, exist_ok=True)
+    np.save(images, np.stack([picture(seed, label, (24, 24)) for seed, label in enumerate(labels)]))
+    options = {"blocks": 1, "width": 4, "dropout": 0.5}
+    return FitJob(
+        member=MemberConfig("tiny", image_size=16, epochs=4, options=options),
+        training=TrainingConfig(batch_size=4, **choices),
+        fold=0,
+        seed=3,
+        n_classes=2,
+        images=images,
+        train_rows=np.arange(24),
+        train_labels=labels,
+        train_parts=labels,
+        predict_rows=np.arange(5),
+        weights=folder / "members" / "tiny" / "fold0.safetensors",
+    )
+
+
+KILLED_FIT = """
+import json, os, signal, sys
+from pathlib import Path
+from base_models import fitting
+from base_models.image_classifier import ImageClassifier
+from tests.base_models.test_fitting import _job
+
+folder, batch, choices = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+step = ImageClassifier.training_step
+
+def dying_step(self, *arguments):
+    if self._batch == batch:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments)
+
+ImageClassifier.training_step = dying_step
+fitting.run_fit(_job(folder, **choices), resume=True)
+"""
+
+EVERYTHING = {
+    "ema": 0.9,
+    "mixup": 0.3,
+    "accumulate": 4,
+    "gradient_clip": 0.5,
+    "schedule": "cosine",
+    "loss": "focal",
+}
+
+
+@pytest.mark.parametrize(
+    ("choices", "batches"), [({}, [15]), (EVERYTHING, [9, 23])], ids=["default", "everything"]
+)
+def test_a_killed_fit_goes_on_to_the_same_bits(
+    tmp_path: Path, choices: dict[str, object], batches: list[int]
+) -> None:
+    whole, resumed = _job(tmp_path / "whole", **choices), _job(tmp_path / "killed", **choices)
+    reference = run_fit(whole)
+    for batch in batches:  # each in the middle of an epoch of six
+        arguments = [str(tmp_path / "killed"), str(batch), json.dumps(choices)]
+        process = subprocess.run(
+            [sys.executable, "-c", KILLED_FIT, *arguments], check=False, capture_output=True, text=True
+        )
+        assert process.returncode == -signal.SIGKILL, process.stderr
+        assert resumed.checkpoint.is_file()
+        assert not is_finished(resumed)
+    counted: list[int] = []
+    result = run_fit(resumed, resume=True, on_epoch=lambda: counted.append(1))
+    assert len(counted) == 4
+    assert result.epoch_losses == reference.epoch_losses
+    np.testing.assert_array_equal(result.logits, reference.logits)
+    assert _tensors(resumed) == _tensors(whole)
+    assert [file.name for file in resumed.weights.parent.iterdir()] == ["fold0.safetensors"]
+
+
+def _tensors(job: FitJob) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in load_tensors(job.weights)[0].items()}
+
+
+class _Stop(Exception):  # noqa: N818  # no error: it stands for the moment of an interruption
+    pass
+
+
+def _stop_after(epochs: int):
+    done: list[int] = []
+
+    def count() -> None:
+        done.append(1)
+        if len(done) == epochs:
+            raise _Stop
+
+    return count
+
+
+def test_a_checkpoint_of_another_fit_or_a_damaged_one_is_not_gone_on_from(tmp_path: Path) -> None:
+    whole = _job(tmp_path / "whole")
+    run_fit(whole)
+    job = _job(tmp_path / "other")
+    for damage in ("other", "bytes", "fresh"):
+        job.weights.unlink(missing_ok=True)
+        with pytest.raises(_Stop):
+            run_fit(replace(job, seed=9) if damage == "other" else job, on_epoch=_stop_after(2))
+        if damage == "bytes":
+            content = job.checkpoint.read_bytes()
+            job.checkpoint.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        counted: list[int] = []
+        run_fit(job, resume=damage != "fresh", on_epoch=lambda counted=counted: counted.append(1))
+        assert len(counted) == 4
+        assert _tensors(job) == _tensors(whole)
+
+
+def test_a_fit_stopped_behind_its_last_epoch_only_writes_its_weights(tmp_path: Path) -> None:
+    whole, job = _job(tmp_path / "whole", ema=0.5), _job(tmp_path / "late", ema=0.5)
+    run_fit(whole)
+    with pytest.raises(_Stop):
+        run_fit(job, on_epoch=_stop_after(4))
+    run_fit(job, resume=True)
+    assert _tensors(job) == _tensors(whole)
+
+
+def test_what_decides_the_bits_is_recorded(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    run_fit(job)
+    facts = read_facts(job.weights)
+    assert (facts["threads"], facts["fingerprint"]) == (1, job.fingerprint)
+    assert facts["precision"] in {"bf16-mixed", "32-true"}
+
+
+def test_initial_weights_from_a_file_are_used_and_fingerprinted(tmp_path: Path) -> None:
+    first = _job(tmp_path / "first")
+    run_fit(first)
+    member = replace(first.member, epochs=1, init_weights=str(first.weights))
+    second = replace(_job(tmp_path / "second", learning_rate=1e-9), member=member)
+    run_fit(second)
+    before, after = load_tensors(first.weights)[0], load_tensors(second.weights)[0]
+    np.testing.assert_allclose(before["conv1.weight"].numpy(), after["conv1.weight"].numpy(), atol=1e-6)
+    fingerprint = second.fingerprint
+    first.weights.write_bytes(b"other weights")
+    assert second.fingerprint != fingerprint
+    assert asdict(member)["init_weights"]

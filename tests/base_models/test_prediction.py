@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from base_models.augmentation import resize
 from base_models.configuration import MemberConfig
+from base_models.input_format import normalise
 from base_models.members import seeded_network
 from base_models.prediction import SMALLEST_PROBABILITY, study_logits, view_logits
-from base_models.training import normalise
 from tests.base_models.trees import picture
 
 

@@ -11,10 +11,11 @@ from tests.base_models.trees import picture
 IMAGES = np.stack([picture(seed, shape=(32, 32)) for seed in range(20)])
 ROWS = np.array([3, 5, 7, 11, 13, 17, 19, 2, 4, 6])
 LABELS = np.arange(10) % 2
+WEIGHTS = np.linspace(0.5, 2, 10, dtype=np.float32)
 
 
 def _samples(preset: str = "standard") -> TrainingImages:
-    return TrainingImages(IMAGES, ROWS, LABELS, create_augmentation(preset, 24), seed=9)
+    return TrainingImages(IMAGES, ROWS, LABELS, WEIGHTS, create_augmentation(preset, 24), seed=9)
 
 
 def test_an_epoch_visits_each_image_once_in_an_order_of_its_own() -> None:
@@ -32,21 +33,21 @@ def test_an_epoch_visits_each_image_once_in_an_order_of_its_own() -> None:
 def test_samples_are_images_of_their_rows() -> None:
     samples = _samples("none")
     for index in range(len(samples)):
-        image, label = samples[0, index]
+        image, label, weight = samples[0, index]
         np.testing.assert_array_equal(image.numpy(), create_augmentation("none", 24)(IMAGES[ROWS[index]], 0))
-        assert label == LABELS[index]
+        assert (label, weight) == (LABELS[index], WEIGHTS[index])
 
 
 def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
     def epoch_of(loader: DataLoader, epoch: int) -> torch.Tensor:
         loader.batch_sampler.sampler.set_epoch(epoch)
-        return torch.cat([images for images, _ in loader])
+        return torch.cat([batch[0] for batch in loader])
 
     whole = training_batches(_samples(), 4, seed=9)
     epochs = [epoch_of(whole, epoch) for epoch in range(3)]
     assert not torch.equal(epochs[0], epochs[1])
-    resumed = training_batches(_samples(), 4, seed=9)
-    assert torch.equal(epoch_of(resumed, 2), epochs[2])
+    resumed = training_batches(_samples(), 4, seed=9, first_epoch=2)
+    assert torch.equal(epoch_of(resumed, 0), epochs[2])
     context = multiprocessing.get_context("spawn")
     batches = BatchSampler(EpochSampler(10, seed=9), 4, drop_last=True)
     workers = DataLoader(_Rebuilt(), batch_sampler=batches, num_workers=2, multiprocessing_context=context)
@@ -57,7 +58,7 @@ class _Rebuilt(TrainingImages):
     """Samples that are built anew in the process that they are sent to."""
 
     def __init__(self) -> None:
-        super().__init__(IMAGES, ROWS, LABELS, create_augmentation("standard", 24), seed=9)
+        super().__init__(IMAGES, ROWS, LABELS, WEIGHTS, create_augmentation("standard", 24), seed=9)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return _Rebuilt, ()

@@ -61,6 +61,7 @@ def test_foreign_and_damaged_files(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ValueError, match="expected a predictions table") as error:
         Predictions.load(path)
     assert "\n" not in str(error.value)
+    assert "pickle" not in str(error.value)
 
 
 def test_pickled_objects_are_not_read(tmp_path: Path) -> None:

@@ -46,6 +46,27 @@ def test_attention_multiplies_the_features() -> None:
         torch.testing.assert_close(network(images), network.fc.bias.expand(2, 2))
 
 
+@pytest.mark.parametrize("name", ["attention_cnn_se", "attention_cnn_cbam"])
+def test_the_later_forms_add_their_attention_to_the_plain_one(name: str) -> None:
+    plain = create_model("attention_cnn", n_classes=2, in_channels=3)
+    network = create_model(name, n_classes=2, in_channels=3)
+    assert {key for key in network.state_dict() if not key.startswith(("se", "cbam"))} == set(
+        plain.state_dict()
+    )
+    added = {"attention_cnn_se": 0, "attention_cnn_cbam": 2 * 128 * 8 + 2 * 49}[name]
+    if name == "attention_cnn_se":
+        for channels in (32, 64, 128):
+            hidden = channels // 16
+            added += channels * hidden + hidden + hidden * channels + channels
+    assert sum(parameter.numel() for parameter in network.parameters()) == 700_547 + added
+
+
+def test_the_later_forms_work_at_small_widths_and_sizes() -> None:
+    for name in ("attention_cnn_se", "attention_cnn_cbam"):
+        network = create_model(name, n_classes=3, in_channels=1, width=2, blocks=1).eval()
+        assert network(torch.zeros(2, 1, 16, 24)).shape == (2, 3)
+
+
 def test_the_dropout_factor_scales_all_probabilities() -> None:
     def probabilities(factor: float) -> list[float]:
         network = AttentionCNN(dropout=factor)

@@ -1,0 +1,159 @@
+"""The gate: the policy network of the agents that learn by reinforcement, trained with supervision."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.agent import Callback, Progress
+from agents.controls.mixture import probabilities_of_label
+from agents.inner_folds import InnerFold
+from agents.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy_stack_env import PolicyStackEnv
+from agents.registry import register_agent
+from agents.stacked_network import StackedNetwork
+from mura_env import Predictions
+from mura_env.combination import log_reference, softmax_weights
+from mura_env.observations import observe
+from mura_env.weighting_task import WeightingTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(PolicyConfig):
+    """Options of the gate; those of the agents that learn by reinforcement, so that both compare."""
+
+    total_steps: int = 25_600
+    """Studies that each network learns from, counting repetitions."""
+    reward: str = "correctness"
+    """Name of the reward by which pull strength and moment are chosen; the networks learn by log loss."""
+    exploration: float = 1.0
+    """Without effect: nothing is drawn."""
+    studies_per_update: int = 128
+    """Studies that each network sees before it is updated."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.studies_per_update < 1:
+            raise ValueError(f"expected studies_per_update of at least 1, got {self.studies_per_update}")
+
+
+@register_agent("gate")
+class Gate(PolicyAgent[GateConfig]):
+    """Weights by study, learned by log loss (Jacobs, Jordan, Nowlan and Hinton 1991).
+
+    The supervised twin of the agents that learn by reinforcement: network, studies, folds, reference, pull
+    towards it and choice on held-out studies are theirs. In place of rewards of drawn weights, the labels
+    give the gradient itself. What an agent loses against the gate is the price of learning from rewards.
+    """
+
+    config_class = GateConfig
+    learns_by_reinforcement = False
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        super()._fit(train, validation, seed, progress, callback)
+        self.total_steps_ = 0  # no step of an environment was made
+
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_update, 1
+
+    def _train(
+        self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Callable[[int], None]
+    ) -> None:
+        config = self.config
+        width, n_strengths = config.studies_per_update, len(config.kl_strengths)
+        folds = [
+            _FoldStudies(fold, config.reward, width, np.random.default_rng([seed, index]))
+            for index, fold in enumerate(env.folds)
+        ]
+        strengths = torch.tensor(config.kl_strengths, dtype=torch.float32).repeat(len(folds))[:, None]
+        n_updates = -(-config.total_steps // width)
+        # Where members are alike the gradient is rounding alone, which a smaller eps would blow up to steps.
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, eps=1e-6)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, n_updates)
+        for update in range(1, n_updates + 1):
+            batches = [next(fold.batches) for fold in folds]
+            observations, of_label, references = (
+                torch.from_numpy(
+                    np.stack([fold.arrays[index][rows] for fold, rows in zip(folds, batches, strict=True)])
+                ).repeat_interleave(n_strengths, dim=0)
+                for index in range(3)
+            )  # (n_policies, width, ...); a fold's networks, one per strength, see the same studies
+            logits = network(observations)
+            losses, divergences = mixture_loss(logits, references, of_label)
+            loss = (losses + strengths * divergences).mean(1).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            optimizer.step()
+            schedule.step()
+            by_fold = logits.detach().numpy().reshape(len(folds), n_strengths, width, -1)
+            rewards = [
+                [fold.reward(rows, of_strength) for of_strength in own]
+                for fold, rows, own in zip(folds, batches, by_fold, strict=True)
+            ]
+            env.reward_sums += np.array(rewards).reshape(-1)
+            env.reward_count += 1
+            report(update * width)
+
+
+def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log loss of weighted averages, and how far the weights are from the reference.
+
+    Args:
+        logits: What is added to the reference's, shape `(..., n_models)`.
+        log_references: Logarithms of the reference weights, the same shape.
+        of_label: The members' probabilities of the true class, the same shape.
+
+    Returns:
+        -log Σ w_m p_m and KL(w ‖ reference), shape `(...)`, with w = softmax(log reference + logits).
+    """
+    log_weights = torch.log_softmax(log_references + logits, dim=-1)
+    weights = log_weights.exp()
+    losses = -torch.log((weights * of_label).sum(-1))
+    return losses, (weights * (log_weights - log_references)).sum(-1)
+
+
+class _FoldStudies:
+    """What a fold's networks learn from, in shuffled batches.
+
+    Args:
+        fold: The fold.
+        reward: Name of the reward that is reported.
+        width: Studies in a batch.
+        generator: Source of the order.
+    """
+
+    def __init__(self, fold: InnerFold, reward: str, width: int, generator: np.random.Generator) -> None:
+        learn = fold.learn
+        floored = np.exp(log_reference(fold.reference[:-1].T))
+        references = np.log(floored / floored.sum(axis=0)).T[learn.body_parts]  # (n_studies, n_models)
+        of_label = probabilities_of_label(learn.probabilities, learn.labels).astype(np.float32)
+        self.arrays = observe(learn), of_label, np.ascontiguousarray(references, dtype=np.float32)
+        self.batches = _shuffled_batches(len(learn), width, generator)
+        self._task = WeightingTask(learn, reward=reward)
+
+    def reward(self, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
+        """Return the mean reward of the weights that logits `(n, n_models)` stand for."""
+        weights = softmax_weights(logits, 1.0, np.ascontiguousarray(self.arrays[2][rows].T))
+        return float(self._task.rewards(self._task.decide(weights, rows)).mean())
+
+
+def _shuffled_batches(
+    n_studies: int, width: int, generator: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Yield batches without end, from one permutation of the studies after the other."""
+    rows = np.empty(0, dtype=np.int64)
+    while True:
+        while len(rows) < width:
+            rows = np.concatenate([rows, generator.permutation(n_studies)])
+        yield rows[:width]
+        rows = rows[width:]

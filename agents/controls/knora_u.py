@@ -1,0 +1,73 @@
+"""Dynamic selection by the votes of neighbouring studies."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.agent import Agent, Callback, Progress
+from agents.controls.neighbours import nearest_studies, output_profiles
+from agents.registry import register_agent
+from mura_env import Predictions
+
+
+@dataclass(frozen=True)
+class KnoraUConfig:
+    """Options of k-nearest-oracles-union."""
+
+    n_neighbours: int = 50
+    """Studies in the region of competence."""
+
+    def __post_init__(self) -> None:
+        if self.n_neighbours < 1:
+            raise ValueError(f"expected n_neighbours of at least 1, got {self.n_neighbours}")
+
+
+@register_agent("knora_u")
+class KnoraU(Agent[KnoraUConfig]):
+    """K-nearest-oracles-union (Ko, Sabourin and Britto 2008).
+
+    Every study learned from that lies near the one to decide gives one vote to each member that was right
+    there; a member's weight is its share of the votes, and all are equal where no vote is given. Nearness is
+    that of the members' probabilities, within the body part, since an agent sees no pixel; with 7
+    neighbours, the literature's number, the votes are mostly noise where all members are usually right.
+    """
+
+    config_class = KnoraUConfig
+    uses_seed = False
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        self.arrays_ = {
+            "profiles": output_profiles(train),
+            "body_parts": train.body_parts.copy(),
+            "right": train.probabilities.argmax(axis=2) == train.labels[:, None],
+        }
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        nearest = nearest_studies(
+            self.arrays_["profiles"],
+            self.arrays_["body_parts"],
+            output_profiles(table),
+            body_parts,
+            self.config.n_neighbours,
+        )
+        votes = self.arrays_["right"][nearest].sum(axis=1, dtype=np.float64)  # (n_studies, n_models)
+        votes[votes.sum(axis=1) == 0] = 1.0
+        return np.asarray(votes)
+
+    def _check_arrays(self) -> None:
+        n_models, n_classes = len(self.model_names_), len(self.class_names_)
+        n_studies = len(self.arrays_.get("body_parts", ()))
+        if n_studies == 0:
+            raise ValueError(f"expected studies in the arrays of the agent {self.name!r}, got none")
+        self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
+        self._require_shape("body_parts", (n_studies,), "i")
+        self._require_shape("right", (n_studies, n_models), "b")

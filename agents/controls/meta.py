@@ -1,0 +1,154 @@
+"""Dynamic selection by a meta-classifier that learns where a member can be trusted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from agents.agent import Agent, Callback, Progress
+from agents.controls.accuracy_weighted import log_odds_weights
+from agents.controls.neighbours import nearest_studies, output_profiles
+from agents.inner_folds import fold_pairs
+from agents.registry import register_agent
+from mura_env import Predictions
+
+META_FEATURES = (
+    "accuracy_nearby",
+    "probability_of_label_nearby",
+    "accuracy_in_body_part",
+    "confidence",
+    "support_of_others",
+)
+"""What the meta-classifier reads of a member in a study; see `meta_features`."""
+
+_FOLD_SEED = 0
+
+
+@dataclass(frozen=True)
+class MetaConfig:
+    """Options of meta-learned dynamic selection."""
+
+    n_neighbours: int = 50
+    """Studies in the region of competence."""
+    n_folds: int = 5
+    """Folds by patient; a study's meta-features are taken from the folds that it is not in."""
+    l2: float = 1.0
+    """Strength of the penalty on the meta-classifier's coefficients."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_neighbours", 1), ("n_folds", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"expected {name} of at least {least}, got {getattr(self, name)}")
+        if not 0 < self.l2 < float("inf"):
+            raise ValueError(f"expected l2 greater than 0, got {self.l2}")
+
+
+@register_agent("meta")
+class Meta(Agent[MetaConfig]):
+    """Dynamic selection by meta-learning, after META-DES (Cruz, Sabourin, Cavalcanti and Ren 2015).
+
+    A logistic regression, common to all members, learns from meta-features whether a member is right in a
+    study. Members that it expects to be wrong are left out; the others are weighted by the log-odds of being
+    right. With too few patients for the folds, or members that are never (or always) right, all weights are
+    equal.
+    """
+
+    config_class = MetaConfig
+    uses_seed = False
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        self.arrays_ = {**region_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
+        pairs = fold_pairs(train, None, self.config.n_folds, _FOLD_SEED)
+        if not pairs:
+            return
+        features = np.concatenate([self._features(region_arrays(learn), score) for learn, score in pairs])
+        right = np.concatenate([_right(score) for _, score in pairs])
+        if right.all() or not right.any():
+            return
+        regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
+        regression.fit(features.reshape(-1, len(META_FEATURES)), right.reshape(-1))
+        self.arrays_["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        features = self._features(self.arrays_, table, body_parts)
+        coefficients = self.arrays_["coefficients"]
+        log_odds = features @ coefficients[:-1] + coefficients[-1]  # (n_studies, n_models)
+        return log_odds_weights(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
+
+    def _features(
+        self,
+        region: dict[str, NDArray[Any]],
+        table: Predictions,
+        body_parts: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        parts = table.body_parts if body_parts is None else body_parts
+        return meta_features(region, table, parts, self.config.n_neighbours)
+
+    def _check_arrays(self) -> None:
+        n_models, n_classes = len(self.model_names_), len(self.class_names_)
+        n_studies = len(self.arrays_.get("body_parts", ()))
+        if n_studies == 0:
+            raise ValueError(f"expected studies in the arrays of the agent {self.name!r}, got none")
+        self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
+        self._require_shape("body_parts", (n_studies,), "i")
+        self._require_shape("right", (n_studies, n_models), "b")
+        self._require_shape("of_label", (n_studies, n_models))
+        self._require_shape("coefficients", (len(META_FEATURES) + 1,))
+
+
+def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
+    """Return what the studies of a table can tell of others: profiles, parts, and how the members did."""
+    of_label = np.take_along_axis(table.probabilities, table.labels[:, None, None], axis=2)[:, :, 0]
+    return {
+        "profiles": output_profiles(table),
+        "body_parts": table.body_parts.copy(),
+        "right": _right(table),
+        "of_label": np.ascontiguousarray(of_label),
+    }
+
+
+def meta_features(
+    region: dict[str, NDArray[Any]], table: Predictions, body_parts: NDArray[np.int64], n_neighbours: int
+) -> NDArray[np.float64]:
+    """Describe every member in every study by how far it may be trusted there.
+
+    Args:
+        region: Studies with known labels, from `region_arrays`.
+        table: The studies to describe; their labels are not looked at.
+        body_parts: Their body parts, numbered as in `region`, shape `(n_studies,)`.
+        n_neighbours: Studies in the region of competence.
+
+    Returns:
+        Shape `(n_studies, n_models, 5)`, all in [0, 1]: the member's accuracy in the nearest studies, its
+        mean probability of their true class, its accuracy in the body part (over all parts, if the part has
+        no study), its highest class probability, and the other members' mean probability of that class.
+    """
+    nearest = nearest_studies(
+        region["profiles"], region["body_parts"], output_profiles(table), body_parts, n_neighbours
+    )
+    right = region["right"].astype(np.float64)
+    in_part = np.empty((len(table), table.n_models))
+    for part in np.unique(body_parts):
+        chosen = region["body_parts"] == part
+        in_part[body_parts == part] = right[chosen].mean(axis=0) if chosen.any() else right.mean(axis=0)
+    probabilities = table.probabilities.astype(np.float64)
+    confidence = probabilities.max(axis=2)
+    own = probabilities.argmax(axis=2)  # (n_studies, n_models)
+    support = np.take_along_axis(probabilities.sum(axis=1), own, axis=1) - confidence
+    support /= max(1, table.n_models - 1)
+    nearby = right[nearest].mean(axis=1), region["of_label"][nearest].mean(axis=1, dtype=np.float64)
+    return np.stack([*nearby, in_part, confidence, support], axis=2)
+
+
+def _right(table: Predictions) -> NDArray[np.bool_]:
+    right: NDArray[np.bool_] = table.probabilities.argmax(axis=2) == table.labels[:, None]
+    return right

@@ -1,0 +1,109 @@
+"""What a fit leaves behind after every epoch, so that a killed one goes on from there.
+
+Since everything random is a function of (seed, epoch or step, index), the state is only: the weights, the
+optimiser's moments and the number of epochs done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from base_models.tensor_files import load_tensors, save_tensors
+
+_NETWORK, _OPTIMIZER, _AVERAGE = "network.", "optimizer.", "average."
+
+
+@dataclass(frozen=True)
+class EpochState:
+    """The state of a fit behind an epoch."""
+
+    epochs: int
+    """Epochs done."""
+    steps: int
+    """Optimisation steps done."""
+    epoch_losses: tuple[float, ...]
+    """Mean training loss of each epoch done."""
+    seconds: float
+    """Time that they took."""
+    network: Mapping[str, Tensor]
+    """The network's state dict, with batch norm's statistics."""
+    optimizer: Mapping[int, Mapping[str, Tensor]]
+    """The optimiser's state: index of the parameter → name → tensor."""
+    average: Mapping[str, Tensor]
+    """The moving average of the weights; empty where none is kept."""
+
+
+def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the state atomically, in place of an earlier epoch's.
+
+    Args:
+        state: The state.
+        path: File to write.
+        facts: What the fit depends on, JSON-ready; a fit with others does not go on from this state.
+    """
+    tensors = {_NETWORK + name: tensor for name, tensor in state.network.items()}
+    tensors |= {_AVERAGE + name: tensor for name, tensor in state.average.items()}
+    for index, moments in state.optimizer.items():
+        tensors |= {f"{_OPTIMIZER}{index}.{name}": tensor for name, tensor in moments.items()}
+    progress = {
+        "epochs": state.epochs,
+        "steps": state.steps,
+        "epoch_losses": list(state.epoch_losses),
+        "seconds": state.seconds,
+    }
+    save_tensors(tensors, path, {"progress": progress, "fit": dict(facts)})
+
+
+def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
+    """Read the last finished epoch of a fit, or None if there is none of just this fit, or it is damaged."""
+    try:
+        tensors, header = load_tensors(path)
+        progress = header["progress"]
+        if header["fit"] != dict(facts):
+            return None
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    optimizer: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(_OPTIMIZER):
+            index, _, moment = name.removeprefix(_OPTIMIZER).partition(".")
+            optimizer.setdefault(int(index), {})[moment] = tensor
+    return EpochState(
+        epochs=progress["epochs"],
+        steps=progress["steps"],
+        epoch_losses=tuple(progress["epoch_losses"]),
+        seconds=progress["seconds"],
+        network=_below(_NETWORK, tensors),
+        optimizer=optimizer,
+        average=_below(_AVERAGE, tensors),
+    )
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """Return the tensors of an optimiser's state by the index of their parameter."""
+    return {int(index): dict(moments) for index, moments in optimizer.state_dict()["state"].items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
+    """Give a fresh optimiser the moments of an earlier one, laid out in memory like their parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {
+        index: {name: _like(tensor, parameters[index]) for name, tensor in of_parameter.items()}
+        for index, of_parameter in moments.items()
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _like(tensor: Tensor, parameter: nn.Parameter) -> Tensor:
+    if tensor.shape != parameter.shape:
+        return tensor  # the number of steps
+    return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)

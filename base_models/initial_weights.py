@@ -1,0 +1,133 @@
+"""Initial weights from elsewhere: a local file or torchvision's download, fitted to stem and head."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+
+from base_models.networks.timm_classifier import TimmClassifier
+from base_models.networks.torchvision_classifier import TorchvisionClassifier, planes_kernel
+
+_WRAPPERS = ("model_state_dict", "state_dict", "model")
+_SIDE_HEADS = re.compile(r"(aux1|aux2|AuxLogits)\.")  # googlenet, inception_v3
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")  # the download's spelling
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read named tensors from `.safetensors` or from a file of `torch.save`, without running code from it.
+
+    The tensors may lie inside `model_state_dict`, `state_dict` or `model`, and their names may begin with
+    `module.` as `DataParallel` writes them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, holds anything but data, or no named tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of weights, got no file {path}; check the path")
+    try:
+        if path.suffix == ".safetensors":
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(
+            f"expected a state dict of tensors in {path}, got a damaged file or one that holds more than "
+            f"data ({reason}); save it again with torch.save(model.state_dict(), FILE)"
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"expected a state dict of tensors in {path}, got {type(content).__name__}")
+    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if foreign:
+        raise ValueError(f"expected only named tensors in {path}, got {foreign[0]!r}, which is none")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """Return torchvision's own weights of a classifier, downloaded at the first use.
+
+    Raises:
+        ValueError: If the network is none of torchvision's.
+        ConnectionError: If the weights cannot be downloaded; the message says what to do.
+    """
+    if not isinstance(network, TorchvisionClassifier):
+        raise ValueError(
+            f"expected a classifier of torchvision for pretrained weights, got {type(network).__name__}; "
+            "name a file with --init-weights, or leave `pretrained` out"
+        )
+    weights = models.get_model_weights(network.network_name).DEFAULT
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
+        raise ConnectionError(
+            f"expected to download the weights of {network.network_name!r} from {weights.url}, but: {error}; "
+            "download that file where there is a connection and name it with --init-weights FILE"
+        ) from error
+
+
+def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
+    """Load weights into a network in place, all but a head of other classes.
+
+    A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane
+    what they would give on three copies of it.
+
+    Args:
+        network: From `create_model`.
+        state: Named tensors.
+        source: Where they are from, for messages.
+
+    Returns:
+        The names of the head's tensors that keep their fresh values.
+
+    Raises:
+        ValueError: If the tensors are those of another network.
+    """
+    state = {_OLD_DENSENET.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    state = {name: tensor for name, tensor in state.items() if not _SIDE_HEADS.match(name)}
+    if isinstance(network, TorchvisionClassifier | TimmClassifier) and not any(
+        name.startswith("model.") for name in state
+    ):
+        state = {f"model.{name}": tensor for name, tensor in state.items()}
+    wanted = network.state_dict()
+    head = _last_layer(network)
+    stem = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
+    if stem in state and state[stem].ndim == 4 and state[stem].shape[1] == 3 != wanted[stem].shape[1]:
+        state[stem] = planes_kernel(state[stem], wanted[stem].shape[1])
+    fresh = [
+        name
+        for name in wanted
+        if name.startswith(f"{head}.") and (name not in state or state[name].shape != wanted[name].shape)
+    ]
+    state = {name: tensor for name, tensor in state.items() if name not in fresh}
+    missing = [
+        name for name in wanted if name not in {*state, *fresh} and not name.endswith("num_batches_tracked")
+    ]
+    unknown = [name for name in state if name not in wanted and not name.startswith(f"{head}.")]
+    shapes = [name for name in state if name in wanted and state[name].shape != wanted[name].shape]
+    for names, fault in ((missing, "lacks"), (unknown, "does not know"), (shapes, "has another shape of")):
+        if names:
+            raise ValueError(
+                f"expected weights of the network to train in {source}, but it is another network's: "
+                f"one of them {fault} {names[0]!r}"
+            )
+    network.load_state_dict({name: state[name] for name in state if name in wanted}, strict=False)
+    return fresh
+
+
+def _last_layer(network: nn.Module) -> str:
+    """Return the name of the last layer that gives the class logits."""
+    layers = [
+        str(name) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
+    ]
+    return layers[-1]

@@ -1,0 +1,70 @@
+"""What networks take a radiograph as: planes, normalisation and aspect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+PIXEL_MEAN = 0.25
+PIXEL_SCALE = 0.25
+"""Networks see (grey / 255 - PIXEL_MEAN) / PIXEL_SCALE: about mean 0 and deviation 1 on radiographs."""
+
+Aspect = Literal["padded", "stretched"]
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How a network's input is made of 8-bit greys."""
+
+    mean: tuple[float, ...] = (PIXEL_MEAN,)
+    """Subtracted from grey / 255, one number for each plane."""
+    scale: tuple[float, ...] = (PIXEL_SCALE,)
+    """Divides what is left, one number for each plane."""
+    aspect: Aspect = "padded"
+    """Whether radiographs keep their aspect and are padded to a square, or are stretched to it."""
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.scale) or not all(value > 0 for value in self.scale):
+            raise ValueError(
+                f"expected a mean and a positive scale for each plane, got {self.mean} and {self.scale}"
+            )
+        if self.aspect not in {"padded", "stretched"}:
+            raise ValueError(f"expected an aspect 'padded' or 'stretched', got {self.aspect!r}")
+
+    @property
+    def in_channels(self) -> int:
+        """Number of planes."""
+        return len(self.mean)
+
+    def planes(self, images: Tensor) -> Tensor:
+        """Turn grey images (n, height, width), uint8, into (n, in_channels, height, width), float32.
+
+        Every plane shows the same grey, normalised by its own numbers.
+        """
+        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
+        scale = torch.tensor(self.scale, device=images.device)[:, None, None]
+        planes = (images.unsqueeze(1).float() / 255 - mean) / scale
+        return planes.contiguous(memory_format=torch.channels_last)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "InputFormat":
+        """Read what `dataclasses.asdict` gave.
+
+        Raises:
+            KeyError: If an entry is missing.
+            ValueError: If an entry is impossible.
+        """
+        return cls(tuple(document["mean"]), tuple(document["scale"]), document["aspect"])
+
+
+GREY = InputFormat()
+"""What this package trains its networks on: one plane."""
+PUBLISHED_RGB = InputFormat((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "stretched")
+"""What the published checkpoints of MURA-RLEnsemble were trained on: ImageNet's normalisation."""
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn grey images (n, height, width), uint8, into a network's input (n, 1, height, width), float32."""
+    return GREY.planes(images)

@@ -1,0 +1,40 @@
+"""Any model of the library timm, as `timm:<name>`; needs the extra `timm`."""
+
+from importlib import import_module
+
+from torch import Tensor, nn
+
+PREFIX = "timm:"
+
+
+class TimmClassifier(nn.Module):
+    """A classifier of timm, whose own constructor fits head and stem.
+
+    Args:
+        name: Name of the model in timm, without the prefix.
+        n_classes: Number of logits.
+        in_channels: Number of image planes.
+
+    Raises:
+        ValueError: If timm is not installed or has no such model.
+    """
+
+    def __init__(self, name: str, n_classes: int = 2, in_channels: int = 1) -> None:
+        super().__init__()
+        self.network_name = name
+        try:
+            timm = import_module("timm")
+        except ImportError as error:
+            raise ValueError(
+                f"expected the library timm for the network '{PREFIX}{name}', but it is not installed; "
+                "install it with: pip install 'mura-rl-ensemble[timm]'"
+            ) from error
+        if name not in timm.list_models():
+            raise ValueError(f"expected the name of a timm model behind '{PREFIX}', got {name!r}")
+        self.model: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=n_classes, in_chans=in_channels
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
+        return self.model(images)  # type: ignore[no-any-return]  # modules are untyped calls

@@ -1,0 +1,115 @@
+"""Any of torchvision's image classifiers, its stem fitted to the image planes and its head to the classes."""
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision import models
+
+PUBLISHED_PLANES = 3
+"""Planes (red, green, blue) that the published classifiers take."""
+_WITH_SIDE_HEADS = ("googlenet", "inception_v3")
+
+
+@cache
+def torchvision_names() -> tuple[str, ...]:
+    """Return the names of torchvision's image classifiers, sorted."""
+    return tuple(sorted(models.list_models(module=models)))
+
+
+class TorchvisionClassifier(nn.Module):
+    """A classifier of torchvision.
+
+    Args:
+        name: One of `torchvision_names()`.
+        n_classes: Number of logits.
+        in_channels: Number of image planes; the stem's kernels are those that would give the same features
+            if the mean of the planes were copied to red, green and blue.
+        least_size: Images with a shorter side are first enlarged to a square of this many pixels.
+        **options: The classifier's own options, such as `dropout` or `drop_rate`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        n_classes: int = 2,
+        in_channels: int = 1,
+        least_size: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.network_name = name
+        self.least_size = least_size
+        if name in _WITH_SIDE_HEADS:  # the side heads serve another loss, and colours need no second scaling
+            options |= {"aux_logits": False, "transform_input": False, "init_weights": True}
+        self.model = models.get_model(name, weights=None, num_classes=n_classes, **options)
+        fit_stem(self.model, in_channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
+        if min(images.shape[2:]) < self.least_size:
+            images = functional.interpolate(
+                images, size=(self.least_size, self.least_size), mode="bilinear", align_corners=False
+            )
+        return self.model(images)  # type: ignore[no-any-return]  # modules are untyped calls
+
+
+def planes_kernel(kernel: Tensor, in_channels: int) -> Tensor:
+    """Turn a stem's kernel for red, green and blue into one for other planes.
+
+    Args:
+        kernel: Shape (out_channels, 3, height, width).
+        in_channels: Number of planes k.
+
+    Returns:
+        The sum over the colours divided by k for each plane, shape (out_channels, k, height, width): features
+        are the same as if the mean of the planes had been copied to the three colours.
+    """
+    total = kernel.sum(dim=1, keepdim=True) / in_channels
+    return total.repeat(1, in_channels, 1, 1)
+
+
+def fit_stem(network: nn.Module, in_channels: int) -> None:
+    """Replace a network's first convolution in place by one for another number of planes.
+
+    Raises:
+        ValueError: If the network does not begin with a convolution of three planes.
+    """
+    if in_channels == PUBLISHED_PLANES:
+        return
+    name, stem = stem_of(network)
+    with torch.random.fork_rng(devices=[]):  # initial values that are overwritten must not move the generator
+        fitted = nn.Conv2d(
+            in_channels,
+            stem.out_channels,
+            stem.kernel_size,  # type: ignore[arg-type]  # a pair, which torch types as a tuple
+            stem.stride,  # type: ignore[arg-type]
+            stem.padding,  # type: ignore[arg-type]
+            stem.dilation,  # type: ignore[arg-type]
+            bias=stem.bias is not None,
+            device=stem.weight.device,
+        )
+    with torch.no_grad():
+        fitted.weight.copy_(planes_kernel(stem.weight, in_channels))
+        if stem.bias is not None and fitted.bias is not None:
+            fitted.bias.copy_(stem.bias)
+    network.set_submodule(name, fitted)
+
+
+def stem_of(network: nn.Module) -> tuple[str, nn.Conv2d]:
+    """Return the name and the module of a network's first convolution.
+
+    Raises:
+        ValueError: If it does not take three planes.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            if module.in_channels == PUBLISHED_PLANES and module.groups == 1:
+                return name, module
+            break
+    raise ValueError(
+        f"expected a network that begins with a convolution of three planes, got {type(network).__name__}; "
+        "use another network"
+    )

@@ -1,0 +1,46 @@
+"""`mura import-checkpoint`: the published MURA-RLEnsemble weights as the members of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from mura_app.terminal import message, print_json
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura import-checkpoint`."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Published checkpoint (`.pth`): a state dict, bare or inside `model_state_dict`."""
+
+    out: Path
+    """Folder to write `members/` into."""
+
+    overwrite: bool = False
+    """Replace the members that the folder already holds."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Reads, checks and writes."""
+        from base_models.checkpoint_import import import_checkpoint
+
+        if (self.out / "members").exists() and not self.overwrite:
+            raise FileExistsError(
+                f"{self.out} already holds members; choose another --out, or add --overwrite"
+            )
+        imported = import_checkpoint(self.checkpoint, self.out)
+        networks = {name: member.config.network for name, member in imported.members.items()}
+        facts = {
+            "out": str(self.out),
+            "members": networks,
+            "weighting_tensors": sorted(imported.weighting),
+        }
+        if self.json:
+            print_json(facts)
+        else:
+            listed = ", ".join(f"{name} ({network})" for name, network in networks.items())
+            message(f"{listed} in {self.out / 'members'}")

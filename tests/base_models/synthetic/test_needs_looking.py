@@ -1,0 +1,44 @@
+"""A network that looks finds what thumbnails and metadata do not show."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from base_models.cross_fitting import views_of
+from base_models.datasets import open_dataset
+from base_models.fitting import FitJob, run_fit
+from base_models.image_cache import open_image_cache
+from base_models.prediction import study_logits
+from base_models.presets import PRESETS
+from base_models.synthetic import synthesize
+from mura_app.commands.demo import TEST_SHARE, Command
+
+
+def test_one_attention_cnn_of_the_demo_reads_unseen_patients(tmp_path: Path) -> None:
+    """One fit of the demo: a member at its size, epochs and number of training studies."""
+    demo = PRESETS["demo"]
+    member = demo.members[-1]
+    synthesize(tmp_path / "tree", n_patients=Command().patients, seed=1, valid_fraction=TEST_SHARE)
+    dataset = open_dataset(tmp_path / "tree")
+    train, test = dataset.of_split("train"), dataset.of_split("test")
+    of_one_fit = train[:: demo.folds]
+    assert not {study.patient_id for study in of_one_fit} & {study.patient_id for study in test}
+    paths = [path for study in (*of_one_fit, *test) for path in study.image_paths]
+    cache = open_image_cache(paths, member.image_size, tmp_path / "cache")
+    views, test_views = views_of(of_one_fit, cache), views_of(test, cache)
+    labels = np.array([study.label for study in of_one_fit])
+    job = FitJob(
+        member=member,
+        training=demo.training,
+        fold=0,
+        seed=0,
+        n_classes=2,
+        images=cache.file,
+        train_rows=views.rows,
+        train_labels=labels[views.study],
+        predict_rows=test_views.rows,
+        weights=tmp_path / "fold0.safetensors",
+    )
+    logits = study_logits(run_fit(job).logits, test_views.study, len(test))
+    assert roc_auc_score([study.label for study in test], logits[:, 1] - logits[:, 0]) >= 0.85

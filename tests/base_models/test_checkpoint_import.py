@@ -1,0 +1,143 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from base_models import load_members
+from base_models.checkpoint_import import import_checkpoint, read_checkpoint
+from base_models.datasets import open_dataset
+from base_models.members import load_trained_members
+from base_models.prediction import predict_studies
+from tests.base_models.published import Ensemble, Ultimate, shaken
+from tests.base_models.trees import write_mura
+
+IMAGES = torch.rand((2, 3, 40, 32), generator=torch.Generator().manual_seed(0)) * 4 - 2
+
+
+@pytest.mark.parametrize("form", ["plain", "se", "cbam"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_members_give_the_originals_outputs(tmp_path: Path, form: str, wrapped: bool) -> None:
+    original = shaken(Ensemble(form), seed=1)
+    state = original.state_dict()
+    torch.save({"epoch": 3, "model_state_dict": state} if wrapped else state, tmp_path / "v.pth")
+    imported = import_checkpoint(tmp_path / "v.pth", tmp_path / "run")
+    networks = load_members(tmp_path / "run")
+    assert list(imported.members) == ["model1", "model2", "model3"]
+    with torch.no_grad():
+        for network, source in zip(
+            networks, (original.model1, original.model2, original.model3), strict=True
+        ):
+            assert not network.training
+            torch.testing.assert_close(network(IMAGES), source(IMAGES), rtol=0, atol=1e-5)
+    kept = load_file(tmp_path / "run" / "members" / "published_weighting.safetensors")
+    assert set(kept) == {name for name in state if not name.startswith("model")}
+    for name, tensor in kept.items():
+        assert torch.equal(tensor, state[name])
+
+
+@pytest.mark.parametrize(("form", "specialist"), [("plain", "densenet121"), ("cbam", "efficientnet_b3")])
+def test_the_later_versions_bring_a_specialist(tmp_path: Path, form: str, specialist: str) -> None:
+    original = shaken(Ultimate(form, specialist), seed=2)
+    torch.save({"model_state_dict": original.state_dict()}, tmp_path / "v.pth")
+    imported = import_checkpoint(tmp_path / "v.pth", tmp_path / "run")
+    assert imported.members["specialist"].config.network == specialist
+    networks = load_members(tmp_path / "run")
+    sources = [getattr(original.rl_ensemble, f"model{i}") for i in (1, 2, 3)] + [original.expert]
+    large = torch.nn.functional.interpolate(IMAGES, (original.size, original.size + 8))
+    with torch.no_grad():
+        for network, source in zip(networks, sources, strict=True):
+            torch.testing.assert_close(network(IMAGES), source(IMAGES), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(networks[3](large), original.expert(large), rtol=1e-5, atol=1e-5)
+    assert any(name.startswith("gating.fc.") for name in imported.weighting)
+
+
+def test_imported_members_predict_stretched_and_normalised_radiographs(tmp_path: Path) -> None:
+    from PIL import Image
+
+    original = shaken(Ensemble(), seed=3)
+    torch.save(original.state_dict(), tmp_path / "v.pth")
+    import_checkpoint(tmp_path / "v.pth", tmp_path / "run")
+    studies = open_dataset(write_mura(tmp_path / "MURA-v1.1")).studies[:2]
+    logits = predict_studies(load_trained_members(tmp_path / "run"), studies)
+    mean = np.array([0.485, 0.456, 0.406])[:, None, None]
+    scale = np.array([0.229, 0.224, 0.225])[:, None, None]
+    for row, study in enumerate(studies):
+        views = []
+        for path in study.image_paths:
+            image = Image.open(path).convert("RGB").resize((160, 160), Image.Resampling.BILINEAR)
+            planes = (np.asarray(image).transpose(2, 0, 1) / 255 - mean) / scale
+            with torch.no_grad():
+                out = original.model1(torch.from_numpy(planes).float()[None])
+            views.append(out.softmax(1)[0].numpy())
+        # two libraries enlarge the same picture: close, not equal
+        np.testing.assert_allclose(np.exp(logits[row, 0]), np.mean(views, axis=0), atol=0.02)
+
+
+def _change(state: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
+    if kind == "foreign":
+        return {**state, "encoder.weight": torch.ones(2)}
+    if kind == "missing":
+        return {name: tensor for name, tensor in state.items() if name != "model2.layer1.0.conv1.weight"}
+    if kind == "shape":
+        return {**state, "model3.fc.bias": torch.ones(5)}
+    if kind == "two":
+        return {name: tensor for name, tensor in state.items() if not name.startswith("model3")}
+    return {**state, "model1.extra.weight": torch.ones(1)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("foreign", "got 'encoder.weight'"),
+        ("missing", r"model2 in .*without 'layer1\.0\.conv1\.weight'"),
+        ("shape", "model3 in .*other shapes"),
+        ("two", "expected model3"),
+        ("extra", r"model1 in .*with 'extra\.weight'"),
+    ],
+)
+def test_other_checkpoints_are_refused(tmp_path: Path, kind: str, message: str) -> None:
+    torch.save(_change(Ensemble().state_dict(), kind), tmp_path / "v.pth")
+    with pytest.raises(ValueError, match=message):
+        import_checkpoint(tmp_path / "v.pth", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class _Payload:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code from a file",))
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"model_state_dict": _Payload()}, tmp_path / "evil.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Payload(), protocol=2))
+    for name in ("evil.pth", "plain.pth"):
+        with pytest.raises(ValueError, match="holds more than data"):
+            read_checkpoint(tmp_path / name)
+    assert capsys.readouterr().out == ""
+
+
+def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.pth"):
+        read_checkpoint(tmp_path / "none.pth")
+    torch.save(Ensemble().state_dict(), tmp_path / "v.pth")
+    content = (tmp_path / "v.pth").read_bytes()
+    for damaged in (b"", content[: len(content) // 2], b"no weights at all"):
+        (tmp_path / "v.pth").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"v\.pth"):
+            read_checkpoint(tmp_path / "v.pth")
+
+
+def test_names_of_data_parallel_and_old_files_are_understood(tmp_path: Path) -> None:
+    original = shaken(Ensemble(), seed=4)
+    state = {
+        f"module.{name}": tensor
+        for name, tensor in original.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    torch.save(state, tmp_path / "v.pth")
+    network = read_checkpoint(tmp_path / "v.pth").members["model2"].network
+    with torch.no_grad():
+        torch.testing.assert_close(network(IMAGES), original.model2(IMAGES), rtol=0, atol=1e-5)

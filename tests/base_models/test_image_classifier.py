@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.image_classifier import ImageClassifier, Length
+from base_models.input_format import normalise
+from base_models.members import seeded_network
+from tests.base_models.trees import picture
+
+LABELS = np.arange(24) % 2
+IMAGES = np.stack([picture(seed, label, (24, 24)) for seed, label in enumerate(LABELS)])
+MEMBER = MemberConfig("tiny", image_size=16, options={"blocks": 1, "width": 4, "dropout": 0.5})
+WEIGHTS = np.linspace(0.5, 3, 24)
+BATCH = (torch.from_numpy(IMAGES), torch.from_numpy(LABELS), torch.from_numpy(WEIGHTS))
+
+
+def _module(network: torch.nn.Module, seed: int = 0, **choices: object) -> ImageClassifier:
+    training = replace(TrainingConfig(), **choices)  # type: ignore[arg-type]
+    return ImageClassifier(network, training=training, length=Length(1, 1), seed=seed)
+
+
+def _losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.array([np.log(np.exp(row).sum()) - row[k] for row, k in zip(logits, labels, strict=True)])
+
+
+def test_the_loss_is_weighted_and_divided_by_the_batch_size() -> None:
+    network = seeded_network(MEMBER, 2, 0).eval()
+    with torch.no_grad():
+        loss = _module(network).training_step(BATCH, 0)
+        logits = network(normalise(BATCH[0])).double().numpy()
+    assert float(loss) == pytest.approx(np.sum(WEIGHTS * _losses(logits, LABELS)) / 24, rel=1e-5)
+
+
+def test_mixup_blends_images_and_losses_as_a_function_of_seed_and_batch() -> None:
+    network = seeded_network(MEMBER, 2, 0).eval()
+    module = _module(network, seed=5, mixup=0.4)
+    share, order = module._mixing(24)
+    assert 0 < share < 1
+    assert sorted(order.tolist()) == list(range(24))
+    planes = normalise(BATCH[0])
+    with torch.no_grad():
+        found = [float(module.training_step(BATCH, 0)) for _ in range(2)]
+        again = float(_module(network, seed=5, mixup=0.4).training_step(BATCH, 0))
+        logits = network(share * planes + (1 - share) * planes[order]).double().numpy()
+    own = np.sum(WEIGHTS * _losses(logits, LABELS)) / 24
+    partner = np.sum(WEIGHTS[order] * _losses(logits, LABELS[order])) / 24
+    assert found[0] == pytest.approx(share * own + (1 - share) * partner, rel=1e-5)
+    assert found[0] == again != found[1]
+
+
+def test_dropout_masks_are_functions_of_seed_and_batch() -> None:
+    network = seeded_network(MEMBER, 2, 0).train()
+    losses = []
+    for seed in (0, 0, 1):
+        losses.append(float(_module(network, seed).training_step(BATCH, 0).detach()))
+        torch.rand(3)  # whatever the global generator does
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_only_matrices_and_kernels_decay() -> None:
+    network = seeded_network(MEMBER, 2, 0)
+    decayed, kept = _module(network).configure_optimizers()["optimizer"].param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in kept["params"]} == {1}
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(network.parameters()))
+
+
+def test_the_length_counts_a_short_last_step() -> None:
+    assert Length(epochs=3, batches=5, accumulate=2).steps == 9
+    assert Length(epochs=3, batches=4, accumulate=2).steps == 6

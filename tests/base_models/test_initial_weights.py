@@ -1,0 +1,93 @@
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from base_models import create_model
+from base_models.initial_weights import load_initial_weights, pretrained_state_dict, read_state_dict
+
+GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
+
+
+def test_a_file_of_torchvision_fills_all_but_the_head(tmp_path: Path) -> None:
+    source = torchvision.models.resnet18(num_classes=1000).eval()
+    torch.save(source.state_dict(), tmp_path / "resnet18.pth")
+    network = create_model("resnet18", 2, 1).eval()
+    head = network.model.fc.weight.clone()
+    fresh = load_initial_weights(network, read_state_dict(tmp_path / "resnet18.pth"), "resnet18.pth")
+    assert fresh == ["model.fc.weight", "model.fc.bias"]
+    assert torch.equal(network.model.fc.weight, head)
+    source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(network(GREY), source(GREY.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_this_package_with_the_same_classes_fill_everything(tmp_path: Path) -> None:
+    source = create_model("attention_cnn", 2, 1, width=4).eval()
+    save_file(source.state_dict(), tmp_path / "fold0.safetensors")
+    network = create_model("attention_cnn", 2, 1, width=4).eval()
+    assert load_initial_weights(network, read_state_dict(tmp_path / "fold0.safetensors"), "it") == []
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor)
+    other = create_model("attention_cnn", 5, 1, width=4)
+    assert load_initial_weights(other, source.state_dict(), "it") == ["fc.weight", "fc.bias"]
+
+
+def test_the_spelling_of_the_densenet_download_is_understood() -> None:
+    source = torchvision.models.densenet121(num_classes=1000).eval()
+    spelt = {
+        name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): tensor
+        for name, tensor in source.state_dict().items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in spelt
+    network = create_model("densenet121", 2, 3)
+    assert load_initial_weights(network, spelt, "it") == ["model.classifier.weight", "model.classifier.bias"]
+    for name, tensor in source.features.state_dict().items():
+        assert torch.equal(network.model.features.state_dict()[name], tensor)
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    network = create_model("attention_cnn", 2, 1, width=4)
+    with pytest.raises(ValueError, match=r"in wide\.pth, .*another shape of 'conv1\.weight'"):
+        load_initial_weights(network, create_model("attention_cnn", width=8).state_dict(), "wide.pth")
+    with pytest.raises(ValueError, match="lacks 'conv1"):
+        load_initial_weights(network, {"encoder.weight": torch.ones(1)}, "foreign.pth")
+    state = {**network.state_dict(), "encoder.weight": torch.ones(1)}
+    with pytest.raises(ValueError, match=r"does not know 'encoder\.weight'"):
+        load_initial_weights(network, state, "more.pth")
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [1, 2], {}])
+def test_files_without_named_tensors_are_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth"):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def test_pretrained_weights_are_torchvisions_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = torchvision.models.resnet18(num_classes=1000)
+    asked = []
+
+    def download(url: str, **options: object) -> dict[str, torch.Tensor]:
+        asked.append(url)
+        return source.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    network = create_model("resnet18", 2, 1)
+    load_initial_weights(network, pretrained_state_dict(network), "it")
+    assert asked == [torchvision.models.ResNet18_Weights.DEFAULT.url]
+    assert torch.equal(network.model.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
+
+
+def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(url: str, **options: object) -> dict[str, torch.Tensor]:
+        raise URLError("no such host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    with pytest.raises(ConnectionError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
+        pretrained_state_dict(create_model("resnet18"))
+    with pytest.raises(ValueError, match="expected a classifier of torchvision"):
+        pretrained_state_dict(create_model("attention_cnn"))
