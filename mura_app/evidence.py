@@ -6,15 +6,17 @@ from typing import Any
 
 from base_models.datasets import Dataset, open_dataset
 from mura_app.report import write_report
+from mura_app.report.model_card import write_model_card
 from mura_app.report.sections import shown_changes
 from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
+from mura_env.json_files import read_json
 
 
 def write_evidence(
     run: RunDirectory, document: Mapping[str, Any], *, title: str, dataset: Dataset | None = None
 ) -> None:
-    """Writes `report.html` of a run.
+    """Writes `report.html` and `MODEL_CARD.md` of a run.
 
     Args:
         run: The run, with its `config.json`.
@@ -25,6 +27,9 @@ def write_evidence(
     settings = run.read_config()
     thumbnails = {} if dataset is None else study_thumbnails(dataset, shown_changes(document))
     write_report(run.report_path, document, title=title, settings=settings, thumbnails=thumbnails)
+    has_members = run.training_path.is_file()
+    training = read_json(run.training_path, "the record of a training") if has_members else None
+    write_model_card(run.model_card_path, document, title=title, settings=settings, training=training)
 
 
 def dataset_of_run(run: RunDirectory) -> Dataset | None:

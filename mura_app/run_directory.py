@@ -6,6 +6,7 @@ members/                         the trained networks
 predictions/{train,test}.npz     the tables between base models and agents
 agents/<name>-seed<k>/           the fitted weighting policies
 benchmark.json, report.html      the evidence
+MODEL_CARD.md                    what it is for, on what it was measured, and its limits
 ```
 """
 
@@ -54,6 +55,16 @@ class RunDirectory:
     def report_path(self) -> Path:
         """The page that shows them."""
         return self.path / "report.html"
+
+    @property
+    def model_card_path(self) -> Path:
+        """The model card."""
+        return self.path / "MODEL_CARD.md"
+
+    @property
+    def training_path(self) -> Path:
+        """The record of the base models' training."""
+        return self.path / "training.json"
 
     def claim(
         self, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False

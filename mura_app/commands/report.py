@@ -22,7 +22,7 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Writes `report.html` from `benchmark.json` and `config.json`."""
+        """Writes `report.html` and `MODEL_CARD.md` from what the run has recorded."""
         from mura_app.evidence import dataset_of_run, write_evidence
 
         run = RunDirectory(self.run_directory)
@@ -32,6 +32,6 @@ class Command:
         dataset = dataset_of_run(run) if self.thumbnails else None
         write_evidence(run, document, title=title, dataset=dataset)
         if self.json:
-            print_json({"report": str(run.report_path)})
+            print_json({"report": str(run.report_path), "model_card": str(run.model_card_path)})
         else:
             message(f"report: {run.report_path}")

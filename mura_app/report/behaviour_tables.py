@@ -111,7 +111,7 @@ def changed_verdicts_table(
         change = study["change"]
         rows.append(
             [
-                text_cell(study["study_id"]),
+                _study_name(study["study_id"]),
                 *picture,
                 text_cell(study["body_part"]),
                 text_cell(study["label"]),
@@ -126,6 +126,11 @@ def changed_verdicts_table(
 
 def _shift(study: Row) -> float:
     return float(study["probability"] - study["baseline_probability"])
+
+
+def _study_name(study_id: str) -> Cell:
+    """A study's id, which may be a long path: it wraps at its slashes first."""
+    return f'<span class="wraps">{escape(study_id).replace("/", "/<wbr>")}</span>', study_id
 
 
 def _intercepts(values: Sequence[float] | None) -> Cell:

@@ -56,6 +56,7 @@ def test_a_run_leaves_everything_the_design_names(finished):
         "agents/best_single-seed0/agent.json",
         "benchmark.json",
         "report.html",
+        "MODEL_CARD.md",
     ):
         assert (finished / name).exists(), name
 
@@ -133,9 +134,11 @@ def test_fit_agent_and_benchmark_work_on_the_tables_of_a_run(finished, tmp_path,
     arguments = ["--train", train, "--test", test, "--out", str(out), "--agents", "best_single"]
     assert run_command(["benchmark", *arguments, "--agent-seeds", "1"]) == 0
     assert (out / "report.html").exists()
-    (out / "report.html").unlink()
+    shown = {name: (out / name).read_bytes() for name in ("report.html", "MODEL_CARD.md")}
+    for name in shown:
+        (out / name).unlink()
     assert run_command(["report", "--run-directory", str(out)]) == 0
-    assert (out / "report.html").exists()
+    assert {name: (out / name).read_bytes() for name in shown} == shown
 
 
 def test_a_table_comes_back_from_csv_as_it_was(finished, tmp_path, capsys):

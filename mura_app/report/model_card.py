@@ -1,0 +1,110 @@
+"""`MODEL_CARD.md`: what a run's weighting is for, what it was measured on, how well it does, and its limits.
+
+After M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019 (arXiv:1810.03993).
+"""
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mura_app.report.claim import claim_items
+from mura_app.report.sections import learned_agents, verdict
+from mura_env.atomic_files import replacing
+
+Document = Mapping[str, Any]
+
+
+def write_model_card(
+    path: Path, document: Document, *, title: str, settings: Document, training: Document | None
+) -> None:
+    """Writes the card, atomically; arguments as in `render_model_card`."""
+    card = render_model_card(document, title=title, settings=settings, training=training)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+
+
+def render_model_card(
+    document: Document, *, title: str, settings: Document, training: Document | None
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        document: What `benchmark.json` holds.
+        title: What the run is about, such as the data set's name.
+        settings: What `config.json` holds.
+        training: What `training.json` holds; None where the tables came from elsewhere.
+    """
+    # Markdown, not HTML: names are escaped by the filter `cell`, which keeps them inside their table cell
+    environment = jinja2.Environment(  # noqa: S701
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["cell"] = _cell
+    template = environment.from_string(
+        resources.files("mura_app.report").joinpath("model_card.jinja").read_text(encoding="utf-8")
+    )
+    agents, protocol = document["agents"], document["protocol"]
+    answer = verdict(document)
+    return template.render(
+        title=_cell(title),
+        overall=_cell(answer["overall"]),
+        verdict=[_cell(sentence) for sentence in answer["verdict"]],
+        models=protocol["model_names"],
+        class_names=protocol["class_names"],
+        protocol=protocol,
+        agents=agents,
+        rows={**agents, **document["controls"]},
+        shown=["uniform", *learned_agents(document)],
+        reasons={
+            part: row["reason"] for part, row in agents["uniform"]["per_body_part"].items() if "reason" in row
+        },
+        n_studies=document["n_studies"],
+        seeds=document["seeds"],
+        contested_share=document["contested_share"],
+        training=training,
+        claim=claim_items(document, settings, training),
+        estimate=_estimate,
+        difference=_difference,
+        percent=lambda share: f"{100 * share:.1f} %",
+        weights=_weights,
+        options=_options,
+    )
+
+
+def _cell(text: str) -> str:
+    """Text that stays inside one cell of a Markdown table and is not taken for markup."""
+    flat = " ".join(str(text).split())
+    # a lone "<", as in p < 0.001, opens no tag
+    return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", flat)
+
+
+def _estimate(figure: Mapping[str, Any] | None, scale: float, digits: str) -> str:
+    """An estimate with its interval; a dash where there is none."""
+    if figure is None or figure["mean"] is None:
+        return "–"
+    text = format(scale * figure["mean"], digits)
+    if figure.get("ci95") is None:
+        return text
+    low, high = (format(scale * end, digits) for end in figure["ci95"])
+    return f"{text} ({low} to {high})"
+
+
+def _difference(name: str, row: Mapping[str, Any]) -> str:
+    if name == "uniform":
+        return "–"
+    comparison = row["vs_uniform"]
+    figure = {"mean": comparison["accuracy_difference"], "ci95": comparison["ci95"]}
+    return _estimate(figure, 100.0, "+.1f")
+
+
+def _weights(row: Mapping[str, Any]) -> str:
+    weights = row.get("weights")
+    return "–" if weights is None else ", ".join(f"{weight:.2f}" for weight in weights["mean"])
+
+
+def _options(member: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in member["options"].items()) or "defaults"

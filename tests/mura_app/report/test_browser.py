@@ -1,0 +1,143 @@
+"""The page in a real browser: it renders, sorts, fits a phone, prints, and can be used by everybody."""
+
+import os
+import shutil
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium found: install it, or name it in the environment variable CHROMIUM"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as engine:
+        running = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(page, tmp_path_factory):
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(page, encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Opens the page; whatever the browser complains about or asks the network for fails the test."""
+    tabs, complaints = [], []
+
+    def open_page(width=1200, **options):
+        tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        tabs.append(tab)
+        tab.on("console", lambda entry: complaints.append(entry.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith(("file:", "data:")) else complaints.append(request.url)
+            ),
+        )
+        tab.goto(address)
+        return tab
+
+    yield open_page
+    for tab in tabs:
+        tab.close()
+    assert complaints == []
+
+
+def test_it_renders_with_all_its_pictures(opened):
+    tab = opened()
+    assert tab.locator("h1").inner_text() == "Does a learned weighting beat uniform averaging?"
+    assert tab.locator(".overall").is_visible()
+    boxes = [box.bounding_box() for box in tab.locator("figure svg").all()]
+    assert len(boxes) >= 8
+    assert all(box["width"] > 100 and box["height"] > 40 for box in boxes)
+    broken = tab.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length")
+    assert tab.evaluate("document.images.length") > 0
+    assert broken == 0
+
+
+def test_a_heading_sorts_its_table_both_ways_and_missing_figures_go_last(opened, document):
+    tab = opened()
+    table = tab.locator("table.sortable").first
+    agents = {**document["agents"], **document["controls"]}
+    expected = sorted(agents, key=lambda name: -agents[name]["auroc"]["mean"])
+
+    def order():
+        return [cell.get_attribute("data-value") for cell in table.locator("tbody th").all()]
+
+    heading = table.locator("thead th", has_text="AUROC").first
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert order() == expected
+    heading.locator("button").press("Enter")  # the keyboard works as well
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert order() == expected[::-1]
+    for direction in ("descending", "ascending"):
+        corrected = table.locator("thead th", has_text="Holm")
+        corrected.locator("button").click()
+        assert corrected.get_attribute("aria-sort") == direction
+        assert order()[-1] in document["controls"]
+    assert table.locator("th[aria-sort]").count() == 1
+
+
+@pytest.mark.parametrize("width", [375, 768])
+def test_it_fits_a_narrow_screen(opened, width):
+    tab = opened(width)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    outside = tab.evaluate(
+        """width => [...document.querySelectorAll("body *")]
+        .filter(e => !e.closest(".scroll, pre, svg") && e.getBoundingClientRect().right > width + 1)
+        .map(e => e.outerHTML.slice(0, 80))""",
+        width,
+    )
+    assert outside == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1200])
+def test_it_passes_the_accessibility_rules(opened, scheme, width):
+    tab = opened(width, color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    results = axe.Axe().run(tab)
+    assert results.violations_count == 0, results.generate_report()
+    assert len(results.response["passes"]) > 10  # the rules did run
+
+
+def test_it_follows_light_and_dark(opened):
+    def colours(scheme):
+        tab = opened(color_scheme=scheme)
+        return tab.evaluate(
+            """() => [getComputedStyle(document.body).backgroundColor,
+            getComputedStyle(document.querySelector("figure svg text")).fill]"""
+        )
+
+    (light_paper, light_ink), (dark_paper, dark_ink) = colours("light"), colours("dark")
+    assert light_paper == "rgb(255, 255, 255)"
+    assert dark_paper != light_paper
+    assert dark_ink != light_ink
+
+
+def test_it_prints_everything_black_on_white(opened):
+    tab = opened(color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = tab.evaluate(closed)
+    assert before > 0
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate(closed) == 0
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate(closed) == before
+    assert tab.pdf(format="A4").startswith(b"%PDF")

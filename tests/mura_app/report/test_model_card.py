@@ -1,0 +1,126 @@
+import json
+
+import pytest
+
+from mura_app.report.claim import NOT_KNOWN, TOPICS, claim_items
+from mura_app.report.model_card import render_model_card, write_model_card
+from mura_app.report.verdict import NBSP, verdict_sentence
+
+SETTINGS = {"seed": 0, "versions": {"torch": "9.9"}}
+TRAINING = {
+    "dataset": {"name": "MURA", "root": "/somewhere/private", "remarks": ["Patients are a proxy."]},
+    "counts": {
+        "train": {
+            "studies": 400,
+            "images": 900,
+            "patients": 200,
+            "classes": {"normal": 250, "abnormal": 150},
+        },
+        "test": {"studies": 300, "images": 700, "patients": 150, "classes": {"normal": 200, "abnormal": 100}},
+    },
+    "skipped_images": {"a.png": "truncated"},
+    "config": {
+        "members": [
+            {
+                "name": name,
+                "network": "attention_cnn",
+                "image_size": size,
+                "epochs": 9,
+                "options": {"blocks": 2},
+            }
+            for name, size in (("coarse", 32), ("fine", 64))
+        ],
+        "folds": 3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def card(document):
+    return render_model_card(document, title="Two experts", settings=SETTINGS, training=TRAINING)
+
+
+def tables(card):
+    """Markdown tables by heading above them, each a list of rows of cells; all rows must be of one length."""
+    found, heading = {}, ""
+    for line in card.splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        if line.startswith("|"):
+            found.setdefault(heading, []).append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def test_the_figures_are_those_of_the_benchmark(card, document):
+    rows = {row[0]: row for row in tables(card)["Figures"]}
+    for name, row in {**document["agents"], **document["controls"]}.items():
+        assert rows[name][1].startswith(f"{100 * row['accuracy']['mean']:.1f} (")
+        assert rows[name][3].startswith(f"{row['auroc']['mean']:.3f} (")
+    sentence = verdict_sentence("reinforce", document["agents"]["reinforce"]["vs_uniform"])
+    assert sentence.replace(NBSP, " ") in card
+
+
+def test_every_subgroup_has_its_figures(card, document):
+    header, rule, *rows = tables(card)["By body part"]
+    assert set(rule) == {"---"}
+    assert len(rows) == len(document["protocol"]["body_part_names"])
+    for row in rows:
+        assert len(row) == len(header) == 2 + 2 * 2  # uniform and the one learned agent
+        part = document["agents"]["uniform"]["per_body_part"][row[0]]
+        assert int(row[1]) == part["n_studies"]
+        assert row[2].startswith(f"{100 * part['accuracy']['mean']:.1f} ")
+
+
+def test_members_and_data_stand_there_without_private_paths(card):
+    found = tables(card)
+    assert ["coarse", "attention_cnn", "32 pixels", "9", "blocks 2"] in found["Model"]
+    assert ["train", "400", "900", "200", "250", "150"] in found["Data"]
+    assert "Patients are a proxy." in card
+    assert "could not be read: 1." in card
+    assert "/somewhere" not in card
+
+
+def test_every_item_of_the_checklist_is_answered(card, document):
+    items = claim_items(document, SETTINGS, TRAINING)
+    assert [item.number for item in items] == list(range(1, 45)) == list(TOPICS)
+    assert all(item.answer.endswith(".") for item in items)
+    rows = tables(card)["CLAIM 2024 checklist"][2:]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, 45)]
+    assert "torch 9.9" in rows[22][2]
+    assert rows[15][2].startswith(NOT_KNOWN)  # who annotated
+    assert "1 unreadable images" in rows[11][2]
+
+
+def test_tables_from_elsewhere_leave_more_unknown(document):
+    card = render_model_card(document, title="x", settings={}, training=None)
+    assert "came from elsewhere" in card
+    items = {item.number: item.answer for item in claim_items(document, {}, None)}
+    for number in (7, 9, 12, 23, 24):
+        assert items[number] == NOT_KNOWN
+
+
+def test_names_cannot_break_the_tables(document):
+    text = json.dumps(document).replace("coarse", "co|arse<b>").replace("PART1", "PART|1")
+    card = render_model_card(json.loads(text), title="a | b", settings=SETTINGS, training=None)
+    assert "co\\|arse\\<b>" in card
+    assert "| PART\\|1 |" in card
+
+
+def test_few_studies_have_a_reason_instead_of_figures(document):
+    poor = json.loads(json.dumps(document))
+    for row in poor["agents"].values():
+        part = row["per_body_part"]["PART1"]
+        for figure in ("accuracy", "auroc"):
+            part[figure] = {"mean": None, "ci95": None, "seed_spread": None}
+        part["reason"] = "a class has 2 studies, fewer than 5"
+    card = render_model_card(poor, title="x", settings=SETTINGS, training=None)
+    assert "PART1: a class has 2 studies, fewer than 5." in card
+    row = next(row for row in tables(card)["By body part"] if row[0] == "PART1")
+    assert row[2:] == ["–"] * 4
+
+
+def test_the_card_is_written_whole(document, card, tmp_path):
+    path = tmp_path / "MODEL_CARD.md"
+    write_model_card(path, document, title="Two experts", settings=SETTINGS, training=TRAINING)
+    assert path.read_text(encoding="utf-8") == card
+    assert [file.name for file in tmp_path.iterdir()] == ["MODEL_CARD.md"]

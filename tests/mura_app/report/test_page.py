@@ -1,0 +1,140 @@
+"""What the page holds, read as a browser would read it."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from mura_app.report import write_report
+from mura_app.report.behaviour_tables import MOST_CHANGES
+from mura_app.report.page import render_page
+from mura_app.report.verdict import verdict_sentence
+from tests.mura_app.report.conftest import TITLE
+
+VOID = {"meta", "link", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would: elements, ids, addresses, text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.texts, self.tags = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        if "id" in values:
+            self.ids.append(values["id"])
+        self.links += [value for name, value in attrs if name in {"src", "href", "xlink:href"}]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_needs_no_network(reader, page):
+    assert all(link.startswith(("#", "data:image/jpeg;base64,")) for link in reader.links)
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_ids_are_unique_and_references_resolve(reader, page):
+    assert len(reader.ids) == len(set(reader.ids))
+    references = {link[1:] for link in reader.links if link[0] == "#"} | set(
+        re.findall(r"url\(#([^)]+)\)", page)
+    )
+    assert references <= set(reader.ids)
+
+
+def test_every_picture_says_what_it_shows(reader):
+    pictures = [values for tag, values in reader.tags if tag == "svg"]
+    assert len(pictures) >= 5
+    assert all(values["role"] == "img" and values["aria-label"] for values in pictures)
+
+
+def test_names_are_escaped(page):
+    assert "Two experts &lt;test&gt;" in page
+    assert "<test>" not in page
+
+
+def test_names_of_body_parts_and_members_are_escaped(document):
+    text = json.dumps(document).replace("PART1", "<i>part</i>").replace("coarse", "<i>coarse</i>")
+    page = render_page(json.loads(text), title="x", settings={})
+    assert "<i>" not in page
+    assert "&lt;i&gt;part" in page
+
+
+def test_pictures_take_the_colours_of_the_page(page):
+    assert "currentColor" in page
+    assert "#010203" not in page
+    assert "#040506" not in page
+
+
+def test_the_verdict_agrees_with_the_figures(document, reader):
+    comparison = document["agents"]["reinforce"]["vs_uniform"]
+    text = " ".join(reader.texts)
+    assert f"{100 * comparison['accuracy_difference']:+.1f} points" in text
+    assert verdict_sentence("reinforce", comparison) in text
+
+
+def test_every_agent_stands_in_the_table_with_its_figures(document, reader):
+    text = " ".join(reader.texts)
+    for name, row in document["agents"].items():
+        assert name in text
+        assert f"{100 * row['accuracy']['mean']:.1f}" in text
+        assert f"{row['kappa']['mean']:.3f}" in text
+
+
+def test_the_page_is_the_same_each_time(document, page, thumbnails):
+    assert render_page(document, title=TITLE, settings={"seed": 0}, thumbnails=thumbnails) == page
+
+
+def test_the_clearest_changes_stand_there_with_pictures_where_there_are_some(document, reader, thumbnails):
+    changed = document["behaviour"]["agents"]["reinforce"]["changed_verdicts"]
+    text = " ".join(reader.texts)
+    assert f"{changed['better']} for the better, {changed['worse']} for the worse" in text
+    ranked = sorted(
+        changed["studies"], key=lambda study: -abs(study["probability"] - study["baseline_probability"])
+    )
+    shown = [study["study_id"] for study in ranked[:MOST_CHANGES]]
+    named = [values["data-value"] for tag, values in reader.tags if tag == "th" and "data-value" in values]
+    assert [name for name in named if name.startswith("test-")] == shown
+    assert 0 < len(shown) < len(ranked)
+    assert f"{len(ranked) - len(shown)} more are in benchmark.json" in text
+    pictures = [values for tag, values in reader.tags if tag == "img"]
+    assert len(pictures) == len(set(shown) & set(thumbnails)) > 0
+    assert all(values["alt"] for values in pictures)
+
+
+def test_a_document_without_behaviour_or_curves_is_still_shown(document):
+    old = {name: value for name, value in document.items() if name not in {"behaviour", "curves"}}
+    page = render_page(old, title="x", settings={})
+    assert "Agents on the test table" in page
+    assert "Changed verdicts" not in page
+
+
+def test_the_page_is_written_whole(document, tmp_path):
+    write_report(tmp_path / "new" / "report.html", document, title="x", settings={"seed": 12345})
+    text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert text.endswith("</html>")
+    assert "12345" in text
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]

@@ -1,0 +1,79 @@
+import pytest
+
+from mura_app.report.verdict import NBSP, format_p, overall_sentence, verdict_sentence, weights_sentence
+
+
+def compared(difference, interval, p, **more):
+    return {"accuracy_difference": difference, "ci95": interval, "permutation_p": p, **more}
+
+
+BETTER = compared(0.02, (0.004, 0.03), 0.03)
+WORSE = compared(-0.02, (-0.03, -0.01), 0.03)
+NEITHER = compared(0.01, (-0.01, 0.03), 0.4)
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "word"),
+    [
+        (0.02, (0.004, 0.03), "better"),
+        (-0.02, (-0.03, -0.01), "worse"),
+        (0.01, (-0.01, 0.03), "no difference"),
+    ],
+)
+def test_the_verdict_follows_the_interval(difference, interval, word):
+    sentence = verdict_sentence(
+        "ppo", {"accuracy_difference": difference, "ci95": interval, "permutation_p": 0.0301}
+    )
+    assert word in sentence
+    assert f"{100 * difference:+.1f} points" in sentence
+    assert "p = 0.030" in sentence.replace(NBSP, " ")
+
+
+def test_p_values_carry_meaningful_digits():
+    assert [format_p(p).replace(NBSP, " ") for p in (0.0002, 0.0123, 0.512)] == [
+        "< 0.001",
+        "= 0.012",
+        "= 0.51",
+    ]
+
+
+def test_what_cannot_be_compared_is_said():
+    assert "nothing to compare" in weights_sentence("ppo", {"between_body_parts": None, "between_seeds": 0.1})
+    assert "no more" in weights_sentence("ppo", {"between_body_parts": 0.01, "between_seeds": 0.1})
+
+
+def test_a_difference_that_does_not_survive_the_correction_is_not_shown():
+    corrected = compared(0.02, (0.004, 0.03), 0.03, holm_p=0.09, smallest_detectable_difference=0.0214)
+    sentence = verdict_sentence("ppo", corrected).replace(NBSP, " ")
+    assert "no difference" in sentence
+    assert "p = 0.030, after Holm's correction 0.090" in sentence
+    assert sentence.endswith("this test set could have shown 2.1 points.")
+    assert "better" in verdict_sentence("ppo", {**corrected, "holm_p": 0.049})
+
+
+@pytest.mark.parametrize(
+    ("agents", "words"),
+    [
+        ({"ppo": BETTER}, "Yes: ppo beats uniform averaging."),
+        ({"ppo": BETTER, "a": BETTER, "b": BETTER}, "Yes: ppo, a and b beat uniform averaging."),
+        ({"ppo": WORSE}, "No: ppo is worse than uniform averaging."),
+        (
+            {"ppo": BETTER, "a": WORSE, "b": NEITHER},
+            "Yes: ppo beats uniform averaging; a is worse than uniform averaging; "
+            "for 1 of 3 learned weightings no difference is shown.",
+        ),
+        (
+            {"ppo": NEITHER},
+            "No: no difference between the learned weighting and uniform averaging is shown "
+            "on this test set.",
+        ),
+    ],
+)
+def test_the_overall_answer_counts_the_agents(agents, words):
+    assert overall_sentence(agents) == words
+
+
+def test_few_seeds_weaken_the_answer():
+    assert overall_sentence({"ppo": BETTER}, enough_seeds=False).startswith(
+        "Yes, as far as so few seeds can say:"
+    )

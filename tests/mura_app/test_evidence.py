@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from agents.benchmark import run_benchmark
+from base_models.synthetic import synthesize
+from mura_app.evidence import dataset_of_run, write_evidence
+from mura_app.run_directory import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evidence")
+    synthesize(folder / "tree", n_patients=20, seed=0, n_workers=1)
+    return folder / "tree"
+
+
+@pytest.fixture(scope="module")
+def document(tables):
+    return run_benchmark(*tables, agents=["best_single"], seeds=[0], n_jobs=1, n_resamples=100)
+
+
+def claimed(path, settings):
+    run = RunDirectory(path)
+    run.claim(settings)
+    return run
+
+
+def test_the_data_set_of_a_run_is_found_where_it_still_is(tree, tmp_path):
+    dataset = dataset_of_run(claimed(tmp_path / "a", {"data": str(tree), "seed": 0}))
+    assert dataset is not None
+    assert dataset.name == "MURA"
+    moved = claimed(tmp_path / "b", {"data": str(tree / "gone"), "seed": 0})
+    assert dataset_of_run(moved) is None
+    of_tables = claimed(tmp_path / "c", {"train": "a.npz", "test": "b.npz"})
+    assert dataset_of_run(of_tables) is None
+
+
+def test_report_and_card_are_written_with_the_radiographs_that_changed(tree, document, tmp_path):
+    run = claimed(tmp_path / "run", {"data": str(tree), "seed": 0})
+    dataset = dataset_of_run(run)
+    changed = json.loads(json.dumps(document))
+    studies = changed["behaviour"]["agents"]["best_single"]["changed_verdicts"]["studies"]
+    assert studies
+    studies[0]["study_id"] = dataset.studies[0].study_id
+    studies[0]["probability"] = 1.0  # the clearest change of all, so that the page shows it
+    studies[0]["baseline_probability"] = 0.0
+    write_evidence(run, changed, title="Here", dataset=dataset)
+    assert run.report_path.read_text(encoding="utf-8").count("data:image/jpeg") == 1
+    assert run.model_card_path.read_text(encoding="utf-8").startswith("# Model card: Here\n")
+    write_evidence(run, changed, title="Here")
+    assert "data:image" not in run.report_path.read_text(encoding="utf-8")
+
+
+def test_a_damaged_record_of_the_training_is_named(document, tmp_path):
+    run = claimed(tmp_path / "run", {"seed": 0})
+    run.training_path.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"training\.json"):
+        write_evidence(run, document, title="x")
