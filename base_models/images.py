@@ -1,4 +1,4 @@
-"""Reading radiographs: any stored mode to 8-bit grey."""
+"""Reading radiographs: PNG, JPEG, DICOM and whatever else Pillow knows, in any stored mode, to 8-bit grey."""
 
 import math
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from base_models.dicom import dicom_size, is_dicom, read_dicom
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
@@ -19,7 +21,8 @@ def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     """Read an image file as 8-bit grey.
 
     Colour and palette images are turned into luminance, transparency is ignored, and deeper greys are
-    scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest pixel.
+    scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest pixel. DICOM is read as
+    `base_models.dicom` describes.
 
     Args:
         path: The image file.
@@ -33,6 +36,8 @@ def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
         ImageError: If the file is missing, empty, truncated, too large or no image.
     """
     try:
+        if is_dicom(path):
+            return read_dicom(path, MAX_PIXELS)
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{path}: {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}")
@@ -64,6 +69,8 @@ def image_size(path: Path) -> tuple[int, int]:
         ImageError: If the file is missing or no image.
     """
     try:
+        if is_dicom(path):
+            return dicom_size(path)
         with Image.open(path) as image:
             return image.size
     except Exception as error:  # as above

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "The whole idea on synthetic radiographs, in a few minutes.",
     "run": "The whole pipeline on a data set: train, weight, benchmark, report.",
     "synthesize": "Write synthetic radiographs in MURA's layout.",
+    "check-data": "Look at every radiograph of a data set: what is there and what is wrong.",
     "train": "Train the CNN ensemble and write its cross-fitted predictions.",
     "import-checkpoint": "Read the published MURA-RLEnsemble weights as the members of a run.",
     "import-predictions": "Turn a CSV of other models' outputs into a predictions table.",

@@ -3,7 +3,7 @@
 `open_dataset` recognises the kind of a folder; `list_datasets` names the kinds.
 """
 
-from base_models.datasets import fracatlas, mura  # noqa: F401  # importing a reader registers its kind
+from base_models.datasets import fracatlas, mura, studies_csv  # noqa: F401  # a reader registers its kind
 from base_models.datasets.registry import list_datasets, open_dataset
 from base_models.datasets.study import Dataset, Study
 

@@ -29,17 +29,19 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
     """Read MURA's study index; its `valid` folder is the test split.
 
     A split is read from its two CSVs (with or without a header line) where both are there, else by
-    walking its folders. The label comes from the folder's name.
+    walking its folders. The label comes from the folder's name; where the CSV has another one, the index
+    says so among its contradictions.
 
     Raises:
-        ValueError: If a path is not in MURA's layout, or the CSVs contradict the folders' names.
+        ValueError: If a path is not in MURA's layout, or a CSV has a label other than 0 or 1.
     """
     studies: list[Study] = []
+    contradictions: list[str] = []
     for split, folder in _FOLDER_OF_SPLIT.items():
         images_csv, studies_csv = root / f"{folder}_image_paths.csv", root / f"{folder}_labeled_studies.csv"
         if images_csv.is_file() and studies_csv.is_file():
             found = _studies_from_paths(root, split, _paths_of_csv(images_csv, folder))
-            _compare_labels(found, studies_csv, folder)
+            contradictions += _compare_labels(found, studies_csv, folder)
         else:
             found = _studies_from_paths(root, split, _paths_of_folder(root, folder))
         studies += found
@@ -49,6 +51,7 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
         class_names=CLASS_NAMES,
         body_part_names=tuple(sorted({study.body_part for study in studies})),
         studies=tuple(studies),
+        contradictions=tuple(contradictions),
     )
 
 
@@ -105,8 +108,8 @@ def _study(root: Path, split: Split, folder: str, paths: list[str]) -> Study:
     )
 
 
-def _compare_labels(studies: list[Study], file: Path, folder: str) -> None:
-    """Raise ValueError where the CSV of labelled studies and the folders' names do not agree."""
+def _compare_labels(studies: list[Study], file: Path, folder: str) -> list[str]:
+    """Return where the CSV of labelled studies and the folders' names do not agree, one sentence each."""
     listed: dict[str, int] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         path, _, label = line.strip().rpartition(",")
@@ -116,22 +119,24 @@ def _compare_labels(studies: list[Study], file: Path, folder: str) -> None:
                     f"expected a label 0 or 1 in {file}, got {line!r}; restore the original file"
                 )
             listed[_below(path.rstrip("/"), folder, file)] = int(label)
+    found = []
     for study in studies:
         if study.study_id not in listed:
-            raise ValueError(
+            found.append(
                 f"expected a label for {study.study_id} in {file}, got none; restore the original file"
             )
-        if listed[study.study_id] != study.label:
-            raise ValueError(
+        elif listed[study.study_id] != study.label:
+            found.append(
                 f"expected folder and CSV to agree, but {study.study_id} is labelled "
                 f"{listed[study.study_id]} in {file}; correct one of them"
             )
-    missing = listed.keys() - {study.study_id for study in studies}
-    if missing:
-        raise ValueError(
-            f"expected images of every study in {file}, got none for {len(missing)}, first {min(missing)}; "
-            f"restore {folder}_image_paths.csv"
+    without_images = sorted(listed.keys() - {study.study_id for study in studies})
+    if without_images:
+        found.append(
+            f"expected images of every study in {file}, got none for {len(without_images)}, "
+            f"first {without_images[0]}; restore {folder}_image_paths.csv"
         )
+    return found
 
 
 register_dataset(

@@ -12,6 +12,7 @@ HASH_SIZE = 16
 THUMBNAIL_SIZE = 32
 MAX_HAMMING_DISTANCE = 10
 MIN_CORRELATION = 0.9
+_CANDIDATES = 2**15
 
 
 def difference_hash(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -33,7 +34,9 @@ def near_duplicates(
     thumbnails: NDArray[np.float32],
     max_distance: int = MAX_HAMMING_DISTANCE,
     min_correlation: float = MIN_CORRELATION,
+    *,
     block: int = 2048,
+    max_pairs: int | None = None,
 ) -> list[tuple[int, int]]:
     """Find all pairs of images that are nearly the same picture.
 
@@ -46,6 +49,7 @@ def near_duplicates(
         max_distance: Largest Hamming distance of a pair.
         min_correlation: Smallest correlation of a pair's thumbnails.
         block: Rows that are compared at once.
+        max_pairs: The search ends soon after it has found more pairs than this.
 
     Returns:
         Pairs (i, j) with i < j, sorted.
@@ -57,9 +61,12 @@ def near_duplicates(
         agreement = signs[start : start + block] @ signs[start:].T  # n_bits minus twice the distance
         rows, columns = np.nonzero(agreement >= n_bits - 2 * max_distance)
         rows, columns = rows[columns > rows] + start, columns[columns > rows] + start
-        correlation = np.einsum("ij,ij->i", thumbnails[rows], thumbnails[columns])
-        kept = correlation >= min_correlation
-        pairs += zip(rows[kept].tolist(), columns[kept].tolist(), strict=True)
+        for first in range(0, len(rows), _CANDIDATES):  # their pixels would fill the memory where many agree
+            i, j = rows[first : first + _CANDIDATES], columns[first : first + _CANDIDATES]
+            kept = np.einsum("ij,ij->i", thumbnails[i], thumbnails[j]) >= min_correlation
+            pairs += zip(i[kept].tolist(), j[kept].tolist(), strict=True)
+            if max_pairs is not None and len(pairs) > max_pairs:
+                return sorted(pairs)
     return sorted(pairs)
 
 

@@ -47,6 +47,8 @@ class Dataset:
     """All studies of both splits, in a fixed order."""
     remarks: tuple[str, ...] = ()
     """What a reader of any result should know of the data, one sentence each."""
+    contradictions: tuple[str, ...] = ()
+    """Where its own files contradict each other, one sentence each; `open_dataset` refuses them."""
 
     def of_split(self, split: Split) -> tuple[Study, ...]:
         """Return the studies of one split, in the order of the index."""
@@ -57,10 +59,15 @@ def check_dataset(dataset: Dataset) -> None:
     """Refuse an index that nothing could be learned from or measured on.
 
     Raises:
-        ValueError: If study ids repeat, a study has no image, a split is empty or has one class only, or
-            a patient is on both sides of the split.
+        ValueError: If the data set's files contradict each other, study ids repeat, a study has no image, a
+            split is empty or has one class only, or a patient is on both sides of the split.
     """
     where = f"{dataset.name} in {dataset.root}"
+    if dataset.contradictions:
+        more = len(dataset.contradictions) - 1
+        raise ValueError(
+            dataset.contradictions[0] + (f" (and {more} more; `mura check-data` lists all)" if more else "")
+        )
     repeated = [study_id for study_id, n in Counter(s.study_id for s in dataset.studies).items() if n > 1]
     if repeated:
         raise ValueError(

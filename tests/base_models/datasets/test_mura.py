@@ -72,6 +72,19 @@ def test_contradictions_between_folders_and_csv_are_named(mura_root: Path, chang
         open_dataset(mura_root)
 
 
+def test_an_unchecked_index_lists_all_contradictions(mura_root: Path) -> None:
+    file = mura_root / "train_labeled_studies.csv"
+    lines = file.read_text().splitlines()
+    flipped = [line[:-1] + str(1 - int(line[-1])) for line in lines[:3]]
+    file.write_text("\n".join([*flipped, *lines[3:]]) + "\n")
+    with pytest.raises(ValueError, match=r"and 2 more; `mura check-data` lists all"):
+        open_dataset(mura_root)
+    dataset = open_dataset(mura_root, check=False)
+    assert len(dataset.contradictions) == 3
+    for line, sentence in zip(flipped, dataset.contradictions, strict=True):
+        assert line.removeprefix("MURA-v1.1/").rpartition("/")[0] in sentence
+
+
 def test_a_foreign_folder_below_a_split_is_named(tmp_path: Path) -> None:
     root = write_mura(tmp_path, csvs=False)
     image = next(root.glob("train/*/*/*/image1.png"))

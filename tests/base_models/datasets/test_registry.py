@@ -6,7 +6,7 @@ from base_models.datasets import list_datasets, open_dataset
 
 
 def test_the_kinds_are_listed() -> None:
-    assert list_datasets() == ["FracAtlas", "MURA"]
+    assert list_datasets() == ["FracAtlas", "MURA", "studies.csv"]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""The document of a check: counts of what is there, and lists of what is wrong."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base_models.audit.duplicates import Duplicate, find_duplicates
+from base_models.audit.pictures import Picture, look_at
+from base_models.audit.shortcuts import find_shortcuts
+from base_models.datasets.study import SPLITS, Dataset, Study, check_dataset
+from base_models.dicom import SUFFIXES
+
+Progress = Callable[[str, int, int], None]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *SUFFIXES)
+
+
+def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
+    """Look at every file of a data set.
+
+    Args:
+        dataset: From `open_dataset(path, check=False)`.
+        progress: Called as `progress(description, completed, total)`.
+
+    Returns:
+        A JSON-ready document: `dataset`, `counts`, `pictures`, `problems` (name → list), `shortcuts`, `ok`
+        (whether no problem was found that should stop a training) and `seconds`. Paths are relative to the
+        data set's folder.
+    """
+    started = time.perf_counter()
+    study_of = {path: study for study in dataset.studies for path in study.image_paths}
+    looked = look_at(list(study_of), progress)
+    pictures = {path: found for path, found in looked.items() if isinstance(found, Picture)}
+    pairs, complete = find_duplicates(pictures, study_of)
+    if progress is not None:
+        progress("comparing radiographs", len(pictures), len(pictures))
+    problems: dict[str, list[Any]] = {
+        "contradictions": [*dataset.contradictions, *_structure(dataset)],
+        "unreadable": [
+            {"path": _name(path, dataset), "reason": found}
+            for path, found in looked.items()
+            if isinstance(found, str)
+        ],
+        "patients_on_both_sides": _shared_patients(dataset.studies),
+        "constant": [_name(path, dataset) for path, picture in pictures.items() if picture.constant],
+        "exact_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if pair.exact],
+        "near_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if not pair.exact],
+        "unlisted": _unlisted(dataset.root, study_of),
+    }
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "root": str(dataset.root),
+            "class_names": list(dataset.class_names),
+            "body_part_names": list(dataset.body_part_names),
+            "remarks": list(dataset.remarks),
+        },
+        "counts": _counts(dataset),
+        "pictures": _picture_counts(pictures),
+        "problems": problems,
+        "near_duplicates_complete": complete,
+        "shortcuts": find_shortcuts(dataset.studies, pictures),
+        "ok": not (
+            problems["contradictions"]
+            or problems["unreadable"]
+            or problems["patients_on_both_sides"]
+            or any(pair.across_splits and (pair.exact or pair.opposite_labels) for pair in pairs)
+        ),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _name(path: Path, dataset: Dataset) -> str:
+    return str(path.relative_to(dataset.root)) if path.is_relative_to(dataset.root) else str(path)
+
+
+def _structure(dataset: Dataset) -> list[str]:
+    """Return what would stop a training beside what other lists hold in full."""
+    try:
+        check_dataset(replace(dataset, contradictions=()))
+    except ValueError as error:
+        return [] if "one side of the split" in str(error) else [str(error)]
+    return []
+
+
+def _shared_patients(studies: Sequence[Study]) -> list[str]:
+    sides = [{study.patient_id for study in studies if study.split == split} for split in SPLITS]
+    return sorted(set.intersection(*sides))
+
+
+def _pair(pair: Duplicate, dataset: Dataset, study_of: Mapping[Path, Study]) -> dict[str, Any]:
+    return {
+        "paths": [_name(path, dataset) for path in pair.paths],
+        "labels": [dataset.class_names[study_of[path].label] for path in pair.paths],
+        "splits": [study_of[path].split for path in pair.paths],
+        "across_splits": pair.across_splits,
+        "opposite_labels": pair.opposite_labels,
+        "same_patient": pair.same_patient,
+        "correlation": pair.correlation,
+    }
+
+
+def _unlisted(root: Path, study_of: Mapping[Path, Study]) -> list[str]:
+    """Return image files below the data set's folder that belong to no study."""
+    listed = {os.path.normpath(path) for path in study_of}
+    found = []
+    for directory, _, names in os.walk(root):
+        for name in names:
+            if name.lower().endswith(IMAGE_SUFFIXES):
+                path = os.path.normpath(os.path.join(directory, name))  # noqa: PTH118  # 40,000 of them
+                if path not in listed:
+                    found.append(os.path.relpath(path, root))
+    return sorted(found)
+
+
+def _counts(dataset: Dataset) -> dict[str, Any]:
+    """Count images, studies and patients, by split, body part and class."""
+
+    def count(studies: Sequence[Study]) -> dict[str, int]:
+        return {
+            "images": sum(len(study.image_paths) for study in studies),
+            "studies": len(studies),
+            "patients": len({study.patient_id for study in studies}),
+        }
+
+    by_part = Counter((study.split, study.body_part, study.label) for study in dataset.studies)
+    return {
+        **count(dataset.studies),
+        "splits": {split: count(dataset.of_split(split)) for split in SPLITS},
+        "studies_by_part": {
+            split: {
+                part: {name: by_part[split, part, label] for label, name in enumerate(dataset.class_names)}
+                for part in dataset.body_part_names
+            }
+            for split in SPLITS
+        },
+        "views": dict(sorted(Counter(len(study.image_paths) for study in dataset.studies).items())),
+    }
+
+
+def _picture_counts(pictures: Mapping[Path, Picture]) -> dict[str, Any]:
+    """Summarise sizes and modes."""
+    if not pictures:
+        return {"modes": {}, "width": None, "height": None}
+    sizes = np.array([[picture.width, picture.height] for picture in pictures.values()])
+    return {
+        "modes": dict(sorted(Counter(picture.mode for picture in pictures.values()).items())),
+        **{
+            name: {"least": int(column.min()), "median": float(np.median(column)), "most": int(column.max())}
+            for name, column in zip(("width", "height"), sizes.T, strict=True)
+        },
+    }

@@ -1,0 +1,127 @@
+"""DICOM radiographs to 8-bit grey: modality rescale, VOI window or table, photometric interpretation."""
+
+import math
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIXES = (".dcm", ".dicom")
+_MAGIC = b"DICM"
+_MAGIC_OFFSET = 128
+
+
+def is_dicom(path: Path) -> bool:
+    """Say whether a file is DICOM: by its name, or by the letters that DICOM files have behind 128 bytes."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.suffix:
+        return False
+    with path.open("rb") as file:
+        return file.read(_MAGIC_OFFSET + len(_MAGIC))[_MAGIC_OFFSET:] == _MAGIC
+
+
+def read_dicom(path: Path, max_pixels: int) -> NDArray[np.uint8]:
+    """Read a DICOM file of one frame as 8-bit grey, bright bone on dark ground.
+
+    All 8 to 16 stored bits are kept until the window is scaled. The first window of the file decides what
+    becomes black and white (DICOM PS3.3 C.11.2); without one, the darkest and the brightest pixel do, or the
+    whole range where only 8 bits are stored.
+
+    Args:
+        path: The file.
+        max_pixels: Largest picture that is decoded.
+
+    Returns:
+        Array of shape (height, width), dtype uint8.
+
+    Raises:
+        ValueError: If the file is no picture of one frame in grey, or too large.
+        Exception: Whatever pydicom raises for damaged files and compressions it has no decoder for.
+    """
+    dataset = _pydicom().dcmread(path)
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    if frames != 1 or not photometric.startswith("MONOCHROME"):
+        raise ValueError(f"expected one frame in grey, got {frames} in {photometric or 'no colours'}")
+    if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
+        raise ValueError(f"{dataset.Columns}×{dataset.Rows} pixels, more than {max_pixels:,}")
+    stored = np.asarray(dataset.pixel_array)
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    shares = _shares(stored, stored.astype(np.float64) * slope + intercept, dataset)
+    if photometric == "MONOCHROME1":  # the lowest value is white
+        shares = 1 - shares
+    return np.asarray(np.rint(255 * np.clip(shares, 0, 1)), dtype=np.uint8)
+
+
+def dicom_size(path: Path) -> tuple[int, int]:
+    """Return the width and height in the header of a DICOM file, in pixels."""
+    dataset = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+    return int(dataset.Columns), int(dataset.Rows)
+
+
+def _shares(stored: NDArray[Any], values: NDArray[np.float64], dataset: Any) -> NDArray[np.float64]:
+    """Return the brightness of each pixel from 0 to 1 by the file's table, window or range."""
+    if dataset.get("VOILUTSequence"):
+        table = dataset.VOILUTSequence[0]
+        entries, first, bits = (int(number) for number in table.LUTDescriptor)
+        entries = entries or 2**16  # which does not fit into the 16 bits of the number
+        data: NDArray[Any] = np.asarray(table.LUTData)
+        if isinstance(table.LUTData, bytes):
+            data = np.frombuffer(table.LUTData, np.uint16 if bits > 8 else np.uint8)
+        index = np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)
+        return np.asarray(data[index].astype(np.float64) / (2**bits - 1))
+    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
+        centre, width = _first(dataset.WindowCenter), _first(dataset.WindowWidth)
+        return window_shares(values, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR"))
+    if int(dataset.BitsStored) == 8:
+        return np.asarray((stored.astype(np.float64) + 128 * int(dataset.PixelRepresentation)) / 255)
+    lowest, highest = float(values.min()), float(values.max())
+    return np.asarray((values - lowest) / ((highest - lowest) or 1.0))
+
+
+def window_shares(
+    values: NDArray[np.float64], centre: float, width: float, function: str = "LINEAR"
+) -> NDArray[np.float64]:
+    """Return where values lie in a window, 0 below and 1 above it (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    Args:
+        values: Rescaled pixels.
+        centre: Centre of the window.
+        width: Its width, at least 1; greater than 0 for `LINEAR_EXACT` and `SIGMOID`.
+        function: `LINEAR`, `LINEAR_EXACT` or `SIGMOID`.
+
+    Raises:
+        ValueError: If width or function are impossible.
+    """
+    if not (math.isfinite(centre) and (width >= 1 if function == "LINEAR" else width > 0)):
+        raise ValueError(f"expected a window of positive width, got centre {centre:g} and width {width:g}")
+    if function == "SIGMOID":
+        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -50, 50))))
+    if function == "LINEAR_EXACT":
+        return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
+    if function != "LINEAR":
+        raise ValueError(f"expected a window LINEAR, LINEAR_EXACT or SIGMOID, got {function!r}")
+    if width == 1:
+        return np.asarray(values > centre - 0.5, dtype=np.float64)
+    return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
+
+
+def _first(value: Any) -> float:
+    """Return the first of one or several values."""
+    try:
+        return float(value)
+    except TypeError:
+        return float(value[0])
+
+
+def _pydicom() -> Any:
+    try:
+        return import_module("pydicom")
+    except ImportError as error:
+        raise ValueError(
+            "DICOM needs the library pydicom, which is not installed; install it with: "
+            "pip install 'mura-rl-ensemble[dicom]'"
+        ) from error

@@ -1,0 +1,50 @@
+"""`mura check-data`: what is in a data set, and what is wrong with it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from mura_app.terminal import ProgressBars, message, print_json
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura check-data`."""
+
+    data: tyro.conf.Positional[Path]
+    """Folder of the radiographs; its kind (MURA, FracAtlas, studies.csv) is recognised."""
+
+    html: Path | None = None
+    """Page to write, with pictures of what was found."""
+
+    seed: int = 0
+    """Seed of the data split, for data sets that come without one."""
+
+    strict: bool = False
+    """Exit with status 2 where something was found that should stop a training."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Looks at every file and says what it found."""
+        from base_models.audit import audit_dataset
+        from base_models.datasets import open_dataset
+        from mura_app.data_check import show_audit, write_audit_page
+
+        with ProgressBars() as progress:
+            document = audit_dataset(open_dataset(self.data, seed=self.seed, check=False), progress)
+        if self.html is not None:
+            write_audit_page(self.html, document)
+        if self.json:
+            print_json(document)
+        else:
+            show_audit(document)
+            if self.html is not None:
+                message(f"page: {self.html}")
+        if self.strict and not document["ok"]:
+            raise ValueError(
+                f"expected a data set without faults in {self.data}, got some that should stop a training; "
+                "see the list above"
+            )

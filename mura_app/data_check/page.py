@@ -1,0 +1,80 @@
+"""A check of a data set as one page with pictures, which needs no network."""
+
+import base64
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+from markupsafe import Markup
+
+from base_models.image_cache import fit_into_square
+from base_models.images import ImageError, read_grey
+from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, shortcut_rows
+from mura_env.atomic_files import replacing
+
+SHOWN = 60
+"""Items of each list that the page shows."""
+THUMBNAIL = 144
+"""Side of a picture in pixels."""
+
+
+def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes the page atomically; missing folders are made.
+
+    Args:
+        path: The file to write.
+        document: From `base_models.audit.audit_dataset`.
+    """
+    page = render_audit_page(document)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def render_audit_page(document: Mapping[str, Any]) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(_resource("mura_app.data_check", "page.jinja"))
+    root = Path(document["dataset"]["root"])
+    sections = [
+        {
+            "name": name,
+            "title": title,
+            "count": len(document["problems"][name]),
+            "danger": pair_counts(document["problems"][name]) if name.endswith("duplicates") else "",
+            "items": [
+                {"sentence": item_sentence(item), "pictures": _pictures(root, item)}
+                for item in document["problems"][name][:SHOWN]
+            ],
+        }
+        for name, title in TITLES.items()
+    ]
+    return template.render(
+        document=document,
+        sections=sections,
+        shown=SHOWN,
+        shortcuts=shortcut_rows(document["shortcuts"]),
+        style=Markup(_resource("mura_app.report", "page.css")),  # noqa: S704 - the project's own file
+    )
+
+
+def _pictures(root: Path, item: Any) -> list[dict[str, str]]:
+    """The pictures that an item names, as JPEG data; none for files that cannot be read."""
+    named = [item] if isinstance(item, str) else item.get("paths", [])
+    names = [name for name in named if (root / name).is_file()]
+    found = []
+    for name in names:
+        try:
+            square = fit_into_square(read_grey(root / name, at_least=2 * THUMBNAIL), THUMBNAIL)
+        except ImageError:
+            continue
+        data = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
+        found.append({"name": name, "data": base64.b64encode(data).decode()})
+    return found
+
+
+def _resource(package: str, name: str) -> str:
+    return (resources.files(package) / name).read_text(encoding="utf-8")

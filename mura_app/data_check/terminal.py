@@ -1,0 +1,59 @@
+"""A check of a data set on the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, shortcut_rows
+
+SHOWN = 5
+"""Items of each list that are shown; the JSON document and the page hold more."""
+
+
+def show_audit(document: Mapping[str, Any]) -> None:
+    """Prints what a check found on standard output."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_parts_table(document))
+    for name, title in TITLES.items():
+        items = document["problems"][name]
+        more = pair_counts(items) if name.endswith("duplicates") else ""
+        console.print(Text(f"{title}: {len(items):,}{f' ({more})' if more else ''}"))
+        for item in items[:SHOWN]:
+            console.print(Text(f"  {item_sentence(item)}"))
+        if len(items) > SHOWN:
+            console.print(Text(f"  and {len(items) - SHOWN:,} more (--json or --html lists them)"))
+    rows = shortcut_rows(document["shortcuts"])
+    if rows:
+        table = Table(title="Prediction of the label with no pixel seen (test split)", title_justify="left")
+        for heading in ("from", "AUROC", "within body parts"):
+            table.add_column(heading, justify="left" if heading == "from" else "right")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for remark in document["dataset"]["remarks"]:
+        console.print(Text(remark))
+
+
+def _parts_table(document: Mapping[str, Any]) -> Table:
+    """Studies by body part, split and class."""
+    dataset, counts = document["dataset"], document["counts"]
+    table = Table(
+        title=f"{dataset['name']}: {counts['images']:,} images, {counts['studies']:,} studies, "
+        f"{counts['patients']:,} patients",
+        title_justify="left",
+    )
+    table.add_column("body part")
+    for split in ("train", "test"):
+        for name in dataset["class_names"]:
+            table.add_column(f"{split} {name}", justify="right")
+    for part in dataset["body_part_names"]:
+        numbers = [
+            counts["studies_by_part"][split][part][name]
+            for split in ("train", "test")
+            for name in dataset["class_names"]
+        ]
+        table.add_row(part, *(f"{number:,}" for number in numbers))
+    return table

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from base_models.datasets import open_dataset
+from tests.base_models.trees import picture, save_picture
+
+HEADER = "path,study_id,patient_id,body_part,label"
+
+
+def _write(root: Path, rows: list[str], header: str = HEADER) -> Path:
+    for number, row in enumerate(rows):
+        name = row.split(",")[0].strip()
+        if name and not name.startswith(("/", "..")):
+            save_picture(root / name, picture(number))
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "studies.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8-sig")
+    return root
+
+
+def _rows(n_patients: int = 12, labels: tuple[str, ...] = ("0", "1")) -> list[str]:
+    return [
+        f"images/p{patient}v{view}.png,s{patient},p{patient},KNEE,{labels[patient % len(labels)]}"
+        for patient in range(n_patients)
+        for view in range(1 + patient % 2)
+    ]
+
+
+def test_the_index_is_what_the_table_says(tmp_path: Path) -> None:
+    rows = [f"{row},{'valid' if 'p1' in row or 'p2' in row else 'train'}" for row in _rows(8) if "v0" in row]
+    dataset = open_dataset(_write(tmp_path, rows, HEADER + ",split"))
+    assert (dataset.name, dataset.class_names) == ("studies.csv", ("normal", "abnormal"))
+    for row, study in zip(rows, dataset.studies, strict=True):
+        path, study_id, patient, part, label, split = row.split(",")
+        assert study.image_paths == (tmp_path / path,)
+        assert (study.study_id, study.patient_id, study.body_part) == (study_id, patient, part)
+        assert (study.label, study.split) == (int(label), {"valid": "test"}.get(split, split))
+
+
+def test_without_a_split_patients_are_drawn(tmp_path: Path) -> None:
+    root = _write(tmp_path, _rows(40))
+    dataset = open_dataset(root, seed=1)
+    assert [len(study.image_paths) for study in dataset.studies] == [1, 2] * 20
+    assert len(dataset.of_split("test")) == 10
+    assert open_dataset(root, seed=1) == dataset
+    assert open_dataset(root, seed=2) != dataset
+
+
+def test_labels_may_be_names_with_the_normal_one_first(tmp_path: Path) -> None:
+    dataset = open_dataset(_write(tmp_path, _rows(24, ("arthrosis", "Normal", "fracture"))))
+    assert dataset.class_names == ("Normal", "arthrosis", "fracture")
+    assert dataset.studies[0].label == 1
+    numbers = open_dataset(_write(tmp_path / "numbers", _rows(24, ("0", "1", "2"))))
+    assert numbers.class_names == ("class0", "class1", "class2")
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "images/../../secret.png", "link/a.png"])
+def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, path: str) -> None:
+    root = tmp_path / "data"
+    rows = _rows()
+    _write(root, rows)
+    (tmp_path / "outside").mkdir()
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "studies.csv").write_text("\n".join([HEADER, *rows, f"{path},s99,p99,KNEE,1"]) + "\n")
+    with pytest.raises(ValueError, match=r"got '.*' in line 20, which leaves it"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        (_rows(), "path,study_id,patient_id,label,part", r"got none named \['body_part'\]"),
+        (["a.png,s,,KNEE,1"], HEADER, "expected a value for patient_id in line 2"),
+        (["a.png,s,p,KNEE"], HEADER, "expected a value for label in line 2"),
+        (["a.png,s,p,KNEE,1", "b.png,s,q,KNEE,1"], HEADER, "expected one patient_id for study 's'.*line 3"),
+        (["a.png,s,p,KNEE,1", "a.png,t,q,KNEE,0"], HEADER, "'a.png' in lines 2 and 3"),
+        (["a.png,s,p,KNEE,1,dev"], HEADER + ",split", "got 'dev'"),
+        (["a.png,s,p,KNEE,0", "b.png,t,q,KNEE,7"], HEADER, "without gaps"),
+        ([], HEADER, "expected a row for each image"),
+        (_rows(3), HEADER, "got an empty test split"),
+    ],
+)
+def test_impossible_tables_are_refused(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_dataset(_write(tmp_path, rows, header))
+
+
+def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
+    rows = [f"{row},train" for row in _rows()] + ["z.png,s99,p1,KNEE,1,test", "y.png,s98,p98,KNEE,0,test"]
+    with pytest.raises(ValueError, match="got 1 on both, first 'p1'"):
+        open_dataset(_write(tmp_path, rows, HEADER + ",split"))

@@ -1,0 +1,148 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from base_models.dicom import window_shares
+from base_models.images import ImageError, image_size, read_grey
+from tests.base_models.trees import picture
+
+pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
+
+DEEP = np.linspace(0, 4095, 600).reshape(30, 20).astype(np.uint16)
+
+
+def _write(path: Path, pixels: np.ndarray, **elements: object) -> Path:
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    dataset = pydicom.dataset.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3.4"
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = 8 * pixels.dtype.itemsize
+    dataset.BitsStored = 12 if pixels.dtype.itemsize == 2 else 8
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_all_stored_bits_reach_the_scaling(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.dcm", DEEP)
+    expected = np.round(DEEP / DEEP.max() * 255)
+    np.testing.assert_array_equal(read_grey(path), expected)
+    assert image_size(path) == (20, 30)
+
+
+def test_8_bit_and_signed_pixels(tmp_path: Path) -> None:
+    grey = picture(0)
+    np.testing.assert_array_equal(read_grey(_write(tmp_path / "a.dcm", grey)), grey)
+    signed = (DEEP.astype(np.int16) - 2000).astype(np.int16)
+    np.testing.assert_array_equal(
+        read_grey(_write(tmp_path / "b.dcm", signed, BitsStored=16, HighBit=15)),
+        np.round(DEEP / DEEP.max() * 255),
+    )
+
+
+def test_monochrome1_is_inverted(tmp_path: Path) -> None:
+    bright = read_grey(_write(tmp_path / "a.dcm", DEEP)).astype(int)
+    dark = read_grey(_write(tmp_path / "b.dcm", DEEP, PhotometricInterpretation="MONOCHROME1"))
+    assert np.abs(dark - (255 - bright)).max() <= 1  # halves are rounded
+    assert dark[0, 0] == 255
+
+
+def test_rescale_and_window_equal_a_plain_loop(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "a.dcm",
+        DEEP,
+        RescaleSlope=2,
+        RescaleIntercept=-1000,
+        WindowCenter=[3000, 1],
+        WindowWidth=[1500, 1],
+    )
+    expected = np.zeros(DEEP.shape)
+    for index, stored in np.ndenumerate(DEEP):
+        x, c, w = 2 * float(stored) - 1000, 3000.0, 1500.0
+        if x <= c - 0.5 - (w - 1) / 2:
+            y = 0.0
+        elif x > c - 0.5 + (w - 1) / 2:
+            y = 255.0
+        else:
+            y = ((x - (c - 0.5)) / (w - 1) + 0.5) * 255
+        expected[index] = y
+    np.testing.assert_array_equal(read_grey(path), np.rint(expected))
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_windows_equal_pydicoms(function: str) -> None:
+    dataset = pydicom.dataset.Dataset()
+    dataset.PhotometricInterpretation, dataset.BitsStored = "MONOCHROME2", 12
+    dataset.PixelRepresentation, dataset.VOILUTFunction = 0, function
+    dataset.WindowCenter, dataset.WindowWidth = 1800, 900
+    expected = pydicom.pixels.apply_windowing(DEEP, dataset) / 4095
+    np.testing.assert_allclose(window_shares(DEEP.astype(float), 1800, 900, function), expected, atol=1e-6)
+
+
+def test_a_window_of_width_1_is_a_threshold() -> None:
+    np.testing.assert_array_equal(window_shares(np.array([9.0, 9.5, 9.6, 11]), 10, 1), [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="expected a window of positive width"):
+        window_shares(DEEP.astype(float), 10, 0)
+    with pytest.raises(ValueError, match="got 'CUBIC'"):
+        window_shares(DEEP.astype(float), 10, 5, "CUBIC")
+
+
+def test_a_table_of_values_of_interest_is_looked_up(tmp_path: Path) -> None:
+    table = pydicom.dataset.Dataset()
+    table.add_new("LUTDescriptor", "US", [4, 100, 16])
+    table.add_new("LUTData", "US", [0, 65535, 20000, 40000])
+    pixels = np.array([[0, 100, 101], [102, 103, 900]], dtype=np.uint16)
+    path = _write(tmp_path / "a.dcm", pixels, VOILUTSequence=[table])
+    np.testing.assert_array_equal(read_grey(path), [[0, 0, 255], [78, 156, 156]])
+
+
+def test_files_are_recognised_by_their_letters_too(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.dcm", DEEP)
+    bare = path.rename(tmp_path / "IM0001")
+    assert read_grey(bare).shape == DEEP.shape
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"NumberOfFrames": 2}, "expected one frame in grey, got 2"),
+        ({"PhotometricInterpretation": "RGB"}, "expected one frame in grey, got 1 in RGB"),
+        ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),
+    ],
+)
+def test_other_pictures_are_refused_by_name(
+    tmp_path: Path, elements: dict[str, object], message: str
+) -> None:
+    path = _write(tmp_path / "a.dcm", DEEP, **elements)
+    with pytest.raises(ImageError, match=rf"a\.dcm: {message}"):
+        read_grey(path)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.dcm", DEEP)
+    content = path.read_bytes()
+    for damaged in (content[:400], b"", b"no picture at all"):
+        path.write_bytes(damaged)
+        with pytest.raises(ImageError, match=r"a\.dcm: \S+"):
+            read_grey(path)
+
+
+def test_without_pydicom_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path / "a.dcm", DEEP)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImageError, match=r"a\.dcm: DICOM needs .*\[dicom\]"):
+        read_grey(path)

@@ -1,0 +1,55 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mura_app.main import run_command
+from tests.base_models.trees import picture, save_picture, write_mura
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = write_mura(tmp_path / "MURA-v1.1", {"train": 6, "valid": 6})
+    bad = sorted(root.glob("train/*/*/*/*.png"))[0]
+    bad.write_bytes(b"")
+    save_picture(root / "train" / "<b>stray.png", picture(77))
+    return root
+
+
+def test_the_document_is_all_there_is_on_standard_output(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["check-data", str(root), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    assert len(document["problems"]["unreadable"]) == 1
+
+
+def test_the_table_and_the_page_show_what_was_found(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "new" / "check.html"
+    assert run_command(["check-data", str(root), "--html", str(page)]) == 0
+    text = capsys.readouterr().out
+    assert "Files that cannot be read: 1" in text
+    assert "XR_ELBOW" in text
+    html = page.read_text()
+    assert "&lt;b&gt;stray.png" in html  # names of files are text, never markup
+    assert "<b>" not in html
+    assert "data:image/jpeg;base64," in html
+    assert not re.search(r'(src|href)="(?!data:)', html)
+
+
+def test_strict_ends_with_status_2_where_something_is_wrong(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["check-data", str(root), "--strict"]) == 2
+    assert "expected a data set without faults" in capsys.readouterr().err
+
+
+def test_a_folder_without_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check-data", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
