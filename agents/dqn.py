@@ -28,9 +28,9 @@ class DQN(OffPolicyAgent[DQNConfig]):
     """One member a study, or the reference weights, chosen by deep Q-learning (Mnih et al. 2015).
 
     The environment's action is one of the one-hot weight vectors or the reference. The network values every
-    member by what it says and the reference by the members' plain average; the highest value is followed. Each
-    of the averaged policies has a vote, so that weights between one-hot ones come out. `exploration` is not
-    used; the share of random actions takes its place.
+    member by what it says and the reference by the members' plain average; the highest value is followed.
+    Each of the averaged policies has a vote, so that weights between one-hot ones come out. `exploration` is
+    not used; the share of random actions takes its place.
     """
 
     config_class = DQNConfig

@@ -253,9 +253,13 @@ class PolicyAgent(Agent[ConfigType]):
             with_average=self.scores_average,
         )
 
+    def _n_policies(self, layout: ObservationLayout) -> int:
+        """Return how many policies the arrays hold: the first axis of any parameter."""
+        name, _ = next(self._network(layout, 1).named_parameters())
+        return max(1, *self.arrays_.get(f"{_NETWORK}{name}", np.empty(0)).shape[:1])
+
     def _restored(self, layout: ObservationLayout) -> StackedNetwork:
-        n_policies = len(self.arrays_[f"{_NETWORK}offset"])
-        network = self._network(layout, n_policies)
+        network = self._network(layout, self._n_policies(layout))
         state = {
             name.removeprefix(_NETWORK): torch.from_numpy(array)
             for name, array in self.arrays_.items()
@@ -281,7 +285,6 @@ class PolicyAgent(Agent[ConfigType]):
                 f"{len(self.observation_names_)} others; fit the agent again"
             )
         self._require_shape("reference", (n_parts + 1, n_models))
-        policies = self.arrays_.get(f"{_NETWORK}offset", np.empty(0)).shape[:1]
-        network = self._network(layout, max(1, *policies))
+        network = self._network(layout, self._n_policies(layout))
         for name, value in network.state_dict().items():
             self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))

@@ -31,6 +31,7 @@ _MODULES = {
     "sac": "agents.sac",
     "td3": "agents.td3",
     "tqc": "agents.tqc",
+    "stable_baselines3": "agents.stable_baselines3",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 
