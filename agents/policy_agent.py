@@ -256,7 +256,8 @@ class PolicyAgent(Agent[ConfigType]):
     def _n_policies(self, layout: ObservationLayout) -> int:
         """Return how many policies the arrays hold: the first axis of any parameter."""
         name, _ = next(self._network(layout, 1).named_parameters())
-        return max(1, *self.arrays_.get(f"{_NETWORK}{name}", np.empty(0)).shape[:1])
+        array = self.arrays_.get(f"{_NETWORK}{name}", np.empty(0))
+        return max(1, len(array)) if array.ndim else 1
 
     def _restored(self, layout: ObservationLayout) -> StackedNetwork:
         network = self._network(layout, self._n_policies(layout))

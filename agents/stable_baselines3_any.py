@@ -145,8 +145,8 @@ def _take_actor(
         )
     if head.weight.shape[1] != n_features(network.features):
         raise ValueError(
-            f"expected an actor without hidden layers, got {type(model).__name__} with policy_kwargs that add "
-            "some"
+            f"expected an actor without hidden layers, got {type(model).__name__} with others; leave "
+            "net_arch in policy_kwargs as it is"
         )
     network.take(extractor.network, head, squash=squash, scale=scale)
     if env is not None:
