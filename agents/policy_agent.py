@@ -254,9 +254,14 @@ class PolicyAgent(Agent[ConfigType]):
             with_average=self.scores_average,
         )
 
+    def _n_policies(self, layout: ObservationLayout) -> int:
+        """Return how many policies the arrays hold: the first axis of any parameter."""
+        name, _ = next(self._network(layout, 1).named_parameters())
+        array = self.arrays_.get(f"{_NETWORK}{name}", np.empty(0))
+        return max(1, len(array)) if array.ndim else 1
+
     def _restored(self, layout: ObservationLayout) -> StackedNetwork:
-        n_policies = len(self.arrays_[f"{_NETWORK}offset"])
-        network = self._network(layout, n_policies)
+        network = self._network(layout, self._n_policies(layout))
         state = {
             name.removeprefix(_NETWORK): torch.from_numpy(array)
             for name, array in self.arrays_.items()
@@ -270,7 +275,6 @@ class PolicyAgent(Agent[ConfigType]):
         layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
         require_same_columns(self.observation_names_, layout.names)
         self._require_shape("reference", (n_parts + 1, n_models))
-        policies = self.arrays_.get(f"{_NETWORK}offset", np.empty(0)).shape[:1]
-        network = self._network(layout, max(1, *policies))
+        network = self._network(layout, self._n_policies(layout))
         for name, value in network.state_dict().items():
             self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))

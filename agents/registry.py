@@ -39,6 +39,7 @@ _MODULES = {
     "sac": "agents.sac",
     "td3": "agents.td3",
     "tqc": "agents.tqc",
+    "stable_baselines3": "agents.stable_baselines3",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 

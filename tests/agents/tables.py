@@ -31,6 +31,26 @@ def confident_table(n_studies: int, seed: int, prefix: str = "") -> Predictions:
     return _table(evidence, labels, generator.integers(0, 3, n_studies), 3, prefix)
 
 
+def known_optimum_table(kind: str, n_studies: int, seed: int) -> Predictions:
+    """Experts of 0.95 against 0.60, of a `body part` or told by their `confidence`, which overlaps."""
+    generator = np.random.default_rng(seed)
+    labels, parts = generator.integers(0, 2, n_studies), generator.integers(0, 7, n_studies)
+    by_part = kind == "body part"
+    expert = (parts if by_part else generator.integers(0, 3, n_studies))[:, None] % 3 == np.arange(3)
+    right = generator.random((n_studies, 3)) < np.where(expert, 0.95, 0.60)
+    noise = generator.normal(size=(n_studies, 3))
+    sure = np.maximum(0.05, np.where(expert, 1.8, 0.9) + 0.5 * noise)
+    margin = 0.6 + 0.7 * np.abs(noise) if by_part else sure
+    evidence = np.where(right, 1, -1) * (2 * labels[:, None] - 1) * margin
+    return _table(evidence, labels, parts, 7, "")
+
+
+def optimum_probabilities(table: Predictions, kind: str) -> NDArray[Any]:
+    """What each study's expert says: that of the body part, or the member that is most confident."""
+    expert = table.body_parts % 3 if kind == "body part" else table.logits.max(axis=2).argmax(axis=1)
+    return table.probabilities[np.arange(len(table)), expert]
+
+
 def identical_table(n_studies: int, seed: int) -> Predictions:
     """Three members that say the same."""
     generator = np.random.default_rng(seed)
