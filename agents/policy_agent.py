@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
 from agents.inner_folds import contested, fold_pairs, inner_folds
-from agents.observation_names import layout_for, require_same_columns
 from agents.policy_network import PolicyNetwork
 from agents.policy_selection import PolicySelection
 from agents.policy_stack_env import PolicyStackEnv
@@ -174,9 +173,21 @@ class PolicyAgent(Agent[ConfigType]):
         return network
 
     def _check_arrays(self) -> None:
-        n_models, n_parts = len(self.model_names_), len(self.body_part_names_)
-        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
-        require_same_columns(self.observation_names_, layout.names)
+        n_models, n_classes, n_parts = map(len, (self.model_names_, self.class_names_, self.body_part_names_))
+        example = Predictions.from_arrays(
+            np.zeros((1, n_models, n_classes), np.float32),
+            np.zeros(1, np.int64),
+            np.zeros(1, np.int64),
+            model_names=self.model_names_,
+            class_names=self.class_names_,
+            body_part_names=self.body_part_names_,
+        )
+        layout = ObservationLayout.of(example)
+        if self.observation_names_ != layout.names:
+            raise ValueError(
+                f"expected an agent that reads the {len(layout)} observation columns of this version, got "
+                f"{len(self.observation_names_)} others; fit the agent again"
+            )
         self._require_shape("reference", (n_parts + 1, n_models))
         policies = self.arrays_.get(f"{_NETWORK}offset", np.empty(0)).shape[:1]
         network = self._network(layout, max(1, *policies))

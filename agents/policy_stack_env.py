@@ -38,9 +38,9 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         reward: str,
         draws_per_study: int = 1,
     ) -> None:
-        self.folds = tuple(folds)
         self.n_policies, self.width = len(folds) * len(kl_strengths), width
         self.n_models = folds[0].learn.n_models
+        self.folds = tuple(folds)
         self.num_envs = self.n_policies * width
         rows = len(kl_strengths) * width
         self._envs = [
