@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.agent import Callback, Progress
 from agents.controls.mixture import probabilities_of_label
 from agents.inner_folds import InnerFold
 from agents.policy_agent import PolicyAgent, PolicyConfig
-from agents.policy_network import PolicyNetwork
 from agents.policy_stack_env import PolicyStackEnv
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -67,7 +66,7 @@ class Gate(PolicyAgent[GateConfig]):
         return self.config.studies_per_update, 1
 
     def _train(
-        self, env: PolicyStackEnv, network: PolicyNetwork, seed: int, report: Callable[[int], None]
+        self, env: PolicyStackEnv, network: nn.Module, seed: int, report: Callable[[int], None]
     ) -> None:
         config = self.config
         width, n_strengths = config.studies_per_update, len(config.kl_strengths)
