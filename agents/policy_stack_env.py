@@ -43,9 +43,10 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         draws_per_study: int = 1,
         action: Literal["softmax", "select"] = "softmax",
     ) -> None:
-        self.folds, self.action = tuple(folds), action
+        self.action = action
         self.n_policies, self.width = len(folds) * len(kl_strengths), width
         self.n_models = folds[0].learn.n_models
+        self.folds = tuple(folds)
         self.num_envs = self.n_policies * width
         rows = len(kl_strengths) * width
         # (n_models, n_body_parts) each, normalised again after the environment's floor

@@ -1,7 +1,9 @@
 """The published agent, MURA-RLEnsemble-V1, and the same network trained by a policy gradient."""
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,7 +119,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         n_updates = -(-config.total_steps // config.batch_size)
         marks = {-(-n_updates * mark // config.n_checkpoints) for mark in range(1, config.n_checkpoints + 1)}
         recent: list[float] = []
-        with single_thread():
+        self._keep(network)
+        with single_thread(), _stop_at_interrupt(self.name):
             observations, _ = env.reset(seed=seed)
             for update in range(1, n_updates + 1):
                 body_parts = torch.from_numpy(observations[:, parts].argmax(axis=1))
@@ -202,6 +205,16 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         require_same_columns(self.observation_names_, layout.names[layout.columns("log_probability")])
         for name, value in self._network().state_dict().items():
             self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
+
+
+@contextmanager
+def _stop_at_interrupt(name: str) -> Iterator[None]:
+    """End the training early at an interrupt from the keyboard, with the weights of the last checkpoint."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = f"the training of {name!r} was interrupted; the network of the last checkpoint is kept"
+        warnings.warn(message, UserWarning, stacklevel=5)
 
 
 class WeightNetwork(nn.Module):

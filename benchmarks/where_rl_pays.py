@@ -25,12 +25,19 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import make_agent
+from agents import Agent, make_agent
 from agents.configuration import plain_values
 from mura_env import Predictions
 from mura_env.json_files import read_json, write_json
 
-AGENTS = ("static", "static_per_body_part", "gate", "reinforce", "ppo")
+AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "static": ("static", {}),
+    "static_per_body_part": ("static_per_body_part", {}),
+    "gate": ("gate", {}),
+    "reinforce": ("reinforce", {}),
+    "ppo": ("ppo", {}),
+}
+"""What is fitted, by its name in the results: an agent and the options that are not its defaults."""
 SIZES = (500, 1_500, 5_000, 15_000, 50_000)
 N_SEEDS = 5
 N_TEST = 20_000
@@ -96,10 +103,15 @@ def accuracy(probabilities: NDArray[Any], table: Predictions) -> float:
     return float((probabilities.argmax(axis=1) == table.labels).mean())
 
 
-def measure(name: str, train: Predictions, test: Predictions, seed: int) -> dict[str, float]:
+def make(label: str) -> Agent[Any]:
+    name, options = AGENTS[label]
+    return make_agent(name, **options)
+
+
+def measure(label: str, train: Predictions, test: Predictions, seed: int) -> dict[str, float]:
     """Fit one agent and score it on the unseen studies."""
     started = time.perf_counter()
-    agent = make_agent(name).fit(train, seed=seed)
+    agent = make(label).fit(train, seed=seed)
     seconds = time.perf_counter() - started
     return {"accuracy": accuracy(agent.predict_proba(test), test), "seconds": round(seconds, 3)}
 
@@ -116,7 +128,7 @@ def run(sizes: list[int], n_seeds: int, n_test: int, out: Path) -> dict[str, Any
             "log_odds_sure_unsure_spread": [SURE, UNSURE, SPREAD],
         },
     }
-    configs = {name: plain_values(make_agent(name).config) for name in AGENTS}
+    configs = {name: plain_values(make(name).config) for name in AGENTS}
     document: dict[str, Any] = {"settings": settings, "configs": configs, "tables": {}, "fits": {}}
     if out.is_file():
         document = read_json(out, "the results of an earlier run")

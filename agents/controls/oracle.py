@@ -46,7 +46,9 @@ class Oracle(Agent[OracleConfig]):
         worst = leads.min(axis=2)
         weights = np.eye(table.n_models)[worst.argmax(axis=1)]
         if table.n_classes > 2:
-            for study in np.flatnonzero(worst.max(axis=1) <= 0):
+            # Only where for every other class some member has the true one in front can an average be right.
+            hopeful = (worst.max(axis=1) <= 0) & (leads.max(axis=1) > 0).all(axis=1)
+            for study in np.flatnonzero(hopeful):
                 weights[study] = largest_lead(leads[study])
         return np.asarray(weights)
 

@@ -160,6 +160,21 @@ def test_the_training_can_be_watched():
     assert rows[-1]["accuracy"] == pytest.approx(final)
 
 
+def test_an_interrupt_keeps_the_last_checkpoint():
+    table = shoulders_and_elbows(200, 0)
+
+    def interrupt(row):
+        raise KeyboardInterrupt
+
+    agent = make_agent("rlensemble_v1", **SMALL)
+    with pytest.warns(UserWarning, match="interrupted"):
+        agent.fit(table, callback=interrupt)
+    assert agent.total_steps_ == 1_024
+    assert len(agent.learning_curve_) == 1
+    half = make_agent("rlensemble_v1", **(SMALL | {"total_steps": 1_024, "n_checkpoints": 1})).fit(table)
+    assert np.array_equal(agent.weights(table), half.weights(table))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

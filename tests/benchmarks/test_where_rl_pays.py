@@ -64,7 +64,8 @@ def test_it_goes_on_where_it_was_stopped(script, tmp_path, monkeypatch):
         fitted.append(name)
         return measure(name, train, test, seed)
 
-    monkeypatch.setattr(script, "AGENTS", ("static", "static_per_body_part"))
+    two = {name: (name, {}) for name in ("static", "static_per_body_part")}
+    monkeypatch.setattr(script, "AGENTS", two)
     monkeypatch.setattr(script, "measure", counted)
     with pytest.raises(KeyboardInterrupt):
         script.run([100, 200], 2, 300, out)
