@@ -1,18 +1,18 @@
 """Every agent over several seeds on one test table: fitting in parallel, and resuming."""
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Progress, fingerprint
-from agents.benchmark_document import AgentResult, benchmark_document
-from agents.metrics import youden_threshold
+from agents.benchmark_document import benchmark_document
+from agents.outcomes import Outcome, gather, outcome_of
+from agents.parallel import Backend, check_backend, run_all
 from agents.registry import load_agent, make_agent
 from mura_env import Predictions
 
@@ -37,6 +37,7 @@ def run_benchmark(
     directory: str | Path | None = None,
     *,
     n_jobs: int | None = None,
+    backend: Backend = "loky",
     resume: bool = True,
     controls: Mapping[str, NDArray[Any]] | None = None,
     n_resamples: int = 10_000,
@@ -53,6 +54,7 @@ def run_benchmark(
         directory: Where agents are saved, as `agents/<name>-seed<seed>`; nowhere if None.
         n_jobs: Processes that fit agents; as many as there are processors if None. The result does not depend
             on it.
+        backend: Who fits them, see `agents.parallel.run_all`.
         resume: Whether to read, and not fit again, an agent saved there with the same options, seed and
             tables.
         controls: Class probabilities for the test table by name, shape `(n_studies, n_classes)`, from sources
@@ -65,42 +67,28 @@ def run_benchmark(
 
     Raises:
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
-            patient, or the test table is empty or has one class only.
+            patient, the test table is empty or has one class only, or the backend is not installed.
     """
     _check(train, test, seeds)
+    check_backend(backend)
     configs: dict[str, Mapping[str, Any]] = (
         dict(agents) if isinstance(agents, Mapping) else {name: {} for name in agents}
     )
     configs = {BASELINE: configs.get(BASELINE, {}), **configs}
     tasks = _tasks(configs, seeds, None if directory is None else Path(directory))
-    outcomes: dict[tuple[str, int], _Outcome] = {}
-    for done, outcome in enumerate(_run_all(tasks, train, test, resume, n_jobs), start=1):
+    outcomes: dict[tuple[str, int], Outcome] = {}
+    run = partial(_run, train=train, test=test, resume=resume)
+    for done, outcome in enumerate(run_all(run, tasks, n_jobs=n_jobs, backend=backend), start=1):
         outcomes[outcome.name, outcome.seed] = outcome
         if progress is not None:
             progress("fitting agents", done, len(tasks))
     results = {
-        name: _gather([outcomes[task.name, task.seed] for task in tasks if task.name == name], test)
+        name: gather([outcomes[task.name, task.seed] for task in tasks if task.name == name])
         for name in configs
     }
     return benchmark_document(
         train, test, results, list(seeds), controls=controls or {}, n_resamples=n_resamples
     )
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What one fitted agent makes of the test table."""
-
-    name: str
-    seed: int
-    weights: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    threshold: float | None
-    total_steps: int
-    learning_curve: list[dict[str, float]]
-    uses_seed: bool
-    learns_by_reinforcement: bool
-    is_bound: bool
 
 
 def _tasks(
@@ -116,19 +104,7 @@ def _tasks(
     return [task for _, task in sorted(tasks, key=lambda item: item[0])]
 
 
-def _run_all(
-    tasks: list[_Task], train: Predictions, test: Predictions, resume: bool, n_jobs: int | None
-) -> Iterable[_Outcome]:
-    n_jobs = min(n_jobs or os.cpu_count() or 1, len(tasks))
-    if n_jobs == 1:
-        yield from (_run(task, train, test, resume) for task in tasks)
-        return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        yield from parallel(delayed(_run)(task, train, test, resume) for task in tasks)
-
-
-def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> _Outcome:
+def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> Outcome:
     """Fit one agent, or read it where it has been fitted already, and weight the test table."""
     agent = make_agent(task.name, **task.config)
     saved = _saved(task, agent, train) if resume and task.directory is not None else None
@@ -138,18 +114,7 @@ def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> _O
             agent.save(task.directory)
     else:
         agent = saved
-    return _Outcome(
-        name=task.name,
-        seed=task.seed,
-        weights=agent.weights(test),
-        probabilities=agent.predict_proba(test),
-        threshold=youden_threshold(train.labels, agent.predict_proba(train)),
-        total_steps=agent.total_steps_,
-        learning_curve=agent.learning_curve_,
-        uses_seed=agent.uses_seed,
-        learns_by_reinforcement=agent.learns_by_reinforcement,
-        is_bound=agent.is_bound,
-    )
+    return outcome_of(agent, train, test)
 
 
 def _saved(task: _Task, wanted: Agent[Any], train: Predictions) -> Agent[Any] | None:
@@ -161,19 +126,6 @@ def _saved(task: _Task, wanted: Agent[Any], train: Predictions) -> Agent[Any] | 
         return None
     same = type(agent) is type(wanted) and agent.config == wanted.config and agent.seed_ == task.seed
     return agent if same and agent.fingerprint_ == fingerprint(train) else None
-
-
-def _gather(outcomes: list[_Outcome], test: Predictions) -> AgentResult:
-    return AgentResult(
-        probabilities=np.stack([outcome.probabilities for outcome in outcomes]),
-        weights=np.stack([outcome.weights for outcome in outcomes]),
-        thresholds=[outcome.threshold for outcome in outcomes],
-        total_steps=[outcome.total_steps for outcome in outcomes],
-        learning_curves=[outcome.learning_curve for outcome in outcomes],
-        uses_seed=outcomes[0].uses_seed,
-        learns_by_reinforcement=outcomes[0].learns_by_reinforcement,
-        is_bound=outcomes[0].is_bound,
-    )
 
 
 def _check(train: Predictions, test: Predictions, seeds: Sequence[int]) -> None:

@@ -7,7 +7,8 @@ table is scored as a benchmark scores it (`agents.scored_table`), and each 95 % 
 figure of a population of a million studies; 93 to 97 % of 1,000 intervals should contain it. Two true nulls
 check the tests: members that are interchangeable, weighted as each other's mirror image; and a policy whose
 gains in some body parts are its losses in the others. The primary test should reject 3 to 7 % of them;
-McNemar's exact test may reject fewer.
+McNemar's exact test may reject fewer. In a single body part few verdicts change, and the interval of the
+accuracy difference is meant to err on the wide side there (`PatientBootstrap.mean_difference`).
 
     python benchmarks/coverage_of_intervals.py --out benchmarks/coverage_of_intervals.json
 """
@@ -33,7 +34,7 @@ from agents.metrics import evaluate
 from agents.scored_table import ScoredTable
 from agents.statistics.delong import delong_test
 from agents.statistics.paired_tests import mcnemar, sign_flip_test
-from agents.statistics.power import smallest_detectable_difference
+from agents.statistics.power import LEVEL
 from mura_env import Predictions
 
 N_SEEDS, N_MODELS = 5, 3
@@ -169,7 +170,7 @@ def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy:
             if ends is not None and (n_patients >= PATIENTS_FOR_A_PART or SMALLEST not in name):
                 given[name] += 1
                 inside[name] += ends[0] <= truth[name] <= ends[1]
-        rejected += row["vs_uniform"]["permutation_p"] <= 0.05
+        rejected += row["vs_uniform"]["permutation_p"] <= LEVEL
         detectable.append(row["vs_uniform"]["smallest_detectable_difference"])
     multiple = norm.ppf(0.975) + norm.ppf(0.8)
     promised = norm.cdf(multiple * truth["accuracy difference"] / np.array(detectable) - norm.ppf(0.975))
@@ -184,27 +185,29 @@ def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy:
 
 
 def rejections(
-    n_patients: int, repetitions: int, skill: NDArray[np.float64], first: Policy, second: Policy
+    n_patients: int, repetitions: int, skill: NDArray[np.float64], policies: tuple[Policy, Policy]
 ) -> dict[str, float]:
-    """How often each test rejects at 0.05, for two policies of equal accuracy."""
+    """How often each test of accuracies rejects at 0.05, for two policies of equal accuracy.
+
+    Where the two are mirror images, their areas under the ROC curve are equal too, and DeLong's test is tried.
+    """
     rng = np.random.default_rng(n_patients + 1)
+    mirrored = policies[0].shape == policies[1].shape
     counts: Counter[str] = Counter()
     for _ in progress(f"null, {n_patients} patients", repetitions):
         studies = draw(n_patients, skill, rng)
-        scores = [studies.weighted(policy) for policy in (first, second)]
-        differences = correct(studies, first) - correct(studies, second)
+        scores = [studies.weighted(policy) for policy in policies]
+        differences = correct(studies, policies[0]) - correct(studies, policies[1])
         verdicts = [(of_agent.mean(axis=0) > 0.5) == studies.labels for of_agent in scores]
-        exact = mcnemar(*verdicts)
-        areas = delong_test(studies.labels, *scores, studies.patients)
-        detectable = smallest_detectable_difference(differences, studies.patients)
-        p_values = {
-            "sign flips by patient (primary)": sign_flip_test(differences, studies.patients, 2_000),
-            "McNemar, exact": exact.exact_p,
-            "McNemar, mid-p": exact.mid_p,
-            "DeLong by patient": areas.p if areas is not None else 1.0,
-            "difference above the detectable one": float(abs(differences.mean()) < detectable),
-        }
-        counts.update({name: int(p <= 0.05) for name, p in p_values.items()})
+        counts["sign flips by patient (primary)"] += (
+            sign_flip_test(differences, studies.patients, 2_000) <= LEVEL
+        )
+        result = mcnemar(*verdicts)
+        counts["McNemar, exact"] += result.exact_p <= LEVEL
+        counts["McNemar, mid-p"] += result.mid_p <= LEVEL
+        areas = delong_test(studies.labels, *scores, studies.patients) if mirrored else None
+        if areas is not None:
+            counts["DeLong by patient"] += areas.p <= LEVEL
     return {name: count / repetitions for name, count in counts.items()}
 
 
@@ -238,8 +241,10 @@ def measure(repetitions: int) -> dict[str, Any]:
     alike = np.full((len(PARTS), N_MODELS), 1.0)
     first = policy_towards(np.zeros(len(PARTS), dtype=np.int64), 0.6)
     nulls: dict[str, Callable[[int], dict[str, float]]] = {
-        "interchangeable members": lambda n: rejections(n, repetitions, alike, first, first[:, :, [1, 0, 2]]),
-        "gains balance losses": lambda n: rejections(n, repetitions, SKILL, balanced, UNIFORM),
+        "interchangeable members": lambda n: rejections(
+            n, repetitions, alike, (first, first[:, :, [1, 0, 2]])
+        ),
+        "gains balance losses": lambda n: rejections(n, repetitions, SKILL, (balanced, UNIFORM)),
     }
     return {
         "repetitions": repetitions,

@@ -20,6 +20,7 @@ COMMANDS = {
     "import-predictions": "Turn a CSV of other models' outputs into a predictions table.",
     "fit-agent": "Learn a weighting policy from a predictions table.",
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",
+    "evaluate": "Score a finished run on an outside data set (external validation).",
     "report": "Write report.html of a finished benchmark again.",
 }
 """Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""

@@ -8,6 +8,7 @@ from typing import Any
 from agents import agent_class
 from agents.benchmark import run_benchmark
 from agents.calibration_shift import single_folds_summary
+from agents.parallel import Backend
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
 from mura_app.evidence import write_evidence
@@ -84,6 +85,8 @@ def benchmark_agents(
     title: str,
     dataset: Dataset | None = None,
     controls: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    backend: Backend = "loky",
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -99,6 +102,8 @@ def benchmark_agents(
         dataset: Where the radiographs lie, if they are there.
         controls: Name → class probabilities `(n_studies, n_classes)` on the test table of predictors that see
             no pixel.
+        jobs: Processes that fit agents; as many as there are processors if None.
+        backend: Who fits them, see `agents.parallel.run_all`.
         resume: Agents that are already saved in the run are not fitted again.
         progress: Called as `progress(description, completed, total)`.
 
@@ -111,6 +116,8 @@ def benchmark_agents(
         agents=agents,
         seeds=list(range(agent_seeds)),
         directory=run.path,
+        n_jobs=jobs,
+        backend=backend,
         controls=controls,
         resume=resume,
         progress=progress,
@@ -154,12 +161,13 @@ def run_pipeline(
         resume=resume,
         progress=progress,
     )
+    settings = run.read_config()  # a run that is resumed keeps the agents and seeds that it has
     return benchmark_agents(
         run,
         train,
         test,
-        agents=config.agents,
-        agent_seeds=config.agent_seeds,
+        agents=settings["agents"],
+        agent_seeds=settings["agent_seeds"],
         title=title or dataset.name,
         dataset=dataset,
         controls={

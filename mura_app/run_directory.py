@@ -21,6 +21,8 @@ from typing import Any
 from mura_env.json_files import read_json, write_json
 
 FORMAT_VERSION = 1
+GROWING = ("agents", "agent_seeds")
+"""Settings of which a run may get more when it is resumed; it keeps what it has."""
 LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
 
 
@@ -64,13 +66,20 @@ class RunDirectory:
         """The record of the base models' training."""
         return self.path / "training.json"
 
-    def claim(self, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False) -> None:
+    def claim(
+        self, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False
+    ) -> dict[str, Any]:
         """Takes the folder for a run with these settings and writes `config.json`.
+
+        A run that is resumed may get more agents and more seeds; those that it has stay.
 
         Args:
             settings: Everything needed to repeat the run, JSON-ready.
             overwrite: An earlier run in the folder is removed first.
             resume: An earlier run with the same settings is continued; without one, a new run starts.
+
+        Returns:
+            The settings in force.
 
         Raises:
             FileExistsError: The folder holds another run, or files that are no run.
@@ -83,8 +92,9 @@ class RunDirectory:
             raise NotADirectoryError(
                 f"expected a folder for the run, got the file {self.path}; choose another --out"
             )
+        settings = dict(json.loads(json.dumps(settings)))
         if self.config_path.exists():
-            self._reclaim(settings, overwrite=overwrite, resume=resume)
+            settings = self._reclaim(settings, overwrite=overwrite, resume=resume)
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise FileExistsError(
                 f"expected an empty folder or one of an earlier run, got {self.path} with other files in it; "
@@ -92,24 +102,30 @@ class RunDirectory:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.config_path, {"format_version": FORMAT_VERSION, **settings, "versions": _versions()})
+        return settings
 
-    def _reclaim(self, settings: Mapping[str, Any], *, overwrite: bool, resume: bool) -> None:
+    def _reclaim(self, settings: dict[str, Any], *, overwrite: bool, resume: bool) -> dict[str, Any]:
         if overwrite:
             shutil.rmtree(self.path)
-        elif not resume:
+            return settings
+        if not resume:
             raise FileExistsError(
                 f"{self.path} already holds a run; choose another --out, or add --resume to continue it or "
                 "--overwrite to replace it"
             )
-        else:
-            earlier = self.read_config()
-            wanted = json.loads(json.dumps(settings))
-            changed = [key for key in wanted if earlier.get(key) != wanted[key]]
-            if changed:
-                raise ValueError(
-                    f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
-                    "repeat its command (see its config.json), or choose another --out"
-                )
+        earlier = self.read_config()
+        changed = [key for key in settings if key not in GROWING and earlier.get(key) != settings[key]]
+        if changed:
+            raise ValueError(
+                f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
+                "repeat its command (see its config.json), or choose another --out"
+            )
+        grown = dict(settings)
+        if "agents" in settings:
+            grown["agents"] = list(dict.fromkeys([*earlier.get("agents", ()), *settings["agents"]]))
+        if "agent_seeds" in settings:
+            grown["agent_seeds"] = max(earlier.get("agent_seeds", 0), settings["agent_seeds"])
+        return grown
 
     def read_config(self) -> dict[str, Any]:
         """The settings of the run.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents import agent_class
+from agents.parallel import Backend, check_backend
 from mura_app.commands.run import DEFAULT_AGENTS
 from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
@@ -29,11 +31,17 @@ class Command:
     agent_seeds: int = 10
     """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
 
+    jobs: int | None = None
+    """Processes that fit agents; by default as many as there are processors."""
+
+    backend: Backend = "loky"
+    """Who fits agents: processes of this machine (`loky`), or the cluster of `dask` or `ray`."""
+
     overwrite: bool = False
     """Replace the run that `--out` already holds."""
 
     resume: bool = False
-    """Continue the run in `--out`; agents that are saved there are not fitted again."""
+    """Continue the run in `--out`, with more agents or seeds if named; what is saved is not fitted again."""
 
     json: bool = False
     """Print one JSON document on standard output."""
@@ -42,9 +50,12 @@ class Command:
         """Fits, scores and reports."""
         from mura_app.pipeline import benchmark_agents
 
+        check_backend(self.backend)
+        for name in self.agents:
+            agent_class(name)  # a misspelt name must not become a part of the run
         train, test = load_table(self.train), load_table(self.test)
         run = RunDirectory(self.out)
-        run.claim(
+        settings = run.claim(
             {
                 "train": str(self.train.resolve()),
                 "test": str(self.test.resolve()),
@@ -59,8 +70,10 @@ class Command:
                 run,
                 train,
                 test,
-                agents=self.agents,
-                agent_seeds=self.agent_seeds,
+                agents=settings["agents"],
+                agent_seeds=settings["agent_seeds"],
+                jobs=self.jobs,
+                backend=self.backend,
                 title=self.test.stem,
                 resume=self.resume,
                 progress=progress,

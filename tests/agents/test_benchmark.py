@@ -1,5 +1,10 @@
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +67,25 @@ def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished
     fitted.clear()
     run_benchmark(TRAIN, TEST, ["static"], [0], tmp_path / "run", n_jobs=1, resume=False)
     assert sorted(fitted) == [("static", 0), ("uniform", 0)]
+
+
+def test_a_benchmark_killed_half_way_ends_like_an_uninterrupted_one(tmp_path):
+    """The process is killed while it fits its third or a later agent, wherever it happens to be."""
+    code = (
+        "import sys; from agents.benchmark import run_benchmark; "
+        "from tests.agents.test_benchmark import AGENTS, TEST, TRAIN; "
+        "run_benchmark(TRAIN, TEST, AGENTS, range(4), sys.argv[1], n_jobs=1)"
+    )
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", code, killed], start_new_session=True)
+    while process.poll() is None and len(list(killed.glob("agents/*/agent.json"))) < 2:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 2 <= len(list(killed.glob("agents/*/agent.json"))) < 6
+    resumed = run_benchmark(TRAIN, TEST, AGENTS, range(4), killed, n_jobs=1)
+    uninterrupted = run_benchmark(TRAIN, TEST, AGENTS, range(4), tmp_path / "whole", n_jobs=1)
+    assert json.dumps(resumed) == json.dumps(uninterrupted)
 
 
 def test_the_number_of_processes_changes_nothing(finished):

@@ -50,6 +50,18 @@ def test_resume_continues_the_same_settings_only(tmp_path):
         run.claim({**SETTINGS, "seed": 1}, resume=True)
 
 
+def test_a_resumed_run_gets_more_agents_and_seeds_and_keeps_what_it_has(tmp_path):
+    run = RunDirectory(tmp_path)
+    first = {**SETTINGS, "agents": ("static", "ppo"), "agent_seeds": 5}
+    assert run.claim(first)["agents"] == ["static", "ppo"]
+    grown = run.claim({**first, "agents": ("oracle", "static"), "agent_seeds": 3}, resume=True)
+    assert grown["agents"] == ["static", "ppo", "oracle"]
+    assert grown["agent_seeds"] == 5
+    assert run.claim({**first, "agent_seeds": 10}, resume=True)["agent_seeds"] == 10
+    assert run.read_config()["agents"] == ["static", "ppo", "oracle"]
+    assert run.claim({**first, "agents": ("oracle",)}, overwrite=True)["agents"] == ["oracle"]
+
+
 def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     path = tmp_path / "out"
     path.write_text("")

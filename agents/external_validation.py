@@ -1,0 +1,99 @@
+"""Agents of a finished benchmark on studies from elsewhere: nothing is fitted again."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.agent import Progress
+from agents.benchmark_document import benchmark_document
+from agents.outcomes import Outcome, gather, outcome_of
+from agents.registry import load_agent
+from mura_env import Predictions
+
+
+def evaluate_saved_agents(
+    directory: str | Path,
+    train: Predictions,
+    outside: Predictions,
+    agents: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    n_resamples: int = 10_000,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score saved agents on an outside table with the tables of a benchmark.
+
+    Body parts that the agents have not learned get the weights that are not particular to any; one warning
+    names them.
+
+    Args:
+        directory: Folder that `agents.benchmark.run_benchmark` saved the agents in.
+        train: What they learned from; thresholds and the prior of the control `majority` come from it.
+        outside: Studies to score, with predictions of the same members.
+        agents: Names of the agents; `uniform` must be among them.
+        seeds: Seeds that they were fitted with.
+        n_resamples: Resamples of the patient bootstrap.
+        progress: Called with a description, the agents completed and their number.
+
+    Returns:
+        The document described in `agents.benchmark_document`, JSON-ready.
+
+    Raises:
+        FileNotFoundError: If an agent is not saved there.
+        ValueError: If the table is of other models or classes, has one class only, or studies of the training
+            table, or a file is damaged.
+    """
+    _check(train, outside)
+    unknown = sorted(
+        {outside.body_part_names[part] for part in outside.body_parts} - {*train.body_part_names}
+    )
+    if unknown:
+        warnings.warn(
+            f"the body parts {', '.join(unknown)} were not in the training table; they get the reference "
+            "weights, which are not particular to any part",
+            UserWarning,
+            stacklevel=2,
+        )
+    results = {}
+    with warnings.catch_warnings():
+        # Each agent would say again, seed by seed, what the warning above says of all.
+        warnings.filterwarnings("ignore", message="the body parts .* were not in the training table of the")
+        for done, name in enumerate(agents, start=1):
+            outcomes: list[Outcome] = []
+            for seed in seeds:
+                agent = load_agent(Path(directory) / "agents" / f"{name}-seed{seed}")
+                outcomes.append(outcome_of(agent, train, outside))
+                if not agent.uses_seed:
+                    break
+            results[name] = gather(outcomes)
+            if progress is not None:
+                progress("scoring agents", done, len(agents))
+    return benchmark_document(train, outside, results, list(seeds), controls={}, n_resamples=n_resamples)
+
+
+def _check(train: Predictions, outside: Predictions) -> None:
+    for what, expected, got in (
+        ("models", train.model_names, outside.model_names),
+        ("classes", train.class_names, outside.class_names),
+    ):
+        if tuple(expected) != tuple(got):
+            raise ValueError(
+                f"expected a table of the {what} {', '.join(expected)} in this order, got {', '.join(got)}; "
+                "use outputs of the run's own members"
+            )
+    if len(np.unique(outside.labels)) < 2:
+        raise ValueError("expected outside studies of at least two classes, got fewer")
+    rows = {str(study): row for row, study in enumerate(train.study_ids)}
+    copied = [
+        str(study)
+        for row, study in enumerate(outside.study_ids)
+        if str(study) in rows and np.array_equal(outside.logits[row], train.logits[rows[str(study)]])
+    ]
+    if copied:
+        raise ValueError(
+            f"expected studies from elsewhere, got {len(copied)} of the training table, among them "
+            f"{copied[0]!r}; an agent cannot be validated on what it learned from"
+        )

@@ -1,0 +1,91 @@
+"""Many independent calls on all processors, or on the machines of a cluster, through joblib."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal, TypeVar
+
+from joblib import Parallel, delayed, parallel_config
+
+Backend = Literal["loky", "dask", "ray"]
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+
+def run_all(
+    function: Callable[[Task], Outcome],
+    tasks: Sequence[Task],
+    *,
+    n_jobs: int | None = None,
+    backend: Backend = "loky",
+) -> Iterator[Outcome]:
+    """Call a function on every task, and yield what it returns in the order in which the calls end.
+
+    With `loky`, processes of this machine do the work, one thread each. With `dask`, the workers of the
+    cluster whose scheduler dask's configuration names (`DASK_SCHEDULER_ADDRESS`), of the client that is
+    already open, or else of a new local cluster; with `ray`, those of ray's cluster. Files that the function
+    reads or writes must then lie where all workers see them.
+
+    Args:
+        function: Must be importable by the workers, or one that cloudpickle can send.
+        tasks: Its arguments.
+        n_jobs: Processes, as many as there are processors if None; one works in this very process. A cluster
+            that exists already uses all its workers.
+        backend: Who does the work.
+
+    Raises:
+        ValueError: If a backend is unknown or its package is not installed.
+    """
+    check_backend(backend)
+    n_jobs = max(1, min(n_jobs or os.cpu_count() or 1, len(tasks)))
+    if backend == "loky" and n_jobs == 1:
+        yield from map(function, tasks)
+        return
+    with ExitStack() as stack:
+        if backend == "loky":
+            stack.enter_context(parallel_config(backend="loky", inner_max_num_threads=1))
+            parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        elif backend == "dask":
+            _open_dask(stack, n_jobs)
+            stack.enter_context(parallel_config(backend="dask"))
+            parallel = Parallel(n_jobs=-1, return_as="generator_unordered")
+        else:
+            importlib.import_module("ray.util.joblib").register_ray()
+            stack.enter_context(parallel_config(backend="ray"))
+            parallel = Parallel(n_jobs=n_jobs)  # ray's backend cannot return before everything is done
+        yield from parallel(delayed(function)(task) for task in tasks)
+
+
+def check_backend(backend: str) -> None:
+    """Make sure that a backend can be used.
+
+    Raises:
+        ValueError: If it is unknown or its package is not installed.
+    """
+    packages = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
+    if backend not in packages:
+        raise ValueError(f"expected one of the backends {', '.join(packages)}, got {backend!r}")
+    try:
+        importlib.import_module(packages[backend])
+    except ImportError as error:
+        raise ValueError(
+            f"expected the package {packages[backend]!r} for the backend {backend!r}, got none installed; "
+            f"install it (pip install {packages[backend]}), or choose the backend loky"
+        ) from error
+
+
+def _open_dask(stack: ExitStack, n_jobs: int) -> None:
+    """Connect to a cluster, unless a client is open; the stack closes what is opened here."""
+    distributed: Any = importlib.import_module("distributed")
+    dask: Any = importlib.import_module("dask")
+    try:
+        distributed.Client.current()
+    except ValueError:
+        if dask.config.get("scheduler-address", None) is not None:
+            stack.enter_context(distributed.Client())
+        else:
+            stack.enter_context(
+                distributed.Client(n_workers=n_jobs, threads_per_worker=1, dashboard_address=None)
+            )

@@ -1,0 +1,131 @@
+"""`mura evaluate`: a finished run on an outside data set (external validation)."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from mura_app.presentation import show_benchmark
+from mura_app.run_directory import RunDirectory
+from mura_app.tables import load_table
+from mura_app.terminal import ProgressBars, message, print_json
+from mura_env import Predictions
+from mura_env.json_files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura evaluate`."""
+
+    run_directory: Annotated[Path, tyro.conf.arg(name="run")]
+    """Run directory with `benchmark.json`; nothing of the run is changed."""
+
+    data: Path | None = None
+    """Folder of outside radiographs, which the run's trained members read (or give `--predictions`)."""
+
+    predictions: Path | None = None
+    """Predictions table of outside studies (`.npz` or `.csv`), outputs of the run's own members."""
+
+    map_body_part: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A body part of the outside data and the run's name of it, such as `hand=XR_HAND`; may be repeated.
+    Parts that the run does not know get the reference weights, with a warning."""
+
+    out: Path | None = None
+    """Folder to write, by default `evaluations/<name of the data>` in the run directory."""
+
+    overwrite: bool = False
+    """Replace the evaluation that the folder already holds."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
+    def run(self) -> None:
+        """Predicts if needed, scores and reports."""
+        from mura_app.external_validation import map_body_parts, parse_mapping, training_table
+
+        source = self._source()
+        run = RunDirectory(self.run_directory)
+        run.read_config()
+        out = RunDirectory(self.out or run.path / "evaluations" / source.stem)
+        if out.path.exists() and not self.overwrite:
+            raise FileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
+        finished = read_json(run.benchmark_path, "a finished benchmark")
+        mapping = parse_mapping(self.map_body_part)
+        train = training_table(run)
+        with ProgressBars() as progress:
+            table, remarks = self._table(run, progress)
+            table = map_body_parts(table, mapping, train.body_part_names)
+            remarks += _shared_patients(train, table)
+            document = _scored(run, train, table, finished, progress)
+        for remark in remarks:
+            message(remark)
+        document["protocol"]["notes"] += remarks
+        settings = {
+            "evaluated_run": str(run.path.resolve()),
+            "outside": str(source.resolve()),
+            "body_part_map": mapping,
+        }
+        out.claim(settings, overwrite=self.overwrite)
+        _write(out, table, document, f"{source.stem}, external validation of {run.path.resolve().name}")
+        if self.json:
+            print_json(document)
+        else:
+            show_benchmark(document, out)
+
+    def _source(self) -> Path:
+        """Where the outside studies come from."""
+        given = [path for path in (self.data, self.predictions) if path is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected either --data or --predictions, got {'both' if given else 'neither'}")
+        return given[0]
+
+    def _table(self, run: RunDirectory, progress: ProgressBars) -> tuple[Predictions, list[str]]:
+        from mura_app.external_validation import predict_dataset
+
+        if self.predictions is not None:
+            return load_table(self.predictions), []
+        return predict_dataset(run, self._source(), progress)
+
+
+def _scored(
+    run: RunDirectory,
+    train: Predictions,
+    table: Predictions,
+    finished: dict[str, Any],
+    progress: ProgressBars,
+) -> dict[str, Any]:
+    """Scores the run's agents; what the library warns of becomes a message."""
+    from agents.external_validation import evaluate_saved_agents
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        document = evaluate_saved_agents(
+            run.path, train, table, list(finished["agents"]), finished["seeds"], progress=progress
+        )
+    for warning in dict.fromkeys(str(each.message) for each in caught):
+        message(f"warning: {warning}")
+        document["protocol"]["notes"].append(warning[0].upper() + warning[1:] + ".")
+    return document
+
+
+def _shared_patients(train: Predictions, table: Predictions) -> list[str]:
+    """Says how many patients have names that are in the training table too."""
+    shared = len({*map(str, train.patient_ids)} & {*map(str, table.patient_ids)})
+    if not shared:
+        return []
+    return [
+        f"{shared} patient ids are in the training table too; if they are the same people and not only the "
+        "same names, these figures are too good."
+    ]
+
+
+def _write(out: RunDirectory, table: Predictions, document: dict[str, Any], title: str) -> None:
+    """Writes the table, the figures and the page."""
+    from mura_app.report import write_report
+
+    out.predictions.mkdir(parents=True, exist_ok=True)
+    table.save(out.predictions / "test.npz")
+    write_json(out.benchmark_path, document)
+    write_report(out.report_path, document, title=title, settings=out.read_config())

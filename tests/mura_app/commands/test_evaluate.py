@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+
+from base_models.synthetic import synthesize
+from mura_app.main import run_command
+from mura_env import Predictions
+from tests.mura_app.conftest import make_table
+
+
+@pytest.fixture(scope="module")
+def run(tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    for name, table in zip(("train", "test"), tables, strict=True):
+        table.save(folder / f"{name}.npz")
+    options = ["--agents", "static_per_body_part", "--agent-seeds", "2", "--jobs", "1"]
+    files = ["--train", str(folder / "train.npz"), "--test", str(folder / "test.npz")]
+    assert run_command(["benchmark", *files, "--out", str(folder / "run"), *options]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Studies from elsewhere: PART0 is called hand there, and foot is unknown."""
+    rows = make_table(200, 7, "elsewhere")
+    names = np.array(["hand", "PART1", "foot"])[rows.body_parts]
+    table = Predictions.from_arrays(
+        rows.logits,
+        rows.labels,
+        names,
+        study_ids=rows.study_ids,
+        patient_ids=rows.patient_ids,
+        model_names=rows.model_names,
+        class_names=rows.class_names,
+    )
+    table.save(tmp_path / "foreign.npz")
+    return tmp_path / "foreign.npz"
+
+
+def test_the_own_test_table_gives_the_benchmark_again(run, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    test = ["--predictions", str(run.parent / "test.npz"), "--out", str(tmp_path / "out"), "--json"]
+    assert run_command(["evaluate", "--run", str(run), *test]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((run / "benchmark.json").read_text())
+    assert printed == json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_body_parts_are_mapped_and_unknown_ones_warned_of(run, foreign, capsys):
+    options = ["--predictions", str(foreign), "--map-body-part", "hand=PART0"]
+    assert run_command(["evaluate", "--run", str(run), *options]) == 0
+    captured = capsys.readouterr()
+    assert "warning: the body parts foot were not in the training table" in captured.err
+    assert "hand" not in captured.err
+    written = run / "evaluations" / "foreign"
+    document = json.loads((written / "benchmark.json").read_text())
+    assert document["protocol"]["body_part_names"] == ["PART0", "PART1", "foot"]
+    learned = json.loads((run / "benchmark.json").read_text())["agents"]["static_per_body_part"]
+    scored = document["agents"]["static_per_body_part"]
+    for part in ("PART0", "PART1"):
+        expected = learned["per_body_part"][part]["weights"]["mean"]
+        assert scored["per_body_part"][part]["weights"]["mean"] == pytest.approx(expected, abs=1e-6)
+    assert len(Predictions.load(written / "predictions" / "test.npz")) == 200
+
+    assert run_command(["evaluate", "--run", str(run), *options]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    both = [*options, "--map-body-part", "foot=PART0", "--overwrite"]
+    assert run_command(["evaluate", "--run", str(run), *both]) == 0
+    assert "warning" not in capsys.readouterr().err
+    parts = json.loads((written / "benchmark.json").read_text())["agents"]["uniform"]["per_body_part"]
+    assert list(parts) == ["PART0", "PART1"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ([], ["--data or --predictions", "neither"]),
+        (["--predictions", "{foreign}", "--data", "{tmp}"], ["both"]),
+        (["--predictions", "{foreign}", "--map-body-part", "hand"], ["THEIRS=OURS", "'hand'"]),
+        (["--predictions", "{foreign}", "--map-body-part", "knee=PART0"], ["outside table", "knee"]),
+        (["--predictions", "{foreign}", "--map-body-part", "hand=PARTO"], ["of the run", "PARTO"]),
+        (["--predictions", "{others}"], ["models coarse, fine", "got fine, coarse"]),
+        (["--predictions", "{train}"], ["of the training table"]),
+        (["--data", "{tmp}"], ["members of a finished run"]),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line_and_nothing_is_written(run, foreign, case, tmp_path, capsys):
+    options, words = case
+    table = Predictions.load(foreign)
+    columns = {name: getattr(table, name) for name in ("labels", "study_ids", "patient_ids", "class_names")}
+    others = Predictions.from_arrays(table.logits[:, ::-1], model_names=("fine", "coarse"), **columns)
+    others.save(tmp_path / "others.npz")
+    places = {
+        "foreign": foreign,
+        "others": tmp_path / "others.npz",
+        "train": run.parent / "train.npz",
+        "tmp": tmp_path,
+    }
+    out = tmp_path / "out"
+    filled = [option.format(**places) for option in options]
+    assert run_command(["evaluate", "--run", str(run), "--out", str(out), *filled]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+    assert not out.exists()
+
+
+def test_members_read_radiographs_from_elsewhere(tmp_path, capsys):
+    """A whole run on one synthetic hospital, validated on another, and on its own test split."""
+    for name, seed in (("here", 1), ("there", 2)):
+        synthesize(tmp_path / name, n_patients=60, seed=seed)
+    tiny = [
+        "--preset",
+        "demo",
+        *("--agents", "best_single", "--agent-seeds", "1", "--ensemble.training.batch-size", "16"),
+        *(f"--ensemble.members.{member}.{option}" for member in range(3) for option in ("epochs=1",)),
+        *(f"--ensemble.members.{member}.image-size=16" for member in range(3)),
+    ]
+    run = tmp_path / "run"
+    assert run_command(["run", "--data", str(tmp_path / "here"), "--out", str(run), *tiny]) == 0
+    capsys.readouterr()
+    assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "there"), "--json"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    table = Predictions.load(run / "evaluations" / "there" / "predictions" / "test.npz")
+    assert document["n_studies"] == len(table)
+    assert "patient ids are in the training table too" in captured.err  # MURA's names repeat
+
+    assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "here"), "--json"]) == 0
+    captured = capsys.readouterr()
+    again, finished = json.loads(captured.out), json.loads((run / "benchmark.json").read_text())
+    assert "only its test split is scored" in captured.err
+    assert again["n_studies"] == finished["n_studies"]
+    for name in ("uniform", "best_single"):
+        expected = finished["agents"][name]["log_loss"]["mean"]
+        assert again["agents"][name]["log_loss"]["mean"] == pytest.approx(expected, abs=1e-3)
