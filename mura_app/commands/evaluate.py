@@ -122,10 +122,10 @@ def _shared_patients(train: Predictions, table: Predictions) -> list[str]:
 
 
 def _write(out: RunDirectory, table: Predictions, document: dict[str, Any], title: str) -> None:
-    """Writes the table, the figures and the page."""
-    from mura_app.report import write_report
+    """Writes the table, the figures and what shows them."""
+    from mura_app.evidence import write_evidence
 
     out.predictions.mkdir(parents=True, exist_ok=True)
     table.save(out.predictions / "test.npz")
     write_json(out.benchmark_path, document)
-    write_report(out.report_path, document, title=title, settings=out.read_config())
+    write_evidence(out, document, title=title)

@@ -41,7 +41,7 @@ def claim_items(
         **_study_design(document),
         **_data(document, training),
         **_model(document, settings, training),
-        **_evaluation(document, training),
+        **_evaluation(document, settings, training),
         **_discussion(),
     }
     return [ClaimItem(number, topic, answers[number]) for number, topic in TOPICS.items()]
@@ -156,9 +156,11 @@ def _model(
     }
 
 
-def _evaluation(document: Mapping[str, Any], training: Mapping[str, Any] | None) -> dict[int, str]:
+def _evaluation(
+    document: Mapping[str, Any], settings: Mapping[str, Any], training: Mapping[str, Any] | None
+) -> dict[int, str]:
     parts = ", ".join(document["protocol"]["body_part_names"])
-    behaviour = document.get("behaviour")
+    behaviour, outside = document.get("behaviour"), "evaluated_run" in settings
     failures = (
         NOT_KNOWN
         if behaviour is None
@@ -177,8 +179,8 @@ def _evaluation(document: Mapping[str, Any], training: Mapping[str, Any] | None)
         f"({parts}).",
         31: "The weights of each member by body part and by study are in report.html and benchmark.json. "
         "What members see in a radiograph is not explained.",
-        32: "Held-out test split of the same source, scored once. See Figures.",
-        33: "None in this run.",
+        32: "In the run that this evaluation is of." if outside else "Held-out test split, scored once.",
+        33: "This is one: nothing was fitted again. See Figures." if outside else "None in this run.",
         34: "Not registered.",
         35: f"{document['n_studies']:,} test studies of {document['protocol']['n_test_patients']:,} "
         f"patients.{excluded}",

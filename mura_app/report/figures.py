@@ -84,25 +84,43 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         )
 
 
-def weights_heatmap(name: str, parts: Sequence[str], models: Sequence[str], weights: FloatArray) -> str:
-    """Mean weight of each member in each body part.
+def weights_heatmap(
+    name: str,
+    parts: Sequence[str],
+    models: Sequence[str],
+    weights: FloatArray,
+    spread: FloatArray | None = None,
+) -> str:
+    """Mean weight of each member in each body part, and how far it differs from study to study.
 
     Args:
         name: The agent.
         parts: Body parts, top to bottom.
         models: Members, left to right.
         weights: `(n_body_parts, n_models)`, rows on the simplex.
+        spread: Standard deviation over the studies of a part, the same shape; not shown where it is nothing.
     """
+    varies = spread is not None and bool((spread >= 0.005).any())
     colours = LinearSegmentedColormap.from_list("weights", ["#f3f6fa", PALETTE[0], "#123a5e"])
-    with figure(1.5 + 0.85 * len(models), 0.9 + 0.36 * len(parts)) as (drawing, [axes]):
+    with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(parts)) as (drawing, [axes]):
         axes.pcolormesh(np.asarray(weights), cmap=colours, vmin=0, vmax=1, edgecolors="none")
         axes.invert_yaxis()
         for row in range(len(parts)):
             for column in range(len(models)):
                 weight = float(weights[row, column])
                 ink = "#ffffff" if weight > 0.45 else "#16202a"
+                text = f"{weight:.2f}"
+                if varies and spread is not None:
+                    text += f"\n± {spread[row, column]:.2f}"
                 axes.text(
-                    column + 0.5, row + 0.5, f"{weight:.2f}", ha="center", va="center", color=ink, fontsize=9
+                    column + 0.5,
+                    row + 0.5,
+                    text,
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=9,
+                    linespacing=1.1,
                 )
         axes.set_xticks(np.arange(len(models)) + 0.5, labels=list(models))
         axes.set_yticks(np.arange(len(parts)) + 0.5, labels=list(parts))

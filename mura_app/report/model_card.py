@@ -66,6 +66,7 @@ def render_model_card(
         seeds=document["seeds"],
         contested_share=document["contested_share"],
         training=training,
+        evaluated_run=Path(settings["evaluated_run"]).name if "evaluated_run" in settings else "",
         claim=claim_items(document, settings, training),
         estimate=_estimate,
         difference=_difference,

@@ -92,7 +92,7 @@ def pictures(document: Document) -> dict[str, Any]:
             )
         ),
         "learning_curves": _mark(learning_curves(curves)) if curves else "",
-        "weights": [_mark(_heatmap(name, agents[name], parts, models)) for name in weighted],
+        "weights": [_mark(_heatmap(name, document, parts, models)) for name in weighted],
         "weights_notes": [weights_sentence(name, document["weights_vary"][name]) for name in learned],
     }
 
@@ -151,10 +151,15 @@ def shown_changes(document: Document) -> set[str]:
     }
 
 
-def _heatmap(name: str, row: Document, parts: list[str], models: list[str]) -> str:
-    shown = [part for part in parts if row["per_body_part"][part].get("weights") is not None]
-    means = np.array([row["per_body_part"][part]["weights"]["mean"] for part in shown])
-    return weights_heatmap(name, shown, models, means)
+def _heatmap(name: str, document: Document, parts: list[str], models: list[str]) -> str:
+    by_part = document["agents"][name]["per_body_part"]
+    shown = [part for part in parts if by_part[part].get("weights") is not None]
+    means = np.array([by_part[part]["weights"]["mean"] for part in shown])
+    acts = document.get("behaviour", {"agents": {}})["agents"].get(name)
+    if acts is None:
+        return weights_heatmap(name, shown, models, means)
+    spread = np.array([acts["by_body_part"][part]["weights"]["study_spread"] for part in shown])
+    return weights_heatmap(name, shown, models, means, spread)
 
 
 def _curve(curve: Document) -> tuple[Any, Any, Any]:

@@ -99,6 +99,16 @@ def test_tables_from_elsewhere_leave_more_unknown(document):
         assert items[number] == NOT_KNOWN
 
 
+def test_an_external_validation_says_that_it_is_one(document):
+    settings = {"evaluated_run": "/somewhere/private/finished"}
+    card = render_model_card(document, title="x", settings=settings, training=None)
+    assert "those of the run finished" in card
+    assert "/somewhere" not in card
+    assert "come from one source" not in card
+    items = {item.number: item.answer for item in claim_items(document, settings, None)}
+    assert items[33].startswith("This is one")
+
+
 def test_names_cannot_break_the_tables(document):
     text = json.dumps(document).replace("coarse", "co|arse<b>").replace("PART1", "PART|1")
     card = render_model_card(json.loads(text), title="a | b", settings=SETTINGS, training=None)
