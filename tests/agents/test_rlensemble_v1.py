@@ -27,16 +27,15 @@ def test_the_published_loss_learns_to_average_where_a_policy_gradient_finds_the_
     # With beta = 1 the weights come from the attention alone, which is linear: it tells the body parts apart,
     # but not the studies in which most verdicts are wrong.
     untrained = make_agent("rlensemble_v1", beta=1.0, total_steps=1, n_checkpoints=1).fit(train)
-    published = make_agent("rlensemble_v1", beta=1.0).fit(train)
+    options = {"beta": 1.0, "total_steps": 32_000, "learning_rate": 0.01}
+    published = make_agent("rlensemble_v1", **options).fit(train)
     off, left = (np.abs(agent.weights(test) - 1 / 3).mean() for agent in (untrained, published))
     assert off > 0.01
-    assert left < 0.002
+    assert left < 0.005
     assert abs(accuracy(published.predict_proba(test), test) - uniform) < 0.1 * gain
-    learned = make_agent("rlensemble_v1", beta=1.0, objective="policy_gradient", learning_rate=0.01).fit(
-        train
-    )
+    learned = make_agent("rlensemble_v1", objective="policy_gradient", **options).fit(train)
     assert accuracy(learned.predict_proba(test), test) - uniform > 0.95 * gain
-    assert learned.total_steps_ == published.total_steps_ >= 100_000
+    assert learned.total_steps_ == published.total_steps_ == 32_000
 
 
 def test_both_losses_agree_with_a_loop():
