@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,12 +11,13 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
 from agents.observation_names import layout_for, require_same_columns
 from agents.registry import register_agent
 from agents.separate_training import single_thread
+from agents.weight_network import WeightNetwork
 from mura_env import ENVIRONMENT_ID, Predictions
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
@@ -177,12 +178,12 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
             weights = network(torch.from_numpy(inputs), torch.from_numpy(body_parts)).exp()
         return np.asarray(weights.numpy())
 
-    def _keep(self, network: "WeightNetwork") -> None:
+    def _keep(self, network: WeightNetwork) -> None:
         self.arrays_ = {
             f"{_NETWORK}{name}": value.numpy().copy() for name, value in network.state_dict().items()
         }
 
-    def _network(self, generator: torch.Generator | None = None) -> "WeightNetwork":
+    def _network(self, generator: torch.Generator | None = None) -> WeightNetwork:
         wanted = {name.lower().removeprefix("xr_") for name in self.config.attention_body_parts}
         attended = [
             index
@@ -215,64 +216,6 @@ def _stop_at_interrupt(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         message = f"the training of {name!r} was interrupted; the network of the last checkpoint is kept"
         warnings.warn(message, UserWarning, stacklevel=5)
-
-
-class WeightNetwork(nn.Module):
-    """Logarithms of the members' weights: a softmax network, and an attention for some body parts.
-
-    A new network gives weights near uniform, not uniform ones: there, the published loss has no gradient.
-
-    Args:
-        n_inputs: Columns read.
-        n_models: Members of the ensemble.
-        hidden_size: Units in the hidden layer.
-        attended: Indices of the body parts with an attention of their own.
-        beta: Its share in the weights.
-        generator: Source of the first parameters; torch's global generator is never drawn from.
-    """
-
-    def __init__(
-        self,
-        n_inputs: int,
-        n_models: int,
-        *,
-        hidden_size: int,
-        attended: Sequence[int],
-        beta: float,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        source = torch.Generator() if generator is None else generator
-        self._attended, self._beta = tuple(attended), beta
-
-        def uniform(bound: float, *shape: int) -> nn.Parameter:
-            return nn.Parameter((torch.rand(*shape, generator=source) * 2.0 - 1.0) * bound)
-
-        narrow = 1.0 / math.sqrt(n_inputs)
-        self.hidden_weight = uniform(narrow, n_inputs, hidden_size)
-        self.hidden_bias = nn.Parameter(torch.zeros(hidden_size))
-        self.output_weight = uniform(0.1 / math.sqrt(hidden_size), hidden_size, n_models)
-        self.output_bias = nn.Parameter(torch.zeros(n_models))
-        self.attention_weight = uniform(0.1 * narrow, len(self._attended), n_inputs, n_models)
-        self.attention_bias = nn.Parameter(torch.zeros(len(self._attended), n_models))
-
-    def forward(self, inputs: Tensor, body_parts: Tensor) -> Tensor:
-        """Weight the members.
-
-        Args:
-            inputs: The members' concatenated log-probabilities, shape `(n, n_inputs)`.
-            body_parts: Shape `(n,)`; a part without attention has the common network's weights.
-
-        Returns:
-            Logarithms of the weights, shape `(n, n_models)`.
-        """
-        hidden = torch.relu(inputs @ self.hidden_weight + self.hidden_bias)
-        weights = torch.softmax(hidden @ self.output_weight + self.output_bias, dim=-1)
-        for row, part in enumerate(self._attended):
-            scores = inputs @ self.attention_weight[row] + self.attention_bias[row]
-            blended = (1.0 - self._beta) * weights + self._beta * torch.softmax(scores, dim=-1)
-            weights = torch.where((body_parts == part)[:, None], blended, weights)
-        return weights.clamp_min(1e-8).log()
 
 
 def reward_weighted_loss(log_weights: Tensor, rewards: Tensor, drawn: Tensor | None) -> Tensor:
