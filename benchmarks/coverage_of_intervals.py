@@ -189,7 +189,7 @@ def rejections(
 ) -> dict[str, float]:
     """How often each test of accuracies rejects at 0.05, for two policies of equal accuracy.
 
-    Where the two are mirror images, their areas under the ROC curve are equal too: DeLong's test is tried.
+    Where the two are mirror images, their AUROCs are equal too, and DeLong's test is tried.
     """
     rng = np.random.default_rng(n_patients + 1)
     mirrored = policies[0].shape == policies[1].shape
