@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any, Literal, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 Backend = Literal["loky", "dask", "ray"]
 
@@ -45,6 +46,8 @@ def run_all(
         return
     with ExitStack() as stack:
         if backend == "loky":
+            # Workers that are left for later take a large library that they then import for a leak and stop.
+            stack.callback(_stop_workers)
             stack.enter_context(parallel_config(backend="loky", inner_max_num_threads=1))
             parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         elif backend == "dask":
@@ -74,6 +77,11 @@ def check_backend(backend: str) -> None:
             f"expected the package {packages[backend]!r} for the backend {backend!r}, got none installed; "
             f"install it (pip install {packages[backend]}), or choose the backend loky"
         ) from error
+
+
+def _stop_workers() -> None:
+    """Stop the processes that joblib keeps for its next call, and so free their memory."""
+    get_reusable_executor().shutdown(wait=True)
 
 
 def _open_dask(stack: ExitStack, n_jobs: int) -> None:
