@@ -68,7 +68,9 @@ class Command:
             "body_part_map": mapping,
         }
         out.claim(settings, overwrite=self.overwrite)
-        _write(out, table, document, f"{source.stem}, external validation of {run.path.resolve().name}")
+        title = f"{source.stem}, external validation of {run.path.resolve().name}"
+        document = {"title": title, **document}
+        _write(out, table, document, title)
         if self.json:
             print_json(document)
         else:

@@ -44,8 +44,11 @@ def test_the_own_test_table_gives_the_benchmark_again(run, tmp_path, capsys):
     test = ["--predictions", str(run.parent / "test.npz"), "--out", str(tmp_path / "out"), "--json"]
     assert run_command(["evaluate", "--run", str(run), *test]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((run / "benchmark.json").read_text())
     assert printed == json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    benchmark = json.loads((run / "benchmark.json").read_text())
+    assert printed.pop("title") == "test, external validation of run"
+    assert benchmark.pop("title") == "test"
+    assert printed == benchmark
     assert (tmp_path / "out" / "report.html").is_file()
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
