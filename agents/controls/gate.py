@@ -102,6 +102,7 @@ class Gate(PolicyAgent[GateConfig]):
             ]
             env.reward_sums += np.array(rewards).reshape(-1)
             env.reward_count += 1
+            env.last_reward = float(np.mean(rewards))
             report(update * width)
 
 

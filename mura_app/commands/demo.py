@@ -47,7 +47,7 @@ class Command:
         data = self.out.with_name(f"{self.out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
         if not self.json:
             message(
-                "Synthetic radiographs, three CNNs, four ways to weight them: a few minutes on two cores."
+                "Synthetic radiographs, three CNNs, eight ways to weight them: a few minutes on two cores."
             )
         with ProgressBars() as progress:
             if not data.exists():

@@ -7,7 +7,16 @@ from mura_app.presentation import show_benchmark, show_skipped_images
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, print_json
 
-DEFAULT_AGENTS = ("uniform", "best_single", "static", "reinforce", "ppo")
+DEFAULT_AGENTS = (
+    "uniform",
+    "best_single",
+    "static",
+    "static_per_body_part",
+    "stacking",
+    "gate",
+    "reinforce",
+    "ppo",
+)
 
 
 @dataclass(frozen=True)
