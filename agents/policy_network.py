@@ -86,13 +86,17 @@ class PolicyNetwork(StackedNetwork):
     def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the head's hidden layer, `(n_policies, n, n_outputs, hidden_size)`, and study columns."""
         features, study = self._features(observations)
-        n_policies, n, n_members, _ = features.shape
-        of_member = (features.flatten(1, 2) @ self.member_weight).view(n_policies, n, n_members, -1)
+        shape = (*features.shape[:3], -1)
+        # One product for what a member and what the study says: adding them up later would cost another pass
+        # over the largest array there is.
+        inputs = torch.cat((features, study.unsqueeze(2).expand(shape)), dim=-1)
+        weight = torch.cat((self.member_weight, self.study_weight), dim=1)
+        hidden = torch.baddbmm(self.hidden_bias, inputs.flatten(1, 2), weight).view(shape)
         if self.n_outputs > self.n_models:
-            of_average = (features[:, :, -1] @ self.average_weight).unsqueeze(2)
-            of_member = torch.cat((of_member[:, :, :-1], of_average), dim=2)
-        of_study = study @ self.study_weight + self.hidden_bias
-        return torch.tanh(of_member + of_study.unsqueeze(2)), study
+            average = torch.cat((self.average_weight, self.study_weight), dim=1)
+            of_average = torch.baddbmm(self.hidden_bias, inputs[:, :, -1], average)
+            hidden = torch.cat((hidden[:, :, :-1], of_average.unsqueeze(2)), dim=2)
+        return torch.tanh(hidden), study
 
     def _features(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the members' standardised features and the study's own columns."""

@@ -13,6 +13,10 @@ from agents.training_watch import Report
 class PPOConfig(OnPolicyConfig):
     """Options of PPO; the defaults suit episodes of one step and wide batches."""
 
+    studies_per_step: int = 128
+    """Studies that each policy sees in one step of the environment."""
+    n_steps: int = 1
+    """Steps of the environment between updates."""
     n_minibatches: int = 2
     """Parts that the studies of an update are cut into."""
     n_epochs: int = 4

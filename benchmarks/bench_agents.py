@@ -59,7 +59,7 @@ CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
 SECONDS = 3.0
 """Processor time that a measurement of throughput takes, at least."""
 
-STOCK_SECONDS = 60.0
+STOCK_SECONDS = 30.0
 """How long the stock algorithm may look for the optimum."""
 
 

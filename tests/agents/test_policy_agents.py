@@ -41,6 +41,7 @@ SMALL = {
 }
 LEARNERS = list(SMALL)
 FAST = ["reinforce", "grpo", "ppo"]
+THREADED = ["grpo", "ppo", "sac", "trpo"]
 CURVE = {
     "steps",
     "expected_reward",
@@ -135,9 +136,9 @@ THREADS = """
 import sys, torch
 from agents import load_agent, make_agent
 from tests.agents.tables import switching_table
-from tests.agents.test_policy_agents import LEARNERS, SMALL
+from tests.agents.test_policy_agents import SMALL, THREADED
 torch.set_num_threads(2)
-for name in LEARNERS:
+for name in THREADED:
     make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3).save(f"{sys.argv[1]}/{name}")
 """
 
@@ -145,7 +146,7 @@ for name in LEARNERS:
 def test_the_number_of_threads_changes_no_bit(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], check=True, env=environment)
-    for name in LEARNERS:
+    for name in THREADED:
         agent, other = (
             make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3),
             load_agent(tmp_path / name),
@@ -167,12 +168,14 @@ def test_a_saved_policy_weights_alike_to_the_bit(name, tmp_path):
     assert again.learning_curve_ == agent.learning_curve_
 
 
-def test_a_saved_ppo_is_read_without_stable_baselines3(tmp_path):
-    make_agent("ppo", **SMALL["ppo"]).fit(switching_table(400, 0)).save(tmp_path)
+def test_saved_agents_are_read_without_stable_baselines3(tmp_path):
+    names = ["ppo", "dqn", "sac", "trpo", "stable_baselines3"]
+    for name in names:
+        make_agent(name, **SMALL[name]).fit(switching_table(300, 0)).save(tmp_path / name)
     code = (
         "import sys; from agents import load_agent; from tests.agents.tables import switching_table;"
-        f"load_agent({str(tmp_path)!r}).weights(switching_table(20, 1));"
-        "sys.exit('stable_baselines3' in sys.modules)"
+        f"[load_agent({str(tmp_path)!r} + '/' + name).weights(switching_table(20, 1)) for name in {names}];"
+        "sys.exit('stable_baselines3' in sys.modules or 'sb3_contrib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -242,7 +245,7 @@ def test_options_out_of_range_are_refused(options, message):
 
 
 @pytest.mark.parametrize("network", ["mlp", "body_part_attention"])
-@pytest.mark.parametrize("name", ["reinforce", "ppo", "dqn", "sac", "stable_baselines3"])
+@pytest.mark.parametrize("name", ["reinforce", "dqn", "sac", "stable_baselines3"])
 def test_another_network_is_trained_saved_and_read(name, network, tmp_path):
     parts = ("part0", "part2")
     table = switching_table(300, 0, n_parts=3)
@@ -275,11 +278,11 @@ def test_an_interrupt_keeps_the_best_policies(name):
         raise KeyboardInterrupt
 
     table = switching_table(1_000, 0, n_parts=3)
-    agent = make_agent(name, n_checkpoints=2)
+    agent = make_agent(name, n_checkpoints=2, kl_strengths=(0.0, 0.1))
     with pytest.warns(UserWarning, match="interrupted after"):
         agent.fit(table, callback=callback)
     assert len(agent.learning_curve_) == 1
-    assert 0 < agent.total_steps_ < 20 * agent.config.total_steps
+    assert 0 < agent.total_steps_ < 10 * agent.config.total_steps
     uniform = accuracy(table.probabilities.mean(axis=1), table)
     assert accuracy(agent.predict_proba(table), table) > uniform
 

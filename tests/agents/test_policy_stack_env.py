@@ -65,3 +65,22 @@ def test_the_same_seed_shows_the_same_and_seeds_differ():
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
     assert make().metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+
+
+def test_selected_members_and_the_reference_are_rewarded_and_pulled():
+    env = PolicyStackEnv(FOLDS, STRENGTHS, width=4, reward="correctness", action="select")
+    observations, _ = env.reset(seed=1)
+    actions = np.random.default_rng(0).integers(0, 4, 24)
+    _, rewards, _, _, _ = env.step(actions)
+    assert set(actions) == {0, 1, 2, 3}
+    for row in range(24):
+        fold, strength = row // 12, row % 12 // 4
+        table = FOLDS[fold].learn
+        study = next(i for i, o in enumerate(observe(table)) if np.array_equal(o, observations[row]))
+        reference = np.maximum(FOLDS[fold].reference[table.body_parts[study]].astype(float), 0.01)
+        reference /= reference.sum()
+        weights = np.eye(3)[actions[row]] if actions[row] < 3 else reference
+        verdict = (weights @ table.probabilities[study].astype(float)).argmax()
+        divergence = -np.log(reference[actions[row]]) if actions[row] < 3 else 0.0
+        expected = 2.0 * (verdict == table.labels[study]) - 1.0 - STRENGTHS[strength] * divergence
+        assert rewards[row] == pytest.approx(expected, abs=1e-4)
