@@ -38,7 +38,7 @@ class Command(TrainingOptions):
             document = run_pipeline(
                 self.data,
                 run,
-                PipelineConfig(self.ensemble, self.agents, self.agent_seeds, self.seed),
+                PipelineConfig(self.chosen_ensemble(), self.agents, self.agent_seeds, self.seed),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,

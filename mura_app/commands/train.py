@@ -30,6 +30,18 @@ class TrainingOptions:
     preset: str = "fast"
     """Size of the job (`demo`, `fast` or `full`); the `--ensemble` options change single settings of it."""
 
+    members: str = ""
+    """Other members than the preset's: `NETWORK[:COUNT[:SIZE[:EPOCHS]]]`, separated by commas, such as
+    `attention_cnn:3,densenet121:1:224`. Networks: the project's own (`attention_cnn`, `attention_cnn_se`,
+    `attention_cnn_cbam`), any classifier of torchvision, any of timm as `timm:NAME`."""
+
+    init_weights: tuple[str, ...] = ()
+    """Files of weights to begin with (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for
+    those of one network."""
+
+    pretrained: bool = False
+    """Begin torchvision's classifiers with its own weights (ImageNet), which are downloaded."""
+
     seed: int = 0
     """Seed of the data split, the folds and the networks."""
 
@@ -45,6 +57,15 @@ class TrainingOptions:
     json: bool = False
     """Print one JSON document on standard output."""
 
+    def chosen_ensemble(self) -> EnsembleConfig:
+        """The preset's ensemble with the members and initial weights that the other options name."""
+        from base_models.member_choice import choose_initial_weights, choose_members
+
+        config = choose_members(self.ensemble, self.members) if self.members else self.ensemble
+        if self.init_weights or self.pretrained:
+            config = choose_initial_weights(config, self.init_weights, self.pretrained)
+        return config
+
 
 @dataclass(frozen=True)
 class Command(TrainingOptions):
@@ -59,7 +80,7 @@ class Command(TrainingOptions):
             dataset, train, test = train_base_models(
                 self.data,
                 run,
-                PipelineConfig(self.ensemble, agents=(), agent_seeds=0, seed=self.seed),
+                PipelineConfig(self.chosen_ensemble(), agents=(), agent_seeds=0, seed=self.seed),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,

@@ -1,0 +1,54 @@
+import pytest
+
+from base_models.member_choice import choose_initial_weights, choose_members
+from base_models.presets import PRESETS
+
+FULL = PRESETS["full"]
+
+
+def test_a_line_names_members_of_different_networks_sizes_and_epochs() -> None:
+    chosen = choose_members(FULL, "attention_cnn:3, densenet121:1:224,resnet18:2:128:7,timm:resnet10t")
+    assert [member.network for member in chosen.members] == [
+        *["attention_cnn"] * 3, "densenet121", "resnet18", "resnet18", "timm:resnet10t",
+    ]  # fmt: skip
+    assert len({member.name for member in chosen.members}) == 7
+    for own, member in zip(FULL.members, chosen.members, strict=False):
+        assert (member.image_size, member.epochs, member.options) == (
+            own.image_size,
+            own.epochs,
+            own.options,
+        )
+    densenet, first, second, last = chosen.members[3:]
+    assert (densenet.image_size, densenet.epochs) == (224, FULL.members[0].epochs)
+    assert all((member.image_size, member.epochs) == (128, 7) for member in (first, second))
+    assert all(not member.options for member in (densenet, first, second, last))
+    assert (chosen.training, chosen.folds) == (FULL.training, FULL.folds)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lenet:2", "got 'lenet'"),
+        ("resnet18:many", "got 'resnet18:many'"),
+        ("resnet18:0", "got 'resnet18:0'"),
+        ("resnet18:1:2:3:4", "got 'resnet18:1:2:3:4'"),
+        (" , ", "expected at least one member"),
+    ],
+)
+def test_impossible_lines_are_refused(line: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_members(FULL, line)
+
+
+def test_files_go_to_the_members_of_their_network() -> None:
+    config = choose_members(FULL, "attention_cnn,resnet18,densenet121")
+    chosen = choose_initial_weights(config, ["all.pth", "resnet18=r.pth"])
+    assert [member.init_weights for member in chosen.members] == ["all.pth", "r.pth", "all.pth"]
+    chosen = choose_initial_weights(config, ["resnet18=r.pth"], pretrained=True)
+    assert [(member.init_weights, member.pretrained) for member in chosen.members] == [
+        ("", False),
+        ("r.pth", False),
+        ("", True),
+    ]
+    with pytest.raises(ValueError, match="got some for 'resnet50'"):
+        choose_initial_weights(config, ["resnet50=r.pth"])

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from base_models import load_members
+from base_models.members import load_trained_members
+from mura_app.commands.train import parse_command
+from mura_app.main import run_command
+from tests.base_models.trees import write_mura
+
+TINY = ["--ensemble.folds", "2", "--ensemble.jobs", "1", "--ensemble.training.batch-size", "4", "--json"]
+
+
+def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_mura(tmp_path / "MURA-v1.1", {"train": 8, "valid": 4})
+    command = ["train", "--data", str(data), *TINY]
+    first = [*command, "--out", str(tmp_path / "first"), "--members", "attention_cnn_se:1:16:1"]
+    assert run_command(first) == 0
+    weights = tmp_path / "first" / "members" / "1-attention_cnn_se" / "fold0.safetensors"
+    second = [*command, "--out", str(tmp_path / "second"), "--init-weights", f"attention_cnn_se={weights}"]
+    assert run_command([*second, "--members", "attention_cnn_se:1:16:1,mobilenet_v3_small:1:32:1"]) == 0
+    names = [member.config.network for member in load_trained_members(tmp_path / "second")]
+    assert names == ["attention_cnn_se", "mobilenet_v3_small"]
+    assert len(load_members(tmp_path / "second")) == 4
+    capsys.readouterr()
+    third = [*command, "--out", str(tmp_path / "third"), "--members", "attention_cnn:1:16:1"]
+    assert run_command([*third, "--init-weights", str(tmp_path / "none.pth")]) == 2
+    assert "none.pth" in capsys.readouterr().err
+
+
+def test_without_the_option_members_are_the_presets() -> None:
+    command = parse_command(["--data", "d", "--out", "o", "--preset", "demo"])
+    assert command.chosen_ensemble() == command.ensemble
