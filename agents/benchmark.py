@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Progress, fingerprint
-from agents.benchmark_document import benchmark_document
-from agents.outcomes import Outcome, gather, outcome_of
+from agents.evidence.benchmark_document import benchmark_document
+from agents.evidence.outcomes import Outcome, gather, outcome_of
 from agents.parallel import Backend, check_backend, run_all
 from agents.registry import load_agent, make_agent
 from mura_env import Predictions
@@ -63,7 +63,7 @@ def run_benchmark(
         progress: Called with a description, the fits completed and their number.
 
     Returns:
-        The document described in `agents.benchmark_document`, JSON-ready.
+        The document described in `agents.evidence.benchmark_document`, JSON-ready.
 
     Raises:
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from agents.agent import Progress
-from agents.benchmark_document import benchmark_document
-from agents.outcomes import Outcome, gather, outcome_of
+from agents.evidence.benchmark_document import benchmark_document
+from agents.evidence.outcomes import Outcome, gather, outcome_of
 from agents.registry import load_agent
 from mura_env import Predictions
 
@@ -39,7 +39,7 @@ def evaluate_saved_agents(
         progress: Called with a description, the agents completed and their number.
 
     Returns:
-        The document described in `agents.benchmark_document`, JSON-ready.
+        The document described in `agents.evidence.benchmark_document`, JSON-ready.
 
     Raises:
         FileNotFoundError: If an agent is not saved there.

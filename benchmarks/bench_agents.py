@@ -33,8 +33,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import make_agent
-from agents.inner_folds import fold_pairs, inner_folds
-from agents.separate_training import single_thread
+from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.policy.separate_training import single_thread
 from mura_env import EnsembleWeightingEnv, ObservationLayout, Predictions, observe
 
 MURA = 13_457

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents import agent_class
 from agents.benchmark import run_benchmark
-from agents.calibration_shift import single_folds_summary
+from agents.evidence.calibration_shift import single_folds_summary
 from agents.parallel import Backend
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from agents.agent import Callback, Progress
 from agents.controls.mixture import probabilities_of_label
-from agents.inner_folds import InnerFold
-from agents.policy_agent import PolicyAgent, PolicyConfig
-from agents.policy_stack_env import PolicyStackEnv
+from agents.policy.inner_folds import InnerFold
+from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
 from agents.registry import register_agent
-from agents.stacked_network import StackedNetwork
 from mura_env import Predictions
 from mura_env.combination import log_reference, softmax_weights
 from mura_env.observations import observe

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from agents.agent import Agent, Callback, Progress
 from agents.controls.accuracy_weighted import log_odds_weights
 from agents.controls.neighbours import nearest_studies, output_profiles
-from agents.inner_folds import fold_pairs
+from agents.policy.inner_folds import fold_pairs
 from agents.registry import register_agent
 from mura_env import Predictions
 

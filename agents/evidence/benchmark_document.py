@@ -1,0 +1,263 @@
+"""The document of a benchmark: one row per agent, member and control, with intervals and paired tests.
+
+It is JSON-ready and free of NaN (an undefined figure is None), and the same tables and seeds give the same
+document, whatever was interrupted on the way and however many processes there were.
+
+- `n_studies`, `seeds`, `contested_share` (of the test studies: members' verdicts differ);
+- `protocol`: `n_train_studies`, `n_train_patients`, `n_test_patients`, `train_contested_share`,
+  `model_names`, `class_names`, `body_part_names`, `bootstrap_resamples`, `enough_seeds`, `notes` (sentences),
+  `holm_family` (the agents that `holm_p` allows for);
+- `agents`, by name: a row, see below;
+- `models`: each member alone, and `controls`: what else was given, and `majority`, in the same rows;
+- `weights_vary`, by agent: `between_body_parts` and `between_seeds`, both the root mean square over members
+  of the standard deviation of the mean weights;
+- `behaviour`: what the policies did, see `agents.evidence.behaviour`;
+- `curves`, by agent and control: ROC and reliability, see `agents.evidence.curves`.
+
+A row holds
+
+- `n_studies` and every figure of `agents.metrics.FIGURES` as `{"mean", "ci95", "seed_spread"}`: mean and
+  standard deviation over seeds, and the patient-bootstrap interval of the mean over seeds (None for
+  `calibration_error`, `average_precision`, `threshold` and `sensitivity_at_90_specificity`). The spread over
+  seeds and the interval over patients are two things: neither contains the other. `threshold` is chosen on
+  the training table (Youden), None for controls;
+- `auroc_within_body_parts`, the same way;
+- `macro`: the plain mean over the body parts that are scored, the same way, with `n_body_parts`;
+- `per_body_part`, by name: the same figures, `vs_uniform` with `accuracy_difference` and `ci95`, and for a
+  part with fewer than five studies of a class None for each figure and a `reason`;
+- `vs_uniform`: see below;
+- for agents also `learns_by_reinforcement`, `is_bound`, `total_steps` (mean over seeds), `learning_curve`
+  (`steps` and, for each other field, `mean` and `seed_spread` by row; or None) and `weights` (`mean` and
+  `seed_spread` by member; in each body part too).
+
+`vs_uniform` compares the row with uniform averaging on the same studies, patients drawn alike:
+
+- `accuracy_difference`, `ci95` (patient bootstrap, with two imaginary patients who differ: where no verdict
+  does, it is not a point), `standard_error` (over patients), `seed_spread`;
+- `kappa_difference` and `auroc_difference`, each `{"mean", "ci95"}`;
+- `permutation_p`, the primary test: sign flips by patient of the seed-averaged correctness; `holm_p`: that
+  adjusted for all agents but uniform averaging and bounds (None for rows that are not in that family);
+- `mcnemar_p` (exact), `mcnemar_mid_p`, `only_this_right`, `only_uniform_right` (studies): verdicts of the
+  seed-averaged probabilities; McNemar's test takes studies for independent, which a patient's are not;
+- `delong`: `{"p", "ci95", "standard_error"}` of the AUROC difference, clustered by patient; None with more
+  than two classes;
+- `smallest_detectable_difference`: the true difference in accuracy that the primary test would have found on
+  a table like this with a power of 80 %.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evidence.behaviour import Actions, behaviour_document
+from agents.evidence.curves import curves_document
+from agents.evidence.scored_table import ScoredTable
+from agents.metrics import youden_threshold
+from agents.statistics.multiple_testing import holm
+from mura_env import Predictions
+
+ADVISED_SEEDS = 10
+_BASELINE = "uniform"
+
+
+@dataclass(frozen=True)
+class AgentResult:
+    """What one agent made of the test table, seed by seed; one seed where seeds change nothing."""
+
+    probabilities: NDArray[np.float32]
+    """Shape `(n_seeds, n_studies, n_classes)`."""
+    weights: NDArray[np.float32] | None = None
+    """Shape `(n_seeds, n_studies, n_models)`; None for what is not a weighting."""
+    thresholds: list[float | None] | None = None
+    """Each seed's threshold on the probability of class 1, chosen on the training table, if there is one."""
+    total_steps: list[int] = field(default_factory=list)
+    """Environment steps of each fit."""
+    learning_curves: list[list[dict[str, float]]] = field(default_factory=list)
+    """Learning curve of each fit."""
+    uses_seed: bool = True
+    """Whether seeds change anything; if not, there is one fit, and no spread over seeds."""
+    learns_by_reinforcement: bool = False
+    """Whether the agent learned from an environment's rewards."""
+    is_bound: bool = False
+    """Whether labels of the test table were read."""
+
+
+def benchmark_document(
+    train: Predictions,
+    test: Predictions,
+    results: Mapping[str, AgentResult],
+    seeds: list[int],
+    *,
+    controls: Mapping[str, NDArray[Any]],
+    n_resamples: int,
+) -> dict[str, Any]:
+    """Put the results of all agents into one document, laid out as the module says.
+
+    Args:
+        train: What agents learned from.
+        test: What they were scored on.
+        results: By agent; `uniform` must be there.
+        seeds: The seeds of the fits.
+        controls: Class probabilities by name, shape `(n_studies, n_classes)`.
+        n_resamples: Resamples of the patient bootstrap.
+
+    Raises:
+        ValueError: If a control's probabilities are not of the right shape or no probabilities.
+    """
+    table = ScoredTable(test, n_resamples, results[_BASELINE].probabilities)
+    priors = np.bincount(train.labels, minlength=len(train.class_names)) / len(train)
+    fixed = {**controls, "majority": np.tile(priors, (len(test), 1))}
+    for name, probabilities in fixed.items():
+        if np.shape(probabilities) != (len(test), len(test.class_names)):
+            raise ValueError(
+                f"expected probabilities of shape {(len(test), len(test.class_names))} for the control "
+                f"{name!r}, got {np.shape(probabilities)}"
+            )
+    agents = {name: _agent_row(table, name, result) for name, result in results.items()}
+    family = [name for name, result in results.items() if name != _BASELINE and not result.is_bound]
+    adjusted = holm([agents[name]["vs_uniform"]["permutation_p"] for name in family])
+    for name, p in zip(family, adjusted, strict=True):
+        agents[name]["vs_uniform"]["holm_p"] = p
+    return {
+        "n_studies": len(test),
+        "seeds": [int(seed) for seed in seeds],
+        "protocol": {**_protocol(train, test, seeds, n_resamples), "holm_family": family},
+        "contested_share": _contested_share(test),
+        "agents": agents,
+        "models": _model_rows(table, train, test),
+        "controls": {
+            name: table.row(np.asarray(probabilities)[None]) for name, probabilities in fixed.items()
+        },
+        "weights_vary": {
+            name: weights_vary(result.weights, test.body_parts, result.uses_seed)
+            for name, result in results.items()
+            if result.weights is not None
+        },
+        "behaviour": behaviour_document(
+            train,
+            test,
+            {
+                name: Actions(result.weights, result.probabilities, result.learning_curves)
+                for name, result in results.items()
+                if result.weights is not None
+            },
+            results[_BASELINE].probabilities,
+        ),
+        "curves": curves_document(
+            test.labels,
+            {
+                **{name: result.probabilities for name, result in results.items()},
+                **{name: np.asarray(probabilities)[None] for name, probabilities in fixed.items()},
+            },
+        ),
+    }
+
+
+def weights_vary(
+    weights: NDArray[Any], body_parts: NDArray[np.int64], uses_seed: bool = True
+) -> dict[str, float | None]:
+    """Compare how far mean weights differ between body parts and between seeds.
+
+    Args:
+        weights: Shape `(n_seeds, n_studies, n_models)`.
+        body_parts: Shape `(n_studies,)`.
+        uses_seed: Whether another seed could give other weights; if not, one seed shows that they do not
+            differ.
+
+    Returns:
+        `between_body_parts`: standard deviation over body parts of the weights averaged over seeds and the
+        part's studies; `between_seeds`: standard deviation over seeds of the weights averaged over a part's
+        studies. Both are root mean squares over members (and parts), None where there is only one part or one
+        seed.
+    """
+    parts = [weights[:, body_parts == part].mean(axis=1, dtype=np.float64) for part in np.unique(body_parts)]
+    means = np.stack(parts)  # (n_body_parts, n_seeds, n_models)
+    between_parts = means.mean(axis=1).std(axis=0, ddof=1) if len(means) > 1 else None
+    between_seeds = means.std(axis=1, ddof=1) if means.shape[1] > 1 else None
+    if not uses_seed:
+        between_seeds = np.zeros(1)
+    return {
+        "between_body_parts": _root_mean_square(between_parts),
+        "between_seeds": _root_mean_square(between_seeds),
+    }
+
+
+def _model_rows(table: ScoredTable, train: Predictions, test: Predictions) -> dict[str, Any]:
+    """Score each member alone."""
+    rows = {}
+    for index, name in enumerate(test.model_names):
+        threshold = youden_threshold(train.labels, train.probabilities[:, index])
+        rows[name] = table.row(test.probabilities[None, :, index], [threshold])
+    return rows
+
+
+def _agent_row(table: ScoredTable, name: str, result: AgentResult) -> dict[str, Any]:
+    row = table.row(result.probabilities, result.thresholds, is_baseline=name == _BASELINE)
+    row["learns_by_reinforcement"] = result.learns_by_reinforcement
+    row["is_bound"] = result.is_bound
+    row["total_steps"] = float(np.mean(result.total_steps))
+    row["learning_curve"] = _learning_curve(result.learning_curves)
+    if result.weights is not None:
+        row["weights"] = _weights_summary(result.weights)
+        for part, part_name in enumerate(table.test.body_part_names):
+            chosen = table.test.body_parts == part
+            summary = _weights_summary(result.weights[:, chosen]) if chosen.any() else None
+            row["per_body_part"][part_name]["weights"] = summary
+    return row
+
+
+def _weights_summary(weights: NDArray[Any]) -> dict[str, list[float]]:
+    """Average weights over studies, then mean and standard deviation over seeds, in model order."""
+    means = weights.mean(axis=1, dtype=np.float64)
+    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
+    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
+
+
+def _learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | None:
+    """Average the seeds' learning curves row by row, as far as all of them go; None where there is none."""
+    length = min(map(len, curves), default=0)
+    if length == 0:
+        return None
+    fields = [name for name in curves[0][0] if name != "steps"]
+    summary: dict[str, Any] = {"steps": [float(row["steps"]) for row in curves[0][:length]]}
+    for name in fields:
+        values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
+        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(length)
+        summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
+    return summary
+
+
+def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resamples: int) -> dict[str, Any]:
+    notes = [
+        "Every figure is conditional on one set of trained base models.",
+        "An agent's estimate is the mean over seeds; ci95 is the patient bootstrap of that mean.",
+    ]
+    if len(seeds) < ADVISED_SEEDS:
+        notes.append(
+            f"{len(seeds)} seeds were run; at least {ADVISED_SEEDS} are advised before anything is claimed."
+        )
+    return {
+        "n_train_studies": len(train),
+        "n_train_patients": len(np.unique(train.patient_ids)),
+        "n_test_patients": len(np.unique(test.patient_ids)),
+        "train_contested_share": _contested_share(train),
+        "model_names": list(test.model_names),
+        "class_names": list(test.class_names),
+        "body_part_names": list(test.body_part_names),
+        "bootstrap_resamples": n_resamples,
+        "enough_seeds": len(seeds) >= ADVISED_SEEDS,
+        "notes": notes,
+    }
+
+
+def _contested_share(table: Predictions) -> float:
+    """Return the share of studies whose members' predicted classes differ."""
+    verdicts = table.logits.argmax(axis=2)
+    return float((verdicts != verdicts[:, :1]).any(axis=1).mean())
+
+
+def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:
+    return None if values is None else float(np.sqrt(np.mean(np.square(values))))

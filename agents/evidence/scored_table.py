@@ -1,0 +1,235 @@
+"""A test table with its resamples, and what everything scored on it is compared with: uniform averaging."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.metrics import FIGURES, evaluate, study_losses
+from agents.statistics.bootstrap import PatientBootstrap, Samples, auroc_of_pairs, interval
+from agents.statistics.delong import delong_test
+from agents.statistics.paired_tests import mcnemar, sign_flip_test
+from agents.statistics.power import patient_standard_error, smallest_detectable_difference
+from mura_env import Predictions
+
+Pairs = dict[int, tuple[Samples, Samples]]
+"""By body part, the pairs in order and all pairs in each resample."""
+
+
+class ScoredTable:
+    """Scores agents, members and controls in rows of one form; see `agents.evidence.benchmark_document`.
+
+    Args:
+        test: The studies.
+        n_resamples: Resamples of the patient bootstrap.
+        baseline: Class probabilities of uniform averaging, shape `(n_seeds, n_studies, n_classes)`.
+    """
+
+    def __init__(self, test: Predictions, n_resamples: int, baseline: NDArray[Any]) -> None:
+        self.test = test
+        self.n_classes = len(test.class_names)
+        self._all = np.arange(len(test))
+        self._bootstrap = PatientBootstrap.draw(test.labels, self.n_classes, test.patient_ids, n_resamples)
+        self._studies_of = {
+            part: np.flatnonzero(test.body_parts == part) for part in np.unique(test.body_parts)
+        }
+        self._bootstrap_of = {
+            part: self._bootstrap.of_studies(chosen) for part, chosen in self._studies_of.items()
+        }
+        self._baseline = baseline
+        self._baseline_correct = self._correct(baseline)
+        self._baseline_samples = {
+            "kappa": self._bootstrap.verdict_figures(baseline.argmax(axis=2))["kappa"],
+            "auroc": self._bootstrap.auroc(baseline),
+        }
+        self._baseline_figures = _over_seeds([evaluate(test.labels, seed) for seed in baseline], {})
+
+    def row(
+        self,
+        probabilities: NDArray[Any],
+        thresholds: list[float | None] | None = None,
+        *,
+        is_baseline: bool = False,
+    ) -> dict[str, Any]:
+        """Score one agent, member or control.
+
+        Args:
+            probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+            thresholds: Each seed's threshold on the probability of class 1; None if there is none.
+            is_baseline: Whether it is uniform averaging itself.
+        """
+        test, names = self.test, self.test.body_part_names
+        thresholds = [None] * len(probabilities) if thresholds is None else thresholds
+        per_seed = [
+            evaluate(test.labels, seed, test.body_parts, names, threshold)
+            for seed, threshold in zip(probabilities, thresholds, strict=True)
+        ]
+        pairs: Pairs = {
+            part: self._bootstrap_of[part].pairs_in_order(probabilities[:, chosen])
+            for part, chosen in self._studies_of.items()
+        }
+        samples = self._samples(self._bootstrap, self._all, probabilities, thresholds)
+        samples["auroc"] = self._bootstrap.auroc(probabilities)
+        samples["auroc_within_body_parts"] = auroc_of_pairs(
+            np.sum([in_order for in_order, _ in pairs.values()], axis=0),
+            np.sum([of_part for _, of_part in pairs.values()], axis=0),
+        )
+        row = {"n_studies": len(test), **_over_seeds(per_seed, samples)}
+        row |= self._by_body_part(per_seed, probabilities, thresholds, pairs, is_baseline)
+        row["vs_uniform"] = self._comparison(probabilities, row, samples, is_baseline)
+        return row
+
+    def _by_body_part(
+        self,
+        per_seed: list[dict[str, Any]],
+        probabilities: NDArray[Any],
+        thresholds: list[float | None],
+        pairs: Pairs,
+        is_baseline: bool,
+    ) -> dict[str, Any]:
+        """Return `per_body_part` and `macro` of a row; the arguments are those at hand in `row`."""
+        rows, of_parts = {}, []
+        for part, name in enumerate(self.test.body_part_names):
+            figures = [scores["per_body_part"][name] for scores in per_seed]
+            facts = {key: figures[0][key] for key in ("n_studies", "reason") if key in figures[0]}
+            samples: dict[str, Samples] = {}
+            if "reason" not in facts:
+                chosen, bootstrap = self._studies_of[part], self._bootstrap_of[part]
+                samples = self._samples(bootstrap, chosen, probabilities[:, chosen], thresholds)
+                samples["auroc"] = auroc_of_pairs(*pairs[part])
+                of_parts.append(samples)
+            part_row = {**facts, **_over_seeds(figures, samples)}
+            if not is_baseline:
+                part_row["vs_uniform"] = self._difference(part, probabilities) if samples else None
+            rows[name] = part_row
+        macro = {
+            name: np.mean([samples[name] for samples in of_parts], axis=0)
+            for name in (of_parts[0] if of_parts else {})
+        }
+        figures = [scores["macro"] for scores in per_seed]
+        return {
+            "macro": {"n_body_parts": figures[0]["n_body_parts"], **_over_seeds(figures, macro)},
+            "per_body_part": rows,
+        }
+
+    def _samples(
+        self,
+        bootstrap: PatientBootstrap,
+        chosen: NDArray[np.int64],
+        probabilities: NDArray[Any],
+        thresholds: list[float | None],
+    ) -> dict[str, Samples]:
+        """Resample all figures but those of the order of studies, the mean over seeds each.
+
+        Args:
+            bootstrap: Resamples of the studies.
+            chosen: The studies, shape `(n_chosen,)`.
+            probabilities: Theirs, shape `(n_seeds, n_chosen, n_classes)`.
+            thresholds: One for each seed.
+        """
+        samples = bootstrap.verdict_figures(probabilities.argmax(axis=2))
+        if None not in thresholds:
+            positive = probabilities[:, :, 1] >= np.array(thresholds, dtype=np.float64)[:, None]
+            at_threshold = bootstrap.verdict_figures(positive.astype(np.int64))
+            for name in ("sensitivity", "specificity"):
+                samples[f"{name}_at_threshold"] = at_threshold[name]
+        for name, losses in study_losses(self.test.labels[chosen], probabilities).items():
+            samples[name] = bootstrap.mean(losses.mean(axis=0))
+        return samples
+
+    def _correct(self, probabilities: NDArray[Any]) -> NDArray[np.float64]:
+        """Return for each seed and study whether the verdict is right, 1 or 0."""
+        return np.asarray(probabilities.argmax(axis=2) == self.test.labels, dtype=np.float64)
+
+    def _differences(self, probabilities: NDArray[Any]) -> NDArray[np.float64]:
+        """Return each study's seed-averaged correctness less that of the baseline."""
+        return np.asarray(self._correct(probabilities).mean(axis=0) - self._baseline_correct.mean(axis=0))
+
+    def _difference(self, part: int, probabilities: NDArray[Any]) -> dict[str, Any]:
+        """Compare accuracies in one body part."""
+        differences = self._differences(probabilities)[self._studies_of[part]]
+        samples = self._bootstrap_of[part].mean_difference(differences)
+        return {"accuracy_difference": float(differences.mean()), "ci95": interval(samples)}
+
+    def _comparison(
+        self,
+        probabilities: NDArray[Any],
+        row: dict[str, Any],
+        samples: dict[str, Samples],
+        is_baseline: bool,
+    ) -> dict[str, Any]:
+        """Compare with uniform averaging on all studies.
+
+        Args:
+            probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+            row: The figures.
+            samples: The resampled figures.
+            is_baseline: Whether it is uniform averaging itself.
+        """
+        patients, differences = self.test.patient_ids, self._differences(probabilities)
+        averaged, averaged_baseline = (
+            self._correct(of_agent.mean(axis=0)[None])[0] for of_agent in (probabilities, self._baseline)
+        )
+        verdicts = mcnemar(averaged, averaged_baseline)
+        return {
+            "accuracy_difference": float(differences.mean()),
+            "ci95": [0.0, 0.0] if is_baseline else interval(self._bootstrap.mean_difference(differences)),
+            "standard_error": patient_standard_error(differences, patients),
+            "seed_spread": _spread(self._correct(probabilities).mean(axis=1)),
+            **{
+                f"{name}_difference": self._figure_difference(name, row, samples)
+                for name in ("kappa", "auroc")
+            },
+            "permutation_p": sign_flip_test(differences, patients),
+            "holm_p": None,
+            "mcnemar_p": verdicts.exact_p,
+            "mcnemar_mid_p": verdicts.mid_p,
+            "only_this_right": verdicts.only_first,
+            "only_uniform_right": verdicts.only_second,
+            "delong": self._delong(probabilities),
+            "smallest_detectable_difference": smallest_detectable_difference(differences, patients),
+        }
+
+    def _figure_difference(
+        self, name: str, row: dict[str, Any], samples: dict[str, Samples]
+    ) -> dict[str, Any]:
+        """Compare one figure of a row with the baseline's."""
+        ours, theirs = row[name]["mean"], self._baseline_figures[name]["mean"]
+        if ours is None or theirs is None:
+            return {"mean": None, "ci95": None}
+        return {"mean": ours - theirs, "ci95": interval(samples[name] - self._baseline_samples[name])}
+
+    def _delong(self, probabilities: NDArray[Any]) -> dict[str, Any] | None:
+        """Compare the areas under the ROC curve; None with more than two classes."""
+        if self.n_classes != 2 or len(np.unique(self.test.labels)) < 2:
+            return None
+        scores, baseline = probabilities[:, :, 1], self._baseline[:, :, 1]
+        test = delong_test(self.test.labels, scores, baseline, self.test.patient_ids)
+        if test is None:
+            return None
+        return {"p": test.p, "ci95": list(test.ci95), "standard_error": test.standard_error}
+
+
+def _over_seeds(per_seed: list[dict[str, Any]], samples: dict[str, Samples]) -> dict[str, Any]:
+    """Average each figure over seeds; the intervals are those of the resampled figures that are given.
+
+    Args:
+        per_seed: Each seed's figures by name; those of `FIGURES` and `auroc_within_body_parts` are taken.
+        samples: Resampled figures by name, the mean over seeds each.
+    """
+    row: dict[str, Any] = {}
+    for name in (*FIGURES, "auroc_within_body_parts"):
+        if name not in per_seed[0]:
+            continue
+        values = [scores[name] for scores in per_seed]
+        if any(value is None for value in values):
+            row[name] = {"mean": None, "ci95": None, "seed_spread": None}
+            continue
+        ends = interval(samples[name]) if name in samples else None
+        row[name] = {"mean": float(np.mean(values)), "ci95": ends, "seed_spread": _spread(np.array(values))}
+    return row
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """Return the standard deviation over seeds; 0 of one seed."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0

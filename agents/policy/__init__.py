@@ -1,0 +1,1 @@
+"""What all agents that learn by reinforcement share: network, reference, inner folds and selection."""

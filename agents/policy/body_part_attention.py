@@ -1,0 +1,71 @@
+"""The policy network with heads of their own for chosen body parts, blended with the common head."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.policy.policy_network import MEMBER_FEATURES, PolicyNetwork
+
+OWN_UNITS = 8
+"""Units in the hidden layer of a body part's own head."""
+
+
+class BodyPartAttention(PolicyNetwork):
+    """The shared head; studies of chosen body parts are also scored by a small head of their part.
+
+    A study of a chosen part gets (1 - beta) times the common score plus beta times that of its part's own
+    head; every study is routed by its own body part. All other studies get the common head alone, and so does
+    a part that was never seen in training.
+
+    Args:
+        *arguments: See `StackedNetwork`.
+        body_parts: Names of the parts with a head of their own; case and the prefix `XR_` do not matter, and
+            parts that the table does not have are left out.
+        beta: Share of the own head, in [0, 1].
+        **options: See `StackedNetwork`.
+    """
+
+    def __init__(
+        self, *arguments: Any, body_parts: tuple[str, ...] = (), beta: float = 0.5, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._options |= {"body_parts": body_parts, "beta": beta}
+        self.beta = beta
+        layout = self.layout
+        names = [_plain(name.split("/", 1)[1]) for name in layout.names[layout.columns("body_part")]]
+        chosen = {_plain(part) for part in body_parts}
+        self.own_parts = [index for index, name in enumerate(names) if name in chosen]
+        n_features, n_own = len(MEMBER_FEATURES), len(self.own_parts) * OWN_UNITS
+        self.own_weight = self._uniform(n_features, self.n_policies, n_features + 1, n_own)
+        self.own_output = torch.nn.Parameter(torch.zeros(self.n_policies, n_own, 1))
+
+    @property
+    def n_critic_inputs(self) -> int:
+        """What a critic can read: the units of all heads and the study's own columns."""
+        return super().n_critic_inputs + self.own_weight.shape[2]
+
+    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden layers of the common and the own heads side by side, and the study's columns."""
+        common, study = super().hidden(observations)
+        features, _ = self._features(observations)
+        with_bias = torch.cat((features, torch.ones_like(features[..., :1])), dim=-1)
+        own = torch.tanh(with_bias.flatten(1, 2) @ self.own_weight)
+        own = own.view(*features.shape[:3], len(self.own_parts), OWN_UNITS)
+        routed = study[..., self.own_parts]  # (n_policies, n, n_own_parts), 1 for the study's own part
+        own = own * routed[:, :, None, :, None]
+        return torch.cat((common, own.flatten(3)), dim=-1), study
+
+    def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
+        """Score the members from what `hidden` returned."""
+        common, own = hidden[..., : self.hidden_size], hidden[..., self.hidden_size :]
+        scores = super().scores(common, study)
+        if not self.own_parts:
+            return scores
+        own_scores = (own.flatten(1, 2) @ self.own_output).view(scores.shape) / OWN_UNITS
+        share = self.beta * study[..., self.own_parts].sum(-1, keepdim=True)
+        return (1.0 - share) * scores + share * own_scores
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().removeprefix("xr_")

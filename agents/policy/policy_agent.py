@@ -1,0 +1,280 @@
+"""What every agent that learns by reinforcement shares: folds, the pull to a reference, and averaging."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.agent import Agent, Callback, Progress
+from agents.observation_names import layout_for, require_same_columns
+from agents.policy.inner_folds import InnerFold, contested, fold_pairs, inner_folds
+from agents.policy.policy_decision import Decide, clipped_softmax
+from agents.policy.policy_networks import NetworkName, make_policy_network
+from agents.policy.policy_selection import PolicySelection
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.reference import ReferenceChoice, choose_reference, reference_weights
+from agents.policy.separate_training import single_thread, stacked_state, train_separately
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report, TrainingWatch
+from mura_env import Predictions
+from mura_env.combination import action_scale, log_reference
+from mura_env.observations import ObservationLayout, observe
+from mura_env.rewards import depends_on_prediction_only, make_reward
+
+_CHUNK = 16_384
+_NETWORK = "network."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Options of every agent that learns by reinforcement."""
+
+    total_steps: int = 50_000
+    """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
+    reward: str = "correctness"
+    """Name of the reward."""
+    reference: ReferenceChoice = "chosen"
+    """Weights that the policy is a residual on: uniform, static, static_per_body_part, or chosen (static
+    where it beats uniform on the inner folds)."""
+    kl_strengths: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3)
+    """Strengths of the pull towards the reference to choose from on inner folds, in ascending order."""
+    n_folds: int = 5
+    """Inner folds by patient, and policies whose weights are averaged."""
+    n_checkpoints: int = 10
+    """How often in a training the policies are scored on their held-out fold."""
+    min_contested: int = 20
+    """With fewer studies whose members disagree, nothing is learned and the reference is returned."""
+    network: NetworkName = "shared_head"
+    """Policy network: a head shared by all members, that head with heads of their own for some body parts
+    (body_part_attention), or a plain network on the whole observation (mlp)."""
+    hidden_size: int = 16
+    """Units in the hidden layer of the policy network."""
+    attention_body_parts: tuple[str, ...] = ("shoulder", "elbow")
+    """Body parts with a head of their own in the network body_part_attention."""
+    attention_beta: float = 0.5
+    """Share of a body part's own head in the network body_part_attention."""
+    exploration: float = 1.0
+    """Standard deviation of the exploration, in logits of the weights."""
+    learning_rate: float = 0.1
+    """Step size of Adam at the start; it falls linearly to zero."""
+    tensorboard_dir: str = ""
+    """Folder for TensorBoard scalars of the training; empty for none."""
+
+    def __post_init__(self) -> None:
+        for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        if self.n_folds < 2:
+            raise ValueError(f"expected n_folds of at least 2, got {self.n_folds}")
+        if not 0 <= self.attention_beta <= 1:
+            raise ValueError(f"expected attention_beta from 0 to 1, got {self.attention_beta}")
+        strengths = self.kl_strengths
+        if not strengths or list(strengths) != sorted(set(strengths)) or strengths[0] < 0:
+            raise ValueError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
+        make_reward(self.reward)
+
+
+ConfigType = TypeVar("ConfigType", bound=PolicyConfig)
+
+
+class PolicyAgent(Agent[ConfigType]):
+    """A weighting policy that is a residual on reference weights.
+
+    The training table is cut into inner folds by patient. For every fold and every strength of the pull
+    towards the reference, one policy learns from the other folds, all of them side by side, and is scored on
+    the fold left out. The strength and the moment with the best score over all folds together are kept, and
+    the weights of their policies, one per fold, are averaged. If nothing beats the reference, the reference
+    is returned. A verdict can only change where the members disagree, so only such studies are shown if the
+    reward depends on the verdict alone.
+
+    An interrupt from the keyboard ends the training early, with the best policies until then.
+
+    A subclass writes `_train`. `agents.policy.training_watch` says what can be watched meanwhile.
+
+    Attributes:
+        decide: How the network's outputs become weights.
+        scores_average: Whether the network scores the members' average too, as a last candidate.
+        trains_separately: Whether `_train` gets one policy at a time, not the whole stack.
+    """
+
+    learns_by_reinforcement = True
+    decide: ClassVar[Decide] = staticmethod(clipped_softmax)
+    scores_average: ClassVar[bool] = False
+    trains_separately: ClassVar[bool] = False
+
+    def _action(self) -> Literal["softmax", "select"]:
+        """Return the environment's kind of action."""
+        return "softmax"
+
+    @abstractmethod
+    def _env_width(self) -> tuple[int, int]:
+        """Return the rows per policy and how many neighbouring rows show the same study."""
+
+    @abstractmethod
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        """Train the network on the environment.
+
+        Args:
+            env: The environment; only its `reset` and `step` tell anything about rewards.
+            network: To be trained in place.
+            seed: Seed of every random choice.
+            report: To be called after every update.
+        """
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        config = self.config
+        layout = ObservationLayout.of(train)
+        self.observation_names_ = layout.names
+        all_studies = not depends_on_prediction_only(make_reward(config.reward))
+        pairs = fold_pairs(train, validation, config.n_folds, seed)
+        reference = choose_reference(pairs, config.reference)
+        folds = []
+        if all_studies or contested(train).sum() >= config.min_contested:
+            folds = inner_folds(pairs, reference, all_studies)
+        network = self._network(layout, max(1, len(folds) * len(config.kl_strengths)), seed)
+        network.standardise(observe(train))
+        state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
+        if folds:
+            selection = PolicySelection(folds, config.kl_strengths, config.reward, type(self).decide)
+            watch = TrainingWatch(self.name, config, selection, seed, progress=progress, callback=callback)
+            try:
+                if self.trains_separately:
+                    self._train_one_by_one(folds, network, seed, watch)
+                else:
+                    self._train_side_by_side(folds, network, seed, watch)
+            except KeyboardInterrupt:
+                message = (
+                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; "
+                    "the best policies until then are kept"
+                )
+                warnings.warn(message, UserWarning, stacklevel=3)
+            self.learning_curve_ = watch.learning_curve()
+            if selection.kept is not None:
+                state = selection.kept.state
+        self.arrays_ = {"reference": reference_weights(train, reference)}
+        self.arrays_ |= {f"{_NETWORK}{name}": value.numpy().copy() for name, value in state.items()}
+
+    def _train_side_by_side(
+        self, folds: list[InnerFold], network: StackedNetwork, seed: int, watch: TrainingWatch
+    ) -> None:
+        env = self._env(folds, self.config.kl_strengths)
+
+        def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+            self.total_steps_ = steps * env.n_policies
+            watch.progress(steps)
+            watch.write(steps, env.n_policies, env.last_reward, scalars or {})
+            if watch.is_due(steps):
+                watch.checkpoint(steps, network, env.mean_rewards())
+
+        with single_thread():
+            self._train(env, network, seed, report)
+        env.close()
+
+    def _train_one_by_one(
+        self, folds: list[InnerFold], network: StackedNetwork, seed: int, watch: TrainingWatch
+    ) -> None:
+        config = self.config
+        parts = [(fold, strength) for fold in folds for strength in config.kl_strengths]
+        networks = [network.subset(slice(index, index + 1)) for index in range(len(parts))]
+        for single in networks:  # a subset shares its values, a training must not
+            single.load_state_dict({k: v.clone() for k, v in single.state_dict().items()}, assign=True)
+            single.requires_grad_(True)
+        checkpoints = [
+            config.total_steps * (i + 1) / config.n_checkpoints for i in range(config.n_checkpoints)
+        ]
+        snapshots = train_separately(
+            self._train,
+            partial(self._single_env, parts),
+            networks,
+            seed=seed,
+            checkpoints=checkpoints,
+            n_jobs=getattr(config, "n_jobs", 1),
+            progress=lambda done: watch.progress(done * config.total_steps // len(parts)),
+        )
+        self.total_steps_ = sum(of_policy[-1].steps for of_policy in snapshots)
+        stack = network.resized(len(parts))
+        for moment in zip(*snapshots, strict=True):
+            stack.load_state_dict(stacked_state([snapshot.state for snapshot in moment], stack))
+            rewards = np.array([snapshot.mean_reward for snapshot in moment])
+            watch.write(moment[0].steps, len(parts), float(rewards.mean()), moment[0].scalars)
+            watch.checkpoint(moment[0].steps, stack, rewards)
+
+    def _env(self, folds: list[InnerFold], strengths: tuple[float, ...]) -> PolicyStackEnv:
+        width, draws = self._env_width()
+        return PolicyStackEnv(
+            folds, strengths, width, self.config.reward, draws_per_study=draws, action=self._action()
+        )
+
+    def _single_env(self, parts: list[tuple[InnerFold, float]], index: int) -> PolicyStackEnv:
+        fold, strength = parts[index]
+        return self._env([fold], (strength,))
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        own = replace(
+            table,
+            body_parts=np.minimum(body_parts, len(self.body_part_names_) - 1),
+            body_part_names=self.body_part_names_,
+        )
+        layout = ObservationLayout.of(own)
+        observations = observe(own)
+        observations[body_parts == len(self.body_part_names_), layout.columns("body_part")] = 0.0
+        network = self._restored(layout)
+        log_references = log_reference(self.arrays_["reference"].T)
+        scale = action_scale(log_references[:, :-1])
+        weights = np.zeros((len(table), table.n_models))
+        with single_thread(), torch.no_grad():
+            for start in range(0, len(table), _CHUNK):
+                rows = slice(start, start + _CHUNK)
+                batch = torch.from_numpy(observations[rows]).expand(network.n_policies, -1, -1)
+                references = log_references[:, body_parts[rows]]
+                for outputs in network(batch).numpy():
+                    weights[rows] += type(self).decide(outputs, scale, references).T
+        return weights
+
+    def _network(self, layout: ObservationLayout, n_policies: int, seed: int = 0) -> StackedNetwork:
+        return make_policy_network(
+            self.config,
+            layout,
+            len(self.model_names_),
+            n_policies,
+            torch.Generator().manual_seed(seed),
+            with_average=self.scores_average,
+        )
+
+    def _n_policies(self, layout: ObservationLayout) -> int:
+        """Return how many policies the arrays hold: the first axis of any parameter."""
+        name, _ = next(self._network(layout, 1).named_parameters())
+        array = self.arrays_.get(f"{_NETWORK}{name}", np.empty(0))
+        return max(1, len(array)) if array.ndim else 1
+
+    def _restored(self, layout: ObservationLayout) -> StackedNetwork:
+        network = self._network(layout, self._n_policies(layout))
+        state = {
+            name.removeprefix(_NETWORK): torch.from_numpy(array)
+            for name, array in self.arrays_.items()
+            if name.startswith(_NETWORK)
+        }
+        network.load_state_dict(state)
+        return network
+
+    def _check_arrays(self) -> None:
+        n_models, n_parts = len(self.model_names_), len(self.body_part_names_)
+        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
+        require_same_columns(self.observation_names_, layout.names)
+        self._require_shape("reference", (n_parts + 1, n_models))
+        network = self._network(layout, self._n_policies(layout))
+        for name, value in network.state_dict().items():
+            self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))

@@ -1,0 +1,110 @@
+"""The policy network: a head shared by all members scores each of them from what it says.
+
+The head reads what can be said of any member (how sure it is, who agrees with it) and the body part; a small
+offset per member and body part is added. So the network works for any number of members, and what it learns
+of "trust who is sure" in one member holds for the others.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.policy.stacked_network import StackedNetwork
+
+MEMBER_FEATURES = ("log_odds", "margin", "entropy", "agreement", "others_support")
+"""What the shared head reads of a member; see `member_features`."""
+
+
+def member_features(log_probabilities: Tensor) -> Tensor:
+    """Describe every member by figures that mean the same for any member and any number of classes.
+
+    Args:
+        log_probabilities: Shape `(..., n_models, n_classes)`.
+
+    Returns:
+        Shape `(..., n_models, 5)`: the log-odds of the member's own predicted class, its lead over the second
+        class, the entropy as a share of the largest possible one, the share of the other members that predict
+        the same class, and their mean probability of it.
+    """
+    n_models, n_classes = log_probabilities.shape[-2:]
+    probabilities = log_probabilities.exp()
+    top, own = probabilities.max(-1)
+    second = 1.0 - top if n_classes == 2 else probabilities.topk(2, dim=-1).values[..., 1]
+    log_odds = torch.log(top.clamp_min(1e-6)) - torch.log((1.0 - top).clamp_min(1e-6))
+    entropy = -(probabilities * log_probabilities).sum(-1) / math.log(n_classes)
+    predicts = (own.unsqueeze(-1) == torch.arange(n_classes)).to(probabilities.dtype)
+    others = max(1, n_models - 1)
+    agreement = ((predicts * predicts.sum(-2, keepdim=True)).sum(-1) - 1.0) / others
+    support = ((predicts * probabilities.sum(-2, keepdim=True)).sum(-1) - top) / others
+    return torch.stack((log_odds, top - second, entropy, agreement, support), dim=-1)
+
+
+class PolicyNetwork(StackedNetwork):
+    """The head shared by all members, and a small offset per member and body part.
+
+    See `StackedNetwork` for the arguments.
+    """
+
+    feature_mean: Tensor
+    feature_scale: Tensor
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        n_policies, hidden_size, n_features = self.n_policies, self.hidden_size, len(MEMBER_FEATURES)
+        self.register_buffer("feature_mean", torch.zeros(n_features))
+        self.register_buffer("feature_scale", torch.ones(n_features))
+        self.member_weight = self._uniform(n_features, n_policies, n_features, hidden_size)
+        if (
+            self.n_outputs > self.n_models
+        ):  # what an average says means something else than what a member says
+            self.average_weight = self._uniform(n_features, n_policies, n_features, hidden_size)
+        self.study_weight = self._uniform(n_features, n_policies, self.n_body_parts + 1, hidden_size)
+        self.hidden_bias = nn.Parameter(torch.zeros(n_policies, 1, hidden_size))
+        self.output_weight = nn.Parameter(torch.zeros(n_policies, hidden_size, 1))
+        self.offset = nn.Parameter(torch.zeros(n_policies, self.n_body_parts, self.n_outputs))
+
+    @property
+    def n_critic_inputs(self) -> int:
+        """What a critic can read: the head's units and the study's own columns."""
+        return self.hidden_size + self.n_body_parts + 1
+
+    def standardise(self, observations: NDArray[np.float32]) -> None:
+        """Take the features' mean and scale from the observations of the training table."""
+        log_probabilities, _ = self.split(torch.from_numpy(observations))
+        features = member_features(log_probabilities).flatten(0, -2)
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_scale.copy_(features.std(0, correction=0).clamp_min(1e-3))
+
+    def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
+        """Score the members from what `hidden` returned."""
+        return self._head_scores(hidden, self.output_weight) + study[..., :-1] @ self.offset
+
+    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the head's hidden layer, `(n_policies, n, n_outputs, hidden_size)`, and study columns."""
+        features, study = self._features(observations)
+        shape = (*features.shape[:3], -1)
+        # One product for what a member and what the study says: adding them up later would cost another pass
+        # over the largest array there is.
+        inputs = torch.cat((features, study.unsqueeze(2).expand(shape)), dim=-1)
+        weight = torch.cat((self.member_weight, self.study_weight), dim=1)
+        hidden = torch.baddbmm(self.hidden_bias, inputs.flatten(1, 2), weight).view(shape)
+        if self.n_outputs > self.n_models:
+            average = torch.cat((self.average_weight, self.study_weight), dim=1)
+            of_average = torch.baddbmm(self.hidden_bias, inputs[:, :, -1], average)
+            hidden = torch.cat((hidden[:, :, :-1], of_average.unsqueeze(2)), dim=2)
+        return torch.tanh(hidden), study
+
+    def _features(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the members' standardised features and the study's own columns."""
+        log_probabilities, study = self.split(observations)
+        return (member_features(log_probabilities) - self.feature_mean) / self.feature_scale, study
+
+    @staticmethod
+    def _head_scores(hidden: Tensor, output_weight: Tensor) -> Tensor:
+        # The mean over units, not the sum: a step of the optimiser moves the head no further when it is
+        # wider.
+        return (hidden.flatten(1, 2) @ output_weight).view(hidden.shape[:3]) / hidden.shape[3]

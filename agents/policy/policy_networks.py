@@ -1,0 +1,46 @@
+"""The policy networks by name."""
+
+from typing import Any, Literal
+
+import torch
+
+from agents.policy.body_part_attention import BodyPartAttention
+from agents.policy.mlp_network import MLPNetwork
+from agents.policy.policy_network import PolicyNetwork
+from agents.policy.stacked_network import StackedNetwork
+from mura_env.observations import ObservationLayout
+
+NetworkName = Literal["shared_head", "mlp", "body_part_attention"]
+
+_CLASSES: dict[str, type[StackedNetwork]] = {
+    "shared_head": PolicyNetwork,
+    "mlp": MLPNetwork,
+    "body_part_attention": BodyPartAttention,
+}
+
+
+def make_policy_network(
+    config: Any,
+    layout: ObservationLayout,
+    n_models: int,
+    n_policies: int,
+    generator: torch.Generator | None = None,
+    *,
+    with_average: bool = False,
+) -> StackedNetwork:
+    """Make a stack of policies of the kind that a configuration names.
+
+    Args:
+        config: A `PolicyConfig`: `network`, `hidden_size` and, for `body_part_attention`,
+            `attention_body_parts` and `attention_beta` are read.
+        layout: What the observation's columns mean.
+        n_models: Members of the ensemble.
+        n_policies: Policies in the stack.
+        generator: Source of the first weights.
+        with_average: Whether the average of the members is scored too.
+    """
+    options: dict[str, Any] = {"with_average": with_average}
+    if config.network == "body_part_attention":
+        options |= {"body_parts": config.attention_body_parts, "beta": config.attention_beta}
+    network_class = _CLASSES[config.network]
+    return network_class(layout, n_models, n_policies, config.hidden_size, generator, **options)

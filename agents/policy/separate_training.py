@@ -1,0 +1,113 @@
+"""Policies trained one by one, in processes, for algorithms that cannot train a stack side by side."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from torch import Tensor
+
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
+
+TrainOne = Callable[[PolicyStackEnv, StackedNetwork, int, Report], None]
+"""Called as train(environment of one policy, network of one policy, seed, report)."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One policy at one checkpoint."""
+
+    steps: int
+    """Environment steps that it had made."""
+    state: dict[str, Tensor]
+    """State of its network."""
+    mean_reward: float
+    """Mean reward of the exploring policy since the checkpoint before."""
+    scalars: dict[str, float]
+    """Figures of the last update."""
+
+
+def train_separately(
+    train: TrainOne,
+    make_env: Callable[[int], PolicyStackEnv],
+    networks: Sequence[StackedNetwork],
+    *,
+    seed: int,
+    checkpoints: Sequence[float],
+    n_jobs: int,
+    progress: Callable[[int], None],
+) -> list[list[Snapshot]]:
+    """Train every policy of a stack by itself; the result does not depend on the number of processes.
+
+    Args:
+        train: Trains one policy in place.
+        make_env: Makes the environment of the policy with a number.
+        networks: The policies before training, one network each.
+        seed: Seed of the first policy; the others count on from it.
+        checkpoints: Steps after which a policy is kept, ascending.
+        n_jobs: Processes.
+        progress: Called with the number of policies trained.
+
+    Returns:
+        The snapshots of every policy, as many as checkpoints.
+    """
+    calls = [
+        delayed(_train_one)(train, partial(make_env, index), network, seed + 1_000 * index, checkpoints)
+        for index, network in enumerate(networks)
+    ]
+    snapshots = []
+    if n_jobs == 1:
+        results: Iterator[list[Snapshot]] = (function(*arguments) for function, arguments, _ in calls)
+        for done, result in enumerate(results, start=1):
+            snapshots.append(result)
+            progress(done)
+        return snapshots
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        for done, result in enumerate(Parallel(n_jobs=n_jobs, return_as="generator")(calls), start=1):
+            snapshots.append(result)
+            progress(done)
+    return snapshots
+
+
+def stacked_state(states: Sequence[Mapping[str, Tensor]], stack: StackedNetwork) -> dict[str, Tensor]:
+    """Put the states of single policies next to each other, as one stack's state."""
+    of_policy = {name for name, _ in stack.named_parameters()}
+    return {
+        name: torch.cat([state[name] for state in states]) if name in of_policy else states[0][name]
+        for name in states[0]
+    }
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let torch use one thread, so that sums have one order whatever the number of processors."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_one(
+    train: TrainOne,
+    make_env: Callable[[], PolicyStackEnv],
+    network: StackedNetwork,
+    seed: int,
+    checkpoints: Sequence[float],
+) -> list[Snapshot]:
+    env, snapshots = make_env(), list[Snapshot]()
+
+    def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+        while len(snapshots) < len(checkpoints) and steps >= checkpoints[len(snapshots)]:
+            state = {name: value.clone() for name, value in network.state_dict().items()}
+            snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars or {})))
+
+    with single_thread():
+        train(env, network, seed, report)
+    env.close()
+    return snapshots

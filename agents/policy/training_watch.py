@@ -1,0 +1,126 @@
+"""What can be watched of a training: progress, callback, learning curve and TensorBoard scalars."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.agent import Callback, Progress
+from agents.policy.policy_selection import PolicySelection
+from agents.policy.scalar_log import ScalarLog
+from agents.policy.stacked_network import StackedNetwork
+
+
+class Report(Protocol):
+    """What an algorithm calls after every update."""
+
+    def __call__(self, steps: int, scalars: Mapping[str, float] | None = None) -> None:
+        """Take notice of a training's state.
+
+        Args:
+            steps: Environment steps that each policy has made.
+            scalars: Figures of the update by their TensorBoard names, such as `train/loss`.
+        """
+
+
+class TrainingWatch:
+    """Scores a stack of policies at every checkpoint, and tells whoever watches.
+
+    A row of the learning curve holds `steps`; `expected_reward` of the exploring policies on the studies
+    shown and `deterministic_reward` on the held-out studies of the same kind; `accuracy` on all held-out
+    studies, beside `reference_accuracy`; `regret_best_fixed` and `regret_oracle`: the mean reward on all
+    held-out studies that is missing to the best fixed weights in hindsight, and to the best member of every
+    study.
+
+    Args:
+        name: The agent's name.
+        config: Its configuration, a `PolicyConfig`.
+        selection: Scores the policies.
+        seed: The seed, part of the folder's name.
+        progress: Called with a description, the steps completed and their number.
+        callback: Called with each new row of the learning curve.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: Any,
+        selection: PolicySelection,
+        seed: int,
+        *,
+        progress: Progress | None = None,
+        callback: Callback | None = None,
+    ) -> None:
+        self._name, self._config, self._selection = name, config, selection
+        self._progress, self._callback = progress, callback
+        directory = Path(config.tensorboard_dir) / f"{name}-seed{seed}" if config.tensorboard_dir else None
+        self.log = ScalarLog(directory)
+        self._n_strengths = len(config.kl_strengths)
+        self._rewards: list[NDArray[np.float64]] = []
+        self._steps: list[int] = []
+        self._iterations, self._started = 0, time.perf_counter()
+
+    def progress(self, steps: int) -> None:
+        """Move the progress bar."""
+        if self._progress is not None:
+            total = self._config.total_steps
+            self._progress(f"training {self._name}", min(steps, total), total)
+
+    def write(self, steps: int, n_policies: int, reward: float, scalars: Mapping[str, float]) -> None:
+        """Write an update's scalars; `reward` is the mean of the last step of the environment."""
+        if not self.log.is_on:
+            return
+        self._iterations += 1
+        total = steps * n_policies
+        seconds = max(time.perf_counter() - self._started, 1e-9)
+        of_loop = {
+            "rollout/ep_rew_mean": reward,
+            "rollout/ep_len_mean": 1.0,
+            "time/fps": total / seconds,
+            "time/iterations": self._iterations,
+            "time/time_elapsed": seconds,
+            "time/total_timesteps": total,
+        }
+        self.log.write(steps, {**scalars, **of_loop})
+
+    def is_due(self, steps: int) -> bool:
+        """Tell whether a checkpoint has been reached."""
+        return bool(steps * self._config.n_checkpoints >= self._config.total_steps * (len(self._steps) + 1))
+
+    def checkpoint(self, steps: int, network: StackedNetwork, mean_rewards: NDArray[np.float64]) -> None:
+        """Score the stack as it is now.
+
+        Args:
+            steps: Environment steps that each policy has made.
+            network: The stack.
+            mean_rewards: Mean reward of each exploring policy since the last checkpoint, `(n_policies,)`.
+        """
+        self._selection.score(network)
+        self._steps.append(steps)
+        self._rewards.append(mean_rewards.reshape(-1, self._n_strengths).mean(axis=0))
+        row = self._row(len(self._steps) - 1)
+        self.log.write(steps, {f"eval/{name}": value for name, value in row.items() if name != "steps"})
+        if self._callback is not None:
+            self._callback(row)
+
+    def learning_curve(self) -> list[dict[str, float]]:
+        """Return the learning curve of the pull strength that was kept, of the strongest if none was."""
+        self.log.close()
+        return [self._row(index) for index in range(len(self._steps))]
+
+    def _row(self, index: int) -> dict[str, float]:
+        selection, kept = self._selection, self._selection.kept
+        strength = -1 if kept is None else kept.strength
+        mean_reward = float(selection.mean_rewards[index][strength])
+        return {
+            "steps": float(self._steps[index]),
+            "expected_reward": float(self._rewards[index][strength]),
+            "deterministic_reward": float(selection.rewards[index][strength]),
+            "accuracy": float(selection.accuracies[index][strength]),
+            "reference_accuracy": float(selection.reference_accuracy),
+            "regret_best_fixed": selection.best_fixed_reward - mean_reward,
+            "regret_oracle": selection.oracle_reward - mean_reward,
+        }

@@ -1,0 +1,1 @@
+"""The project's own policy-gradient agents, and the published one."""

@@ -1,0 +1,232 @@
+"""The published agent, MURA-RLEnsemble-V1, and the same network trained by a policy gradient."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.agent import Agent, Callback, Progress
+from agents.observation_names import layout_for, require_same_columns
+from agents.policy.separate_training import single_thread
+from agents.policy_gradient.weight_network import WeightNetwork
+from agents.registry import register_agent
+from mura_env import ENVIRONMENT_ID, Predictions
+from mura_env.observations import ObservationLayout, observe
+from mura_env.rewards import make_reward
+
+Objective = Literal["published", "policy_gradient"]
+
+_NETWORK = "network."
+
+
+@dataclass(frozen=True)
+class RLEnsembleV1Config:
+    """Options of the published agent."""
+
+    objective: Objective = "published"
+    """The published loss, which draws no action, or the policy gradient of a drawn member's reward."""
+    total_steps: int = 100_000
+    """Environment steps."""
+    batch_size: int = 64
+    """Studies weighted before the network is updated."""
+    learning_rate: float = 1e-3
+    """Step size of AdamW. The published one, 1e-4, is that of the whole ensemble over many epochs."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+    hidden_size: int = 64
+    """Units in the hidden layer of the weight network."""
+    attention_body_parts: tuple[str, ...] = ("shoulder", "elbow")
+    """Body parts with an attention of their own; upper or lower case, with or without MURA's XR_ in front."""
+    beta: float = 0.5
+    """Share of that attention in the weights of these body parts, in [0, 1]."""
+    reward: str = "correctness"
+    """Name of the reward."""
+    n_checkpoints: int = 10
+    """Rows of the learning curve."""
+
+    def __post_init__(self) -> None:
+        for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"expected weight_decay of at least 0, got {self.weight_decay}")
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"expected beta between 0 and 1, got {self.beta}")
+        make_reward(self.reward)
+
+
+@register_agent("rlensemble_v1")
+class RLEnsembleV1(Agent[RLEnsembleV1Config]):
+    """The weighting agent of MURA-RLEnsemble-V1, after its README and formulas.
+
+    A softmax network reads the members' concatenated logits and gives their weights; for shoulder and elbow,
+    an attention over the members is blended in with the share beta = 0.5. The published loss is
+
+        -r · Σ_m log w_m,
+
+    with r the reward of the weighted verdict. No action is drawn in it. Its gradient by the weights' logits
+    is r · (M · w - 1): a right verdict draws all M weights towards 1/M and a wrong one drives them
+    apart, whichever member was right. Where more verdicts are right than wrong, among the studies that the
+    network tells apart, the optimum are uniform weights: it learns to average. Where more are wrong, there
+    is no optimum: the weights run off to any one member, the worst as well as the best.
+
+    With `objective="policy_gradient"` the same network learns by the score-function gradient (Williams 1992):
+    one member is drawn with the weights as probabilities and gives the verdict, and the loss is
+
+        -(r - b) · log w_drawn,
+
+    with b the mean reward of the other studies in the batch. Its optimum is the member with the best chance.
+
+    Departures from the publication: the members are trained beforehand, not along with the agent; weights
+    average probabilities, like those of every agent here; logits are read as log-probabilities, clipped.
+    """
+
+    config_class = RLEnsembleV1Config
+    learns_by_reinforcement = True
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        config, layout = self.config, ObservationLayout.of(train)
+        self.observation_names_ = layout.names[layout.columns("log_probability")]
+        inputs, parts = layout.columns("log_probability"), layout.columns("body_part")
+        watched = train if validation is None else validation
+        network = self._network(torch.Generator().manual_seed(seed))
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        draws = np.random.default_rng(seed)
+        env = gymnasium.make_vec(
+            ENVIRONMENT_ID,
+            num_envs=config.batch_size,
+            predictions=train,
+            action="simplex",
+            reward=config.reward,
+            infos=False,
+        )
+        n_updates = -(-config.total_steps // config.batch_size)
+        marks = {-(-n_updates * mark // config.n_checkpoints) for mark in range(1, config.n_checkpoints + 1)}
+        recent: list[float] = []
+        self._keep(network)
+        with single_thread(), _stop_at_interrupt(self.name):
+            observations, _ = env.reset(seed=seed)
+            for update in range(1, n_updates + 1):
+                body_parts = torch.from_numpy(observations[:, parts].argmax(axis=1))
+                log_weights = network(torch.from_numpy(observations[:, inputs]), body_parts)
+                actions, drawn = self._actions(log_weights.detach().exp().numpy(), draws)
+                observations, rewards, _, _, _ = env.step(actions)
+                loss = reward_weighted_loss(log_weights, torch.from_numpy(rewards), drawn)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                optimizer.step()
+                recent.append(float(rewards.mean()))
+                self.total_steps_ = update * config.batch_size
+                if progress is not None:
+                    done = min(self.total_steps_, config.total_steps)
+                    progress(f"training {self.name}", done, config.total_steps)
+                if update in marks:
+                    self._keep(network)
+                    self.learning_curve_.append(self._row(watched, recent))
+                    recent = []
+                    if callback is not None:
+                        callback(self.learning_curve_[-1])
+        env.close()
+
+    def _actions(
+        self, weights: NDArray[np.float32], draws: np.random.Generator
+    ) -> tuple[NDArray[np.float32], Tensor | None]:
+        """Return what is done with weights: they themselves, or one drawn member alone, and its number."""
+        if self.config.objective == "published":
+            return weights, None
+        thresholds = draws.random((len(weights), 1), dtype=np.float32) * weights.sum(axis=1, keepdims=True)
+        drawn = (weights.cumsum(axis=1) <= thresholds).sum(axis=1).clip(max=weights.shape[1] - 1)
+        return np.eye(weights.shape[1], dtype=np.float32)[drawn], torch.from_numpy(drawn)
+
+    def _row(self, table: Predictions, rewards: list[float]) -> dict[str, float]:
+        """Return a row of the learning curve; the reference are uniform weights."""
+        members = table.probabilities
+        own = {name: index for index, name in enumerate(self.body_part_names_)}
+        parts = np.array([own.get(name, len(own)) for name in table.body_part_names])[table.body_parts]
+        averaged = np.einsum("nm,nmc->nc", self._weights(table, parts), members)
+        return {
+            "steps": float(self.total_steps_),
+            "expected_reward": float(np.mean(rewards)),
+            "accuracy": float((averaged.argmax(axis=1) == table.labels).mean()),
+            "reference_accuracy": float((members.mean(axis=1).argmax(axis=1) == table.labels).mean()),
+        }
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        network = self._network()
+        network.load_state_dict(
+            {name.removeprefix(_NETWORK): torch.from_numpy(array) for name, array in self.arrays_.items()}
+        )
+        inputs = observe(table)[:, ObservationLayout.of(table).columns("log_probability")]
+        with single_thread(), torch.no_grad():
+            weights = network(torch.from_numpy(inputs), torch.from_numpy(body_parts)).exp()
+        return np.asarray(weights.numpy())
+
+    def _keep(self, network: WeightNetwork) -> None:
+        self.arrays_ = {
+            f"{_NETWORK}{name}": value.numpy().copy() for name, value in network.state_dict().items()
+        }
+
+    def _network(self, generator: torch.Generator | None = None) -> WeightNetwork:
+        wanted = {name.lower().removeprefix("xr_") for name in self.config.attention_body_parts}
+        attended = [
+            index
+            for index, name in enumerate(self.body_part_names_)
+            if name.lower().removeprefix("xr_") in wanted
+        ]
+        n_models, n_classes = len(self.model_names_), len(self.class_names_)
+        config = self.config
+        return WeightNetwork(
+            n_models * n_classes,
+            n_models,
+            hidden_size=config.hidden_size,
+            attended=attended,
+            beta=config.beta,
+            generator=generator,
+        )
+
+    def _check_arrays(self) -> None:
+        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
+        require_same_columns(self.observation_names_, layout.names[layout.columns("log_probability")])
+        for name, value in self._network().state_dict().items():
+            self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
+
+
+@contextmanager
+def _stop_at_interrupt(name: str) -> Iterator[None]:
+    """End the training early at an interrupt from the keyboard, with the weights of the last checkpoint."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = f"the training of {name!r} was interrupted; the network of the last checkpoint is kept"
+        warnings.warn(message, UserWarning, stacklevel=5)
+
+
+def reward_weighted_loss(log_weights: Tensor, rewards: Tensor, drawn: Tensor | None) -> Tensor:
+    """Return the mean loss of a batch; see `RLEnsembleV1` for both formulas.
+
+    Args:
+        log_weights: Shape `(n, n_models)`.
+        rewards: Shape `(n,)`.
+        drawn: Number of the member drawn in each study, for the policy gradient; None for the published loss.
+    """
+    if drawn is None:
+        return -(rewards * log_weights.sum(dim=1)).mean()
+    others = (rewards.sum() - rewards) / max(1, len(rewards) - 1)
+    return -((rewards - others) * log_weights.gather(1, drawn[:, None])[:, 0]).mean()

@@ -1,0 +1,94 @@
+"""Any other algorithm of stable-baselines3 or sb3-contrib for continuous actions, by its import path."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
+from agents.registry import register_agent
+from agents.stable_baselines3.extracted_actor import ExtractedActor
+from mura_env.observations import ObservationLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableBaselines3Config(PolicyConfig):
+    """Options of an algorithm by its import path."""
+
+    algorithm: str = "stable_baselines3.PPO"
+    """Import path of the algorithm's class; only a fit imports it, loading a saved agent does not."""
+    algorithm_options: str = "{}"
+    """Arguments of the class as a JSON object, such as '{"batch_size": 512}'; they take precedence over the
+    options here."""
+    total_steps: int = 8_192
+    """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
+    kl_strengths: tuple[float, ...] = (0.03,)
+    """Strengths of the pull towards the reference to choose from on inner folds, in ascending order."""
+    learning_rate: float = 0.01
+    """Step size at the start; it falls linearly to zero."""
+    studies_per_step: int = 64
+    """Studies that a policy sees in one step of the environment."""
+    n_steps: int = 4
+    """Steps of the environment between the updates of an on-policy algorithm."""
+    batch_size: int = 128
+    """Studies in a minibatch."""
+    gradient_steps: int = 1
+    """Updates of an off-policy algorithm after every step of the environment."""
+    critic_size: int = 64
+    """Units in each of the critic's two hidden layers."""
+    n_jobs: int = 1
+    """Processes that train policies; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        module, _, name = self.algorithm.rpartition(".")
+        if not all(part.isidentifier() for part in (*module.split("."), name)):
+            raise ValueError(
+                "expected algorithm as an import path such as 'stable_baselines3.DDPG', "
+                f"got {self.algorithm!r}"
+            )
+        for field in ("studies_per_step", "n_steps", "batch_size", "gradient_steps", "critic_size", "n_jobs"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"expected {field} greater than 0, got {getattr(self, field)}")
+        self.options()
+
+    def options(self) -> dict[str, Any]:
+        """Return `algorithm_options` as a dictionary.
+
+        Raises:
+            ValueError: If it is no JSON object.
+        """
+        try:
+            options = json.loads(self.algorithm_options)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"expected algorithm_options as a JSON object, got {error}") from None
+        if not isinstance(options, dict):
+            raise ValueError(f"expected algorithm_options as a JSON object, got {self.algorithm_options!r}")
+        return options
+
+
+@register_agent("stable_baselines3")
+class StableBaselines3(PolicyAgent[StableBaselines3Config]):
+    """Softmax weights, learned by a class of stable-baselines3 with its own policy and critic.
+
+    The project's network is the features extractor; the actor is a linear head on it, which is saved as the
+    project's own network (`agents.stable_baselines3.extracted_actor`), so that loading needs neither the
+    library nor the class. Policies are trained one at a time.
+    """
+
+    config_class = StableBaselines3Config
+    trains_separately = True
+
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_step, 1
+
+    def _network(self, layout: ObservationLayout, n_policies: int, seed: int = 0) -> ExtractedActor:
+        return ExtractedActor(super()._network(layout, n_policies, seed))
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        from agents.stable_baselines3.any_algorithm import train_any  # noqa: PLC0415 - see agents.stable_baselines3.ppo
+
+        assert isinstance(network, ExtractedActor)  # noqa: S101 - made by _network
+        train_any(self.config, env, network, seed, report)

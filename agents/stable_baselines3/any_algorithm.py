@@ -1,0 +1,161 @@
+"""Training by any algorithm class of stable-baselines3 that acts in a box."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from stable_baselines3 import TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
+from agents.stable_baselines3.adapter import VectorEnvAdapter
+from agents.stable_baselines3.extracted_actor import ExtractedActor, features, n_features
+from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.algorithm_by_path import StableBaselines3Config
+
+
+def train_any(
+    config: "StableBaselines3Config",
+    env: PolicyStackEnv,
+    network: ExtractedActor,
+    seed: int,
+    report: Report,
+) -> None:
+    """Train one policy with the class that the configuration names, and copy its actor to the network.
+
+    Raises:
+        ValueError: If there is no such class, it cannot act in a box, it refuses an option, or its actor is
+            not a linear head on the features.
+    """
+    algorithm = import_algorithm(config.algorithm)
+    with global_random_state_kept():
+        adapter = VectorEnvAdapter(env)
+        try:
+            model = algorithm("MlpPolicy", adapter, **_options(algorithm, config, env, network, seed))
+        except (AssertionError, TypeError, ValueError) as error:
+            raise ValueError(
+                "expected an algorithm for continuous actions with a policy 'MlpPolicy', and options that it "
+                f"takes, got {config.algorithm!r}, which says: {error}"
+            ) from error
+        scale = float(env.policy_scales[0])
+        _take_actor(model, network, scale, adapter)
+
+        def copy_and_report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+            _take_actor(model, network, scale)
+            report(steps, scalars)
+
+        learn(model, config.total_steps, 1, copy_and_report)
+
+
+def import_algorithm(path: str) -> type[BaseAlgorithm]:
+    """Import an algorithm's class.
+
+    Raises:
+        ValueError: If there is none under the path.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):
+        raise ValueError(f"expected an algorithm of stable-baselines3, got {path!r}, which is {found!r}")
+    return found
+
+
+class NetworkFeatures(BaseFeaturesExtractor):
+    """The project's network as a features extractor: its scores, then the observation.
+
+    Args:
+        observation_space: The observation space.
+        network: A network of one policy; every extractor has a copy of its own.
+    """
+
+    def __init__(self, observation_space: Any, network: StackedNetwork) -> None:
+        super().__init__(observation_space, n_features(network))
+        self.network = network.resized(1)
+        self.network.load_state_dict({name: value.clone() for name, value in network.state_dict().items()})
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return features of shape `(n, n_features)` for observations `(n, n_columns)`."""
+        return features(self.network, observations[None])[0]
+
+
+def _options(
+    algorithm: type[BaseAlgorithm],
+    config: "StableBaselines3Config",
+    env: PolicyStackEnv,
+    network: ExtractedActor,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the arguments for the class: those of ours that it knows, then the user's."""
+    scale, critic = float(env.policy_scales[0]), [config.critic_size] * 2
+    policy: dict[str, Any] = {
+        "features_extractor_class": NetworkFeatures,
+        "features_extractor_kwargs": {"network": network.features},
+    }
+    ours: dict[str, Any] = {
+        "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
+        "gamma": 0.0,
+        "batch_size": config.batch_size,
+    }
+    if issubclass(algorithm, OffPolicyAlgorithm):
+        policy["net_arch"] = {"pi": [], "qf": critic}
+        ours |= {"train_freq": 1, "gradient_steps": config.gradient_steps, "learning_starts": 0}
+        ours["buffer_size"] = config.total_steps
+        if issubclass(algorithm, TD3):
+            ours["action_noise"] = NormalActionNoise(
+                np.zeros(env.n_models), np.full(env.n_models, config.exploration / scale)
+            )
+    else:
+        policy["net_arch"] = {"pi": [], "vf": critic}
+        policy["log_std_init"] = float(np.log(config.exploration / scale))
+        ours["n_steps"] = config.n_steps
+    known = inspect.signature(algorithm).parameters
+    chosen = {name: value for name, value in ours.items() if name in known}
+    return chosen | {"policy_kwargs": policy, "seed": seed, "device": "cpu"} | config.options()
+
+
+def _take_actor(
+    model: BaseAlgorithm, network: ExtractedActor, scale: float, env: VectorEnvAdapter | None = None
+) -> None:
+    """Copy the actor; with an environment, check on its observations that the copy acts alike."""
+    policy: Any = model.policy
+    actor = getattr(policy, "actor", None)
+    head = getattr(policy, "action_net", None) if actor is None else getattr(actor, "mu", None)
+    squash = actor is not None
+    if isinstance(head, nn.Sequential) and len(head) == 2 and isinstance(head[1], nn.Tanh):
+        head = head[0]
+    extractor = getattr(policy if actor is None else actor, "features_extractor", None)
+    if not isinstance(head, nn.Linear) or not isinstance(extractor, NetworkFeatures):
+        raise ValueError(
+            f"expected an actor that is a linear head on its features, got that of {type(model).__name__}; "
+            "only such an actor can be saved as the project's own network"
+        )
+    if head.weight.shape[1] != n_features(network.features):
+        raise ValueError(
+            f"expected an actor without hidden layers, got {type(model).__name__} with others; leave "
+            "net_arch in policy_kwargs as it is"
+        )
+    network.take(extractor.network, head, squash=squash, scale=scale)
+    if env is not None:
+        observations = np.asarray(env.reset())
+        actions, _ = model.predict(observations, deterministic=True)
+        with torch.no_grad():
+            own = network(torch.from_numpy(observations)[None])[0].numpy() / np.float32(scale)
+        if not np.allclose(own, actions, atol=1e-4):
+            raise ValueError(
+                f"expected actions that are a bounded linear head on features, got others from "
+                f"{type(model).__name__}; only such an actor can be saved as the project's own network"
+            )

@@ -1,0 +1,65 @@
+"""Deep Q-learning by stable-baselines3: which member, or the reference, to trust in a study."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from agents.policy.policy_decision import Decide, greedy_choice
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
+from agents.registry import register_agent
+from agents.stable_baselines3.off_policy import OffPolicyAgent, OffPolicyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DQNConfig(OffPolicyConfig):
+    """Options of DQN; the defaults suit episodes of one step and wide batches."""
+
+    exploration_initial_eps: float = 1.0
+    """Share of actions that are drawn evenly at the start."""
+    exploration_final_eps: float = 0.05
+    """Share of actions that are drawn evenly in the end."""
+    exploration_fraction: float = 0.5
+    """Part of the training in which that share falls."""
+
+
+@register_agent("dqn")
+class DQN(OffPolicyAgent[DQNConfig]):
+    """One member a study, or the reference weights, chosen by deep Q-learning (Mnih et al. 2015).
+
+    The environment's action is one of the one-hot weight vectors or the reference. The network values every
+    member by what it says and the reference by the members' plain average; the highest value is followed.
+    Each of the averaged policies has a vote, so that weights between one-hot ones come out. `exploration` is
+    not used; the share of random actions takes its place.
+    """
+
+    config_class = DQNConfig
+    decide: ClassVar[Decide] = staticmethod(greedy_choice)
+    scores_average = True
+
+    def _action(self) -> Literal["softmax", "select"]:
+        return "select"
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415 - see agents.stable_baselines3.ppo
+            StackDQN,
+            StackQPolicy,
+            train_off_policy,
+        )
+        from agents.stable_baselines3.on_policy_training import NO_CLIPPING  # noqa: PLC0415
+
+        config = self.config
+        train_off_policy(
+            StackDQN,
+            StackQPolicy,
+            config,
+            env,
+            seed=seed,
+            report=report,
+            policy_options={"network": network},
+            exploration_initial_eps=config.exploration_initial_eps,
+            exploration_final_eps=config.exploration_final_eps,
+            exploration_fraction=config.exploration_fraction,
+            target_update_interval=env.num_envs,
+            max_grad_norm=NO_CLIPPING,
+        )

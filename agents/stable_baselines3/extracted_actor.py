@@ -1,0 +1,78 @@
+"""An actor of stable-baselines3 as the project's own network: features, linear head, squash."""
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.policy.stacked_network import StackedNetwork
+
+
+class ExtractedActor(StackedNetwork):
+    """A policy network's scores and the observation beside them, a linear head, and how actions are bounded.
+
+    Args:
+        network: The network that makes the features.
+    """
+
+    def __init__(self, network: StackedNetwork) -> None:
+        super().__init__(network.layout, network.n_models, network.n_policies, network.hidden_size)
+        self.features = network
+        n_policies, n_models = network.n_policies, network.n_models
+        self.head_weight = nn.Parameter(torch.zeros(n_policies, n_features(network), n_models))
+        self.head_bias = nn.Parameter(torch.zeros(n_policies, 1, n_models))
+        # One number per policy; parameters, so that they stand in the stack with the others.
+        self.scale = nn.Parameter(torch.ones(n_policies, 1, 1), requires_grad=False)
+        self.squash = nn.Parameter(torch.zeros(n_policies, 1, 1), requires_grad=False)
+
+    @property
+    def n_critic_inputs(self) -> int:
+        """What a critic can read: the features and the study's own columns."""
+        return n_features(self.features) + self.n_body_parts + 1
+
+    def standardise(self, observations: NDArray[np.float32]) -> None:
+        """Take the inputs' mean and scale from the observations of the training table."""
+        self.features.standardise(observations)
+
+    def resized(self, n_policies: int) -> Self:
+        """Return a new network of the same kind with another number of policies."""
+        return type(self)(self.features.resized(n_policies))
+
+    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features, `(n_policies, n, 1, n_features)`, and the study's own columns."""
+        return features(self.features, observations).unsqueeze(2), self.split(observations)[1]
+
+    def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
+        """Return the bounded action times the action's scale."""
+        raw = hidden.squeeze(2) @ self.head_weight + self.head_bias
+        bounded = torch.where(self.squash > 0.5, torch.tanh(raw), raw.clamp(-1.0, 1.0))
+        return bounded * self.scale
+
+    def take(self, network: StackedNetwork, head: nn.Linear, *, squash: bool, scale: float) -> None:
+        """Copy a single actor's features and head.
+
+        Args:
+            network: Its network, of one policy.
+            head: Its last layer, from the features to one number per member.
+            squash: Whether a hyperbolic tangent bounds its actions, or they are cut.
+            scale: Logits per unit of its action.
+        """
+        with torch.no_grad():
+            self.features.load_state_dict(network.state_dict())
+            self.head_weight.copy_(head.weight.T[None])
+            self.head_bias.copy_(head.bias[None, None])
+            self.scale.fill_(scale)
+            self.squash.fill_(float(squash))
+
+
+def n_features(network: StackedNetwork) -> int:
+    """Return the number of columns of `features`."""
+    return network.n_models + network.n_columns
+
+
+def features(network: StackedNetwork, observations: Tensor) -> Tensor:
+    """Return what the linear head, and a critic, read: the network's scores, then the observation."""
+    scores: Any = network(observations)
+    return torch.cat((scores, observations), dim=-1)

@@ -1,0 +1,222 @@
+"""Stable-Baselines3's on-policy algorithms on a stack of policies."""
+
+import random
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
+from torch import Tensor, nn
+
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
+from agents.stable_baselines3.adapter import VectorEnvAdapter
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.on_policy import OnPolicyConfig
+
+NO_CLIPPING = 1e9
+"""Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the
+others' steps."""
+
+
+def train_on_policy(
+    algorithm: type[OnPolicyAlgorithm],
+    config: "OnPolicyConfig",
+    env: PolicyStackEnv,
+    network: StackedNetwork,
+    *,
+    seed: int,
+    report: Report,
+    **options: Any,
+) -> None:
+    """Train the network in place with an on-policy algorithm of stable-baselines3.
+
+    Args:
+        algorithm: The algorithm's class.
+        config: Its options here.
+        env: The environment of the stack.
+        network: The actors of the stack.
+        seed: Seed of every random choice.
+        report: Called after every update.
+        **options: Arguments of the class that are particular to it.
+    """
+    with global_random_state_kept():
+        model = algorithm(
+            StackPolicy,
+            VectorEnvAdapter(env),
+            learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.0),
+            n_steps=config.n_steps,
+            gamma=0.0,
+            gae_lambda=0.0,
+            policy_kwargs={
+                "network": network,
+                "exploration": config.exploration,
+                "learn_exploration": config.learn_exploration,
+                "env": env,
+            },
+            seed=seed,
+            device="cpu",
+            rollout_buffer_class=StackRolloutBuffer,
+            rollout_buffer_kwargs={"n_policies": env.n_policies},
+            **options,
+        )
+        learn(model, config.total_steps, env.n_policies, report)
+
+
+def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Report) -> None:
+    """Let an algorithm of stable-baselines3 learn, and report before every update and at the end.
+
+    Args:
+        model: The algorithm.
+        total_steps: Environment steps per policy.
+        n_policies: Policies in its stack.
+        report: See `agents.policy.training_watch.Report`.
+    """
+    callback = _Report(n_policies, report)
+    total = total_steps * n_policies
+    model.learn(total, callback=callback, log_interval=total)
+    callback.tell()
+
+
+class StackPolicy(ActorCriticPolicy):
+    """Actor and critic of a stack of policies, whose rows stand together in every batch.
+
+    The actor's mean action is the network's logits in units of each fold's action scale. The critic is linear
+    in the study's own columns and in the actor's hidden layer, averaged over members, whose gradient it does
+    not touch.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        network: StackedNetwork,
+        env: PolicyStackEnv,
+        exploration: float,
+        learn_exploration: bool,
+        **kwargs: Any,
+    ) -> None:
+        self._parts = (network, env, exploration, learn_exploration)
+        super().__init__(*args, **kwargs)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        network, env, exploration, learn_exploration = self._parts
+        self.scales: Tensor
+        self.actor = network
+        # TRPO tells the critic's parameters by "value" in their names.
+        self.value_critic = nn.Parameter(torch.zeros(network.n_policies, network.n_critic_inputs, 1))
+        self.register_buffer("scales", torch.from_numpy(env.policy_scales)[:, None, None])
+        deviation = torch.full((network.n_policies, 1, network.n_models), exploration) / self.scales
+        self.log_std: Tensor  # type: ignore[assignment]  # a buffer where it is not learned
+        if learn_exploration:
+            self.log_std = nn.Parameter(deviation.log())
+        else:
+            self.register_buffer("log_std", deviation.log())
+        # The loss is a mean over all policies, so one policy's gradients are small: so must eps be.
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=lr_schedule(1.0), eps=1e-8)
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Return actions, values and log probabilities of a batch of observations."""
+        mean, deviation, values = self._evaluate(obs)
+        actions = mean if deterministic else mean + deviation * torch.randn_like(mean)
+        return actions, values, _log_density(actions, mean, deviation)
+
+    def evaluate_actions(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]  # no dictionaries here
+        """Return values, log probabilities of the actions, and entropies."""
+        mean, deviation, values = self._evaluate(obs)
+        entropy = (deviation.log() + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
+        return values, _log_density(actions, mean, deviation), entropy
+
+    def get_distribution(self, obs: Tensor) -> DiagGaussianDistribution:  # type: ignore[override]  # no dictionaries here
+        """Return the distribution of actions given observations."""
+        mean, deviation, _ = self._evaluate(obs)
+        return DiagGaussianDistribution(mean.shape[-1]).proba_distribution(mean, deviation.log())
+
+    def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]  # no dictionaries here
+        """Return the critic's values alone."""
+        return self._evaluate(obs)[2]
+
+    def _evaluate(self, obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stacked = obs.reshape(self.actor.n_policies, -1, obs.shape[-1])  # (n_policies, n, n_columns)
+        hidden, study = self.actor.hidden(stacked)
+        mean = self.actor.scores(hidden, study) / self.scales
+        deviation = self.log_std.exp().expand_as(mean)
+        values = torch.cat((hidden.detach().mean(2), study), dim=-1) @ self.value_critic
+        return mean.flatten(0, 1), deviation.flatten(0, 1), values.flatten(0, 1)
+
+
+class StackRolloutBuffer(RolloutBuffer):
+    """Draws minibatches with the same number of rows of every policy, the rows of one policy together.
+
+    Args:
+        n_policies: Policies in the stack; the environments of one policy are neighbours.
+    """
+
+    def __init__(self, *args: Any, n_policies: int, **kwargs: Any) -> None:
+        self._n_policies = n_policies
+        super().__init__(*args, **kwargs)
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """Yield minibatches of `batch_size` rows, every row once."""
+        if not self.generator_ready:
+            for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
+                setattr(self, name, self.swap_and_flatten(getattr(self, name)))
+            self.generator_ready = True
+        rows = self.buffer_size * self.n_envs
+        per_policy = rows // self._n_policies
+        part = per_policy if batch_size is None else batch_size // self._n_policies
+        # swap_and_flatten puts a policy's rows next to each other: (n_policies, per_policy) row numbers.
+        order = np.arange(rows).reshape(self._n_policies, per_policy)[:, np.random.permutation(per_policy)]  # noqa: NPY002 - stable-baselines3 seeds and keeps this generator
+        for start in range(0, per_policy, part):
+            yield self._get_samples(order[:, start : start + part].reshape(-1))
+
+
+class _Report(BaseCallback):
+    """Tells how far the training is, before each update, with what the algorithm has logged of the last."""
+
+    def __init__(self, n_policies: int, report: Report) -> None:
+        super().__init__()
+        self._n_policies, self._report = n_policies, report
+
+    def tell(self) -> None:
+        """Report the present state."""
+        values = self.model.logger.name_to_value
+        self._report(
+            self.model.num_timesteps // self._n_policies,
+            {name: float(value) for name, value in values.items() if isinstance(value, int | float)},
+        )
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps:
+            self.tell()
+
+
+def _log_density(actions: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return the log density of a diagonal Gaussian, summed over the last axis."""
+    standard = (actions - mean) / deviation
+    density: Tensor = -(0.5 * standard**2 + deviation.log() + 0.5 * np.log(2 * np.pi)).sum(-1)
+    return density
+
+
+@contextmanager
+def global_random_state_kept() -> Iterator[None]:
+    """Undo what stable-baselines3 does to the global random generators: it seeds them all."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - kept, not used
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002 - as above
+        torch.set_rng_state(states[2])

@@ -1,0 +1,68 @@
+"""Trust-region policy optimisation by sb3-contrib, on the project's own policy network."""
+
+from dataclasses import dataclass
+
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
+from agents.registry import register_agent
+from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TRPOConfig(OnPolicyConfig):
+    """Options of TRPO; the defaults suit episodes of one step and wide batches."""
+
+    studies_per_step: int = 256
+    """Studies that a policy sees in one step of the environment."""
+    target_kl: float = 0.05
+    """How far the policy may move in an update, as its mean divergence in nats."""
+    cg_max_steps: int = 10
+    """Iterations of the conjugate gradient method that finds the direction."""
+    cg_damping: float = 0.01
+    """What is added to the diagonal of the Fisher matrix."""
+    line_search_max_iter: int = 10
+    """How often the step is shortened until it holds what it promises."""
+    n_critic_updates: int = 5
+    """Passes over the studies of an update that the critic learns in."""
+    n_jobs: int = 1
+    """Processes that train policies; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", "n_jobs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+
+
+@register_agent("trpo")
+class TRPO(OnPolicyAgent[TRPOConfig]):
+    """Softmax weights, learned by TRPO (Schulman et al. 2015).
+
+    The actor is the project's own network; see `agents.stable_baselines3.ppo.PPO`. The trust region is one
+    policy's own, so policies are trained one at a time.
+    """
+
+    config_class = TRPOConfig
+    trains_separately = True
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        import sb3_contrib  # noqa: PLC0415 - see agents.stable_baselines3.ppo
+
+        from agents.stable_baselines3.on_policy_training import train_on_policy  # noqa: PLC0415
+
+        config = self.config
+        train_on_policy(
+            sb3_contrib.TRPO,
+            config,
+            env,
+            network,
+            seed=seed,
+            report=report,
+            batch_size=env.num_envs * config.n_steps,
+            target_kl=config.target_kl,
+            cg_max_steps=config.cg_max_steps,
+            cg_damping=config.cg_damping,
+            line_search_max_iter=config.line_search_max_iter,
+            n_critic_updates=config.n_critic_updates,
+        )

@@ -1,0 +1,317 @@
+"""What every agent that learns by reinforcement must do, whatever its algorithm."""
+
+import os
+import random
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from agents import load_agent, make_agent
+from agents.evidence.benchmark_document import weights_vary
+from mura_env import Predictions
+from tests.agents.tables import (
+    accuracy,
+    confident_table,
+    experts_probabilities,
+    identical_table,
+    known_optimum_table,
+    noise_table,
+    optimum_probabilities,
+    switching_table,
+)
+
+OWN = {"total_steps": 1_024, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
+SIDE_BY_SIDE = {"total_steps": 512, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
+ONE_BY_ONE = SIDE_BY_SIDE | {"n_folds": 2}
+SMALL = {
+    "reinforce": OWN,
+    "grpo": OWN,
+    "ppo": SIDE_BY_SIDE,
+    "a2c": SIDE_BY_SIDE,
+    "dqn": SIDE_BY_SIDE,
+    "sac": SIDE_BY_SIDE,
+    "td3": SIDE_BY_SIDE,
+    "tqc": SIDE_BY_SIDE | {"n_quantiles": 5},
+    "trpo": ONE_BY_ONE,
+    "stable_baselines3": ONE_BY_ONE | {"batch_size": 64, "n_steps": 2},
+}
+LEARNERS = list(SMALL)
+FAST = ["reinforce", "grpo", "ppo"]
+THREADED = ["grpo", "ppo", "sac", "trpo"]
+CURVE = {
+    "steps",
+    "expected_reward",
+    "deterministic_reward",
+    "accuracy",
+    "reference_accuracy",
+    "regret_best_fixed",
+    "regret_oracle",
+}
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_it_finds_the_expert_of_each_body_part(name):
+    train, test = switching_table(4_000, 0), switching_table(10_000, 1)
+    uniform = accuracy(test.probabilities.mean(axis=1), test)
+    gain = accuracy(experts_probabilities(test), test) - uniform
+    agent = make_agent(name).fit(train)
+    assert accuracy(agent.predict_proba(test), test) - uniform >= 0.95 * gain
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_it_finds_out_that_confidence_matters(name):
+    train, test = confident_table(4_000, 0), confident_table(10_000, 1)
+    uniform = accuracy(test.probabilities.mean(axis=1), test)
+    # Trusting the most confident member alone is a rule that only a weighting by study can follow.
+    most = test.logits.max(axis=2).argmax(axis=1)
+    gain = accuracy(test.probabilities[np.arange(len(test)), most], test) - uniform
+    assert gain > 0.02
+    agent = make_agent(name).fit(train)
+    assert accuracy(agent.predict_proba(test), test) - uniform >= 0.9 * gain
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("kind", ["body part", "confidence"])
+def test_it_reaches_the_known_optimum_on_unseen_studies(name, kind):
+    shares = []
+    for seed in range(5):
+        train, test = (known_optimum_table(kind, 10_000, number) for number in (seed, 100 + seed))
+        uniform = accuracy(test.probabilities.mean(axis=1), test)
+        gain = accuracy(optimum_probabilities(test, kind), test) - uniform
+        agent = make_agent(name).fit(train, seed=seed)
+        shares.append((accuracy(agent.predict_proba(test), test) - uniform) / gain)
+    assert np.mean(shares) >= 0.95
+    assert min(shares) >= 0.90
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_weights_differ_more_between_body_parts_than_between_seeds(name):
+    train, test = switching_table(1_100, 2), switching_table(1_000, 3)
+    weights = np.stack([make_agent(name).fit(train, seed=seed).weights(test) for seed in range(2)])
+    spread = weights_vary(weights, test.body_parts)
+    assert spread["between_body_parts"] > 2 * spread["between_seeds"]
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("reference", ["chosen", "uniform", "static"])
+def test_identical_members_get_the_reference_weights(name, reference):
+    agent = make_agent(name, reference=reference).fit(identical_table(300, 0))
+    np.testing.assert_allclose(agent.weights(identical_table(50, 1)), 1 / 3, atol=1e-6)
+    assert agent.total_steps_ == 0
+    assert agent.learning_curve_ == []
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_pure_noise_does_no_harm(name):
+    differences = []
+    for table in range(10 if name in FAST else 2):
+        train, test = noise_table(400, table), noise_table(4_000, 100 + table)
+        agent = make_agent(name, **SMALL[name]).fit(train)
+        uniform = accuracy(test.probabilities.mean(axis=1), test)
+        differences.append(accuracy(agent.predict_proba(test), test) - uniform)
+    # Both are coin flips on 4,000 studies each: the mean difference has a standard error of at most this.
+    assert abs(np.mean(differences)) <= 2 * np.sqrt(0.5 / 4_000 / len(differences))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_seed_gives_the_same_weights_and_leaves_global_generators_alone(name):
+    table = switching_table(400, 0)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 - only read
+    first, again = (make_agent(name, **SMALL[name]).fit(table, seed=3) for _ in range(2))
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002 - as above
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert np.array_equal(first.weights(table), again.weights(table))
+    assert first.learning_curve_ == again.learning_curve_
+    other = make_agent(name, **SMALL[name]).fit(table, seed=4)
+    assert not np.array_equal(first.weights(table), other.weights(table))
+
+
+THREADS = """
+import sys, torch
+from agents import load_agent, make_agent
+from tests.agents.tables import switching_table
+from tests.agents.test_policy_agents import SMALL, THREADED
+torch.set_num_threads(2)
+for name in THREADED:
+    make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3).save(f"{sys.argv[1]}/{name}")
+"""
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], check=True, env=environment)
+    for name in THREADED:
+        agent, other = (
+            make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3),
+            load_agent(tmp_path / name),
+        )
+        for key, array in agent.arrays_.items():
+            assert np.array_equal(other.arrays_[key], array)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_saved_policy_weights_alike_to_the_bit(name, tmp_path):
+    table = switching_table(400, 0)
+    agent = make_agent(name, **SMALL[name]).fit(table)
+    agent.save(tmp_path)
+    again = load_agent(tmp_path)
+    assert np.array_equal(again.weights(table), agent.weights(table))
+    assert np.array_equal(again.predict_proba(table), agent.predict_proba(table))
+    assert again.total_steps_ == agent.total_steps_ > 0
+    assert again.config == agent.config
+    assert again.learning_curve_ == agent.learning_curve_
+
+
+def test_saved_agents_are_read_without_stable_baselines3(tmp_path):
+    names = ["ppo", "dqn", "sac", "trpo", "stable_baselines3"]
+    for name in names:
+        make_agent(name, **SMALL[name]).fit(switching_table(300, 0)).save(tmp_path / name)
+    code = (
+        "import sys; from agents import load_agent; from tests.agents.tables import switching_table;"
+        f"[load_agent({str(tmp_path)!r} + '/' + name).weights(switching_table(20, 1)) for name in {names}];"
+        "sys.exit('stable_baselines3' in sys.modules or 'sb3_contrib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_training_can_be_watched(name):
+    rows, bars = [], []
+    agent = make_agent(name, **SMALL[name])
+    table = switching_table(400, 0)
+    agent.fit(table, progress=lambda *bar: bars.append(bar), callback=rows.append)
+    assert [row["steps"] for row in agent.learning_curve_] == [row["steps"] for row in rows]
+    assert len(rows) == 2
+    total = SMALL[name]["total_steps"]
+    assert agent.learning_curve_[-1]["steps"] >= total
+    assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two strengths
+    for row in agent.learning_curve_:
+        assert row.keys() == CURVE
+        assert -1 <= row["expected_reward"] <= 1
+        assert 0 <= row["accuracy"] <= 1
+    assert all(earlier[1] <= later[1] for earlier, later in pairwise(bars))
+    assert bars[-1] == (f"training {name}", total, total)
+
+
+def test_another_reward_and_a_validation_table_are_taken():
+    train, validation = switching_table(400, 0), switching_table(200, 1, prefix="v")
+    agent = make_agent("reinforce", **SMALL["reinforce"], reward="log_score", n_folds=2)
+    agent.fit(train, validation=validation)
+    assert agent.total_steps_ > 0
+    assert agent.fingerprint_ != agent.fit(train).fingerprint_
+
+
+def test_a_part_never_seen_gets_the_common_head():
+    agent = make_agent("reinforce", **SMALL["reinforce"]).fit(switching_table(400, 0, n_parts=3))
+    table = switching_table(50, 1, n_parts=3)
+    foreign = Predictions.from_arrays(table.logits, table.labels, body_part_names=["foot"])
+    with pytest.warns(UserWarning, match="foot"):
+        weights = agent.weights(foreign)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_models", "n_classes"), [(1, 2), (2, 4), (6, 3)])
+def test_any_number_of_members_and_classes_works(n_models, n_classes, tmp_path):
+    table = noise_table(200, 0, n_classes, n_models)
+    for name in LEARNERS:
+        agent = make_agent(name, **SMALL[name]).fit(table)
+        assert agent.predict_proba(table).shape == (200, n_classes)
+        agent.save(tmp_path / name)
+        assert np.array_equal(load_agent(tmp_path / name).weights(table), agent.weights(table))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kl_strengths": ()}, "ascending"),
+        ({"kl_strengths": (0.1, 0.0)}, "ascending"),
+        ({"kl_strengths": (-1.0,)}, "from 0 upwards"),
+        ({"n_folds": 1}, "n_folds of at least 2"),
+        ({"reward": "applause"}, "expected a reward"),
+        ({"reference": "random"}, "'reference' of the agent 'reinforce' to be"),
+        ({"baseline": "leave_one_out", "draws_per_study": 1}, "draws_per_study of at least 2"),
+        ({"learning_rate": float("nan")}, "learning_rate greater than 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent("reinforce", **options)
+
+
+@pytest.mark.parametrize("network", ["mlp", "body_part_attention"])
+@pytest.mark.parametrize("name", ["reinforce", "dqn", "sac", "stable_baselines3"])
+def test_another_network_is_trained_saved_and_read(name, network, tmp_path):
+    parts = ("part0", "part2")
+    table = switching_table(300, 0, n_parts=3)
+    agent = make_agent(name, **SMALL[name], network=network, attention_body_parts=parts).fit(table)
+    agent.save(tmp_path)
+    assert np.array_equal(load_agent(tmp_path).weights(table), agent.weights(table))
+
+
+@pytest.mark.parametrize("name", ["grpo", "trpo", "a2c"])
+def test_scalars_are_written_for_tensorboard(name, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    table = switching_table(300, 0)
+    plain = make_agent(name, **SMALL[name]).fit(table, seed=2)
+    watched = make_agent(name, **SMALL[name], tensorboard_dir=str(tmp_path)).fit(table, seed=2)
+    assert np.array_equal(plain.weights(table), watched.weights(table))
+    events = EventAccumulator(str(tmp_path / f"{name}-seed2"))
+    events.Reload()
+    scalars = events.Tags()["scalars"]
+    for expected in ("rollout/ep_rew_mean", "time/fps", "time/total_timesteps", "eval/accuracy"):
+        assert expected in scalars
+    assert any(scalar.startswith("train/") for scalar in scalars)
+    accuracies = [event.value for event in events.Scalars("eval/accuracy")]
+    assert accuracies == pytest.approx([row["accuracy"] for row in watched.learning_curve_])
+
+
+@pytest.mark.parametrize("name", ["reinforce", "ppo", "sac"])
+def test_an_interrupt_keeps_the_best_policies(name):
+    def callback(row):
+        raise KeyboardInterrupt
+
+    table = switching_table(1_000, 0, n_parts=3)
+    agent = make_agent(name, n_checkpoints=2, kl_strengths=(0.0, 0.1))
+    with pytest.warns(UserWarning, match="interrupted after"):
+        agent.fit(table, callback=callback)
+    assert len(agent.learning_curve_) == 1
+    assert 0 < agent.total_steps_ < 10 * agent.config.total_steps
+    uniform = accuracy(table.probabilities.mean(axis=1), table)
+    assert accuracy(agent.predict_proba(table), table) > uniform
+
+
+@pytest.mark.parametrize("name", ["trpo", "stable_baselines3"])
+def test_the_number_of_processes_changes_no_bit(name):
+    table = switching_table(300, 0)
+    options = {key: value for key, value in SMALL[name].items() if key != "kl_strengths"}
+    one, two = (
+        make_agent(name, **options, kl_strengths=(0.0,), n_jobs=jobs).fit(table, seed=1) for jobs in (1, 2)
+    )
+    assert one.learning_curve_ == two.learning_curve_
+    assert np.array_equal(one.weights(table), two.weights(table))
+
+
+def test_regret_is_what_is_missing_to_fixed_weights_and_to_the_oracle():
+    table = switching_table(600, 0, n_parts=3)
+    row = make_agent("grpo", **SMALL["grpo"]).fit(table).learning_curve_[-1]
+    oracle = 2.0 * (table.logits.argmax(axis=2) == table.labels[:, None]).any(axis=1).mean() - 1.0
+    mean_reward = 2.0 * row["accuracy"] - 1.0
+    assert row["regret_oracle"] == pytest.approx(oracle - mean_reward, abs=1e-6)
+    single = max(accuracy(table.probabilities[:, model], table) for model in range(3))
+    uniform = accuracy(table.probabilities.mean(axis=1), table)
+    assert row["regret_best_fixed"] >= 2.0 * max(single, uniform) - 1.0 - mean_reward - 1e-6
+
+
+def test_ppo_keeps_its_buffer_small():
+    """2,048 steps, the library's default, times thousands of environments would be millions of rows."""
+    config = make_agent("ppo").config
+    assert config.n_steps * config.studies_per_step * config.n_folds * len(config.kl_strengths) < 10_000
+    with pytest.raises(ValueError, match="n_minibatches to divide the studies of an update, 128, got 3"):
+        make_agent("ppo", n_minibatches=3)

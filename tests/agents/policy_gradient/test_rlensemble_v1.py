@@ -1,0 +1,168 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents import load_agent, make_agent
+from agents.policy_gradient.rlensemble_v1 import reward_weighted_loss
+from mura_env import Predictions
+from tests.agents.tables import accuracy, experts_probabilities, noise_table, switching_table
+
+SMALL = {"total_steps": 2_048, "n_checkpoints": 2}
+
+
+def shoulders_and_elbows(n_studies: int, seed: int) -> Predictions:
+    """Member 0 is the expert of the shoulder, member 1 that of the elbow."""
+    table = switching_table(n_studies, seed, n_parts=2)
+    return replace(table, body_part_names=("XR_SHOULDER", "XR_ELBOW"))
+
+
+def test_the_published_loss_learns_to_average_where_a_policy_gradient_finds_the_experts():
+    train, test = shoulders_and_elbows(4_000, 0), shoulders_and_elbows(10_000, 1)
+    uniform = accuracy(test.probabilities.mean(axis=1), test)
+    gain = accuracy(experts_probabilities(test), test) - uniform
+    assert gain > 0.03
+    # With beta = 1 the weights come from the attention alone, which is linear: it tells the body parts apart,
+    # but not the studies in which most verdicts are wrong.
+    untrained = make_agent("rlensemble_v1", beta=1.0, total_steps=1, n_checkpoints=1).fit(train)
+    options = {"beta": 1.0, "total_steps": 32_000, "learning_rate": 0.01}
+    published = make_agent("rlensemble_v1", **options).fit(train)
+    off, left = (np.abs(agent.weights(test) - 1 / 3).mean() for agent in (untrained, published))
+    assert off > 0.01
+    assert left < 0.005
+    assert abs(accuracy(published.predict_proba(test), test) - uniform) < 0.1 * gain
+    learned = make_agent("rlensemble_v1", objective="policy_gradient", **options).fit(train)
+    assert accuracy(learned.predict_proba(test), test) - uniform > 0.95 * gain
+    assert learned.total_steps_ == published.total_steps_ == 32_000
+
+
+def test_both_losses_agree_with_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    log_weights = torch.log_softmax(torch.randn(5, 3, generator=generator), dim=1)
+    rewards = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0])
+    drawn = torch.tensor([0, 2, 1, 1, 0])
+    published = gradient = 0.0
+    for study in range(5):
+        for member in range(3):
+            published -= float(rewards[study] * log_weights[study, member]) / 5
+        others = sum(float(rewards[other]) for other in range(5) if other != study) / 4
+        gradient -= (float(rewards[study]) - others) * float(log_weights[study, drawn[study]]) / 5
+    assert float(reward_weighted_loss(log_weights, rewards, None)) == pytest.approx(published, rel=1e-5)
+    assert float(reward_weighted_loss(log_weights, rewards, drawn)) == pytest.approx(gradient, rel=1e-5)
+    assert torch.isfinite(reward_weighted_loss(log_weights[:1], rewards[:1], drawn[:1]))
+
+
+@pytest.mark.parametrize("reward", [1.0, -1.0])
+def test_the_published_gradient_is_as_documented(reward):
+    """r · (M · w - 1) by the logits: zero at uniform weights, and blind to which member was right."""
+    logits = torch.tensor([[0.3, -0.2, 1.0, 0.0]], requires_grad=True)
+    reward_weighted_loss(torch.log_softmax(logits, dim=1), torch.tensor([reward]), None).backward()
+    weights = torch.softmax(logits.detach(), dim=1)
+    torch.testing.assert_close(logits.grad, reward * (4 * weights - 1))
+
+
+def test_the_policy_gradient_points_at_the_better_member():
+    """Averaged over many draws, the gradient is that of the expected reward Σ w_m r_m."""
+    logits = torch.tensor([0.2, -0.1, 0.4], requires_grad=True)
+    of_member = torch.tensor([1.0, -1.0, 1.0])
+    (torch.softmax(logits, 0) @ of_member).backward()
+    expected = -logits.grad.clone()
+    logits.grad = None
+    n = 200_000
+    drawn = torch.multinomial(
+        torch.softmax(logits.detach(), 0), n, True, generator=torch.Generator().manual_seed(0)
+    )
+    log_weights = torch.log_softmax(logits, 0).expand(n, 3)
+    reward_weighted_loss(log_weights, of_member[drawn], drawn).backward()
+    torch.testing.assert_close(logits.grad, expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("objective", ["published", "policy_gradient"])
+def test_members_are_drawn_as_often_as_they_weigh(objective):
+    agent = make_agent("rlensemble_v1", objective=objective)
+    weights = np.tile(np.array([[0.1, 0.0, 0.6, 0.3]], np.float32), (20_000, 1))
+    actions, drawn = agent._actions(weights, np.random.default_rng(0))
+    if objective == "published":
+        assert actions is weights
+        assert drawn is None
+    else:
+        assert (actions == np.eye(4)[drawn.numpy()]).all()
+        np.testing.assert_allclose(actions.mean(axis=0), weights[0], atol=0.01)
+        assert not (drawn == 1).any()
+
+
+@pytest.mark.parametrize("objective", ["published", "policy_gradient"])
+def test_a_seed_gives_the_same_bits_and_a_saved_one_too(objective, tmp_path):
+    table = shoulders_and_elbows(300, 0)
+    state = torch.get_rng_state()
+    agents = [
+        make_agent("rlensemble_v1", objective=objective, **SMALL).fit(table, seed=seed) for seed in (3, 3, 4)
+    ]
+    assert torch.equal(torch.get_rng_state(), state)
+    first, again, other = (agent.weights(table) for agent in agents)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    agents[0].save(tmp_path)
+    assert np.array_equal(load_agent(tmp_path).weights(table), first)
+    document = json.loads((tmp_path / "agent.json").read_text())
+    assert document["config"]["objective"] == objective
+
+
+@pytest.mark.parametrize(("n_models", "n_classes"), [(1, 2), (2, 4), (5, 3)])
+def test_any_number_of_members_and_classes_and_a_part_never_seen(n_models, n_classes):
+    table = noise_table(60, 0, n_classes, n_models)
+    agent = make_agent("rlensemble_v1", objective="policy_gradient", **SMALL).fit(table)
+    assert agent.predict_proba(table).shape == (60, n_classes)
+    foreign = replace(table, body_part_names=("elbow", "part-1", "part-2"))
+    with pytest.warns(UserWarning, match="elbow"):
+        weights = agent.weights(foreign)
+    np.testing.assert_allclose(
+        weights, agent.weights(table), atol=1e-6
+    )  # no attention was learned: all alike
+
+
+def test_the_training_can_be_watched():
+    train, validation = shoulders_and_elbows(200, 0), switching_table(100, 1, prefix="v")
+    rows, bars = [], []
+    agent = make_agent("rlensemble_v1", **SMALL)
+    agent.fit(train, validation, progress=lambda *bar: bars.append(bar), callback=rows.append)
+    assert rows == agent.learning_curve_
+    assert [row["steps"] for row in rows] == [1_024, 2_048]
+    assert bars[-1] == ("training rlensemble_v1", 2_048, 2_048)
+    uniform = accuracy(validation.probabilities.mean(axis=1), validation)
+    assert rows[-1]["reference_accuracy"] == pytest.approx(uniform)
+    with pytest.warns(UserWarning, match="part0"):
+        final = accuracy(agent.predict_proba(validation), validation)
+    assert rows[-1]["accuracy"] == pytest.approx(final)
+
+
+def test_an_interrupt_keeps_the_last_checkpoint():
+    table = shoulders_and_elbows(200, 0)
+
+    def interrupt(row):
+        raise KeyboardInterrupt
+
+    agent = make_agent("rlensemble_v1", **SMALL)
+    with pytest.warns(UserWarning, match="interrupted"):
+        agent.fit(table, callback=interrupt)
+    assert agent.total_steps_ == 1_024
+    assert len(agent.learning_curve_) == 1
+    half = make_agent("rlensemble_v1", **(SMALL | {"total_steps": 1_024, "n_checkpoints": 1})).fit(table)
+    assert np.array_equal(agent.weights(table), half.weights(table))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "reward"}, "'objective' of the agent"),
+        ({"beta": 1.5}, "beta between 0 and 1"),
+        ({"batch_size": 0}, "batch_size greater than 0"),
+        ({"weight_decay": -1.0}, "weight_decay of at least 0"),
+        ({"reward": "applause"}, "expected a reward"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent("rlensemble_v1", **options)
