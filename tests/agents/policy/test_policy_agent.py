@@ -136,7 +136,7 @@ THREADS = """
 import sys, torch
 from agents import load_agent, make_agent
 from tests.agents.tables import switching_table
-from tests.agents.test_policy_agents import SMALL, THREADED
+from tests.agents.policy.test_policy_agent import SMALL, THREADED
 torch.set_num_threads(2)
 for name in THREADED:
     make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3).save(f"{sys.argv[1]}/{name}")
