@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +39,10 @@ def show_skipped_images(run: RunDirectory) -> None:
 def benchmark_table(document: Mapping[str, Any]) -> Table:
     """One row an agent or control; estimates are means over seeds, intervals 95 % by patient."""
     table = Table(
-        title=f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds", title_justify="left"
+        title=f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds",
+        title_justify="left",
+        box=SIMPLE_HEAD,  # with it, the table fits a terminal of 80 columns
+        padding=(0, 0),
     )
     table.add_column("agent")
     for heading in ("accuracy %", "kappa", "AUROC", "minus uniform (95 %)", "p"):
@@ -46,7 +50,7 @@ def benchmark_table(document: Mapping[str, Any]) -> Table:
     for name, row in [*document["agents"].items(), *document["controls"].items()]:
         comparison = row["vs_uniform"]
         low, high = comparison["ci95"]
-        difference = f"{100 * comparison['accuracy_difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        difference = f"{100 * comparison['accuracy_difference']:+.1f} ({100 * low:+.1f}, {100 * high:+.1f})"
         compared = (difference, format_p(comparison["permutation_p"]).removeprefix(f"={NBSP}"))
         table.add_row(
             name + (" (bound)" if row.get("is_bound") else ""),
