@@ -33,8 +33,8 @@ endif
 demo: $(STAMP)  ## the main job on synthetic radiographs, in runs/demo
 	$(VENV)/bin/mura demo --resume
 
-test: $(STAMP)  ## the test suite
-	$(RUN) -m pytest
+test: $(STAMP)  ## the test suite, on all processors
+	$(RUN) -m pytest --numprocesses logical --dist loadscope
 
 test-slow: $(STAMP)  ## the checks that take longer
 	$(RUN) -m pytest -m slow

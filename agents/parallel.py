@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, TypeVar
@@ -10,6 +11,8 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 Backend = Literal["loky", "dask", "ray"]
+
+_LARGE_LIBRARIES = ("torch",)
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -46,9 +49,15 @@ def run_all(
         return
     with ExitStack() as stack:
         if backend == "loky":
-            # Workers that are left for later take a large library that they then import for a leak and stop.
+            # A worker takes a large library that it imports after its first task for a leak, and stops: what
+            # this process needed is imported at once, and no worker is left for later.
             stack.callback(_stop_workers)
-            stack.enter_context(parallel_config(backend="loky", inner_max_num_threads=1))
+            needed = [name for name in _LARGE_LIBRARIES if name in sys.modules]
+            stack.enter_context(
+                parallel_config(
+                    backend="loky", inner_max_num_threads=1, initializer=_import_all, initargs=(needed,)
+                )
+            )
             parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         elif backend == "dask":
             _open_dask(stack, n_jobs)
@@ -77,6 +86,12 @@ def check_backend(backend: str) -> None:
             f"expected the package {packages[backend]!r} for the backend {backend!r}, got none installed; "
             f"install it (pip install {packages[backend]}), or choose the backend loky"
         ) from error
+
+
+def _import_all(names: Sequence[str]) -> None:
+    """Import modules in a new process."""
+    for name in names:
+        importlib.import_module(name)
 
 
 def _stop_workers() -> None:
