@@ -4,7 +4,8 @@ import hashlib
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -78,16 +79,24 @@ class Agent(ABC, Generic[ConfigType]):
         """Learn to weight the members.
 
         Args:
-            train: Studies to learn from, with out-of-fold predictions.
-            validation: Studies to choose settings on; agents that need some take them from `train` if None.
+            train: Studies to learn from, with out-of-fold predictions. A body part that is named but has none
+                counts as never seen.
+            validation: Studies of other patients to choose settings on; agents that need some take them from
+                `train` if None.
             seed: Seed of every random choice; the same seed gives the same weights to the bit.
             progress: Called with a description, the part completed and the total.
             callback: Called with each new row of the learning curve.
 
         Raises:
-            ValueError: If a table is empty or has one class only, or the two are not of the same ensemble.
+            ValueError: If the training table is empty or has one class only, the two tables are not of the
+                same ensemble or share a patient, or validation has studies of a body part never trained on.
         """
         _check_training_table(train)
+        self.fingerprint_ = fingerprint(train, validation)
+        if validation is not None:
+            train.require_disjoint_patients(validation)
+        names = [train.body_part_names[part] for part in np.unique(train.body_parts)]
+        train = _with_body_parts(train, names)
         self.model_names_: tuple[str, ...] = tuple(train.model_names)
         self.class_names_: tuple[str, ...] = tuple(train.class_names)
         self.body_part_names_: tuple[str, ...] = tuple(train.body_part_names)
@@ -98,10 +107,10 @@ class Agent(ABC, Generic[ConfigType]):
         self.seed_ = int(seed)
         if validation is not None:
             self._check_table(validation)
+            validation = _with_body_parts(validation, self.body_part_names_)
         started = time.perf_counter()
         self._fit(train, validation, self.seed_, progress, callback)
         self.seconds_ = time.perf_counter() - started
-        self.fingerprint_ = fingerprint(train, validation)
         self._fitted = True
         return self
 
@@ -305,3 +314,22 @@ def _check_training_table(train: Predictions) -> None:
     if len(np.unique(train.labels)) < 2:
         only = train.class_names[int(train.labels[0])]
         raise ValueError(f"expected studies of at least two classes to learn from, got {only!r} only")
+
+
+def _with_body_parts(table: Predictions, names: Sequence[str]) -> Predictions:
+    """Return the table with these body parts, matched by name.
+
+    Raises:
+        ValueError: If it has studies of another one.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    others = sorted({table.body_part_names[part] for part in np.unique(table.body_parts)} - index.keys())
+    if others:
+        raise ValueError(
+            f"expected studies of the body parts {', '.join(names)} to choose settings on, got "
+            f"{', '.join(others)}; leave those out"
+        )
+    if tuple(names) == tuple(table.body_part_names):
+        return table
+    numbers = np.array([index.get(name, 0) for name in table.body_part_names], dtype=np.int64)
+    return replace(table, body_parts=numbers[table.body_parts], body_part_names=tuple(names))

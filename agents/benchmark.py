@@ -69,7 +69,7 @@ def run_benchmark(
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
             patient, the test table is empty or has one class only, or the backend is not installed.
     """
-    _check(train, test, seeds)
+    check_tables(train, test, seeds)
     check_backend(backend)
     configs: dict[str, Mapping[str, Any]] = (
         dict(agents) if isinstance(agents, Mapping) else {name: {} for name in agents}
@@ -128,9 +128,15 @@ def _saved(task: _Task, wanted: Agent[Any], train: Predictions) -> Agent[Any] | 
     return agent if same and agent.fingerprint_ == fingerprint(train) else None
 
 
-def _check(train: Predictions, test: Predictions, seeds: Sequence[int]) -> None:
+def check_tables(train: Predictions, test: Predictions, seeds: Sequence[int]) -> None:
+    """Make sure that agents can be compared on these tables.
+
+    Raises:
+        ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
+            patient, or the test table is empty or has one class only.
+    """
     if not len(seeds) or len(set(seeds)) != len(seeds):
-        raise ValueError(f"expected one or more different seeds, got {list(seeds)}")
+        raise ValueError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
     if len(test) == 0 or len(np.unique(test.labels)) < 2:
         raise ValueError("expected a test table with studies of at least two classes, got fewer")
     for what in ("model_names", "class_names"):

@@ -56,15 +56,20 @@ def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
 
     def register(agent_class: AgentClass) -> AgentClass:
         known = _CLASSES.get(name)
-        if known is not None and known.__qualname__ != agent_class.__qualname__:
-            raise ValueError(
-                f"the agent name {name!r} is taken by {known.__module__}.{known.__qualname__}; choose another"
-            )
+        own = _MODULES.get(name, agent_class.__module__)
+        if own != agent_class.__module__:
+            raise ValueError(f"the agent name {name!r} is taken by {own}; choose another")
+        if known is not None and _path(known) != _path(agent_class):
+            raise ValueError(f"the agent name {name!r} is taken by {_path(known)}; choose another")
         agent_class.name = name
         _CLASSES[name] = agent_class
         return agent_class
 
     return register
+
+
+def _path(agent_class: type) -> str:
+    return f"{agent_class.__module__}.{agent_class.__qualname__}"
 
 
 def list_agents() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,12 +37,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: object = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # The error below says the same in one line.
+                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
+        # torch's own words are left out: they advise to load the file unsafely.
+        what = "one that holds more than data" if path.stat().st_size else "an empty one"
         raise ValueError(
-            f"expected a state dict of tensors in {path}, got a damaged file or one that holds more than "
-            f"data ({reason}); save it again with torch.save(model.state_dict(), FILE)"
+            f"expected a state dict of tensors in {path}, got a damaged file or {what}; "
+            "save it again with torch.save(model.state_dict(), FILE)"
         ) from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):

@@ -12,6 +12,17 @@ from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
 from mura_env.json_files import read_json
 
+_BENCHMARK_KEYS = {
+    "n_studies",
+    "seeds",
+    "protocol",
+    "contested_share",
+    "agents",
+    "models",
+    "controls",
+    "weights_vary",
+}
+
 
 def write_evidence(
     run: RunDirectory, document: Mapping[str, Any], *, title: str, dataset: Dataset | None = None
@@ -30,6 +41,23 @@ def write_evidence(
     has_members = run.training_path.is_file()
     training = read_json(run.training_path, "the record of a training") if has_members else None
     write_model_card(run.model_card_path, document, title=title, settings=settings, training=training)
+
+
+def read_benchmark(run: RunDirectory) -> dict[str, Any]:
+    """Read the document of a finished benchmark.
+
+    Raises:
+        FileNotFoundError: If the run has none.
+        ValueError: If the file is damaged, or of another version.
+    """
+    document = read_json(run.benchmark_path, "a finished benchmark")
+    missing = sorted(_BENCHMARK_KEYS - document.keys())
+    if missing:
+        raise ValueError(
+            f"expected a finished benchmark of this version, got {run.benchmark_path} without "
+            f"{missing[0]!r}; run the benchmark again with --resume"
+        )
+    return document
 
 
 def dataset_of_run(run: RunDirectory) -> Dataset | None:

@@ -27,6 +27,10 @@ COMMANDS = {
 """Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""
 
 
+RESUMABLE = {"demo", "run", "train", "benchmark"}
+"""Subcommands with the option `--resume`."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `mura` with the given arguments (default: those of the process) and exits.
 
@@ -60,10 +64,11 @@ def run_command(arguments: list[str]) -> int:
             command = parse(module.Command, name, options)
         command.run()
     except KeyboardInterrupt:
-        error_line(
-            "interrupted; what is finished is kept, and the same command with --resume goes on from there"
-        )
+        advice = "; what is finished is kept, and the same command with --resume goes on from there"
+        error_line(f"interrupted{advice if name in RESUMABLE else ''}")
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         if os.environ.get("MURA_TRACEBACK") == "1":
             raise

@@ -95,7 +95,7 @@ class Meta(Agent[MetaConfig]):
 
     def _check_arrays(self) -> None:
         n_models, n_classes = len(self.model_names_), len(self.class_names_)
-        n_studies = len(self.arrays_.get("body_parts", ()))
+        n_studies = sum(self.arrays_.get("body_parts", np.empty(0)).shape[:1])
         if n_studies == 0:
             raise ValueError(f"expected studies in the arrays of the agent {self.name!r}, got none")
         self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))

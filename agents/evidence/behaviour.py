@@ -179,13 +179,15 @@ def learning_regret(curves: Sequence[Sequence[Mapping[str, float]]], bound: floa
         bound: The oracle's accuracy on the training table.
 
     Returns:
-        Share of studies, mean over seeds with its spread; None where a curve has fewer than two rows.
+        Share of studies, mean over seeds with its spread; None where a curve has no two moments.
     """
     if min(map(len, curves), default=0) < 2:
         return None
     lost = []
     for curve in curves:
         steps = np.array([row["steps"] for row in curve], dtype=np.float64)
+        if steps[-1] == steps[0]:
+            return None
         shortfall = bound - np.array([row["accuracy"] for row in curve], dtype=np.float64)
         lost.append(np.trapezoid(shortfall, steps) / (steps[-1] - steps[0]))
     return _over_seeds(np.array(lost))

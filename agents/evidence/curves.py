@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from agents.metrics import equal_mass_bins
+
 N_POINTS = 101
 """Points of a ROC curve, evenly spaced in the false positive rate."""
 
@@ -83,9 +85,7 @@ def reliability(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[
         true = (probabilities.argmax(axis=2) == labels).ravel()
     order = np.argsort(predicted, kind="stable")
     predicted, true = predicted[order].astype(np.float64), true[order]
-    edges = np.linspace(0, len(predicted), min(N_BINS, len(predicted)) + 1).round().astype(int)[:-1]
-    # each bin begins where its first probability begins
-    starts = np.unique(np.searchsorted(predicted, predicted[edges]))
+    starts = equal_mass_bins(predicted, N_BINS)
     sizes = np.diff(np.append(starts, len(predicted)))
     return {
         "predicted": _rounded(np.add.reduceat(predicted, starts) / sizes),

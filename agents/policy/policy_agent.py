@@ -90,8 +90,8 @@ class PolicyAgent(Agent[ConfigType]):
     towards the reference, one policy learns from the other folds, all of them side by side, and is scored on
     the fold left out. The strength and the moment with the best score over all folds together are kept, and
     the weights of their policies, one per fold, are averaged. If nothing beats the reference, the reference
-    is returned. A verdict can only change where the members disagree, so only such studies are shown if the
-    reward depends on the verdict alone.
+    is returned, as the environment takes it: no weight below 0.01. A verdict can only change where the
+    members disagree, so only such studies are shown if the reward depends on the verdict alone.
 
     An interrupt from the keyboard ends the training early, with the best policies until then.
 
@@ -156,9 +156,10 @@ class PolicyAgent(Agent[ConfigType]):
                 else:
                     self._train_side_by_side(folds, network, seed, watch)
             except KeyboardInterrupt:
+                kept = "reference weights" if selection.kept is None else "best policies until then"
                 message = (
-                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; "
-                    "the best policies until then are kept"
+                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; the "
+                    f"{kept} are kept"
                 )
                 warnings.warn(message, UserWarning, stacklevel=3)
             self.learning_curve_ = watch.learning_curve()

@@ -62,6 +62,7 @@ class PolicySelection:
         decide: Decide = clipped_softmax,
     ) -> None:
         self._n_strengths, self._decide = len(kl_strengths), decide
+        self._scored_alike = all(fold.score is folds[0].score for fold in folds)
         self._tasks = [WeightingTask(fold.score, reward=reward) for fold in folds]
         self._observations = [torch.from_numpy(observe(fold.score)) for fold in folds]
         self._log_references = [
@@ -93,6 +94,8 @@ class PolicySelection:
         for strength in reversed(range(self._n_strengths)):
             rewards = outcomes[strength][0]
             gains = rewards - self._reference_rewards
+            if self._scored_alike:  # a study that all policies are scored on counts once
+                gains = gains.reshape(len(self._tasks), -1).mean(axis=0)
             score, least = float(rewards.mean()), float(gains.std() / np.sqrt(len(gains)))
             tie = self.kept is not None and score == self.kept.score and strength > self.kept.strength
             if gains.mean() > least and (self.kept is None or score > self.kept.score or tie):

@@ -48,8 +48,9 @@ def choose_reference(pairs: Sequence[tuple[Predictions, Predictions]], choice: R
     """
     if choice != "chosen":
         return choice
+    distinct = {(id(learn), id(score)): (learn, score) for learn, score in pairs}.values()
     gains = [
-        _correct(score, reference_weights(learn, "static")[-1]) - _correct(score) for learn, score in pairs
+        _correct(score, reference_weights(learn, "static")[-1]) - _correct(score) for learn, score in distinct
     ]
     if not gains:
         return "uniform"

@@ -1,5 +1,6 @@
 """Policies trained one by one, in processes, for algorithms that cannot train a stack side by side."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ def _train_one(
     env, snapshots = make_env(), list[Snapshot]()
 
     def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
-        while len(snapshots) < len(checkpoints) and steps >= checkpoints[len(snapshots)]:
+        passed = bisect_right(checkpoints, steps)
+        if passed > bisect_right(checkpoints, snapshots[-1].steps if snapshots else 0):
             state = {name: value.clone() for name, value in network.state_dict().items()}
             snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars or {})))
 

@@ -39,7 +39,8 @@ def mcnemar(first_correct: NDArray[Any], second_correct: NDArray[Any]) -> McNema
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
     if only_first == only_second:
-        mid = 1.0 - float(binom.pmf(only_first, discordant, 0.5)) if discordant else 1.0
+        # Both tails hold the observed table, of which half counts.
+        mid = 1.0 - 0.5 * float(binom.pmf(only_first, discordant, 0.5)) if discordant else 1.0
         return McNemar(only_first, only_second, exact_p=1.0, mid_p=mid)
     fewer = min(only_first, only_second)
     exact = min(1.0, 2.0 * float(binom.cdf(fewer, discordant, 0.5)))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents import agent_class
+from agents.benchmark import check_tables
 from agents.parallel import Backend, check_backend
 from mura_app.commands.run import DEFAULT_AGENTS
 from mura_app.presentation import show_benchmark
@@ -54,6 +55,7 @@ class Command:
         for name in self.agents:
             agent_class(name)  # a misspelt name must not become a part of the run
         train, test = load_table(self.train), load_table(self.test)
+        check_tables(train, test, range(self.agent_seeds))  # what cannot run must not take the folder
         run = RunDirectory(self.out)
         settings = run.claim(
             {

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import tyro
 
+from mura_app.evidence import read_benchmark
 from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.tables import load_table
 from mura_app.terminal import ProgressBars, message, print_json
 from mura_env import Predictions
-from mura_env.json_files import read_json, write_json
+from mura_env.json_files import write_json
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Command:
         out = RunDirectory(self.out or run.path / "evaluations" / source.stem)
         if out.path.exists() and not self.overwrite:
             raise FileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
-        finished = read_json(run.benchmark_path, "a finished benchmark")
+        finished = read_benchmark(run)
         mapping = parse_mapping(self.map_body_part)
         train = training_table(run)
         with ProgressBars() as progress:

@@ -1,7 +1,6 @@
 """`mura fit-agent NAME`: learn a weighting policy from a predictions table."""
 
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from agents import agent_class, list_agents, make_agent
 from mura_app.main import COMMANDS, parse
 from mura_app.tables import load_table
 from mura_app.terminal import ProgressBars, message, print_json, print_text
+
+_SAVED = {"agent.json", "agent.safetensors"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +50,19 @@ class Command:
             raise FileExistsError(
                 f"expected a saved agent to replace, got {options.out} without agent.json in it"
             )
+        if options.out.exists():
+            others = sorted(
+                {path.name for path in options.out.iterdir()} - {"agent.json", "agent.safetensors"}
+            )
+            if others:
+                raise FileExistsError(
+                    f"expected nothing but a saved agent to replace in {options.out}, got {others[0]!r} too; "
+                    "choose another --out"
+                )
         table = load_table(options.predictions)
         agent = make_agent(self.name, **self.config)
         with ProgressBars() as progress:
             agent.fit(table, seed=options.seed, progress=progress)
-        if options.out.exists():
-            shutil.rmtree(options.out)
         agent.save(options.out)
         weights = agent.weights(table)
         by_part = {

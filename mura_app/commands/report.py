@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message, print_json
-from mura_env.json_files import read_json
 
 
 @dataclass(frozen=True)
 class Command:
     """Options of `mura report`."""
 
-    run_directory: Path
+    run_directory: Annotated[Path, tyro.conf.arg(name="run")]
     """Run directory with `benchmark.json`."""
 
     thumbnails: bool = True
@@ -23,11 +25,11 @@ class Command:
 
     def run(self) -> None:
         """Writes `report.html` and `MODEL_CARD.md` from what the run has recorded."""
-        from mura_app.evidence import dataset_of_run, write_evidence
+        from mura_app.evidence import dataset_of_run, read_benchmark, write_evidence
 
         run = RunDirectory(self.run_directory)
         run.read_config()  # a folder that is no run is said to be none, whatever else it holds
-        document = read_json(run.benchmark_path, "a finished benchmark")
+        document = read_benchmark(run)
         title = document.get("title", run.path.resolve().name)
         dataset = dataset_of_run(run) if self.thumbnails else None
         write_evidence(run, document, title=title, dataset=dataset)

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -175,3 +176,32 @@ def test_a_split_is_scored_with_each_study_once_and_in_its_order():
     assert measured == pytest.approx((np.mean(rewards) + 1) / 2)
     backwards = np.arange(len(test))[::-1]
     assert np.array_equal(agent.weights(test.select(backwards)), weights[::-1])
+
+
+def test_a_validation_table_is_matched_by_the_names_of_its_body_parts():
+    train, validation = switching_table(300, 0, n_parts=3), switching_table(200, 1, n_parts=3, prefix="v")
+    names = tuple(reversed(validation.body_part_names))
+    turned = replace(validation, body_parts=len(names) - 1 - validation.body_parts, body_part_names=names)
+    options = {"total_steps": 2_560, "n_folds": 2, "kl_strengths": (0.0,)}
+    first, second = (
+        make_agent("reinforce", **options).fit(train, validation=table).weights(train)
+        for table in (validation, turned)
+    )
+    assert np.array_equal(first, second)
+
+
+def test_a_validation_table_of_the_same_patients_or_of_other_parts_is_refused():
+    with pytest.raises(ValueError, match="patient"):
+        make_agent("static").fit(TABLE, validation=TABLE)
+    train, validation = switching_table(200, 0, n_parts=2), switching_table(200, 1, n_parts=3, prefix="v")
+    with pytest.raises(ValueError, match="leave those out"):
+        make_agent("static").fit(train, validation=validation)
+
+
+def test_a_body_part_that_is_named_but_has_no_study_counts_as_unseen():
+    table = switching_table(300, 0, n_parts=3)
+    agent = make_agent("static_per_body_part").fit(table.select(table.body_parts != 1))
+    assert agent.body_part_names_ == tuple(np.delete(table.body_part_names, 1))
+    with pytest.warns(UserWarning, match="not in the training table"):
+        weights = agent.weights(table)
+    assert len(np.unique(weights[table.body_parts == 1], axis=0)) == 1

@@ -174,3 +174,15 @@ def test_bad_input_is_explained(labels, probabilities, message):
         evaluate(np.array(labels), np.array(probabilities))
     with pytest.raises(ValueError, match="body_parts of shape"):
         evaluate(np.array([0, 1]), np.full((2, 2), 0.5), np.zeros(3))
+
+
+def test_calibration_error_does_not_depend_on_the_order_of_equal_confidences():
+    correct = np.repeat([True, False], 500)
+    assert calibration_error(correct, np.full(1000, 0.5)) == pytest.approx(0.0)
+    confidence = np.repeat([0.6, 0.8, 0.9], [400, 300, 300])
+    generator = np.random.default_rng(0)
+    right = generator.random(1000) < 0.7
+    expected = sum(abs((right - confidence)[confidence == level].sum()) for level in (0.6, 0.8, 0.9)) / 1000
+    order = generator.permutation(1000)
+    assert calibration_error(right, confidence, 3) == pytest.approx(expected)
+    assert calibration_error(right[order], confidence[order], 3) == pytest.approx(expected)

@@ -163,3 +163,13 @@ def test_a_plug_in_cannot_take_a_name_of_the_projects_own(tmp_path: Path):
 def test_an_agent_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         Agent()  # type: ignore[abstract]  # that is the point
+
+
+def test_a_name_of_the_project_cannot_be_taken_even_before_its_file_is_read():
+    code = (
+        "from agents import Agent, register_agent\n"
+        "try:\n    register_agent('ppo')(type('Mine', (Agent,), {}))\n"
+        "except ValueError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'ppo' is taken by agents.stable_baselines3.ppo" in done.stdout

@@ -50,7 +50,7 @@ def test_every_command_explains_every_option(name, capsys):
         ),
         (["fit-agent", "pppo", "--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"], ["'pppo'", "ppo"]),
         (["fit-agent", "uniform", "--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"], ["{tmp}/a.npz"]),
-        (["report", "--run-directory", "{tmp}/empty"], ["{tmp}/empty"]),
+        (["report", "--run", "{tmp}/empty"], ["{tmp}/empty"]),
         (["import-predictions", "{tmp}/a.csv", "--out", "{tmp}/out.npz"], ["{tmp}/a.csv"]),
     ],
 )

@@ -137,7 +137,7 @@ def test_fit_agent_and_benchmark_work_on_the_tables_of_a_run(finished, tmp_path,
     shown = {name: (out / name).read_bytes() for name in ("report.html", "MODEL_CARD.md")}
     for name in shown:
         (out / name).unlink()
-    assert run_command(["report", "--run-directory", str(out)]) == 0
+    assert run_command(["report", "--run", str(out)]) == 0
     assert {name: (out / name).read_bytes() for name in shown} == shown
 
 

@@ -187,7 +187,7 @@ def test_the_training_can_be_watched(name):
     table = switching_table(400, 0)
     agent.fit(table, progress=lambda *bar: bars.append(bar), callback=rows.append)
     assert [row["steps"] for row in agent.learning_curve_] == [row["steps"] for row in rows]
-    assert len(rows) == 2
+    assert len(rows) == (1 if name == "trpo" else 2)  # its only update passes both moments
     total = SMALL[name]["total_steps"]
     assert agent.learning_curve_[-1]["steps"] >= total
     assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two strengths
