@@ -72,7 +72,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         self._shown: StudyBatch | None = None
         self._observations: FloatArray = np.empty(0, dtype=np.float32)  # of the studies shown
         self._step_in_episode = 0
-        self.statistics = EpisodeStatistics(self.task.best_rewards())
+        self.statistics = EpisodeStatistics(self.task.best_rewards, len(self.task.table))
         self._decisions: Decisions | None = None
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.best_weights import best_rewards
 from mura_env.combination import (
     FloatArray,
     IntArray,
@@ -141,7 +142,7 @@ class WeightingTask:
         self.pool = self._sampled_studies(sampling)
         self.order = StudyOrder(self.pool, order)
         self._rule = reward_rule(self.reward, table)
-        self._baseline = self._constant_rewards(None) if reward_baseline == "reference" else None
+        self._baseline = self._reference_rewards() if reward_baseline == "reference" else None
 
     @property
     def single_observation_space(self) -> spaces.Space[FloatArray]:
@@ -234,30 +235,19 @@ class WeightingTask:
             rewards -= self._baseline[decisions.studies]
         return rewards
 
-    def best_rewards(self) -> FloatArray:
-        """The reward of the best single member on every study, float32 ``(n_studies,)``, less the baseline.
+    def best_rewards(self, studies: IntArray | None = None) -> FloatArray:
+        """The reward of the best weights on studies, by default on all: float32 ``(n,)``, less the baseline.
 
-        With two classes no weights do better under any registered reward: the combined score of a class lies
-        between its members' scores, and every reward is monotone in it.
+        See `mura_env.best_weights` for which rewards it is exact.
         """
-        best = self._constant_rewards(0)
-        for model in range(1, self.table.n_models):
-            np.maximum(best, self._constant_rewards(model), out=best)
-        if self._baseline is not None:
-            best -= self._baseline
-        return best
+        return best_rewards(self, np.arange(len(self.table)) if studies is None else studies)
 
-    def _constant_rewards(self, model: int | None) -> FloatArray:
-        """The rewards of one member, or for None of the reference weights, on all studies, no baseline."""
+    def _reference_rewards(self) -> FloatArray:
+        """The rewards of the reference weights on all studies, float32 ``(n_studies,)``."""
         rewards = np.empty(len(self.table), dtype=np.float32)
         for start in range(0, len(self.table), CHUNK):
             studies = np.arange(start, min(start + CHUNK, len(self.table)))
-            if model is None:
-                weights = self.reference_weights(studies)
-            else:
-                weights = np.zeros((self.table.n_models, len(studies)), dtype=np.float32)
-                weights[model] = 1
-            rewards[studies] = self._rule(self.decide(weights, studies))
+            rewards[studies] = self._rule(self.decide(self.reference_weights(studies), studies))
         return rewards
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
