@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
 from agents.observation_names import layout_for, require_same_columns
-from agents.policy.inner_folds import InnerFold, contested, fold_pairs, inner_folds
+from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
 from agents.policy.policy_decision import Decide, clipped_softmax
 from agents.policy.policy_networks import NetworkName, make_policy_network
 from agents.policy.policy_selection import PolicySelection
@@ -26,6 +26,7 @@ from mura_env import Predictions
 from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import depends_on_prediction_only, make_reward
+from mura_env.weighting_task import contested
 
 _CHUNK = 16_384
 _NETWORK = "network."

@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.controls.mixture import mixture_weights, probabilities_of_label
-from agents.policy.inner_folds import InnerFold, contested
+from agents.mixture import mixture_weights, probabilities_of_label
+from agents.policy.inner_folds import InnerFold
 from agents.policy.policy_decision import Decide, clipped_softmax
 from agents.policy.stacked_network import StackedNetwork
 from mura_env.combination import action_scale, log_reference, softmax_weights
 from mura_env.observations import observe
 from mura_env.rewards import depends_on_prediction_only
-from mura_env.weighting_task import WeightingTask
+from mura_env.weighting_task import WeightingTask, contested
 
 
 @dataclass(frozen=True)
