@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 
 import numpy as np
@@ -307,6 +308,14 @@ def test_regret_is_what_is_missing_to_fixed_weights_and_to_the_oracle():
     single = max(accuracy(table.probabilities[:, model], table) for model in range(3))
     uniform = accuracy(table.probabilities.mean(axis=1), table)
     assert row["regret_best_fixed"] >= 2.0 * max(single, uniform) - 1.0 - mean_reward - 1e-6
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac", "trpo", "stable_baselines3"])
+def test_nothing_is_left_in_the_temporary_folder(name, monkeypatch, tmp_path):
+    """stable-baselines3 leaves a folder there at every training, unless it is told not to."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_agent(name, **SMALL[name] | {"kl_strengths": (0.0,), "n_folds": 2}).fit(switching_table(300, 0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ppo_keeps_its_buffer_small():
