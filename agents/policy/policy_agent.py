@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
-from agents.observation_names import layout_for, require_same_columns
+from agents.observation_names import saved_layout
 from agents.policy.inner_folds import InnerFold, contested, fold_pairs, inner_folds
+from agents.policy.network_shapes import network_shapes
 from agents.policy.policy_decision import Decide, clipped_softmax
 from agents.policy.policy_networks import NetworkName, make_policy_network
 from agents.policy.policy_selection import PolicySelection
@@ -273,9 +274,10 @@ class PolicyAgent(Agent[ConfigType]):
 
     def _check_arrays(self) -> None:
         n_models, n_parts = len(self.model_names_), len(self.body_part_names_)
-        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
-        require_same_columns(self.observation_names_, layout.names)
+        layout = saved_layout(
+            self.observation_names_, self.model_names_, self.class_names_, self.body_part_names_
+        )
         self._require_shape("reference", (n_parts + 1, n_models))
-        network = self._network(layout, self._n_policies(layout))
-        for name, value in network.state_dict().items():
-            self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
+        shapes = network_shapes(lambda: self._network(layout, self._n_policies(layout)))
+        for name, shape in shapes.items():
+            self._require_shape(f"{_NETWORK}{name}", shape)
