@@ -62,7 +62,7 @@ class StableBaselines3Config(PolicyConfig):
         """
         try:
             options = json.loads(self.algorithm_options)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, deep nesting
             raise ValueError(f"expected algorithm_options as a JSON object, got {error}") from None
         if not isinstance(options, dict):
             raise ValueError(f"expected algorithm_options as a JSON object, got {self.algorithm_options!r}")

@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
@@ -84,6 +85,8 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
     """
     callback = _Report(n_policies, report)
     total = total_steps * n_policies
+    # The library's own logger leaves a folder in the system's temporary one at every call.
+    model.set_logger(Logger(folder=None, output_formats=[]))
     model.learn(total, callback=callback, log_interval=total)
     callback.tell()
 
