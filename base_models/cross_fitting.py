@@ -13,7 +13,7 @@ from base_models.fitting import FitJob, FitResult
 from base_models.folds import stratified_group_folds
 from base_models.image_cache import ImageCache
 from base_models.members import weights_path
-from base_models.prediction import study_logits
+from base_models.prediction import image_log_probabilities, study_logits
 from base_models.schedule import run_fits
 
 Progress = Callable[[str, int, int], None]
@@ -27,6 +27,8 @@ class CrossFit:
     """Out-of-fold logits of the training studies, shape (n_train, n_models, n_classes)."""
     test: NDArray[np.float64]
     """Logits of the test studies by every fold's network, shape (n_test, n_models, n_folds, n_classes)."""
+    test_images: NDArray[np.float64]
+    """The same of each radiograph of the test studies, study by study, shape (n_images, …)."""
     fits: tuple[tuple[FitResult, ...], ...]
     """The fits, by member and fold."""
 
@@ -122,12 +124,15 @@ def cross_fit(
     results = run_fits(jobs, config.jobs, resume, progress)
     train_logits = np.zeros((len(train), len(config.members), n_classes))
     test_logits = np.zeros((len(test), len(config.members), config.folds, n_classes))
+    image_logits = np.zeros((len(test_views.study), len(config.members), config.folds, n_classes))
     for index, result in enumerate(results):
         model, fold = divmod(index, config.folds)
         held_out = np.flatnonzero(folds == fold)
         study = np.searchsorted(held_out, train_views.study[fold_of_view == fold])
         n_held_out = len(study)
         train_logits[held_out, model] = study_logits(result.logits[:n_held_out], study, len(held_out))
-        test_logits[:, model, fold] = study_logits(result.logits[n_held_out:], test_views.study, len(test))
+        of_test = result.logits[n_held_out:]
+        test_logits[:, model, fold] = study_logits(of_test, test_views.study, len(test))
+        image_logits[:, model, fold] = image_log_probabilities(of_test)
     fits = [tuple(results[i : i + config.folds]) for i in range(0, len(results), config.folds)]
-    return CrossFit(train_logits, test_logits, tuple(fits))
+    return CrossFit(train_logits, test_logits, image_logits, tuple(fits))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit, draw_folds
-from base_models.datasets.study import Dataset, Study, check_dataset
+from base_models.datasets.study import Dataset, Study, check_dataset, single_images
 from base_models.image_cache import ImageCache, open_image_cache
 from base_models.members import TrainedMember, save_index, save_member
 from base_models.metadata_control import metadata_logits
@@ -33,14 +33,16 @@ def train_ensemble(
     seed: int = 0,
     skip_bad_images: bool = False,
     resume: bool = False,
+    cache_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Predictions, Predictions]:
     """Train, cross-fit and calibrate an ensemble, and write its members and prediction tables.
 
     Writes into the run's folder: `members/`; `predictions/train.npz` (out of fold), `test.npz` (folds
-    averaged), `test-folds.npz` (the same before averaging, one model per member and fold),
-    `metadata-train.npz` and `metadata-test.npz` (the control that sees no pixel); `training.json` (counts,
-    times, and the fold of each training study); `image_cache/`, which may be deleted.
+    averaged), `test-images.npz` (each radiograph of the test studies for itself, study by study),
+    `test-folds.npz` (as `test.npz` before averaging, one model per member and fold), `metadata-train.npz` and
+    `metadata-test.npz` (the control that sees no pixel); `training.json` (counts, times, and the fold of each
+    training study); `image_cache/`, which may be deleted.
 
     Args:
         dataset: From `open_dataset`.
@@ -49,6 +51,8 @@ def train_ensemble(
         seed: Seed of the folds, the initial weights, the order of the images and the augmentations.
         skip_bad_images: Go on without images that cannot be read; `training.json` lists them.
         resume: Take the finished fits of an interrupted run over.
+        cache_dir: Folder of the decoded radiographs, such as that of another run on the same data; the run's
+            own `image_cache` if None.
         progress: Called as `progress(description, completed, total)`.
 
     Returns:
@@ -59,7 +63,7 @@ def train_ensemble(
     """
     run_dir, started = Path(run_dir), time.perf_counter()
     check_dataset(dataset)
-    cache = _decode(dataset, config, run_dir, progress)
+    cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), progress)
     dataset = _without_bad_images(dataset, cache.unreadable, skip_bad_images)
     train, test = dataset.of_split("train"), dataset.of_split("test")
     folds = draw_folds(train, config.folds, seed)
@@ -96,11 +100,13 @@ def train_ensemble(
     return tables["train"], tables["test"]
 
 
-def _decode(dataset: Dataset, config: EnsembleConfig, run_dir: Path, progress: Progress | None) -> ImageCache:
+def _decode(
+    dataset: Dataset, config: EnsembleConfig, directory: Path, progress: Progress | None
+) -> ImageCache:
     """Decode all radiographs once, at the largest size that a member sees."""
     paths = [path for study in dataset.studies for path in study.image_paths]
     size = max(member.image_size for member in config.members)
-    return open_image_cache(paths, size, run_dir / "image_cache", progress)
+    return open_image_cache(paths, size, directory, progress)
 
 
 def _without_bad_images(dataset: Dataset, unreadable: Mapping[Path, str], skip: bool) -> Dataset:
@@ -136,15 +142,17 @@ def _calibrated_tables(
     run_dir: Path,
     seed: int,
 ) -> dict[str, Predictions]:
-    """Calibrate each member, write it, and return the tables `train`, `test` and `test-folds`."""
+    """Calibrate each member, write it, and return the tables `train` and `test…`."""
     train, test = dataset.of_split("train"), dataset.of_split("test")
     labels = np.array([study.label for study in train], dtype=np.int64)
     train_logits, test_logits = np.empty_like(fitted.train), np.empty_like(fitted.test)
+    image_logits = np.empty_like(fitted.test_images)
     cache_size = max(member.image_size for member in config.members)
     for index, member in enumerate(config.members):
         train_logits[:, index], of_folds = cross_calibrate(fitted.train[:, index], labels, folds)
         calibration = fit_calibration(fitted.train[:, index], labels)
         test_logits[:, index] = calibration.apply(fitted.test[:, index])
+        image_logits[:, index] = calibration.apply(fitted.test_images[:, index])
         trained = TrainedMember(member, (), calibration, tuple(of_folds), dataset.class_names, cache_size)
         save_member(run_dir, trained, {"training": asdict(config.training), "seed": seed})
     names = [member.name for member in config.members]
@@ -154,6 +162,7 @@ def _calibrated_tables(
     return {
         "train": _table(dataset, train, train_logits, names),
         "test": _table(dataset, test, test_logits.mean(axis=2), names),
+        "test-images": _table(dataset, single_images(test), image_logits.mean(axis=2), names),
         "test-folds": _table(dataset, test, test_logits.reshape(n_test, -1, n_classes), fold_names),
     }
 

@@ -72,12 +72,29 @@ def study_logits(
     return np.asarray(np.log(np.clip(means, SMALLEST_PROBABILITY, None)))
 
 
+def image_log_probabilities(views: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what `study_logits` would if each radiograph were a study; shapes (n_views, n_classes)."""
+    return study_logits(views, np.arange(len(views)), len(views))
+
+
 def predict_studies(
     members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
 ) -> NDArray[np.float32]:
     """Return the calibrated logits of trained members on studies they have never seen.
 
-    As for the test split of a run: mean over views, log, mean over folds, calibration.
+    As for the test split of a run: mean over views, log, mean over folds, calibration. Arguments and errors
+    are those of `predict_studies_and_images`, which gives the radiographs one by one as well.
+
+    Returns:
+        Array of shape (n_studies, n_models, n_classes).
+    """
+    return predict_studies_and_images(members, studies, progress)[0]
+
+
+def predict_studies_and_images(
+    members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the calibrated logits of trained members on studies and on each of their radiographs.
 
     Args:
         members: From `load_trained_members`.
@@ -85,7 +102,8 @@ def predict_studies(
         progress: Called as `progress(description, completed, total)`.
 
     Returns:
-        Array of shape (n_studies, n_models, n_classes).
+        Arrays of shape (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), the radiographs
+        study by study.
 
     Raises:
         ValueError: If an image cannot be read; the message names it.
@@ -99,26 +117,25 @@ def predict_studies(
             for size, aspect in squares
         }
     rows = np.arange(len(paths))
-    columns = []
+    of_studies, of_images = [], []
     for index, member in enumerate(members):
-        folds = [
-            study_logits(
-                view_logits(
-                    network,
-                    caches[member.cache_size, member.input_format.aspect],
-                    rows,
-                    member.config.image_size,
-                    member.input_format,
-                ),
-                study_of_view,
-                len(studies),
+        views = [
+            view_logits(
+                network,
+                caches[member.cache_size, member.input_format.aspect],
+                rows,
+                member.config.image_size,
+                member.input_format,
             )
             for network in member.networks
         ]
-        columns.append(member.calibration.apply(np.mean(folds, axis=0)))
+        studies_by_fold = [study_logits(of_fold, study_of_view, len(studies)) for of_fold in views]
+        images_by_fold = [image_log_probabilities(of_fold) for of_fold in views]
+        of_studies.append(member.calibration.apply(np.mean(studies_by_fold, axis=0)))
+        of_images.append(member.calibration.apply(np.mean(images_by_fold, axis=0)))
         if progress is not None:
             progress("predicting", index + 1, len(members))
-    return np.stack(columns, axis=1).astype(np.float32)
+    return np.stack(of_studies, axis=1).astype(np.float32), np.stack(of_images, axis=1).astype(np.float32)
 
 
 def _square(path: Path, size: int, aspect: str) -> NDArray[np.uint8]:
