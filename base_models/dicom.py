@@ -3,7 +3,7 @@
 import math
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 SUFFIXES = (".dcm", ".dicom")
 _MAGIC = b"DICM"
 _MAGIC_OFFSET = 128
+_OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM")
+"""How PNG, JPEG, TIFF and BMP files begin."""
 
 
-def is_dicom(path: Path) -> bool:
-    """Say whether a file is DICOM: by its name, or by the letters that DICOM files have behind 128 bytes."""
-    if path.suffix.lower() in SUFFIXES:
+def is_dicom(path: Path, head: bytes) -> bool:
+    """Say whether a file is DICOM: by the letters that DICOM files have behind 128 bytes, or by its name.
+
+    Args:
+        path: The file; its name decides only where its content is no picture of another kind.
+        head: Its first bytes, at least 132 of them.
+    """
+    if head[_MAGIC_OFFSET : _MAGIC_OFFSET + len(_MAGIC)] == _MAGIC:
         return True
-    if path.suffix:
-        return False
-    with path.open("rb") as file:
-        return file.read(_MAGIC_OFFSET + len(_MAGIC))[_MAGIC_OFFSET:] == _MAGIC
+    return path.suffix.lower() in SUFFIXES and not head.startswith(_OTHER_KINDS)
 
 
-def read_dicom(path: Path, max_pixels: int) -> NDArray[np.uint8]:
+def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
     """Read a DICOM file of one frame as 8-bit grey, bright bone on dark ground.
 
     All 8 to 16 stored bits are kept until the window is scaled. The first window of the file decides what
@@ -31,7 +35,7 @@ def read_dicom(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     whole range where only 8 bits are stored.
 
     Args:
-        path: The file.
+        file: The file, opened.
         max_pixels: Largest picture that is decoded.
 
     Returns:
@@ -41,7 +45,7 @@ def read_dicom(path: Path, max_pixels: int) -> NDArray[np.uint8]:
         ValueError: If the file is no picture of one frame in grey, or too large.
         Exception: Whatever pydicom raises for damaged files and compressions it has no decoder for.
     """
-    dataset = _pydicom().dcmread(path)
+    dataset = _pydicom().dcmread(file)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if frames != 1 or not photometric.startswith("MONOCHROME"):
@@ -56,9 +60,9 @@ def read_dicom(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     return np.asarray(np.rint(255 * np.clip(shares, 0, 1)), dtype=np.uint8)
 
 
-def dicom_size(path: Path) -> tuple[int, int]:
+def dicom_size(file: BinaryIO) -> tuple[int, int]:
     """Return the width and height in the header of a DICOM file, in pixels."""
-    dataset = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+    dataset = _pydicom().dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
     return int(dataset.Columns), int(dataset.Rows)
 
 

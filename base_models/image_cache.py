@@ -1,18 +1,21 @@
 """The image cache: every radiograph decoded once, to a memory-mapped array of one size."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.images import ImageError, read_grey
+from base_models.cache_parts import PART_ROWS, Part, PartState, build_parts, fit_into_square, whole_parts
 from mura_env.json_files import read_json, write_json
+
+__all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_square"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -34,20 +37,6 @@ class ImageCache:
     """Image files that could not be read, each with the reason (which names the file)."""
 
 
-def fit_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Scale an image of shape (height, width) to a longer side of `size`, centred on black; (size, size)."""
-    height, width = image.shape
-    scale = size / max(height, width)
-    height, width = max(1, round(height * scale)), max(1, round(width * scale))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    square = np.zeros((size, size), dtype=np.uint8)
-    top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = cv2.resize(
-        image, (width, height), interpolation=interpolation
-    )
-    return square
-
-
 def stretch_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Scale an image of shape (height, width) to (size, size) whatever its aspect."""
     interpolation = cv2.INTER_AREA if max(image.shape) > size else cv2.INTER_LINEAR
@@ -55,39 +44,56 @@ def stretch_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8
 
 
 def open_image_cache(
-    paths: Sequence[Path], size: int, directory: Path, progress: Progress | None = None
+    paths: Sequence[Path],
+    size: int,
+    directory: Path,
+    progress: Progress | None = None,
+    n_processes: int = 0,
 ) -> ImageCache:
-    """Open the cache of these files at this size, and build it first where there is none.
+    """Open the cache of these files at this size; what of it is missing or damaged is built first.
 
     The cache stands in a folder named by a hash of the files (path, length, time of change) and the size,
-    so that changed files or settings never meet an old cache. The manifest is written last: without
-    it the array is incomplete and is built anew.
+    so that changed files or settings never meet an old cache. Its manifest grows with every finished part and
+    holds the part's hash: an interrupted build goes on behind the parts that are done, and parts whose bytes
+    are not what was written, or with files that could not be read and can be by now, are built anew.
 
     Args:
         paths: The image files.
         size: Side of the square that each image is fitted into, in pixels.
         directory: Folder that holds the caches.
         progress: Called as `progress(description, completed, total)`.
+        n_processes: Processes that decode; 0 takes one per processor core.
     """
     key = _key(paths, size)
-    folder = directory / f"{size}px-{key[:16]}"
-    file, manifest = folder / "images.npy", folder / "manifest.json"
-    if not manifest.is_file():
-        unreadable = _build(paths, size, file, progress)
-        document = {
-            "format": FORMAT,
-            "key": key,
-            "size": size,
-            "n_images": len(paths),
-            "unreadable": unreadable,
-        }
-        write_json(manifest, document)
+    file = directory / f"{size}px-{key[:16]}" / "images.npy"
+    parts = _parts(file, paths, size)
+    states: dict[int, PartState] = {}
+    if _has_shape(file, (len(paths), size, size)):
+        states = whole_parts(parts, _read_states(file, key, len(parts)))
+    else:
+        _create(file, (len(paths), size, size))
+    missing = [number for number in range(len(parts)) if number not in states]
+    if missing:
+        number_of = {parts[number]: number for number in missing}
+        done = sum(len(parts[number].paths) for number in states)
+
+        def finished(part: Part, state: PartState) -> None:
+            nonlocal done
+            states[number_of[part]] = state
+            _write_states(file, key, states)
+            done += len(part.paths)
+            if progress is not None:
+                progress("reading radiographs", done, len(paths))
+
+        build_parts([parts[number] for number in missing], n_processes, finished)
     images = np.load(file, mmap_mode="r", allow_pickle=False)
-    reasons = {
-        Path(path): reason
-        for path, reason in read_json(manifest, "the manifest of an image cache")["unreadable"].items()
-    }
-    return ImageCache(file, images, {path: row for row, path in enumerate(paths)}, reasons)
+    unreadable = {path: reason for state in states.values() for path, reason in state.unreadable.items()}
+    return ImageCache(
+        file,
+        images,
+        {path: row for row, path in enumerate(paths)},
+        {Path(path): unreadable[path] for path in sorted(unreadable)},
+    )
 
 
 def _key(paths: Sequence[Path], size: int) -> str:
@@ -99,22 +105,59 @@ def _key(paths: Sequence[Path], size: int) -> str:
     return hash_.hexdigest()
 
 
-def _build(paths: Sequence[Path], size: int, file: Path, progress: Progress | None) -> dict[str, str]:
-    """Decode all files in parallel threads into a new array; returns the unreadable ones with reasons."""
+def _header(shape: tuple[int, int, int]) -> bytes:
+    """Return what precedes the pixels in the array's file (NumPy's format, version 1)."""
+    header = io.BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()
+
+
+def _parts(file: Path, paths: Sequence[Path], size: int) -> list[Part]:
+    begin = len(_header((len(paths), size, size)))
+    return [
+        Part(file, begin + row * size**2, tuple(paths[row : row + PART_ROWS]), size)
+        for row in range(0, len(paths), PART_ROWS)
+    ]
+
+
+def _has_shape(file: Path, shape: tuple[int, int, int]) -> bool:
+    """Say whether the file is there, of the right length and with the right header."""
+    header = _header(shape)
+    if not file.is_file() or file.stat().st_size != len(header) + int(np.prod(shape)):
+        return False
+    with file.open("rb") as stream:
+        return stream.read(len(header)) == header
+
+
+def _create(file: Path, shape: tuple[int, int, int]) -> None:
+    """Write an array of zeros, which takes no room on the disk before its parts are filled."""
+    header = _header(shape)
     file.parent.mkdir(parents=True, exist_ok=True)
-    images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(paths), size, size))
-    unreadable: dict[str, str] = {}
+    with file.open("wb") as stream:
+        stream.write(header)
+        stream.truncate(len(header) + int(np.prod(shape)))
 
-    def decode(row: int) -> None:
-        try:
-            # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
-            images[row] = fit_into_square(read_grey(paths[row], at_least=2 * size), size)
-        except ImageError as error:
-            unreadable[str(paths[row])] = str(error)
 
-    with ThreadPoolExecutor() as pool:  # the decoders release the interpreter's lock
-        for done, _ in enumerate(pool.map(decode, range(len(paths))), start=1):
-            if progress is not None and (done % 100 == 0 or done == len(paths)):
-                progress("reading radiographs", done, len(paths))
-    images.flush()
-    return dict(sorted(unreadable.items()))
+def _manifest(file: Path) -> Path:
+    return file.with_name("manifest.json")
+
+
+def _read_states(file: Path, key: str, n_parts: int) -> dict[int, PartState]:
+    """Return the finished parts that the manifest names; none where it is missing, damaged or another's."""
+    try:
+        document = read_json(_manifest(file), "the manifest of an image cache")
+        if document["key"] != key:
+            return {}
+        states = {int(number): PartState(**state) for number, state in document["parts"].items()}
+        return {number: state for number, state in states.items() if 0 <= number < n_parts}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write_states(file: Path, key: str, states: Mapping[int, PartState]) -> None:
+    document: dict[str, Any] = {
+        "key": key,
+        "parts": {str(number): asdict(states[number]) for number in sorted(states)},
+    }
+    write_json(_manifest(file), document)

@@ -1,28 +1,58 @@
 """Reading radiographs: PNG, JPEG, DICOM and whatever else Pillow knows, in any stored mode, to 8-bit grey."""
 
+import io
 import math
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from base_models.dicom import dicom_size, is_dicom, read_dicom
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
+MAX_BYTES = 8 * MAX_PIXELS
+"""Longest file that is read: a picture of the largest size with 16 bits in four planes."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SUFFIXES = {
+    "PNG": {".png", ".apng"},
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "TIFF": {".tif", ".tiff"},
+    "BMP": {".bmp", ".dib"},
+    "DICOM": {".dcm", ".dicom", ".ima", ""},
+}
 
 
 class ImageError(ValueError):
     """A file that cannot be read as a radiograph; the message names it and says why."""
 
 
+@dataclass(frozen=True)
+class Radiograph:
+    """A decoded image file."""
+
+    grey: NDArray[np.uint8]
+    """Pixels, shape (height, width); fewer than below where a JPEG file was decoded at a fraction."""
+    width: int
+    """Stored width in pixels."""
+    height: int
+    """Stored height in pixels."""
+    mode: str
+    """How its pixels are stored: Pillow's mode, such as `L`, `RGB` or `I;16`, or `DICOM`."""
+    format: str
+    """What its content is: Pillow's name of the format, such as `PNG` or `JPEG`, or `DICOM`."""
+
+
 def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
-    """Read an image file as 8-bit grey.
+    """Read an image file as 8-bit grey; the array may be read-only.
 
     Colour and palette images are turned into luminance, transparency is ignored, and deeper greys are
     scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest pixel. DICOM is read as
-    `base_models.dicom` describes.
+    `base_models.dicom` describes. What a file is, its content says, not its name.
 
     Args:
         path: The image file.
@@ -33,24 +63,86 @@ def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
         Array of shape (height, width), dtype uint8.
 
     Raises:
-        ImageError: If the file is missing, empty, truncated, too large or no image.
+        ImageError: If the file is missing, empty, truncated, damaged, too large, of several frames or no
+            image.
+    """
+    return decode(path, read_file(path), at_least).grey
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        ImageError: If there is no such file, or it is empty or too long.
     """
     try:
-        if is_dicom(path):
-            return read_dicom(path, MAX_PIXELS)
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{path}: {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}")
-            if at_least is not None:
-                image.draft("L", (at_least, at_least))
-            if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-                return _to_8_bit(np.asarray(image, dtype=np.float64), path)
-            return np.array(image.convert("L"), dtype=np.uint8)
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise ImageError(f"{path}: expected a file, got something else of that name")
+        length = path.stat().st_size
+        if not 0 < length <= MAX_BYTES:
+            raise ImageError(f"{path}: {f'{length:,} bytes, more than {MAX_BYTES:,}' if length else 'empty'}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
+
+
+def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
+    """Decode the bytes of an image file, as `read_grey` describes.
+
+    Raises:
+        ImageError: As there.
+    """
+    try:
+        if is_dicom(path, data):
+            grey = read_dicom(io.BytesIO(data), MAX_PIXELS)
+            return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
+        if data.startswith(_PNG):
+            _check_png(path, data)
+        with Image.open(io.BytesIO(data)) as image:
+            return _decode_with_pillow(path, image, at_least)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds; whichever it is, the file is unreadable
-        reason = str(error).replace(str(path), "").strip(" :'\"") or type(error).__name__
-        raise ImageError(f"{path}: {reason}") from error
+        raise ImageError(f"{path}: {_reason(error)}") from error
+
+
+def _decode_with_pillow(path: Path, image: Image.Image, at_least: int | None) -> Radiograph:
+    (width, height), mode, kind = image.size, image.mode, image.format or "unknown"
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{path}: {width}×{height} pixels, more than {MAX_PIXELS:,}")
+    frames = getattr(image, "n_frames", 1)
+    if frames != 1 and kind != "MPO":  # a photograph with a small preview behind it
+        raise ImageError(f"{path}: expected one picture, got {frames} frames")
+    if at_least is not None:
+        image.draft("L", (at_least, at_least))
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        grey = _to_8_bit(np.asarray(image, dtype=np.float64), path)
+    else:
+        grey = np.asarray(image if image.mode == "L" else image.convert("L"))
+    return Radiograph(grey, width, height, mode, kind)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a decoder gave up, in words that do not need its source."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture of a known kind"
+    return str(error).strip(" :'\"") or type(error).__name__
+
+
+def _check_png(path: Path, data: bytes) -> None:
+    """Compare the checksums of a PNG file's chunks (ISO/IEC 15948, 5.3), which Pillow leaves to chance.
+
+    One flipped bit in the compressed pixels often decodes without complaint, to other pixels.
+    """
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise ImageError(f"{path}: truncated PNG file")
+        if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise ImageError(f"{path}: damaged PNG file, the checksum of a part is wrong")
+        at = end + 4
 
 
 def _to_8_bit(pixels: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
@@ -62,6 +154,14 @@ def _to_8_bit(pixels: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
     return np.asarray(np.rint(pixels * (255 / (2**depth - 1))), dtype=np.uint8)
 
 
+def misnamed(path: Path, picture: Radiograph) -> str | None:
+    """Return what is wrong with a file's name, or None: its content is read, but other programs may fail."""
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES.get(picture.format, {suffix}):
+        return None
+    return f"its content is {picture.format}, not what its name says; rename it"
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return the width and height that an image file's header gives, in pixels.
 
@@ -69,9 +169,15 @@ def image_size(path: Path) -> tuple[int, int]:
         ImageError: If the file is missing or no image.
     """
     try:
-        if is_dicom(path):
-            return dicom_size(path)
-        with Image.open(path) as image:
-            return image.size
+        with path.open("rb") as file:
+            head = file.read(256)
+            file.seek(0)
+            if is_dicom(path, head):
+                return dicom_size(file)
+            with Image.open(file) as image:
+                return image.size
+    except OSError as error:
+        reason = error.strerror or _reason(error)
+        raise ImageError(f"{path}: {reason}") from error
     except Exception as error:  # as above
-        raise ImageError(f"{path}: {error}") from error
+        raise ImageError(f"{path}: {_reason(error)}") from error

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from base_models.datasets.patient_proxy import THUMBNAIL_SIZE, difference_hash, thumbnail
-from base_models.dicom import is_dicom
-from base_models.images import ImageError, image_size, read_grey
+from base_models.images import ImageError, decode, misnamed, read_file
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,6 +33,8 @@ class Picture:
     """Reduction with mean 0 and norm 1, shape (1024,)."""
     constant: bool
     """Whether all pixels have one grey."""
+    misnamed: str | None = None
+    """What is wrong with the file's name, if anything."""
 
 
 def look_at(paths: Sequence[Path], progress: Progress | None = None) -> dict[Path, Picture | str]:
@@ -58,22 +58,18 @@ def look_at(paths: Sequence[Path], progress: Progress | None = None) -> dict[Pat
 
 def _look(path: Path) -> Picture | str:
     try:
-        width, height = image_size(path)
-        mode = "DICOM"
-        if not is_dicom(path):
-            with Image.open(path) as image:
-                mode = image.mode
+        data = read_file(path)
         # JPEG files may be decoded at a fraction of their size: nothing below needs more.
-        grey = read_grey(path, at_least=2 * THUMBNAIL_SIZE)
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-    except (ImageError, OSError) as error:
+        picture = decode(path, data, at_least=2 * THUMBNAIL_SIZE)
+    except ImageError as error:
         return str(error).removeprefix(f"{path}: ")
     return Picture(
-        width=width,
-        height=height,
-        mode=mode,
-        digest=digest,
-        hash=difference_hash(grey),
-        thumbnail=thumbnail(grey),
-        constant=bool(grey.min() == grey.max()),
+        width=picture.width,
+        height=picture.height,
+        mode=picture.mode,
+        digest=hashlib.blake2b(data, digest_size=16).digest(),
+        hash=difference_hash(picture.grey),
+        thumbnail=thumbnail(picture.grey),
+        constant=bool(picture.grey.min() == picture.grey.max()),
+        misnamed=misnamed(path, picture),
     )

@@ -1,12 +1,18 @@
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from PIL import Image
 
-from base_models.image_cache import fit_into_square, open_image_cache
+from base_models import cache_parts, image_cache
+from base_models.cache_parts import Part
+from base_models.image_cache import fit_into_square, open_image_cache, stretch_into_square
 from base_models.images import read_grey
 from tests.base_models.trees import picture, save_picture
 
@@ -19,6 +25,25 @@ def paths(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Small parts, and which of them were built: the names of their files."""
+    built: list[tuple[str, ...]] = []
+    build = cache_parts.build_part
+
+    def record(part: Part) -> cache_parts.PartState:
+        built.append(tuple(path.stem for path in part.paths))
+        return build(part)
+
+    monkeypatch.setattr(image_cache, "PART_ROWS", 2)
+    monkeypatch.setattr(cache_parts, "build_part", record)
+    return built
+
+
+def _open(paths: list[Path], directory: Path, size: int = 24) -> np.ndarray:
+    return np.array(open_image_cache(paths, size, directory / "cache", n_processes=1).images)
+
+
 def test_rows_hold_the_fitted_images(paths: list[Path], tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     cache = open_image_cache(paths, 24, tmp_path / "cache", lambda *call: calls.append(call))
@@ -29,11 +54,29 @@ def test_rows_hold_the_fitted_images(paths: list[Path], tmp_path: Path) -> None:
         np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 24))
 
 
-def test_an_unchanged_cache_is_not_built_again(paths: list[Path], tmp_path: Path) -> None:
-    first = open_image_cache(paths, 24, tmp_path / "cache")
-    written = first.file.stat().st_mtime_ns
-    assert open_image_cache(paths, 24, tmp_path / "cache").file == first.file
-    assert first.file.stat().st_mtime_ns == written
+def test_processes_build_what_one_process_builds(
+    paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _open(paths, tmp_path)
+    paths[3].write_bytes(b"no image")
+    expected[3] = 0
+    monkeypatch.setattr(image_cache, "PART_ROWS", 2)
+    calls: list[int] = []
+    cache = open_image_cache(
+        paths, 24, tmp_path / "parallel", lambda _, done, total: calls.append(done), n_processes=2
+    )
+    np.testing.assert_array_equal(cache.images, expected)
+    assert set(cache.unreadable) == {paths[3]}
+    assert len(calls) == 3
+    assert calls == sorted(calls)
+    assert calls[-1] == 5
+
+
+def test_an_unchanged_cache_is_not_built_again(paths: list[Path], tmp_path: Path, built: list) -> None:
+    first = _open(paths, tmp_path)
+    assert built == [("0", "1"), ("2", "3"), ("4",)]
+    np.testing.assert_array_equal(_open(paths, tmp_path), first)
+    assert len(built) == 3
 
 
 def test_changed_files_sizes_and_orders_have_their_own_cache(paths: list[Path], tmp_path: Path) -> None:
@@ -45,30 +88,134 @@ def test_changed_files_sizes_and_orders_have_their_own_cache(paths: list[Path], 
     assert len(files) == 4
 
 
-def test_an_unfinished_cache_is_built_anew(paths: list[Path], tmp_path: Path) -> None:
-    cache = open_image_cache(paths, 24, tmp_path / "cache")
-    expected = np.array(cache.images)
-    cache.file.with_name("manifest.json").unlink()
-    cache.file.write_bytes(b"half")
-    np.testing.assert_array_equal(open_image_cache(paths, 24, tmp_path / "cache").images, expected)
+def test_a_changed_picture_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
+    _open(paths, tmp_path)
+    save_picture(paths[1], picture(99, shape=(50, 50)))
+    np.testing.assert_array_equal(_open(paths, tmp_path)[1], fit_into_square(read_grey(paths[1]), 24))
 
 
-def test_unreadable_images_are_collected(paths: list[Path], tmp_path: Path) -> None:
+def _flip(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "rebuilt"),
+    [
+        ("images.npy", lambda content: _flip(content, len(content) - 1), [("4",)]),
+        ("images.npy", lambda content: _flip(content, len(content) - 3 * 24 * 24), [("2", "3")]),
+        ("images.npy", lambda content: _flip(content, 20), "all"),  # the header
+        ("images.npy", lambda content: content[:-1], "all"),
+        ("images.npy", lambda content: content + b"\0", "all"),
+        ("images.npy", lambda content: b"", "all"),
+        ("images.npy", None, "all"),
+        ("manifest.json", lambda content: content[:-20], "all"),
+        ("manifest.json", lambda content: b"[]", "all"),
+        ("manifest.json", lambda content: content.replace(b'"digest"', b'"other"'), "all"),
+        ("manifest.json", lambda content: content.replace(b'"key": "', b'"key": "0'), "all"),
+        ("manifest.json", None, "all"),
+    ],
+)
+def test_a_damaged_cache_is_noticed_and_rebuilt(
+    paths: list[Path], tmp_path: Path, built: list, *, name: str, damage, rebuilt
+) -> None:
+    expected = _open(paths, tmp_path)
+    everything = list(built)
+    built.clear()
+    (file,) = tmp_path.glob(f"cache/*/{name}")
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage(file.read_bytes()))
+    np.testing.assert_array_equal(_open(paths, tmp_path), expected)
+    assert built == (everything if rebuilt == "all" else rebuilt)
+    built.clear()
+    _open(paths, tmp_path)
+    assert built == []
+
+
+def test_an_interrupted_build_goes_on(
+    paths: list[Path], tmp_path: Path, built: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _open(paths, tmp_path / "whole")
+    built.clear()
+    read = cache_parts.read_grey
+
+    def interrupted(path: Path, at_least: int | None = None) -> np.ndarray:
+        if path == paths[3]:
+            raise KeyboardInterrupt
+        return read(path, at_least)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_parts, "read_grey", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _open(paths, tmp_path)
+    assert built == [("0", "1"), ("2", "3")]
+    built.clear()
+    np.testing.assert_array_equal(_open(paths, tmp_path), expected)
+    assert built == [("2", "3"), ("4",)]
+
+
+def test_a_build_goes_on_behind_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / "images" / f"{i}.png" for i in range(160)]
+    for i, path in enumerate(paths):
+        save_picture(path, picture(i, shape=(300, 240)))
+    script = """
+import sys
+from pathlib import Path
+from base_models import image_cache
+image_cache.PART_ROWS = 4
+root = Path(sys.argv[1])
+paths = [root / "images" / f"{i}.png" for i in range(160)]
+image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        while not (manifests := list(tmp_path.glob("cache/*/manifest.json"))):
+            assert process.poll() is None
+            time.sleep(0.001)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = len(json.loads(manifests[0].read_text())["parts"])
+    monkeypatch.setattr(image_cache, "PART_ROWS", 4)
+    calls: list[int] = []
+    cache = open_image_cache(paths, 64, tmp_path / "cache", lambda _, n, total: calls.append(n), 1)
+    assert 0 < done < 40
+    assert len(calls) == 40 - done
+    for path in paths:
+        np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 64))
+
+
+def test_unreadable_images_are_collected_and_tried_again(
+    paths: list[Path], tmp_path: Path, built: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths[1].write_bytes(b"no image")
     paths[3].unlink()
     for _ in range(2):  # built, then opened
-        cache = open_image_cache(paths, 24, tmp_path / "cache")
+        cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
         assert set(cache.unreadable) == {paths[1], paths[3]}
         assert all(str(path) in reason for path, reason in cache.unreadable.items())
+        assert not cache.images[cache.rows[paths[1]]].any()
+    assert len(built) == 3
+    read = cache_parts.read_grey
+
+    def with_a_library(path: Path, at_least: int | None = None) -> np.ndarray:
+        return picture(7) if path == paths[1] else read(path, at_least)
+
+    monkeypatch.setattr(cache_parts, "read_grey", with_a_library)
+    cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+    assert set(cache.unreadable) == {paths[3]}
+    np.testing.assert_array_equal(cache.images[cache.rows[paths[1]]], fit_into_square(picture(7), 24))
+    assert built[3:] == [("0", "1")]
 
 
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 40))
-def test_squares_keep_the_aspect_and_are_centred(height: int, width: int, size: int) -> None:
-    square = fit_into_square(np.full((height, width), 200, np.uint8), size)
-    rows, columns = np.nonzero(square)
-    scale = size / max(height, width)
-    shape = (np.ptp(rows) + 1, np.ptp(columns) + 1)
-    assert shape == (max(1, round(height * scale)), max(1, round(width * scale)))
-    assert max(shape) == size
-    assert (rows.min(), columns.min()) == ((size - shape[0]) // 2, (size - shape[1]) // 2)
-    assert square.max() == 200
+def test_stretching_forgets_the_aspect(tmp_path: Path) -> None:
+    image = np.zeros((30, 60), dtype=np.uint8)
+    image[:, 30:] = 200
+    stretched = stretch_into_square(image, 20)
+    assert stretched.shape == (20, 20)
+    assert (stretched[:, :9] == 0).all()
+    assert (stretched[:, 11:] == 200).all()
+    large = np.asarray(Image.fromarray(picture(3)).resize((60, 80)))
+    blocks = large.reshape(20, 4, 20, 3).astype(float).mean(axis=(1, 3))
+    np.testing.assert_allclose(stretch_into_square(large, 20), blocks, atol=0.51)

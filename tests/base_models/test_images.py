@@ -1,3 +1,7 @@
+import io
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +9,29 @@ import pytest
 from PIL import Image
 
 from base_models import images
-from base_models.images import ImageError, image_size, read_grey
+from base_models.image_cache import open_image_cache
+from base_models.images import ImageError, decode, image_size, misnamed, read_file, read_grey
 from tests.base_models.trees import picture
 
 GREY = picture(0, shape=(50, 40))
+
+
+def _encoded(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _huge_png(width: int, height: int) -> bytes:
+    """A PNG file of a few hundred bytes whose header promises more pixels than any detector has."""
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    content = _chunk(b"IDAT", zlib.compress(bytes(100_000)))
+    return b"\x89PNG\r\n\x1a\n" + header + content + _chunk(b"IEND", b"")
 
 
 def test_8_bit_grey_is_read_as_it_is(tmp_path: Path) -> None:
@@ -17,10 +40,28 @@ def test_8_bit_grey_is_read_as_it_is(tmp_path: Path) -> None:
     assert image_size(tmp_path / "grey.png") == (40, 50)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
-def test_other_modes_give_the_same_greys(tmp_path: Path, mode: str) -> None:
-    Image.fromarray(GREY).convert(mode).save(tmp_path / "image.png")
-    np.testing.assert_array_equal(read_grey(tmp_path / "image.png"), GREY)
+MODES = {
+    "PNG": ("L", "RGB", "RGBA", "LA", "P", "1"),
+    "TIFF": ("L", "RGB", "RGBA", "LA", "P", "1", "CMYK"),
+    "BMP": ("L", "RGB", "P", "1"),
+    "WEBP": ("L", "RGB", "RGBA"),
+}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes])
+def test_every_mode_gives_the_same_greys(tmp_path: Path, kind: str, mode: str) -> None:
+    pixels = np.where(GREY > 60, 255, 0).astype(np.uint8) if mode == "1" else GREY
+    path = tmp_path / "image"
+    path.write_bytes(_encoded(Image.fromarray(pixels).convert(mode), kind, lossless=True))
+    np.testing.assert_allclose(read_grey(path).astype(int), pixels, atol=mode == "CMYK")
+    assert image_size(path) == (40, 50)
+
+
+def test_colour_is_turned_into_luminance(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "image.png")
+    expected = colours @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    np.testing.assert_allclose(read_grey(tmp_path / "image.png"), expected, atol=1)
 
 
 def test_a_palette_is_looked_up(tmp_path: Path) -> None:
@@ -30,44 +71,138 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_grey(tmp_path / "image.png"), np.array([10, 200, 90, 40])[GREY % 4])
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize(("depth", "highest"), [(16, 65535), (12, 4095), (8, 255)])
-def test_deep_greys_are_scaled_by_their_depth(tmp_path: Path, depth: int, highest: int) -> None:
+def test_deep_greys_are_scaled_by_their_depth(tmp_path: Path, suffix: str, depth: int, highest: int) -> None:
     deep = np.linspace(0, highest, 600).reshape(30, 20).astype(np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
+    path = tmp_path / f"deep.{suffix}"
+    Image.fromarray(deep).save(path)
     expected = np.round(deep.astype(float) * 255 / (2**depth - 1))
-    np.testing.assert_array_equal(read_grey(tmp_path / "deep.png"), expected)
+    np.testing.assert_array_equal(read_grey(path), expected)
 
 
-def test_negative_greys_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[-5, 3]], dtype=np.int32)).save(tmp_path / "deep.tif")
-    with pytest.raises(ImageError, match=r"deep\.tif: grey values from -5 to 3"):
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.array([[-5, 3]], dtype=np.int32), "grey values from -5 to 3, outside 0 to 65535"),
+        (np.array([[70000, 3]], dtype=np.int32), "grey values from 3 to 70000"),
+        (np.array([[np.nan, 0.5]], dtype=np.float32), "grey values from nan"),
+    ],
+)
+def test_greys_that_are_none_are_refused(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / "deep.tif")
+    with pytest.raises(ImageError, match=rf"deep\.tif: {message}"):
         read_grey(tmp_path / "deep.tif")
 
 
 def test_jpeg_may_be_decoded_smaller(tmp_path: Path) -> None:
-    Image.fromarray(picture(1, shape=(400, 320))).save(tmp_path / "image.jpg")
-    assert read_grey(tmp_path / "image.jpg").shape == (400, 320)
-    reduced = read_grey(tmp_path / "image.jpg", at_least=64)
-    assert 64 <= min(reduced.shape) < 320
+    path = tmp_path / "image.jpg"
+    Image.fromarray(picture(1, shape=(400, 320))).convert("RGB").save(path)
+    assert read_grey(path).shape == (400, 320)
+    reduced = decode(path, read_file(path), at_least=64)
+    assert 64 <= min(reduced.grey.shape) < 320
+    assert (reduced.width, reduced.height, reduced.mode, reduced.format) == (320, 400, "RGB", "JPEG")
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", "truncated"])
-def test_unreadable_files_are_named_with_a_reason(tmp_path: Path, content: bytes | str) -> None:
-    path = tmp_path / "bad.png"
-    Image.fromarray(GREY).save(path)
-    path.write_bytes(path.read_bytes()[:200] if isinstance(content, str) else content)
-    with pytest.raises(ImageError, match=r"bad\.png: \S+"):
+def _frames(kind: str) -> bytes:
+    first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+    return _encoded(first, kind, save_all=True, append_images=[second])
+
+
+PNG = _encoded(GREY, "PNG")
+JPEG = _encoded(GREY, "JPEG")
+BAD = {
+    "empty.png": (b"", "empty"),
+    "text.png": (b"no image at all", "no picture of a known kind"),
+    "page.jpg": (b"<!doctype html><title>404</title>", "no picture of a known kind"),
+    "zeros.png": (bytes(5000), "no picture of a known kind"),
+    "half.png": (PNG[: len(PNG) // 2], "truncated PNG file"),
+    "without its end.png": (PNG[:-12], "truncated PNG file"),
+    "only its head.png": (PNG[:8], "truncated PNG file"),
+    "flipped bit.png": (PNG[:300] + bytes([PNG[300] ^ 1]) + PNG[301:], "damaged PNG file"),
+    "flipped size.png": (PNG[:18] + bytes([PNG[18] ^ 1]) + PNG[19:], "damaged PNG file"),
+    "half.jpg": (JPEG[:-60], "image file is truncated"),
+    "half.tif": (_encoded(GREY, "TIFF")[:900], r"\S"),
+    "half.bmp": (_encoded(GREY, "BMP")[:1500], "image file is truncated"),
+    "bomb.png": (_huge_png(9000, 9000), "9000×9000 pixels, more than 64,000,000"),
+    "large bomb.png": (_huge_png(10_000, 10_000), "pixels"),
+    "huge bomb.png": (_huge_png(60_000, 60_000), "pixels"),
+    "frames.tif": (_frames("TIFF"), "expected one picture, got 2 frames"),
+    "frames.gif": (_frames("GIF"), "expected one picture, got 2 frames"),
+    "frames.png": (_frames("PNG"), "expected one picture, got 2 frames"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named_with_a_reason(tmp_path: Path, name: str) -> None:
+    content, reason = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"{name.replace('.', '[.]')}: .*{reason}") as caught:
         read_grey(path)
+    assert "\n" not in str(caught.value)
+    assert "BytesIO" not in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_no_bad_file_is_dropped_from_a_cache(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in BAD]
+    for path, (content, _) in zip(paths, BAD.values(), strict=True):
+        path.write_bytes(content)
+    good = tmp_path / "good.png"
+    good.write_bytes(PNG)
+    cache = open_image_cache([*paths, good], 16, tmp_path / "cache")
+    assert set(cache.unreadable) == set(paths)
+    assert all(reason.startswith(f"{path}: ") for path, reason in cache.unreadable.items())
+
+
+def test_every_flipped_bit_of_a_png_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    for at in range(8, len(PNG), 7):
+        path.write_bytes(PNG[:at] + bytes([PNG[at] ^ 16]) + PNG[at + 1 :])
+        with pytest.raises(ImageError, match=r"image\.png: "):
+            read_grey(path)
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     for read in (read_grey, image_size):
-        with pytest.raises(ImageError, match=r"none\.png: .*No such file"):
+        with pytest.raises(ImageError, match=r"none\.png: No such file"):
             read(tmp_path / "none.png")
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    for name in ("folder.png", "pipe.png"):
+        with pytest.raises(ImageError, match=rf"{name}: expected a file"):
+            read_grey(tmp_path / name)
+    with pytest.raises(ImageError, match=r"broken\.png: No such file"):
+        read_grey(tmp_path / "broken.png")
 
 
-def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.fromarray(GREY).save(tmp_path / "big.png")
-    monkeypatch.setattr(images, "MAX_PIXELS", 1999)
-    with pytest.raises(ImageError, match=r"big\.png: 40×50 pixels, more than 1,999"):
-        read_grey(tmp_path / "big.png")
+def test_too_long_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "long.png").write_bytes(PNG)
+    monkeypatch.setattr(images, "MAX_BYTES", 100)
+    with pytest.raises(ImageError, match=r"long\.png: [\d,]+ bytes, more than 100"):
+        read_grey(tmp_path / "long.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "good"),
+    [
+        ("a.png", "PNG", True),
+        ("a.PNG", "PNG", True),
+        ("a.jpeg", "JPEG", True),
+        ("a.webp", "WEBP", True),
+        ("a.png", "JPEG", False),
+        ("a.jpg", "PNG", False),
+        ("a.dcm", "PNG", False),
+        ("a", "TIFF", False),
+    ],
+)
+def test_content_decides_what_a_misnamed_file_is(tmp_path: Path, name: str, kind: str, good: bool) -> None:
+    path = tmp_path / name
+    path.write_bytes(_encoded(GREY, kind, **({"quality": 95} if kind == "JPEG" else {"lossless": True})))
+    found = decode(path, read_file(path))
+    assert found.format == kind
+    np.testing.assert_allclose(found.grey, GREY, atol=12)
+    assert image_size(path) == (40, 50)
+    expected = None if good else f"its content is {kind}, not what its name says; rename it"
+    assert misnamed(path, found) == expected
