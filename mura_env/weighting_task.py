@@ -240,7 +240,7 @@ class WeightingTask:
 
         See `mura_env.best_weights` for which rewards it is exact.
         """
-        return best_rewards(self, np.arange(len(self.table)) if studies is None else studies)
+        return best_rewards(self, self.columns.studies if studies is None else studies)
 
     def _reference_rewards(self) -> FloatArray:
         """The rewards of the reference weights on all studies, float32 ``(n_studies,)``."""
@@ -263,7 +263,7 @@ class WeightingTask:
 
     def _sampled_studies(self, sampling: Sampling) -> IntArray:
         if sampling == "all":
-            return np.arange(len(self.table))
+            return self.columns.studies
         if not depends_on_prediction_only(self.reward):
             raise ValueError(
                 "expected sampling='contested' with a reward that depends on the prediction alone, got "
