@@ -88,9 +88,7 @@ def _newton_step(
 ) -> tuple[Doubles, Doubles]:
     """Steps of the weights, which sum to zero, and of the prices of their staying above zero."""
     n_models = weights.shape[1]
-    roots = np.sqrt(weights)[
-        :, :, None
-    ]  # the equations are solved for step / √weights, which are alike in size
+    roots = np.sqrt(weights)[:, :, None]  # solved for step / √weights, which are alike in size
     factors = roots * heights.factors
     curvature = factors @ factors.transpose(0, 2, 1)
     curvature[:, np.arange(n_models), np.arange(n_models)] += prices

@@ -76,7 +76,7 @@ class WeightingTask:
         sampling: ``contested`` shows only studies whose members' predicted classes differ (labels are not
             looked at): elsewhere no weights can change a reward that depends on the prediction alone.
         draws_per_study: How many episodes show the same studies, for group-relative and leave-one-out
-        methods.
+            methods.
 
     Raises:
         ValueError: If an option has an unknown value or does not fit the table.
@@ -99,6 +99,11 @@ class WeightingTask:
         sampling: Sampling = "all",
         draws_per_study: int = 1,
     ) -> None:
+        if not isinstance(predictions, Predictions | str | PathLike):
+            raise ValueError(
+                f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
+                "wrap arrays with Predictions.from_arrays"
+            )
         table = predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
         _require_one_of("action", action, get_args(Action))
         _require_one_of("combine", combine, get_args(Combine))
@@ -119,12 +124,8 @@ class WeightingTask:
         self.columns = study_columns(table, combine, standardization)
         self._standardization = standardization
 
-        rows = (
-            np.full((1, table.n_models), 1 / table.n_models)
-            if reference is None
-            else np.atleast_2d(reference)
-        )
-        weights = _checked_weights("reference", rows, table.n_models)
+        uniform = np.full(table.n_models, 1 / table.n_models)
+        weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
         if len(weights) not in {1, len(table.body_part_names)}:
             raise ValueError(
                 f"expected reference weights of shape ({table.n_models},) or ({len(table.body_part_names)}, "
@@ -240,7 +241,7 @@ class WeightingTask:
 
         See `mura_env.best_weights` for which rewards it is exact.
         """
-        return best_rewards(self, np.arange(len(self.table)) if studies is None else studies)
+        return best_rewards(self, self.columns.studies if studies is None else studies)
 
     def _reference_rewards(self) -> FloatArray:
         """The rewards of the reference weights on all studies, float32 ``(n_studies,)``."""
@@ -263,7 +264,7 @@ class WeightingTask:
 
     def _sampled_studies(self, sampling: Sampling) -> IntArray:
         if sampling == "all":
-            return np.arange(len(self.table))
+            return self.columns.studies
         if not depends_on_prediction_only(self.reward):
             raise ValueError(
                 "expected sampling='contested' with a reward that depends on the prediction alone, got "
@@ -286,8 +287,11 @@ def contested(table: Predictions) -> NDArray[np.bool_]:
 
 
 def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
-    """Weight vectors as new float32 rows that sum to one."""
-    rows = np.array(values, dtype=np.float64)
+    """Weight vectors, one or several, as new float32 rows that sum to one."""
+    try:
+        rows = np.array(values, dtype=np.float64, ndmin=2)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected {name} as numbers in rows of equal length, got {values!r}") from None
     if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
         raise ValueError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
     totals = rows.sum(axis=1, keepdims=True)
