@@ -1,7 +1,7 @@
 """Stable-Baselines3's on-policy algorithms on a stack of policies."""
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.stable_baselines3.adapter import VectorEnvAdapter
+from agents.stable_baselines3.algorithm_options import added
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.on_policy import OnPolicyConfig
@@ -52,26 +53,49 @@ def train_on_policy(
         **options: Arguments of the class that are particular to it.
     """
     with global_random_state_kept():
-        model = algorithm(
-            StackPolicy,
-            VectorEnvAdapter(env),
-            learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.0),
-            n_steps=config.n_steps,
-            gamma=0.0,
-            gae_lambda=0.0,
-            policy_kwargs={
+        ours = {
+            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
+            "n_steps": config.n_steps,
+            "gamma": 0.0,
+            "gae_lambda": 0.0,
+            "use_sde": False,
+            "policy_kwargs": {
                 "network": network,
                 "exploration": config.exploration,
                 "learn_exploration": config.learn_exploration,
                 "env": env,
             },
-            seed=seed,
-            device="cpu",
-            rollout_buffer_class=StackRolloutBuffer,
-            rollout_buffer_kwargs={"n_policies": env.n_policies},
+            "seed": seed,
+            "device": "cpu",
+            "rollout_buffer_class": StackRolloutBuffer,
+            "rollout_buffer_kwargs": {"n_policies": env.n_policies},
             **options,
-        )
+        }
+        model = make_model(algorithm, StackPolicy, env, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
+
+
+def make_model(
+    algorithm: type[BaseAlgorithm], policy: Any, env: PolicyStackEnv, arguments: Mapping[str, Any]
+) -> Any:
+    """Make a model of stable-baselines3.
+
+    Args:
+        algorithm: Its class.
+        policy: The policy's class, or its name.
+        env: The environment of the stack.
+        arguments: Further arguments of the algorithm's class.
+
+    Raises:
+        ValueError: If the class does not take the arguments, as a user can give any.
+    """
+    try:
+        return algorithm(policy, VectorEnvAdapter(env), **arguments)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            "expected an algorithm for continuous actions, and algorithm_options that it takes, got "
+            f"{algorithm.__name__}, which says: {error}"
+        ) from error
 
 
 def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Report) -> None:
