@@ -130,6 +130,17 @@ def test_an_episode_of_one_study() -> None:
     assert (info["prediction"] == TABLE.labels[info["study"]]) == (reward == 1.0)
 
 
+def test_writing_to_what_was_returned_changes_nothing() -> None:
+    """Trap: an observation that is a view of the table would let a user change the table for everybody."""
+    env = EnsembleWeightingEnv(TABLE)
+    before = env.task.columns.observations.copy()
+    shown, _ = env.reset(seed=0)
+    last, _, _, _, info = env.step(ACTION)
+    for array in (shown, last, info["weights"]):
+        array[:] = np.nan
+    np.testing.assert_array_equal(env.task.columns.observations, before)
+
+
 def test_an_episode_of_several_studies_ends_by_termination() -> None:
     """Trap: truncation would cost a value forward per env; episodes terminate."""
     env = EnsembleWeightingEnv(TABLE, episode_length=3, order="sequential")

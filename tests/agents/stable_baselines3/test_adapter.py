@@ -67,10 +67,13 @@ def mura_env(num_envs: int = 8, **options: Any) -> VectorEnv[Any, Any, Any]:
     return gymnasium.make_vec(ENVIRONMENT_ID, num_envs=num_envs, predictions=TABLE, **options)
 
 
-def test_it_behaves_like_stable_baselines3s_own_vector_environment():
-    dummy = DummyVecEnv([cart_pole] * 3)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_it_behaves_like_stable_baselines3s_own_vector_environment(wrapped):
+    dummy: Any = DummyVecEnv([cart_pole] * 3)
     sync = SyncVectorEnv([cart_pole] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
-    ours = VectorEnvAdapter(sync)
+    ours: Any = VectorEnvAdapter(sync)
+    if wrapped:
+        dummy, ours = (VecNormalize(VecMonitor(env)) for env in (dummy, ours))
     for env in (dummy, ours):
         env.seed(5)
     generator = np.random.default_rng(0)
@@ -81,13 +84,15 @@ def test_it_behaves_like_stable_baselines3s_own_vector_environment():
         expected, got = dummy.step(actions), ours.step(actions)
         for theirs, own in zip(expected[:3], got[:3], strict=True):
             np.testing.assert_array_equal(own, theirs)
-        assert got[1].dtype == np.float32
+        assert wrapped or got[1].dtype == np.float32  # VecNormalize computes in float64
         assert isinstance(got[3], list)
         for theirs, own in zip(expected[3], got[3], strict=True):
             assert own.keys() == theirs.keys()
             assert own["TimeLimit.truncated"] == theirs["TimeLimit.truncated"]
             if "terminal_observation" in theirs:
                 ends += 1
+                if wrapped:
+                    assert [own["episode"][key] for key in "rl"] == [theirs["episode"][key] for key in "rl"]
                 np.testing.assert_array_equal(own["terminal_observation"], theirs["terminal_observation"])
     assert ends > 6
     ours.close()
@@ -225,6 +230,16 @@ def test_monitor_sees_every_episode():
     _, rewards, _, infos = env.step(np.zeros((8, 3), np.float32))
     assert [info["episode"]["r"] for info in infos] == list(rewards)
     assert [info["episode"]["l"] for info in infos] == [1] * 8
+
+
+def test_on_policy_algorithms_learn_behind_monitor_and_normalize():
+    env = VecNormalize(VecMonitor(VectorEnvAdapter(mura_env(infos=False))))
+    model = PPO("MlpPolicy", env, n_steps=4, batch_size=32, n_epochs=1, device="cpu")
+    model.learn(64)
+    episodes = list(model.ep_info_buffer or [])
+    assert len(episodes) == 64
+    assert {episode["l"] for episode in episodes} == {1}
+    assert {episode["r"] for episode in episodes} <= {-1.0, 1.0}  # as paid, before they are normalised
 
 
 @pytest.mark.parametrize("wrappers", [(), (VecMonitor, VecNormalize)])
