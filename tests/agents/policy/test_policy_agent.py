@@ -1,4 +1,4 @@
-"""What every agent that learns by reinforcement must do, whatever its algorithm."""
+"""What every agent that trains policies on inner folds by reinforcement must do, whatever its algorithm."""
 
 import os
 import random
