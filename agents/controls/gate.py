@@ -23,7 +23,7 @@ from mura_env.weighting_task import WeightingTask
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig(PolicyConfig):
-    """Options of the gate; those of the agents that learn by reinforcement, so that both compare."""
+    """Options of the gate; those of the agents whose twin it is, so that both compare."""
 
     total_steps: int = 25_600
     """Studies that each network learns from, counting repetitions."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Callback, Progress
+from agents.controls.dynamic_selection import DynamicSelection, region_arrays
 from agents.controls.neighbours import nearest_studies, output_profiles
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -25,7 +26,7 @@ class KnoraUConfig:
 
 
 @register_agent("knora_u")
-class KnoraU(Agent[KnoraUConfig]):
+class KnoraU(DynamicSelection[KnoraUConfig]):
     """K-nearest-oracles-union (Ko, Sabourin and Britto 2008).
 
     Every study learned from that lies near the one to decide gives one vote to each member that was right
@@ -35,7 +36,6 @@ class KnoraU(Agent[KnoraUConfig]):
     """
 
     config_class = KnoraUConfig
-    uses_seed = False
 
     def _fit(
         self,
@@ -45,11 +45,7 @@ class KnoraU(Agent[KnoraUConfig]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        self.arrays_ = {
-            "profiles": output_profiles(train),
-            "body_parts": train.body_parts.copy(),
-            "right": train.probabilities.argmax(axis=2) == train.labels[:, None],
-        }
+        self.arrays_ = region_arrays(train)
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         nearest = nearest_studies(
@@ -62,12 +58,3 @@ class KnoraU(Agent[KnoraUConfig]):
         votes = self.arrays_["right"][nearest].sum(axis=1, dtype=np.float64)  # (n_studies, n_models)
         votes[votes.sum(axis=1) == 0] = 1.0
         return np.asarray(votes)
-
-    def _check_arrays(self) -> None:
-        n_models, n_classes = len(self.model_names_), len(self.class_names_)
-        n_studies = sum(self.arrays_.get("body_parts", np.empty(0)).shape[:1])
-        if n_studies == 0:
-            raise ValueError(f"expected studies in the arrays of the agent {self.name!r}, got none")
-        self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
-        self._require_shape("body_parts", (n_studies,), "i")
-        self._require_shape("right", (n_studies, n_models), "b")

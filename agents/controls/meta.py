@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Callback, Progress
 from agents.controls.accuracy_weighted import log_odds_weights
+from agents.controls.dynamic_selection import DynamicSelection, members_right, region_arrays
 from agents.controls.neighbours import nearest_studies, output_profiles
 from agents.policy.inner_folds import fold_pairs
 from agents.registry import register_agent
@@ -46,7 +47,7 @@ class MetaConfig:
 
 
 @register_agent("meta")
-class Meta(Agent[MetaConfig]):
+class Meta(DynamicSelection[MetaConfig]):
     """Dynamic selection by meta-learning, after META-DES (Cruz, Sabourin, Cavalcanti and Ren 2015).
 
     A logistic regression, common to all members, learns from meta-features whether a member is right in a
@@ -56,7 +57,6 @@ class Meta(Agent[MetaConfig]):
     """
 
     config_class = MetaConfig
-    uses_seed = False
 
     def _fit(
         self,
@@ -66,12 +66,12 @@ class Meta(Agent[MetaConfig]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        self.arrays_ = {**region_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
+        self.arrays_ = {**competence_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
         pairs = fold_pairs(train, None, self.config.n_folds, _FOLD_SEED)
         if not pairs:
             return
-        features = np.concatenate([self._features(region_arrays(learn), score) for learn, score in pairs])
-        right = np.concatenate([_right(score) for _, score in pairs])
+        features = np.concatenate([self._features(competence_arrays(learn), score) for learn, score in pairs])
+        right = np.concatenate([members_right(score) for _, score in pairs])
         if right.all() or not right.any():
             return
         regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
@@ -94,26 +94,16 @@ class Meta(Agent[MetaConfig]):
         return meta_features(region, table, parts, self.config.n_neighbours)
 
     def _check_arrays(self) -> None:
-        n_models, n_classes = len(self.model_names_), len(self.class_names_)
-        n_studies = sum(self.arrays_.get("body_parts", np.empty(0)).shape[:1])
-        if n_studies == 0:
-            raise ValueError(f"expected studies in the arrays of the agent {self.name!r}, got none")
-        self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
-        self._require_shape("body_parts", (n_studies,), "i")
-        self._require_shape("right", (n_studies, n_models), "b")
+        super()._check_arrays()
+        n_studies, n_models = self.arrays_["right"].shape
         self._require_shape("of_label", (n_studies, n_models))
         self._require_shape("coefficients", (len(META_FEATURES) + 1,))
 
 
-def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
-    """Return what the studies of a table can tell of others: profiles, parts, and how the members did."""
+def competence_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
+    """Return `region_arrays` of a table and `of_label`, the members' probabilities of the true class."""
     of_label = np.take_along_axis(table.probabilities, table.labels[:, None, None], axis=2)[:, :, 0]
-    return {
-        "profiles": output_profiles(table),
-        "body_parts": table.body_parts.copy(),
-        "right": _right(table),
-        "of_label": np.ascontiguousarray(of_label),
-    }
+    return {**region_arrays(table), "of_label": np.ascontiguousarray(of_label)}
 
 
 def meta_features(
@@ -122,7 +112,7 @@ def meta_features(
     """Describe every member in every study by how far it may be trusted there.
 
     Args:
-        region: Studies with known labels, from `region_arrays`.
+        region: Studies with known labels, from `competence_arrays`.
         table: The studies to describe; their labels are not looked at.
         body_parts: Their body parts, numbered as in `region`, shape `(n_studies,)`.
         n_neighbours: Studies in the region of competence.
@@ -147,8 +137,3 @@ def meta_features(
     support /= max(1, table.n_models - 1)
     nearby = right[nearest].mean(axis=1), region["of_label"][nearest].mean(axis=1, dtype=np.float64)
     return np.stack([*nearby, in_part, confidence, support], axis=2)
-
-
-def _right(table: Predictions) -> NDArray[np.bool_]:
-    right: NDArray[np.bool_] = table.probabilities.argmax(axis=2) == table.labels[:, None]
-    return right

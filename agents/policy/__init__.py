@@ -1,1 +1,1 @@
-"""What all agents that learn by reinforcement share: network, reference, inner folds and selection."""
+"""What the agents that train policies on inner folds share: network, reference, inner folds and selection."""

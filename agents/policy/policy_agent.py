@@ -1,4 +1,4 @@
-"""What every agent that learns by reinforcement shares: folds, the pull to a reference, and averaging."""
+"""What the agents that train policies on inner folds share: folds, the pull to a reference, and averaging."""
 
 import warnings
 from abc import abstractmethod
@@ -41,7 +41,10 @@ _NETWORK = "network."
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """Options of every agent that learns by reinforcement."""
+    """Options of agents that train policies on inner folds.
+
+    These are `gate` and all that learn by reinforcement, without `rlensemble_v1`, the published one.
+    """
 
     total_steps: int = 50_000
     """Environment steps per policy; one policy is trained for every inner fold and pull strength."""

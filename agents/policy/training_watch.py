@@ -1,6 +1,5 @@
 """What can be watched of a training: progress, callback, learning curve and TensorBoard scalars."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,7 +63,6 @@ class TrainingWatch:
         self._n_strengths = len(config.kl_strengths)
         self._rewards: list[NDArray[np.float64]] = []
         self._steps: list[int] = []
-        self._iterations, self._started = 0, time.perf_counter()
 
     def progress(self, steps: int) -> None:
         """Move the progress bar."""
@@ -74,20 +72,7 @@ class TrainingWatch:
 
     def write(self, steps: int, n_policies: int, reward: float, scalars: Mapping[str, float]) -> None:
         """Write an update's scalars; `reward` is the mean of the last step of the environment."""
-        if not self.log.is_on:
-            return
-        self._iterations += 1
-        total = steps * n_policies
-        seconds = max(time.perf_counter() - self._started, 1e-9)
-        of_loop = {
-            "rollout/ep_rew_mean": reward,
-            "rollout/ep_len_mean": 1.0,
-            "time/fps": total / seconds,
-            "time/iterations": self._iterations,
-            "time/time_elapsed": seconds,
-            "time/total_timesteps": total,
-        }
-        self.log.write(steps, {**scalars, **of_loop})
+        self.log.write_update(steps, steps * n_policies, reward, scalars)
 
     def is_due(self, steps: int) -> bool:
         """Tell whether a checkpoint has been reached."""
@@ -105,7 +90,7 @@ class TrainingWatch:
         self._steps.append(steps)
         self._rewards.append(mean_rewards.reshape(-1, self._n_strengths).mean(axis=0))
         row = self._row(len(self._steps) - 1)
-        self.log.write(steps, {f"eval/{name}": value for name, value in row.items() if name != "steps"})
+        self.log.write_row(row)
         if self._callback is not None:
             self._callback(row)
 

@@ -17,6 +17,7 @@ from agents.agent import Agent, Callback, Progress
 from agents.observation_names import saved_layout
 from agents.policy.network_shapes import network_shapes
 from agents.policy.separate_training import single_thread
+from agents.policy_gradient.single_watch import SingleWatch
 from agents.policy_gradient.weight_network import WeightNetwork
 from agents.registry import register_agent
 from mura_env import ENVIRONMENT_ID, Predictions
@@ -52,6 +53,8 @@ class RLEnsembleV1Config:
     """Name of the reward."""
     n_checkpoints: int = 10
     """Rows of the learning curve."""
+    tensorboard_dir: str = ""
+    """Folder for TensorBoard scalars of the training; empty for none."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):
@@ -120,7 +123,7 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         )
         n_updates = -(-config.total_steps // config.batch_size)
         marks = {-(-n_updates * mark // config.n_checkpoints) for mark in range(1, config.n_checkpoints + 1)}
-        recent: list[float] = []
+        watch = SingleWatch(self.name, config, train, watched, seed, progress=progress, callback=callback)
         self._keep(network)
         with single_thread(), _stop_at_interrupt(self.name):
             observations, _ = env.reset(seed=seed)
@@ -133,17 +136,15 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
                 optimizer.step()
-                recent.append(float(rewards.mean()))
                 self.total_steps_ = update * config.batch_size
-                if progress is not None:
-                    done = min(self.total_steps_, config.total_steps)
-                    progress(f"training {self.name}", done, config.total_steps)
+                figures = {"train/loss": float(loss.detach()), "train/learning_rate": config.learning_rate}
+                watch.update(self.total_steps_, float(rewards.mean()), figures)
                 if update in marks:
                     self._keep(network)
-                    self.learning_curve_.append(self._row(watched, recent))
-                    recent = []
-                    if callback is not None:
-                        callback(self.learning_curve_[-1])
+                    row = watch.row(self.total_steps_, self._weights(watched, watch.body_parts))
+                    self.learning_curve_.append(row)
+                    watch.tell(row)
+        watch.close()
         env.close()
 
     def _actions(
@@ -155,19 +156,6 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         thresholds = draws.random((len(weights), 1), dtype=np.float32) * weights.sum(axis=1, keepdims=True)
         drawn = (weights.cumsum(axis=1) <= thresholds).sum(axis=1).clip(max=weights.shape[1] - 1)
         return np.eye(weights.shape[1], dtype=np.float32)[drawn], torch.from_numpy(drawn)
-
-    def _row(self, table: Predictions, rewards: list[float]) -> dict[str, float]:
-        """Return a row of the learning curve; the reference are uniform weights."""
-        members = table.probabilities
-        own = {name: index for index, name in enumerate(self.body_part_names_)}
-        parts = np.array([own.get(name, len(own)) for name in table.body_part_names])[table.body_parts]
-        averaged = np.einsum("nm,nmc->nc", self._weights(table, parts), members)
-        return {
-            "steps": float(self.total_steps_),
-            "expected_reward": float(np.mean(rewards)),
-            "accuracy": float((averaged.argmax(axis=1) == table.labels).mean()),
-            "reference_accuracy": float((members.mean(axis=1).argmax(axis=1) == table.labels).mean()),
-        }
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         network = self._network()

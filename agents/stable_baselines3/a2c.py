@@ -1,11 +1,11 @@
 """Advantage actor-critic by stable-baselines3, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
 from agents.registry import register_agent
+from agents.stable_baselines3.algorithm_options import NO_CLIPPING
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
 
 
@@ -38,23 +38,14 @@ class A2C(OnPolicyAgent[A2CConfig]):
     """
 
     config_class = A2CConfig
+    algorithm = "stable_baselines3.A2C"
 
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        import stable_baselines3  # noqa: PLC0415 - see agents.stable_baselines3.ppo
-
-        from agents.stable_baselines3.on_policy_training import NO_CLIPPING, train_on_policy  # noqa: PLC0415
-
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
         config = self.config
-        train_on_policy(
-            stable_baselines3.A2C,
-            config,
-            env,
-            network,
-            seed=seed,
-            report=report,
-            use_rms_prop=config.use_rms_prop,
-            normalize_advantage=config.normalize_advantage,
-            ent_coef=config.entropy_coefficient,
-            vf_coef=config.value_coefficient,
-            max_grad_norm=NO_CLIPPING,
-        )
+        return {
+            "use_rms_prop": config.use_rms_prop,
+            "normalize_advantage": config.normalize_advantage,
+            "ent_coef": config.entropy_coefficient,
+            "vf_coef": config.value_coefficient,
+            "max_grad_norm": NO_CLIPPING,
+        }

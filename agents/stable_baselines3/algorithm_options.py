@@ -9,6 +9,10 @@ from typing import Any
 from agents.configuration import shortened
 from agents.policy.policy_agent import PolicyConfig
 
+NO_CLIPPING = 1e9
+"""Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the
+others' steps."""
+
 _SET_BY_FIT = {
     "policy": "the agent has its own",
     "env": "the agent makes it",
@@ -83,15 +87,26 @@ def merged(ours: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any
         if isinstance(value, dict) and isinstance(own, dict):
             result[name] = merged(own, value)
         else:
-            result[name] = _imported(name, value) if name in _CLASSES else value
+            result[name] = _class_named(name, value) if name in _CLASSES else value
     return result
 
 
-def _imported(name: str, path: Any) -> Any:
+def imported(path: str) -> Any:
+    """Import what stands under a path, such as `stable_baselines3.PPO`.
+
+    Raises:
+        ImportError: If there is no such module.
+        AttributeError: If it has nothing of that name.
+        ValueError: If the path names no module.
+    """
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _class_named(option: str, path: Any) -> Any:
     try:
-        module, _, attribute = path.rpartition(".")
-        return getattr(importlib.import_module(module), attribute)
+        return imported(path)
     except (AttributeError, ImportError, ValueError) as error:
         raise ValueError(
-            f"expected {name} as an import path such as 'torch.nn.ReLU', got {shortened(path)}"
+            f"expected {option} as an import path such as 'torch.nn.ReLU', got {shortened(path)}"
         ) from error

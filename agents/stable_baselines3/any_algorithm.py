@@ -1,6 +1,5 @@
 """Training by any algorithm class of stable-baselines3 that acts in a box."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
-from agents.stable_baselines3.algorithm_options import merged
+from agents.stable_baselines3.algorithm_options import imported, merged
 from agents.stable_baselines3.extracted_actor import ExtractedActor, features, n_features
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 
@@ -57,9 +56,8 @@ def import_algorithm(path: str) -> type[BaseAlgorithm]:
     Raises:
         ValueError: If there is none under the path, or its policy cannot have the project's network.
     """
-    module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        found = imported(path)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):

@@ -8,6 +8,7 @@ from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.registry import register_agent
+from agents.stable_baselines3.algorithm_options import NO_CLIPPING
 from agents.stable_baselines3.off_policy import OffPolicyAgent, OffPolicyConfig
 
 
@@ -22,6 +23,12 @@ class DQNConfig(OffPolicyConfig):
     exploration_fraction: float = 0.5
     """Part of the training in which that share falls."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("exploration_initial_eps", "exploration_final_eps", "exploration_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
+
 
 @register_agent("dqn")
 class DQN(OffPolicyAgent[DQNConfig]):
@@ -34,6 +41,7 @@ class DQN(OffPolicyAgent[DQNConfig]):
     """
 
     config_class = DQNConfig
+    algorithm = "agents.stable_baselines3.off_policy_training.StackDQN"
     decide: ClassVar[Decide] = staticmethod(greedy_choice)
     scores_average = True
 
@@ -41,16 +49,14 @@ class DQN(OffPolicyAgent[DQNConfig]):
         return "select"
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415 - see agents.stable_baselines3.ppo
-            StackDQN,
+        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415 - see OffPolicyAgent
             StackQPolicy,
             train_off_policy,
         )
-        from agents.stable_baselines3.on_policy_training import NO_CLIPPING  # noqa: PLC0415
 
         config = self.config
         train_off_policy(
-            StackDQN,
+            self.algorithm,
             StackQPolicy,
             config,
             env,

@@ -1,5 +1,6 @@
 """What the off-policy algorithms of stable-baselines3 have in common here."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -10,6 +11,7 @@ from agents.policy.policy_decision import Decide, squashed_softmax
 from agents.policy.policy_networks import make_policy_network
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
 from agents.stable_baselines3.algorithm_options import AlgorithmConfig
 
 
@@ -44,17 +46,30 @@ class OffPolicyConfig(AlgorithmConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig(OffPolicyConfig):
-    """Options of off-policy algorithms with an actor that follows a critic."""
+    """Options of off-policy algorithms with an actor that follows critics."""
 
     tau: float = 0.02
     """How far the target networks follow in an update; inert in episodes of one step."""
     critic_sharpness: float = 6.0
     """How steeply the critic's value rises where a class takes the lead in the weighted average."""
+    n_critics: int = 2
+    """Critics."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.critic_sharpness > 0:
-            raise ValueError(f"expected critic_sharpness greater than 0, got {self.critic_sharpness}")
+        for name in ("critic_sharpness", "n_critics"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaximumEntropyConfig(ActorCriticConfig):
+    """Options of actor-critics that are paid for exploring."""
+
+    entropy_coefficient: float = 0.003
+    """Weight of the entropy in the reward."""
+    learn_exploration: bool = True
+    """Whether the standard deviation of the exploration is learned; it stays as it is if not."""
 
 
 OffPolicyConfigType = TypeVar("OffPolicyConfigType", bound=OffPolicyConfig)
@@ -62,36 +77,68 @@ ActorCriticConfigType = TypeVar("ActorCriticConfigType", bound=ActorCriticConfig
 
 
 class OffPolicyAgent(PolicyAgent[OffPolicyConfigType]):
-    """An off-policy algorithm; a subclass writes `_train`."""
+    """An off-policy algorithm; a subclass names it and writes `_train`.
+
+    Attributes:
+        algorithm: Import path of its class; see `agents.stable_baselines3.on_policy.OnPolicyAgent`.
+    """
+
+    algorithm: ClassVar[str]
 
     def _env_width(self) -> tuple[int, int]:
         return self.config.studies_per_step, 1
 
 
 class ActorCriticAgent(OffPolicyAgent[ActorCriticConfigType]):
-    """An off-policy algorithm whose actor's action is a hyperbolic tangent."""
+    """An off-policy algorithm with an actor, whose action is a hyperbolic tangent, and critics.
+
+    A subclass names the algorithm and writes `_arguments`.
+    """
 
     decide: ClassVar[Decide] = staticmethod(squashed_softmax)
 
-    def _policy_options(
-        self, env: PolicyStackEnv, network: StackedNetwork, seed: int, **options: Any
-    ) -> dict[str, Any]:
-        """Return the arguments of the policy's class; a critic's network is like the actor's, from a seed."""
+    @abstractmethod
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments of the algorithm's class that are particular to it."""
+
+    def _critic_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the policy's class that are particular to the algorithm."""
+        return {}
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415 - see the attribute algorithm
+            StackActorCriticPolicy,
+            train_off_policy,
+        )
+
         config = self.config
 
         def critic_network(index: int) -> StackedNetwork:
+            """Make a network like the actor's, from a seed of its own."""
             layout, n_models = network.layout, network.n_models
             generator = torch.Generator().manual_seed(seed + 7 + index)
             critic = make_policy_network(config, layout, n_models, network.n_policies, generator)
             critic.load_state_dict({**critic.state_dict(), **dict(network.named_buffers())})
             return critic
 
-        common = {
+        policy_options = {
             "network": network,
             "critic_networks": critic_network,
             "env": env,
             "exploration": config.exploration,
             "learn_exploration": getattr(config, "learn_exploration", False),
             "sharpness": config.critic_sharpness,
+            "n_critics": config.n_critics,
+            **self._critic_arguments(),
         }
-        return common | options
+        train_off_policy(
+            self.algorithm,
+            StackActorCriticPolicy,
+            config,
+            env,
+            seed=seed,
+            report=report,
+            policy_options=policy_options,
+            tau=config.tau,
+            **self._arguments(),
+        )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, Schedule
 from stable_baselines3.common.vec_env import VecNormalize
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
-from agents.stable_baselines3.algorithm_options import added
+from agents.stable_baselines3.algorithm_options import added, imported
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 from agents.stable_baselines3.stack_critic import StackCritic
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def train_off_policy(
-    algorithm: type[OffPolicyAlgorithm],
+    algorithm: str,
     policy: type[BasePolicy],
     config: "OffPolicyConfig",
     env: PolicyStackEnv,
@@ -39,7 +38,7 @@ def train_off_policy(
     """Train the actors in place with an off-policy algorithm of stable-baselines3.
 
     Args:
-        algorithm: The algorithm's class.
+        algorithm: Import path of the algorithm's class.
         policy: The policy's class, one of those below.
         config: The algorithm's options here.
         env: The environment of the stack.
@@ -64,7 +63,7 @@ def train_off_policy(
             "device": "cpu",
             **options,
         }
-        model = make_model(algorithm, policy, env, added(ours, config.options()))
+        model = make_model(imported(algorithm), policy, env, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
 
 

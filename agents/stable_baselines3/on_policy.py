@@ -1,9 +1,13 @@
 """What the on-policy algorithms of stable-baselines3 have in common here."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from agents.policy.policy_agent import PolicyAgent
+from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
 from agents.stable_baselines3.algorithm_options import AlgorithmConfig
 
 
@@ -31,7 +35,25 @@ OnPolicyConfigType = TypeVar("OnPolicyConfigType", bound=OnPolicyConfig)
 
 
 class OnPolicyAgent(PolicyAgent[OnPolicyConfigType]):
-    """An on-policy algorithm; a subclass writes `_train`."""
+    """An on-policy algorithm; a subclass names it and writes `_arguments`.
+
+    Attributes:
+        algorithm: Import path of its class. It is imported when a training begins: a saved agent weights
+            studies without the time that stable-baselines3 takes to import.
+    """
+
+    algorithm: ClassVar[str]
+
+    @abstractmethod
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
+        """Return the arguments of the class that are particular to it."""
 
     def _env_width(self) -> tuple[int, int]:
         return self.config.studies_per_step, 1
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        from agents.stable_baselines3.on_policy_training import train_on_policy  # noqa: PLC0415 - see above
+
+        train_on_policy(
+            self.algorithm, self.config, env, network, seed=seed, report=report, **self._arguments(env)
+        )

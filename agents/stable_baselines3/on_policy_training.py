@@ -12,7 +12,6 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
 from torch import Tensor, nn
@@ -21,18 +20,14 @@ from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.stable_baselines3.adapter import VectorEnvAdapter
-from agents.stable_baselines3.algorithm_options import added
+from agents.stable_baselines3.algorithm_options import added, imported
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.on_policy import OnPolicyConfig
 
-NO_CLIPPING = 1e9
-"""Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the
-others' steps."""
-
 
 def train_on_policy(
-    algorithm: type[OnPolicyAlgorithm],
+    algorithm: str,
     config: "OnPolicyConfig",
     env: PolicyStackEnv,
     network: StackedNetwork,
@@ -44,7 +39,7 @@ def train_on_policy(
     """Train the network in place with an on-policy algorithm of stable-baselines3.
 
     Args:
-        algorithm: The algorithm's class.
+        algorithm: Import path of the algorithm's class.
         config: Its options here.
         env: The environment of the stack.
         network: The actors of the stack.
@@ -71,7 +66,7 @@ def train_on_policy(
             "rollout_buffer_kwargs": {"n_policies": env.n_policies},
             **options,
         }
-        model = make_model(algorithm, StackPolicy, env, added(ours, config.options()))
+        model = make_model(imported(algorithm), StackPolicy, env, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
 
 

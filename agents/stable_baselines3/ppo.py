@@ -1,11 +1,11 @@
 """Proximal policy optimisation by stable-baselines3, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
 from agents.registry import register_agent
+from agents.stable_baselines3.algorithm_options import NO_CLIPPING
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
 
 
@@ -49,26 +49,15 @@ class PPO(OnPolicyAgent[PPOConfig]):
     """
 
     config_class = PPOConfig
+    algorithm = "stable_baselines3.PPO"
 
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        # Imported here: a saved agent weights studies without the time that stable-baselines3 takes to
-        # import.
-        import stable_baselines3  # noqa: PLC0415
-
-        from agents.stable_baselines3.on_policy_training import NO_CLIPPING, train_on_policy  # noqa: PLC0415
-
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
         config = self.config
-        train_on_policy(
-            stable_baselines3.PPO,
-            config,
-            env,
-            network,
-            seed=seed,
-            report=report,
-            batch_size=env.num_envs * config.n_steps // config.n_minibatches,
-            n_epochs=config.n_epochs,
-            clip_range=config.clip_range,
-            ent_coef=config.entropy_coefficient,
-            vf_coef=config.value_coefficient,
-            max_grad_norm=NO_CLIPPING,
-        )
+        return {
+            "batch_size": env.num_envs * config.n_steps // config.n_minibatches,
+            "n_epochs": config.n_epochs,
+            "clip_range": config.clip_range,
+            "ent_coef": config.entropy_coefficient,
+            "vf_coef": config.value_coefficient,
+            "max_grad_norm": NO_CLIPPING,
+        }

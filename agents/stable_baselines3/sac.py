@@ -1,24 +1,15 @@
 """Soft actor-critic by stable-baselines3, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
 from agents.registry import register_agent
-from agents.stable_baselines3.off_policy import ActorCriticAgent, ActorCriticConfig
+from agents.stable_baselines3.off_policy import ActorCriticAgent, MaximumEntropyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACConfig(ActorCriticConfig):
-    """Options of SAC; the defaults suit episodes of one step and wide batches."""
-
-    entropy_coefficient: float = 0.003
-    """Weight of the entropy in the reward."""
-    learn_exploration: bool = True
-    """Whether the standard deviation of the exploration is learned; it stays as it is if not."""
-    n_critics: int = 2
-    """Critics, of whose values the lowest counts."""
+class SACConfig(MaximumEntropyConfig):
+    """Options of SAC, of whose critics the lowest value counts; the defaults suit episodes of one step."""
 
 
 @register_agent("sac")
@@ -31,24 +22,7 @@ class SAC(ActorCriticAgent[SACConfig]):
     """
 
     config_class = SACConfig
+    algorithm = "stable_baselines3.SAC"
 
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        import stable_baselines3  # noqa: PLC0415 - see agents.stable_baselines3.ppo
-
-        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415
-            StackActorCriticPolicy,
-            train_off_policy,
-        )
-
-        config = self.config
-        train_off_policy(
-            stable_baselines3.SAC,
-            StackActorCriticPolicy,
-            config,
-            env,
-            seed=seed,
-            report=report,
-            policy_options=self._policy_options(env, network, seed, n_critics=config.n_critics),
-            tau=config.tau,
-            ent_coef=config.entropy_coefficient,
-        )
+    def _arguments(self) -> dict[str, Any]:
+        return {"ent_coef": self.config.entropy_coefficient}

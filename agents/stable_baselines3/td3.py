@@ -1,22 +1,23 @@
 """Twin delayed deterministic policy gradient by stable-baselines3, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
 from agents.registry import register_agent
 from agents.stable_baselines3.off_policy import ActorCriticAgent, ActorCriticConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class TD3Config(ActorCriticConfig):
-    """Options of TD3; the defaults suit episodes of one step and wide batches."""
+    """Options of TD3, whose actor follows the first critic; the defaults suit episodes of one step."""
 
     policy_delay: int = 2
     """Updates of the critics for one of the actor."""
-    n_critics: int = 2
-    """Critics; the actor follows the first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.policy_delay < 1:
+            raise ValueError(f"expected policy_delay of at least 1, got {self.policy_delay}")
 
 
 @register_agent("td3")
@@ -29,26 +30,7 @@ class TD3(ActorCriticAgent[TD3Config]):
     """
 
     config_class = TD3Config
+    algorithm = "stable_baselines3.TD3"
 
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        import stable_baselines3  # noqa: PLC0415 - see agents.stable_baselines3.ppo
-
-        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415
-            StackActorCriticPolicy,
-            train_off_policy,
-        )
-
-        config = self.config
-        train_off_policy(
-            stable_baselines3.TD3,
-            StackActorCriticPolicy,
-            config,
-            env,
-            seed=seed,
-            report=report,
-            policy_options=self._policy_options(
-                env, network, seed, n_critics=config.n_critics, learn_exploration=False
-            ),
-            tau=config.tau,
-            policy_delay=config.policy_delay,
-        )
+    def _arguments(self) -> dict[str, Any]:
+        return {"policy_delay": self.config.policy_delay}

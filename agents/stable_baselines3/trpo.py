@@ -1,10 +1,9 @@
 """Trust-region policy optimisation by sb3-contrib, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
 from agents.registry import register_agent
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
 
@@ -44,25 +43,16 @@ class TRPO(OnPolicyAgent[TRPOConfig]):
     """
 
     config_class = TRPOConfig
+    algorithm = "sb3_contrib.TRPO"
     trains_separately = True
 
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        import sb3_contrib  # noqa: PLC0415 - see agents.stable_baselines3.ppo
-
-        from agents.stable_baselines3.on_policy_training import train_on_policy  # noqa: PLC0415
-
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
         config = self.config
-        train_on_policy(
-            sb3_contrib.TRPO,
-            config,
-            env,
-            network,
-            seed=seed,
-            report=report,
-            batch_size=env.num_envs * config.n_steps,
-            target_kl=config.target_kl,
-            cg_max_steps=config.cg_max_steps,
-            cg_damping=config.cg_damping,
-            line_search_max_iter=config.line_search_max_iter,
-            n_critic_updates=config.n_critic_updates,
-        )
+        return {
+            "batch_size": env.num_envs * config.n_steps,
+            "target_kl": config.target_kl,
+            "cg_max_steps": config.cg_max_steps,
+            "cg_damping": config.cg_damping,
+            "line_search_max_iter": config.line_search_max_iter,
+            "n_critic_updates": config.n_critic_updates,
+        }

@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
 from agents import make_agent
-from agents.controls.meta import META_FEATURES, meta_features, region_arrays
+from agents.controls.meta import META_FEATURES, competence_arrays, meta_features
 from agents.policy.inner_folds import fold_pairs
 from tests.agents.tables import accuracy, confident_table, identical_table, noise_table, switching_table
 
@@ -12,7 +12,7 @@ from tests.agents.tables import accuracy, confident_table, identical_table, nois
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_meta_features_agree_with_a_loop(n_classes):
     known, table = noise_table(150, 0, n_classes), noise_table(20, 1, n_classes)
-    features = meta_features(region_arrays(known), table, table.body_parts, 6)
+    features = meta_features(competence_arrays(known), table, table.body_parts, 6)
     right = known.logits.argmax(axis=2) == known.labels[:, None]
     for study in range(20):
         pool = np.flatnonzero(known.body_parts == table.body_parts[study])
@@ -38,14 +38,14 @@ def test_the_meta_classifier_never_meets_a_study_among_its_own_neighbours():
     rows, targets = [], []
     for learn, score in fold_pairs(table, None, 3, 0):
         assert not set(learn.patient_ids) & set(score.patient_ids)
-        rows.append(meta_features(region_arrays(learn), score, score.body_parts, 9).reshape(-1, 5))
+        rows.append(meta_features(competence_arrays(learn), score, score.body_parts, 9).reshape(-1, 5))
         targets.append((score.logits.argmax(axis=2) == score.labels[:, None]).reshape(-1))
     regression = LogisticRegression(solver="newton-cholesky", tol=1e-8)
     regression.fit(np.concatenate(rows), np.concatenate(targets))
     expected = [*regression.coef_[0], *regression.intercept_]
     np.testing.assert_allclose(agent.arrays_["coefficients"], expected, atol=1e-3)
     competence = regression.predict_proba(
-        meta_features(region_arrays(table), table, table.body_parts, 9).reshape(-1, 5)
+        meta_features(competence_arrays(table), table, table.body_parts, 9).reshape(-1, 5)
     )[:, 1].reshape(-1, 3)
     odds = np.maximum(np.log(competence / (1 - competence)), 0)
     expected_weights = np.where(odds.sum(1, keepdims=True) > 0, odds, 1)

@@ -46,3 +46,19 @@ def test_nested_options_are_merged_entry_by_entry():
         "n_steps": 2,
     }
     assert ours["policy_kwargs"]["net_arch"] == {"pi": [], "vf": [64]}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sac", {"n_critics": 0}),
+        ("td3", {"policy_delay": 0}),
+        ("tqc", {"n_quantiles": 2}),
+        ("tqc", {"top_quantiles_to_drop": -1}),
+        ("dqn", {"exploration_fraction": 2.0}),
+        ("dqn", {"exploration_final_eps": -0.1}),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options):
+    with pytest.raises(ValueError, match=r"expected .* (greater than|at least|from) [01]"):
+        make_agent(name, **options)
