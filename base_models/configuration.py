@@ -1,7 +1,7 @@
 """Every choice in the training of an ensemble, as frozen dataclasses: also the command line's options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 AugmentationName = Literal["rlensemble_v1", "standard", "flips", "none"]
@@ -120,6 +120,10 @@ class TrainingConfig:
                 f"expected focal_gamma ≥ 0 and smoothing from 0 to below 1, got {self.focal_gamma} and "
                 f"{self.smoothing}"
             )
+
+    def of_member(self, member: MemberConfig) -> "TrainingConfig":
+        """Return the training of a member: layers are told apart only where weights are from elsewhere."""
+        return self if member.has_learned else replace(self, frozen_layers=0.0, first_layer_rate=1.0)
 
     def _check_validation(self) -> None:
         """Refuse what cannot be validated, or stopped early."""

@@ -66,8 +66,7 @@ def train_ensemble(
     run_dir, started = Path(run_dir), time.perf_counter()
     check_dataset(dataset)
     with join_process_group() as group:
-        report = progress if group.is_first else None
-        cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), group, report)
+        cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), group, progress)
         dataset = _without_bad_images(dataset, cache.unreadable, skip_bad_images)
         folds = draw_folds(dataset.of_split("train"), config.folds, seed)
         fitted = cross_fit(
@@ -80,7 +79,7 @@ def train_ensemble(
             run_dir=run_dir,
             seed=seed,
             resume=resume,
-            progress=report,
+            progress=progress if group.is_first else None,
             group=group,
         )
         if group.is_first:

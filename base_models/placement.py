@@ -48,6 +48,11 @@ class Placement:
 PROCESSOR = Placement()
 
 
+def first_placement() -> Placement:
+    """Return this machine's first GPU, or the processor where there is none."""
+    return Placement(0) if machine_gpus() else PROCESSOR
+
+
 def machine_gpus(wanted: int = 0) -> list[int]:
     """Return the numbers of this machine's GPUs to compute on.
 

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from base_models.epoch_checkpoint import EpochState
 from base_models.image_classifier import ImageClassifier, Length
 from base_models.inner_validation import InnerValidation, Score, ValidationImages
 from base_models.layers import freeze_layers
-from base_models.placement import PROCESSOR, Placement
+from base_models.placement import Placement, first_placement
 from base_models.sampling import Sample, TrainingImages, training_batches
 from base_models.training_log import TrainingLog
 
@@ -63,7 +63,7 @@ def fit_network(
     start: EpochState | None = None,
     on_epoch: OnEpoch | None = None,
     validation: ValidationImages | None = None,
-    placement: Placement = PROCESSOR,
+    placement: Placement | None = None,
     log_folder: Path | None = None,
 ) -> History:
     """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
@@ -80,11 +80,10 @@ def fit_network(
         start: State behind the last finished epoch of an interrupted training.
         on_epoch: Called after each epoch with the state behind it.
         validation: Images to score the network on behind each epoch.
-        placement: Where to compute.
+        placement: Where to compute; by default on the first GPU, or the processor where there is none.
         log_folder: Folder for the curves; without one, none are written.
     """
-    if not member.has_learned:
-        training = replace(training, frozen_layers=0.0, first_layer_rate=1.0)
+    placement, training = placement or first_placement(), training.of_member(member)
     if start is not None:
         network.load_state_dict(dict(start.network))
     freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)

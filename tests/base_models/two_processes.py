@@ -57,19 +57,19 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
     with (
         _replaced(ImageClassifier, "on_after_backward", record),
         _replaced(training, "TrainingImages", Noted),
+        _replaced(training, "autocast_precision", lambda: "32-true"),
     ):
-        with _replaced(training, "autocast_precision", lambda: "32-true"):
-            training.fit_network(
-                network,
-                IMAGES,
-                rows=np.arange(24),
-                labels=LABELS,
-                weights=WEIGHTS,
-                member=STILL,
-                training=TrainingConfig(batch_size=8, loss="class_weighted_bce"),
-                seed=5,
-                placement=Placement(group=group),
-            )
+        training.fit_network(
+            network,
+            IMAGES,
+            rows=np.arange(24),
+            labels=LABELS,
+            weights=WEIGHTS,
+            member=STILL,
+            training=TrainingConfig(batch_size=8, loss="class_weighted_bce"),
+            seed=5,
+            placement=Placement(group=group),
+        )
     return found, seen
 
 

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from base_models import create_model
+from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.image_classifier import ImageClassifier, Length
+from base_models.layers import freeze_layers, layer_rates, layers_of_parameters
+
+TINY = torch.nn.Sequential(
+    torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Conv2d(2, 2, 3), torch.nn.Linear(2, 2)
+)
+
+
+def test_a_layer_is_a_kernel_and_the_vectors_behind_it() -> None:
+    assert list(layers_of_parameters(TINY).values()) == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["attention_cnn_se", "resnet18", "densenet121"])
+def test_layers_go_from_the_stem_to_the_head(name: str) -> None:
+    network = create_model(name, 2, 1)
+    layers = layers_of_parameters(network)
+    assert list(layers.values()) == sorted(layers.values())
+    assert [key for key, layer in layers.items() if layer == max(layers.values())] == [
+        key
+        for key in layers
+        if key.endswith(("fc.weight", "fc.bias", "classifier.weight", "classifier.bias"))
+    ]
+
+
+def test_rates_grow_by_one_factor_from_the_first_layer_to_the_head() -> None:
+    rates = layer_rates(TINY, 0.01)
+    assert rates["0.weight"] == rates["1.bias"] == pytest.approx(0.01)
+    assert rates["2.weight"] == pytest.approx(0.1)
+    assert rates["3.weight"] == 1.0
+    assert set(layer_rates(TINY, 1.0).values()) == {1.0}
+
+
+def test_frozen_layers_and_their_batch_norm_stand_still() -> None:
+    network = create_model("attention_cnn", width=2, blocks=1).train()
+    freeze_layers(network, 0.4)
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    layers = layers_of_parameters(network)
+    assert frozen == {name for name, layer in layers.items() if layer < int(0.4 * (max(layers.values()) + 1))}
+    assert not network.bn1.training
+    assert network.layer3[0].bn2.training
+    freeze_layers(network, 1.0)
+    learning = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    assert learning == ["fc.weight", "fc.bias"]
+
+
+def test_the_optimizer_takes_the_rates_and_leaves_frozen_layers_out() -> None:
+    network = create_model("attention_cnn", width=2, blocks=1)
+    freeze_layers(network, 0.2)
+    training = TrainingConfig(learning_rate=0.5, first_layer_rate=0.1)
+    module = ImageClassifier(network, training=training, length=Length(1, 1), seed=0)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    rates, decays = layer_rates(network, 0.1), {1: 0.0}
+    found = {id(p): (group["initial_lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            rate, decay = found.pop(id(parameter))
+            assert (rate, decay) == (pytest.approx(0.5 * rates[name]), decays.get(parameter.ndim, 0.05))
+    assert not found
+
+
+def test_only_members_with_weights_from_elsewhere_tell_layers_apart() -> None:
+    training = TrainingConfig(frozen_layers=0.5, first_layer_rate=0.1)
+    assert training.of_member(MemberConfig("a")) == TrainingConfig()
+    assert training.of_member(MemberConfig("a", init_weights="w.pth")) == training
+    assert training.of_member(MemberConfig("a", "resnet18", pretrained=True)) == training
