@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.configuration import make_config, plain_values
+from agents.agent_document import SAVED_FIELDS, saved_fields
+from agents.configuration import make_config, plain_values, shortened
 from agents.storage import DOCUMENT_NAME, write_agent
 from mura_env import Predictions
 
@@ -67,6 +68,7 @@ class Agent(ABC, Generic[ConfigType]):
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
         self._fitted = False
+        self._checked: set[str] = set()
 
     def fit(
         self,
@@ -153,7 +155,7 @@ class Agent(ABC, Generic[ConfigType]):
         document = {
             "agent": self.name,
             "config": plain_values(self.config),
-            **{field: getattr(self, f"{field}_") for field in _SAVED_FIELDS},
+            **{field: getattr(self, f"{field}_") for field in SAVED_FIELDS},
         }
         write_agent(Path(directory), document, self.arrays_)
 
@@ -166,19 +168,18 @@ class Agent(ABC, Generic[ConfigType]):
         """
         config = document.get("config")
         if not isinstance(config, dict):
-            raise ValueError(f"expected the options of the agent in {DOCUMENT_NAME}, got {config!r}")
+            raise ValueError(f"expected the options of the agent in {DOCUMENT_NAME}, got {shortened(config)}")
         agent = cls(make_config(cls.config_class, config, f"the agent {cls.name!r}"))
-        for field, kind in _SAVED_FIELDS.items():
-            value = document.get(field)
-            if not isinstance(value, kind):
-                raise ValueError(
-                    f"expected the field {field!r} of {DOCUMENT_NAME} to be {kind.__name__}, got {value!r}"
-                )
-            if field.endswith("_names"):
-                value = tuple(map(str, document[field]))
+        for field, value in saved_fields(document).items():
             setattr(agent, f"{field}_", value)
-        agent.arrays_ = arrays
+        agent.arrays_, agent._checked = arrays, set()
         agent._check_arrays()
+        others = sorted(arrays.keys() - agent._checked)
+        if agent._checked and others:
+            raise ValueError(
+                f"expected no arrays of the agent {cls.name!r} but {', '.join(sorted(agent._checked))}, "
+                f"got {shortened(others[0])} too"
+            )
         agent._fitted = True
         return agent
 
@@ -207,7 +208,10 @@ class Agent(ABC, Generic[ConfigType]):
         """
 
     def _check_arrays(self) -> None:
-        """Check loaded arrays against names and configuration; raise ValueError if they do not fit."""
+        """Check loaded arrays against names and configuration; raise ValueError if they do not fit.
+
+        A subclass calls `_require_shape` for every array that it has; others are refused then.
+        """
 
     def _require_shape(self, name: str, shape: tuple[int, ...], kind: str = "f") -> None:
         """Check one loaded array.
@@ -220,6 +224,7 @@ class Agent(ABC, Generic[ConfigType]):
         Raises:
             ValueError: If it is not there or is otherwise.
         """
+        self._checked.add(name)
         array = self.arrays_.get(name)
         if array is None or array.shape != shape:
             got = "none" if array is None else array.shape
@@ -262,19 +267,6 @@ class Agent(ABC, Generic[ConfigType]):
                 stacklevel=3,
             )
         return body_parts
-
-
-_SAVED_FIELDS: dict[str, type] = {
-    "model_names": list,
-    "class_names": list,
-    "body_part_names": list,
-    "observation_names": list,
-    "total_steps": int,
-    "learning_curve": list,
-    "seed": int,
-    "seconds": float,
-    "fingerprint": str,
-}
 
 
 def combine_probabilities(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import reprlib
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -25,7 +26,9 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     for name in values:
         if name not in hints:
             known = f"the options {', '.join(hints)}" if hints else "no options"
-            raise ValueError(f"expected {known} for {owner}, got {name!r}{did_you_mean(name, list(hints))}")
+            raise ValueError(
+                f"expected {known} for {owner}, got {shortened(name)}{did_you_mean(name, list(hints))}"
+            )
     converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
     return config_class(**converted)
 
@@ -36,6 +39,14 @@ def plain_values(config: Any) -> dict[str, Any]:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(config).items()
     }
+
+
+def shortened(value: Any) -> str:
+    """Return what a value looks like, for a message: a file may hold a very long one, or a deeply nested."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxtuple = 2, 20, 20
+    short.maxstring = short.maxlong = short.maxother = 200
+    return short.repr(value)
 
 
 def did_you_mean(name: str, names: list[str]) -> str:
@@ -49,8 +60,15 @@ def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
         value = tuple(value)
     if not _matches(value, hint):
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise ValueError(f"expected the option {name!r} of {owner} to be {wanted}, got {value!r}")
-    return float(value) if hint is float else value
+        raise ValueError(f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}")
+    if hint is not float:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(
+            f"expected the option {name!r} of {owner} to be a number of at most 1.8e308, got a larger one"
+        ) from None
 
 
 def _matches(value: Any, hint: Any) -> bool:

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from agents.agent import Progress
+from agents.agent import Agent, Progress, fingerprint
 from agents.evidence.benchmark_document import benchmark_document
 from agents.evidence.outcomes import Outcome, gather, outcome_of
-from agents.registry import load_agent
+from agents.registry import load_agent, make_agent
 from mura_env import Predictions
+
+BASELINE = "uniform"
+"""What all agents are compared with."""
 
 
 def evaluate_saved_agents(
@@ -33,7 +36,7 @@ def evaluate_saved_agents(
         directory: Folder that `agents.benchmark.run_benchmark` saved the agents in.
         train: What they learned from; thresholds and the prior of the control `majority` come from it.
         outside: Studies to score, with predictions of the same members.
-        agents: Names of the agents; `uniform` must be among them.
+        agents: Names of the agents; `uniform`, which all are compared with, is added if it is not among them.
         seeds: Seeds that they were fitted with.
         n_resamples: Resamples of the patient bootstrap.
         progress: Called with a description, the agents completed and their number.
@@ -44,7 +47,7 @@ def evaluate_saved_agents(
     Raises:
         FileNotFoundError: If an agent is not saved there.
         ValueError: If the table is of other models or classes, has one class only, or studies of the training
-            table, or a file is damaged.
+            table, an agent learned from another table than `train`, or a file is damaged.
     """
     _check(train, outside)
     unknown = sorted(
@@ -57,21 +60,36 @@ def evaluate_saved_agents(
             UserWarning,
             stacklevel=2,
         )
-    results = {}
+    names = [*agents] if BASELINE in agents else [BASELINE, *agents]
+    results, digest = {}, fingerprint(train)
     with warnings.catch_warnings():
         # Each agent would say again, seed by seed, what the warning above says of all.
         warnings.filterwarnings("ignore", message="the body parts .* were not in the training table of the")
-        for done, name in enumerate(agents, start=1):
+        for done, name in enumerate(names, start=1):
             outcomes: list[Outcome] = []
             for seed in seeds:
-                agent = load_agent(Path(directory) / "agents" / f"{name}-seed{seed}")
+                if name == BASELINE:  # it learns nothing, and a run may have been made without it
+                    agent = make_agent(BASELINE).fit(train, seed=seed)
+                else:
+                    agent = _saved(Path(directory) / "agents" / f"{name}-seed{seed}", digest)
                 outcomes.append(outcome_of(agent, train, outside))
                 if not agent.uses_seed:
                     break
             results[name] = gather(outcomes)
             if progress is not None:
-                progress("scoring agents", done, len(agents))
+                progress("scoring agents", done, len(names))
     return benchmark_document(train, outside, results, list(seeds), controls={}, n_resamples=n_resamples)
+
+
+def _saved(directory: Path, digest: str) -> Agent[Any]:
+    """Read an agent, and make sure that it learned from the table with this digest."""
+    agent = load_agent(directory)
+    if agent.fingerprint_ != digest:
+        raise ValueError(
+            f"expected an agent that learned from the run's training table in {directory}, got one that "
+            "learned from another table; run the benchmark again"
+        )
+    return agent
 
 
 def _check(train: Predictions, outside: Predictions) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.agent import Agent
-from agents.configuration import did_you_mean, make_config
-from agents.storage import read_agent
+from agents.configuration import did_you_mean, make_config, shortened
+from agents.storage import DOCUMENT_NAME, read_agent
 
 ENTRY_POINT_GROUP = "mura.agents"
 
@@ -93,7 +93,7 @@ def agent_class(name: str) -> type[Agent[Any]]:
             known = list_agents()
             raise ValueError(
                 f"expected one of the agents {', '.join(known)}, "
-                f"got {name!r}{did_you_mean(name, list(known))}"
+                f"got {shortened(name)}{did_you_mean(name, list(known))}"
             )
     return _CLASSES[name]
 
@@ -123,7 +123,10 @@ def load_agent(directory: str | Path) -> Agent[Any]:
         ValueError: If a file is damaged, of another version or of an agent that is not installed.
     """
     document, arrays = read_agent(Path(directory))
-    return agent_class(str(document.get("agent"))).from_document(document, arrays)
+    name = document.get("agent")
+    if not isinstance(name, str):
+        raise ValueError(f"expected the agent's name in {DOCUMENT_NAME}, got {shortened(name)}")
+    return agent_class(name).from_document(document, arrays)
 
 
 def _plug_ins() -> dict[str, EntryPoint]:

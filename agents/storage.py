@@ -9,6 +9,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from agents.configuration import shortened
 from mura_env.atomic_files import replacing
 from mura_env.json_files import read_json, write_json
 
@@ -63,7 +64,9 @@ def read_agent(directory: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         ) from error
     expected = document["arrays"]
     if arrays.keys() != expected.keys():
-        raise ValueError(f"expected the arrays {sorted(expected)} in {path}, got {sorted(arrays)}")
+        raise ValueError(
+            f"expected the arrays {shortened(sorted(expected))} in {path}, got {shortened(sorted(arrays))}"
+        )
     for name, array in arrays.items():
         check_array(name, array, expected[name], path)
     return document, arrays
@@ -77,7 +80,7 @@ def check_array(name: str, array: NDArray[Any], expected: Any, path: Path) -> No
     """
     got = {"dtype": str(array.dtype), "shape": list(array.shape)}
     if got != expected or got["dtype"] not in _KINDS:
-        raise ValueError(f"expected the array {name!r} in {path} to be {expected}, got {got}")
+        raise ValueError(f"expected the array {name!r} in {path} to be {shortened(expected)}, got {got}")
     if not np.isfinite(array).all():
         raise ValueError(f"expected finite values in the array {name!r} of {path}, got NaN or infinity")
 
@@ -94,9 +97,10 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"expected a saved agent (format {FORMAT!r}) in {path}, got another kind of document"
         )
-    if document.get("format_version") != FORMAT_VERSION:
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
         raise ValueError(
-            f"expected format version {FORMAT_VERSION} in {path}, got {document.get('format_version')!r}; "
+            f"expected format version {FORMAT_VERSION} in {path}, got {shortened(version)}; "
             "fit the agent again with this version"
         )
     if not isinstance(document.get("arrays"), dict):

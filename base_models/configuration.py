@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 AugmentationName = Literal["rlensemble_v1", "standard", "flips", "none"]
-ScheduleName = Literal["one_cycle", "cosine"]
+ScheduleName = Literal["one_cycle", "cosine", "constant"]
 LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smoothing"]
+Spread = Literal["fits", "batches"]
+ViewRule = Literal["mean", "maximum", "noisy_or"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class MemberConfig:
         _at_least("image_size", self.image_size, 16)
         _at_least("epochs", self.epochs, 1)
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether it begins with weights from elsewhere."""
+        return self.pretrained or bool(self.init_weights)
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -75,6 +82,16 @@ class TrainingConfig:
     """Exponent of the focal loss: how little an image counts that is already told apart."""
     smoothing: float = 0.1
     """Share of each label that `label_smoothing` spreads over all classes."""
+    frozen_layers: float = 0.0
+    """Share of the layers, from the stem on, that keep their weights from elsewhere; at 1 the head learns."""
+    first_layer_rate: float = 1.0
+    """Learning rate of the first layer as a share of the head's, where weights are from elsewhere; it grows
+    by the same factor from each layer to the next."""
+    inner_validation: float = 0.0
+    """Share of a fit's training patients that it does not learn from, but is scored on behind each epoch."""
+    early_stopping: int = 0
+    """Epochs without a lower loss on the inner validation after which a fit ends, with the weights of its
+    best epoch; 0 trains all epochs. Not with `one_cycle`, whose last epochs are its best."""
     threads_per_fit: int = 1
     """Threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 
@@ -92,10 +109,32 @@ class TrainingConfig:
                 f"expected gradient_clip ≥ 0, ema from 0 to below 1 and mixup ≥ 0, got {self.gradient_clip}, "
                 f"{self.ema} and {self.mixup}"
             )
+        if not (0 <= self.frozen_layers <= 1 and 0 < self.first_layer_rate <= 1):
+            raise ValueError(
+                f"expected frozen_layers from 0 to 1 and first_layer_rate above 0, at most 1, got "
+                f"{self.frozen_layers} and {self.first_layer_rate}"
+            )
+        self._check_validation()
         if not (self.focal_gamma >= 0 and 0 <= self.smoothing < 1):
             raise ValueError(
                 f"expected focal_gamma ≥ 0 and smoothing from 0 to below 1, got {self.focal_gamma} and "
                 f"{self.smoothing}"
+            )
+
+    def _check_validation(self) -> None:
+        """Refuse what cannot be validated, or stopped early."""
+        _at_least("early_stopping", self.early_stopping, 0)
+        if not 0 <= self.inner_validation <= 0.5:
+            raise ValueError(f"expected inner_validation from 0 to 0.5, got {self.inner_validation}")
+        if self.early_stopping and not self.inner_validation:
+            raise ValueError(
+                "expected a share of patients for early stopping to look at, got inner_validation of 0; set "
+                "it, to 0.1 for example"
+            )
+        if self.early_stopping and self.schedule == "one_cycle":
+            raise ValueError(
+                "expected the schedule cosine or constant with early stopping, got one_cycle, whose learning "
+                "rate falls to 0 at an end that is known beforehand"
             )
 
 
@@ -110,7 +149,29 @@ class EnsembleConfig:
     folds: int = 3
     """Folds of the cross-fitting: each member is trained this many times, each time without one fold."""
     jobs: int = 0
-    """Fits that run at the same time, each in a process of its own; 0 takes one per processor core."""
+    """Fits that run at the same time, each in a process of its own; 0 takes one per GPU, or where there is
+    none one per processor core."""
+    views: ViewRule = "mean"
+    """How the views of a study are combined: the mean of their probabilities, those of the view that is
+    surest of a finding (`maximum`), or as if each view could show a finding independently (`noisy_or`)."""
+    mirror: bool = False
+    """Predict each view and its mirror image, and average their probabilities (test-time augmentation)."""
+    part_spread: float = 0.0
+    """Calibrate with a bias of its own for each body part, shrunk towards the common one: the standard
+    deviation around it, in logits, that is expected of them. 0 gives them none; 0.5 is a moderate one."""
+    drop_below: float = 0.0
+    """Leave members out whose AUROC on the inner validation, the mean over folds, is more than this below the
+    best member's; 0 keeps all."""
+    hard_studies: str = ""
+    """Folder of an earlier run: training studies that it got wrong out of fold are seen more often."""
+    oversample: int = 2
+    """How often an epoch shows each of the hard studies."""
+    devices: int = 0
+    """GPUs of this machine that the fits are spread over; 0 takes all there are."""
+    spread: Spread = "fits"
+    """What the processes of `torchrun` divide among them: the fits, or each batch of every fit (DDP)."""
+    tensorboard: bool = False
+    """Write the curves of each fit to the run's folder `tensorboard/`."""
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -118,6 +179,17 @@ class EnsembleConfig:
             raise ValueError(f"expected at least one member, each with its own name, got {names}")
         _at_least("folds", self.folds, 2)
         _at_least("jobs", self.jobs, 0)
+        _at_least("devices", self.devices, 0)
+        _at_least("oversample", self.oversample, 1)
+        if not (self.part_spread >= 0 and self.drop_below >= 0):
+            raise ValueError(
+                f"expected part_spread and drop_below ≥ 0, got {self.part_spread} and {self.drop_below}"
+            )
+        if self.drop_below and not self.training.inner_validation:
+            raise ValueError(
+                "expected a share of patients to choose members by, got training.inner_validation of 0; set "
+                "it, to 0.1 for example, or leave drop_below out"
+            )
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from base_models.configuration import EnsembleConfig
 from base_models.datasets.study import Study
 from base_models.fitting import FitJob, FitResult
+from base_models.fold_images import Views, images_outside_fold, views_of
 from base_models.folds import stratified_group_folds
+from base_models.hard_studies import study_repeats
 from base_models.image_cache import ImageCache
-from base_models.members import weights_path
-from base_models.prediction import study_logits
+from base_models.members import log_path, weights_path
+from base_models.prediction import image_log_probabilities, study_logits
+from base_models.process_group import ALONE, ProcessGroup
+from base_models.randomness import derive_seed
 from base_models.schedule import run_fits
 
 Progress = Callable[[str, int, int], None]
@@ -27,25 +31,15 @@ class CrossFit:
     """Out-of-fold logits of the training studies, shape (n_train, n_models, n_classes)."""
     test: NDArray[np.float64]
     """Logits of the test studies by every fold's network, shape (n_test, n_models, n_folds, n_classes)."""
+    test_images: NDArray[np.float64]
+    """The same of each radiograph of the test studies, study by study, shape (n_images, …)."""
     fits: tuple[tuple[FitResult, ...], ...]
     """The fits, by member and fold."""
 
-
-@dataclass(frozen=True)
-class Views:
-    """The radiographs of some studies, one row each."""
-
-    rows: NDArray[np.int64]
-    """Row in the image cache, shape (n_images,)."""
-    study: NDArray[np.int64]
-    """Index of the study, shape (n_images,)."""
-
-
-def views_of(studies: Sequence[Study], cache: ImageCache) -> Views:
-    """List the radiographs of studies, study by study."""
-    rows = [cache.rows[path] for study in studies for path in study.image_paths]
-    counts = [len(study.image_paths) for study in studies]
-    return Views(np.array(rows, dtype=np.int64), np.repeat(np.arange(len(studies)), counts))
+    def of_members(self, kept: Sequence[int]) -> "CrossFit":
+        """Return what some of the members say, in the given order."""
+        fits = tuple(self.fits[index] for index in kept)
+        return CrossFit(self.train[:, kept], self.test[:, kept], self.test_images[:, kept], fits)
 
 
 def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -82,6 +76,7 @@ def cross_fit(
     seed: int,
     resume: bool = False,
     progress: Progress | None = None,
+    group: ProcessGroup = ALONE,
 ) -> CrossFit:
     """Train every member once per fold and predict what it has not seen.
 
@@ -96,38 +91,96 @@ def cross_fit(
         seed: Seed of the initial weights, the order of the images and the augmentations.
         resume: Take finished weights over.
         progress: Called as `progress(description, completed, total)`.
+        group: The processes that share the run; each gets all logits.
     """
     train_views, test_views = views_of(train, cache), views_of(test, cache)
-    labels = np.array([study.label for study in train], dtype=np.int64)
-    part_names = sorted({study.body_part for study in train})
-    parts = np.array([part_names.index(study.body_part) for study in train], dtype=np.int64)
+    jobs = _fit_jobs(
+        train,
+        train_views,
+        test_views.rows,
+        folds=folds,
+        n_classes=n_classes,
+        images=cache.file,
+        config=config,
+        run_dir=run_dir,
+        seed=seed,
+    )
+    results = run_fits(jobs, config, resume=resume, progress=progress, group=group)
+    return _assemble(results, train_views, test_views, folds, config.views)
+
+
+def _fit_jobs(
+    train: Sequence[Study],
+    train_views: Views,
+    test_rows: NDArray[np.int64],
+    *,
+    folds: NDArray[np.int64],
+    n_classes: int,
+    images: Path,
+    config: EnsembleConfig,
+    run_dir: Path,
+    seed: int,
+) -> list[FitJob]:
+    """List the fits, member by member and fold by fold."""
+    repeats = np.ones(len(train), dtype=np.int64)
+    if config.hard_studies:
+        repeats = study_repeats(train, config.hard_studies, config.oversample)
+    share = config.training.inner_validation
+    of_fold = [
+        images_outside_fold(
+            train,
+            train_views,
+            folds != fold,
+            repeats=repeats,
+            inner_share=share,
+            seed=derive_seed(seed, "fold", fold),
+        )
+        for fold in range(config.folds)
+    ]
     fold_of_view = folds[train_views.study]
-    jobs = [
+    return [
         FitJob(
             member=member,
             training=config.training,
             fold=fold,
             seed=seed,
             n_classes=n_classes,
-            images=cache.file,
-            train_rows=train_views.rows[fold_of_view != fold],
-            train_labels=labels[train_views.study[fold_of_view != fold]],
-            train_parts=parts[train_views.study[fold_of_view != fold]],
-            predict_rows=np.concatenate([train_views.rows[fold_of_view == fold], test_views.rows]),
+            images=images,
+            train_rows=learned.rows,
+            train_labels=learned.labels,
+            train_parts=learned.body_parts,
+            validation=learned.validation,
+            predict_rows=np.concatenate([train_views.rows[fold_of_view == fold], test_rows]),
+            mirror=config.mirror,
             weights=weights_path(run_dir, member.name, fold),
+            log_folder=log_path(run_dir, member.name, fold) if config.tensorboard else None,
         )
         for member in config.members
-        for fold in range(config.folds)
+        for fold, learned in enumerate(of_fold)
     ]
-    results = run_fits(jobs, config.jobs, resume, progress)
-    train_logits = np.zeros((len(train), len(config.members), n_classes))
-    test_logits = np.zeros((len(test), len(config.members), config.folds, n_classes))
+
+
+def _assemble(
+    results: Sequence[FitResult],
+    train_views: Views,
+    test_views: Views,
+    folds: NDArray[np.int64],
+    view_rule: str,
+) -> CrossFit:
+    """Put what the fits say of views, member by member and fold by fold, into arrays of studies."""
+    n_folds, n_test = int(folds.max()) + 1, int(test_views.study.max()) + 1
+    n_models, n_classes = len(results) // n_folds, results[0].logits.shape[1]
+    train_logits = np.zeros((len(folds), n_models, n_classes))
+    test_logits = np.zeros((n_test, n_models, n_folds, n_classes))
+    image_logits = np.zeros((len(test_views.study), n_models, n_folds, n_classes))
+    fold_of_view = folds[train_views.study]
     for index, result in enumerate(results):
-        model, fold = divmod(index, config.folds)
+        model, fold = divmod(index, n_folds)
         held_out = np.flatnonzero(folds == fold)
         study = np.searchsorted(held_out, train_views.study[fold_of_view == fold])
-        n_held_out = len(study)
-        train_logits[held_out, model] = study_logits(result.logits[:n_held_out], study, len(held_out))
-        test_logits[:, model, fold] = study_logits(result.logits[n_held_out:], test_views.study, len(test))
-    fits = [tuple(results[i : i + config.folds]) for i in range(0, len(results), config.folds)]
-    return CrossFit(train_logits, test_logits, tuple(fits))
+        of_held_out, of_test = result.logits[: len(study)], result.logits[len(study) :]
+        train_logits[held_out, model] = study_logits(of_held_out, study, len(held_out), view_rule)
+        test_logits[:, model, fold] = study_logits(of_test, test_views.study, n_test, view_rule)
+        image_logits[:, model, fold] = image_log_probabilities(of_test)
+    fits = [tuple(results[i : i + n_folds]) for i in range(0, len(results), n_folds)]
+    return CrossFit(train_logits, test_logits, image_logits, tuple(fits))

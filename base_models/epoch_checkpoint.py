@@ -1,20 +1,22 @@
 """What a fit leaves behind after every epoch, so that a killed one goes on from there.
 
 Since everything random is a function of (seed, epoch or step, index), the state is only: the weights, the
-optimiser's moments and the number of epochs done.
+optimiser's moments, the number of epochs done, and what the inner validation has said of them. The state
+behind the epoch before is kept beside the newest one, for a disk may lose the end of what was written last.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from base_models.inner_validation import Score
 from base_models.tensor_files import load_tensors, save_tensors
 
-_NETWORK, _OPTIMIZER, _AVERAGE = "network.", "optimizer.", "average."
+_NETWORK, _OPTIMIZER, _AVERAGE, _BEST = "network.", "optimizer.", "average.", "best."
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,14 @@ class EpochState:
     """The optimiser's state: index of the parameter → name → tensor."""
     average: Mapping[str, Tensor]
     """The moving average of the weights; empty where none is kept."""
+    scores: tuple[Score, ...] = ()
+    """The inner validation behind each epoch; empty where there is none."""
+    best: Mapping[str, Tensor] = field(default_factory=dict)
+    """The weights of the best epoch; empty where the last ones are kept."""
 
 
 def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the state atomically, in place of an earlier epoch's.
+    """Write the state atomically; the one that was there stays as `earlier_epoch`.
 
     Args:
         state: The state.
@@ -47,6 +53,7 @@ def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
     """
     tensors = {_NETWORK + name: tensor for name, tensor in state.network.items()}
     tensors |= {_AVERAGE + name: tensor for name, tensor in state.average.items()}
+    tensors |= {_BEST + name: tensor for name, tensor in state.best.items()}
     for index, moments in state.optimizer.items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": tensor for name, tensor in moments.items()}
     progress = {
@@ -54,12 +61,31 @@ def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
         "steps": state.steps,
         "epoch_losses": list(state.epoch_losses),
         "seconds": state.seconds,
+        "scores": [asdict(score) for score in state.scores],
     }
+    if path.is_file():
+        path.replace(earlier_epoch(path))
     save_tensors(tensors, path, {"progress": progress, "fit": dict(facts)})
 
 
+def earlier_epoch(path: Path) -> Path:
+    """Return the file of the state behind the epoch before the newest."""
+    return path.with_suffix(".earlier.safetensors")
+
+
+def remove_epochs(path: Path) -> None:
+    """Remove the states of a fit."""
+    for file in (path, earlier_epoch(path)):
+        file.unlink(missing_ok=True)
+
+
 def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
-    """Read the last finished epoch of a fit, or None if there is none of just this fit, or it is damaged."""
+    """Read the last finished epoch whose state is whole, or None if there is none of just this fit."""
+    newest = _read_epoch(path, facts)
+    return newest if newest is not None else _read_epoch(earlier_epoch(path), facts)
+
+
+def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
     try:
         tensors, header = load_tensors(path)
         progress = header["progress"]
@@ -80,6 +106,8 @@ def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
         network=_below(_NETWORK, tensors),
         optimizer=optimizer,
         average=_below(_AVERAGE, tensors),
+        scores=tuple(Score(**score) for score in progress["scores"]),
+        best=_below(_BEST, tensors),
     )
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.configuration import MemberConfig, TrainingConfig
-from base_models.epoch_checkpoint import EpochState, load_epoch, save_epoch
+from base_models.epoch_checkpoint import EpochState, load_epoch, remove_epochs, save_epoch
+from base_models.inner_validation import Score, ValidationImages
 from base_models.losses import image_weights
 from base_models.members import load_weights, new_network, save_weights, seeded_network
+from base_models.placement import PROCESSOR, Placement
 from base_models.prediction import view_logits
 from base_models.randomness import derive_seed
 from base_models.tensor_files import read_facts
@@ -49,6 +52,12 @@ class FitJob:
     """Rows of the cache to predict: the fold's and the test split's."""
     weights: Path
     """File that the trained weights go to."""
+    validation: ValidationImages | None = None
+    """Images of its training folds that it does not learn from; None where it is not validated."""
+    mirror: bool = False
+    """Whether predictions are averaged over each view and its mirror image."""
+    log_folder: Path | None = None
+    """Folder for the curves of the training; None writes none."""
 
     @property
     def checkpoint(self) -> Path:
@@ -72,6 +81,8 @@ class FitJob:
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         hash_.update(self.images.parent.name.encode())  # the cache's folder is named by its content
         hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
+        if self.validation is not None:
+            hash_.update(self.validation.rows.tobytes() + self.validation.labels.tobytes())
         if self.member.init_weights:
             hash_.update(Path(self.member.init_weights).read_bytes())
         return hash_.hexdigest()
@@ -89,6 +100,8 @@ class FitResult:
     """Time the training took, also where finished weights were taken over."""
     precision: str
     """Arithmetic of the training, Lightning's name."""
+    inner_score: Score | None = None
+    """The inner validation of the weights; None where there is none."""
 
 
 def is_finished(job: FitJob) -> bool:
@@ -99,39 +112,67 @@ def is_finished(job: FitJob) -> bool:
         return False
 
 
-def run_fit(job: FitJob, resume: bool = False, on_epoch: Callable[[], None] | None = None) -> FitResult:
+def run_fit(
+    job: FitJob,
+    resume: bool = False,
+    on_epoch: Callable[[], None] | None = None,
+    placement: Placement = PROCESSOR,
+) -> FitResult:
     """Train the job's network, or take its finished weights over, and predict what it has not seen.
 
     Everything random is a function of (seed, member, fold, epoch, index), so that the result depends
     neither on the process nor on what ran before. An interrupted fit goes on behind its last finished epoch
     and ends with the same weights, bit for bit, on the same processor with the same number of threads.
+
+    Args:
+        job: The fit.
+        resume: Take finished weights, or finished epochs, over.
+        on_epoch: Called after each epoch, also for those that are taken over.
+        placement: Where to compute. Processes that share the fit all get the first one's result.
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
+    group = placement.group
+    on_epoch = on_epoch if group.is_first else None
     with _threads(job.training.threads_per_fit):
         if resume and is_finished(job):
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:
-            network = _train(job, images, resume, on_epoch)
-        logits = view_logits(network, images, job.predict_rows, job.member.image_size)
-    facts = read_facts(job.weights)
-    return FitResult(logits, facts["epoch_losses"], facts["seconds"], facts["precision"])
+            network = _train(job, images, resume, on_epoch, placement)
+        predicted = np.empty((0, job.n_classes), dtype=np.float32)
+        if group.is_first:
+            network.to(placement.device)
+            predicted = view_logits(
+                network, images, job.predict_rows, job.member.image_size, mirror=job.mirror
+            )
+    facts, logits = read_facts(job.weights), group.share(predicted)
+    score = Score(**facts["inner_score"]) if facts.get("inner_score") else None
+    return FitResult(logits, facts["epoch_losses"], facts["seconds"], facts["precision"], score)
 
 
 def _train(
-    job: FitJob, images: NDArray[np.uint8], resume: bool, on_epoch: Callable[[], None] | None
-) -> torch.nn.Module:
+    job: FitJob,
+    images: NDArray[np.uint8],
+    resume: bool,
+    on_epoch: Callable[[], None] | None,
+    placement: Placement,
+) -> nn.Module:
     """Train a network, write its weights and return it as it was written."""
     started = time.perf_counter()
+    group = placement.group
     name, fold = job.member.name, job.fold
     # what decides the bits; a checkpoint of anything else is not gone on from
     facts = {
         "fingerprint": job.fingerprint,
         "precision": autocast_precision(),
         "threads": job.training.threads_per_fit,
+        "device": placement.device.type,
+        "processes": group.size,
     }
     start = load_epoch(job.checkpoint, facts) if resume else None
+    group.wait()
     if start is None:
-        job.checkpoint.unlink(missing_ok=True)
+        if group.is_first:
+            remove_epochs(job.checkpoint)
         network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
     else:
         network = new_network(job.member, job.n_classes)
@@ -144,7 +185,7 @@ def _train(
     if on_epoch is not None:
         for _ in range(start.epochs if start else 0):
             on_epoch()
-    losses = fit_network(
+    history = fit_network(
         network,
         images,
         rows=job.train_rows,
@@ -154,11 +195,18 @@ def _train(
         training=job.training,
         seed=derive_seed(job.seed, name, fold, "training"),
         start=start,
-        on_epoch=finish_epoch,
+        on_epoch=finish_epoch if group.is_first else None,
+        validation=job.validation,
+        placement=placement,
+        log_folder=job.log_folder if group.is_first else None,
     )
     seconds = (start.seconds if start else 0.0) + time.perf_counter() - started
-    save_weights(network, job.weights, {**facts, "epoch_losses": losses, "seconds": seconds})
-    job.checkpoint.unlink(missing_ok=True)
+    if group.is_first:
+        inner_score = asdict(history.inner_score) if history.inner_score else None
+        outcome = {"epoch_losses": history.epoch_losses, "seconds": seconds, "inner_score": inner_score}
+        save_weights(network, job.weights, {**facts, **outcome})
+        remove_epochs(job.checkpoint)
+    group.wait()
     return network
 
 

@@ -13,10 +13,14 @@ from torch import Tensor, nn
 
 from base_models.configuration import TrainingConfig
 from base_models.epoch_checkpoint import EpochState, optimizer_tensors, restore_optimizer
+from base_models.inner_validation import InnerValidation, Score
 from base_models.input_format import normalise
+from base_models.layers import layer_rates
 from base_models.learning_rate import SCHEDULES
 from base_models.losses import batch_loss
+from base_models.process_group import ALONE, ProcessGroup
 from base_models.randomness import derive_seed
+from base_models.training_log import TrainingLog
 from base_models.weight_average import WeightAverage
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -50,6 +54,9 @@ class ImageClassifier(lightning.LightningModule):
         seed: Seed of the dropout masks and of mixup.
         start: Where an interrupted training goes on.
         on_epoch: Called after each epoch with the state to go on from.
+        inner: The inner validation behind each epoch, which may end the training.
+        log: Where the curves go.
+        group: The processes that share each batch.
     """
 
     def __init__(
@@ -61,6 +68,9 @@ class ImageClassifier(lightning.LightningModule):
         seed: int,
         start: EpochState | None = None,
         on_epoch: Callable[[EpochState], None] | None = None,
+        inner: InnerValidation | None = None,
+        log: TrainingLog | None = None,
+        group: ProcessGroup = ALONE,
     ) -> None:
         super().__init__()
         self.network = network
@@ -73,6 +83,9 @@ class ImageClassifier(lightning.LightningModule):
         self._seed = seed
         self._start = start
         self._on_epoch = on_epoch
+        self._inner = inner
+        self._curves = log
+        self._group = group
         self._first_step = start.steps if start else 0
         self._batch = start.epochs * length.batches if start else 0
         self._averaged = 0
@@ -99,7 +112,7 @@ class ImageClassifier(lightning.LightningModule):
 
     def _mixing(self, n_images: int) -> tuple[float, Tensor]:
         """Draw mixup's share and partners (Zhang et al., arXiv:1710.09412), a function of seed and batch."""
-        rng = np.random.default_rng(derive_seed(self._seed, "mixup", self._batch))
+        rng = np.random.default_rng(self._derived_seed("mixup"))
         share = float(rng.beta(self._training.mixup, self._training.mixup))
         return share, torch.from_numpy(rng.permutation(n_images))
 
@@ -110,42 +123,96 @@ class ImageClassifier(lightning.LightningModule):
             self.average.update(self.network, self._first_step + self.global_step)
 
     def on_train_epoch_end(self) -> None:
-        """Record the epoch's mean loss and report the state behind it."""
-        self.epoch_losses.append(float(torch.stack(self._losses).mean()))
+        """Record the epoch's mean loss, validate, and report the state behind it."""
+        losses = self.trainer.strategy.reduce(torch.stack(self._losses), reduce_op="mean")
         self._losses.clear()
+        self.epoch_losses.append(float(losses.mean()))
+        score = self._validate(self._inner) if self._inner else None
+        if self._curves is not None:
+            rates, means = self._by_step(losses.tolist())
+            last_step = self._first_step + self.global_step
+            self._curves.write_epoch(len(self.epoch_losses) - 1, last_step, means, rates, score)
         if self._on_epoch is not None:
-            earlier = self._start.seconds if self._start else 0.0
-            state = EpochState(
-                epochs=len(self.epoch_losses),
-                steps=self._first_step + self.global_step,
-                epoch_losses=tuple(self.epoch_losses),
-                seconds=earlier + time.perf_counter() - self._began,
-                network=self.network.state_dict(),
-                optimizer=optimizer_tensors(self.trainer.optimizers[0]),
-                average=self.average.tensors if self.average else {},
-            )
-            self._on_epoch(state)
+            self._on_epoch(self._state())
+
+    def _validate(self, inner: InnerValidation) -> Score:
+        """Score the weights that would be kept now, and end the training where they get no better."""
+        average = self.average.tensors if self.average else None
+        # batch norm's statistics may differ between processes: what the first one finds counts
+        score = self._group.share(inner.measure(self.network, average))
+        inner.add(score, average or self.network.state_dict())
+        if inner.is_over:
+            self.trainer.should_stop = True
+        return score
+
+    def _by_step(self, batch_losses: list[float]) -> tuple[list[float], list[float]]:
+        """Return the learning rate and the mean loss of each of the epoch's optimisation steps."""
+        size = self._length.accumulate
+        steps = [batch_losses[i : i + size] for i in range(0, len(batch_losses), size)]
+        last = self._first_step + self.global_step
+        rates = [self._training.learning_rate * self._rate(last - len(steps) + i) for i in range(len(steps))]
+        return rates, [sum(step) / len(step) for step in steps]
+
+    def _state(self) -> EpochState:
+        """Return the state behind the epoch, to go on from."""
+        return EpochState(
+            epochs=len(self.epoch_losses),
+            steps=self._first_step + self.global_step,
+            epoch_losses=tuple(self.epoch_losses),
+            seconds=(self._start.seconds if self._start else 0.0) + time.perf_counter() - self._began,
+            network=self.network.state_dict(),
+            optimizer=optimizer_tensors(self.trainer.optimizers[0]),
+            average=self.average.tensors if self.average else {},
+            scores=tuple(self._inner.scores) if self._inner else (),
+            best=self._inner.best if self._inner else {},
+        )
+
+    def finish(self) -> nn.Module:
+        """Return the network with the weights to keep: the best epoch's, the average, or the last ones."""
+        kept = self.average.tensors if self.average else None
+        if self._inner is not None and self._inner.best:
+            kept = self._inner.best
+        if kept is not None:
+            self.network.load_state_dict(kept)
+        return self.network.eval()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW, decaying only weight matrices and kernels, with its learning rate by step."""
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self._training.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self._training.learning_rate)
+        """Return AdamW, decaying only matrices and kernels, with its learning rate by step and layer."""
+        share = layer_rates(self.network, self._training.first_layer_rate)
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((share[name], parameter.ndim > 1), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": rate * self._training.learning_rate,
+                    "weight_decay": self._training.weight_decay if decays else 0.0,
+                }
+                for (rate, decays), parameters in groups.items()
+            ]
+        )
         if self._start is not None:
             restore_optimizer(optimizer, self._start.optimizer)
-        rate, n_steps = SCHEDULES[self._training.schedule], self._length.steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate(self._first_step + step, n_steps, self._training.warm_up)
+            optimizer, lambda step: self._rate(self._first_step + step)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step, from 0, as a share of its peak."""
+        return SCHEDULES[self._training.schedule](step, self._length.steps, self._training.warm_up)
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
         """Make the dropout masks a function of seed and batch; leave the global generators as they were."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(derive_seed(self._seed, "dropout", self._batch))
+            torch.manual_seed(self._derived_seed("dropout"))
             yield
+
+    def _derived_seed(self, purpose: str) -> int:
+        """Return a function of seed and batch, another one in each process that shares the batch."""
+        part = (self._group.rank,) if self._group.rank else ()
+        return derive_seed(self._seed, purpose, self._batch, *part)

@@ -29,8 +29,14 @@ def cosine(step: int, n_steps: int, warm_up: float) -> float:
     return _falling(step, rising, n_steps)
 
 
+def constant(step: int, n_steps: int, warm_up: float) -> float:
+    """Return the learning rate of a step as a share of its peak: as `cosine`, but it does not fall."""
+    rising = max(1.0, min(warm_up, 0.1) * n_steps)
+    return min(1.0, START + (1 - START) * step / rising)
+
+
 def _falling(step: int, rising: float, n_steps: int) -> float:
     return (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, n_steps - rising)))) / 2
 
 
-SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine}
+SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}

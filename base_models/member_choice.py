@@ -1,9 +1,12 @@
-"""Members of an ensemble as one line: `attention_cnn:3,densenet121:1`."""
+"""Which members an ensemble has: named on one line beforehand, left out for weakness afterwards."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from base_models.configuration import EnsembleConfig, MemberConfig
+from base_models.fitting import FitResult
 from base_models.networks.registry import check_model_name
 from base_models.networks.timm_classifier import PREFIX
 
@@ -77,3 +80,27 @@ def choose_initial_weights(
         own = member.network.startswith(("attention_cnn", PREFIX))
         members.append(replace(member, init_weights=file, pretrained=pretrained and not file and not own))
     return replace(config, members=tuple(members))
+
+
+def weak_members(config: EnsembleConfig, fits: Sequence[Sequence[FitResult]]) -> dict[str, str]:
+    """Find the members that read the inner validation images much worse than the best member does.
+
+    Each fit is validated on patients of its own training folds, and all members on the same ones; neither the
+    test split nor the fold that a fit holds out has a say in its score.
+
+    Args:
+        config: Says how far below the best is too far.
+        fits: The fits by member and fold.
+
+    Returns:
+        Name of the member → the reason to leave it out; empty where weak members stay.
+    """
+    if not config.drop_below:
+        return {}
+    areas = [float(np.mean([fit.inner_score.auroc for fit in of if fit.inner_score])) for of in fits]
+    best = max(areas)
+    return {
+        member.name: f"AUROC {area:.3f} on the inner validation, the best member's is {best:.3f}"
+        for member, area in zip(config.members, areas, strict=True)
+        if area < best - config.drop_below
+    }

@@ -14,6 +14,7 @@ from base_models.initial_weights import load_initial_weights, pretrained_state_d
 from base_models.input_format import GREY, InputFormat
 from base_models.networks import create_model
 from base_models.tensor_files import load_tensors, save_tensors
+from base_models.view_combination import VIEW_RULES
 from mura_env.json_files import read_json, write_json
 
 
@@ -35,11 +36,20 @@ class TrainedMember:
     """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
+    views: str = "mean"
+    """How the views of a study are combined, a name in `base_models.view_combination.VIEW_RULES`."""
+    mirror: bool = False
+    """Whether it averages over each view and its mirror image."""
 
 
 def weights_path(run_dir: Path, member: str, fold: int) -> Path:
     """Return the file of the weights that were trained without one fold."""
     return run_dir / "members" / member / f"fold{fold}.safetensors"
+
+
+def log_path(run_dir: Path, member: str, fold: int) -> Path:
+    """Return the folder of the curves of the fit without one fold."""
+    return run_dir / "tensorboard" / member / f"fold{fold}"
 
 
 def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
@@ -72,6 +82,8 @@ def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> 
         "folds": len(member.fold_calibrations),
         "cache_size": member.cache_size,
         "input_format": asdict(member.input_format),
+        "views": member.views,
+        "mirror": member.mirror,
         "calibration": asdict(member.calibration),
         "fold_calibrations": [asdict(calibration) for calibration in member.fold_calibrations],
         **facts,
@@ -134,6 +146,8 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             class_names,
             document["cache_size"],
             input_format,
+            _known_rule(document.get("views", "mean")),
+            bool(document.get("mirror", False)),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -147,7 +161,18 @@ def new_network(config: MemberConfig, n_classes: int, in_channels: int = 1) -> n
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
-    return Calibration(temperature=float(values["temperature"]), bias=tuple(map(float, values["bias"])))
+    own = values.get("part_biases", {})
+    return Calibration(
+        temperature=float(values["temperature"]),
+        bias=tuple(map(float, values["bias"])),
+        part_biases={part: tuple(map(float, bias)) for part, bias in own.items()},
+    )
+
+
+def _known_rule(name: str) -> str:
+    """Return the name of a rule for views, or raise a KeyError where there is none of this name."""
+    VIEW_RULES[name]
+    return name
 
 
 def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:

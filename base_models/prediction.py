@@ -1,5 +1,6 @@
 """From views to studies: the logits of networks that have been trained."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,10 +17,10 @@ from base_models.image_cache import fit_into_square, stretch_into_square
 from base_models.images import read_grey
 from base_models.input_format import GREY, InputFormat
 from base_models.members import TrainedMember
+from base_models.view_combination import SMALLEST_PROBABILITY, VIEW_RULES
 
 Progress = Callable[[str, int, int], None]
 
-SMALLEST_PROBABILITY = 1e-7
 BATCH_SIZE = 64
 
 
@@ -30,8 +31,10 @@ def view_logits(
     rows: NDArray[np.int64],
     size: int,
     input_format: InputFormat = GREY,
+    *,
+    mirror: bool = False,
 ) -> NDArray[np.float32]:
-    """Return a network's logits on rows of the image cache, in single precision.
+    """Return a network's logits on rows of the image cache, in single precision, on the network's device.
 
     Args:
         network: In evaluation mode.
@@ -39,26 +42,34 @@ def view_logits(
         rows: Rows to predict, shape (n_images,).
         size: Side of the network's input in pixels.
         input_format: What the network takes a radiograph as.
+        mirror: Return the log of the mean probability of each image and its mirror image instead.
 
     Returns:
         Array of shape (n_images, n_classes).
     """
+    device = next(network.parameters()).device
     parts = []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
-        parts.append(network(input_format.planes(torch.from_numpy(batch))).float().numpy())
+        planes = input_format.planes(torch.from_numpy(batch).to(device))
+        logits = network(planes).float()
+        if mirror:
+            both = torch.stack([logits, network(planes.flip(dims=[3])).float()])
+            logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0) - math.log(2)
+        parts.append(logits.cpu().numpy())
     return np.concatenate(parts)
 
 
 def study_logits(
-    views: NDArray[np.floating], study_of_view: NDArray[np.int64], n_studies: int
+    views: NDArray[np.floating], study_of_view: NDArray[np.int64], n_studies: int, rule: str = "mean"
 ) -> NDArray[np.float64]:
-    """Return the log of each study's mean view probability.
+    """Return the log of each study's combined view probabilities.
 
     Args:
         views: Logits of the views, shape (n_views, n_classes).
         study_of_view: Index of each view's study, shape (n_views,), every study at least once.
         n_studies: Number of studies.
+        rule: A name in `VIEW_RULES`.
 
     Returns:
         Array of shape (n_studies, n_classes), dtype float64, ≤ 0.
@@ -66,10 +77,13 @@ def study_logits(
     logits = views.astype(np.float64)
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    sums = np.zeros((n_studies, views.shape[1]))
-    np.add.at(sums, study_of_view, probabilities)
-    means = sums / np.bincount(study_of_view, minlength=n_studies)[:, None]
-    return np.asarray(np.log(np.clip(means, SMALLEST_PROBABILITY, None)))
+    combined = VIEW_RULES[rule](probabilities, study_of_view, n_studies)
+    return np.asarray(np.log(np.clip(combined, SMALLEST_PROBABILITY, None)))
+
+
+def image_log_probabilities(views: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what `study_logits` would if each radiograph were a study; shapes (n_views, n_classes)."""
+    return study_logits(views, np.arange(len(views)), len(views))
 
 
 def predict_studies(
@@ -77,7 +91,19 @@ def predict_studies(
 ) -> NDArray[np.float32]:
     """Return the calibrated logits of trained members on studies they have never seen.
 
-    As for the test split of a run: mean over views, log, mean over folds, calibration.
+    As for the test split of a run: views combined, log, mean over folds, calibration. Arguments and errors
+    are those of `predict_studies_and_images`, which gives the radiographs one by one as well.
+
+    Returns:
+        Array of shape (n_studies, n_models, n_classes).
+    """
+    return predict_studies_and_images(members, studies, progress)[0]
+
+
+def predict_studies_and_images(
+    members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the calibrated logits of trained members on studies and on each of their radiographs.
 
     Args:
         members: From `load_trained_members`.
@@ -85,7 +111,8 @@ def predict_studies(
         progress: Called as `progress(description, completed, total)`.
 
     Returns:
-        Array of shape (n_studies, n_models, n_classes).
+        Arrays of shape (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), the radiographs
+        study by study.
 
     Raises:
         ValueError: If an image cannot be read; the message names it.
@@ -98,27 +125,30 @@ def predict_studies(
             (size, aspect): np.stack(list(pool.map(partial(_square, size=size, aspect=aspect), paths)))
             for size, aspect in squares
         }
-    rows = np.arange(len(paths))
-    columns = []
+    rows, body_parts = np.arange(len(paths)), [study.body_part for study in studies]
+    part_of_view = [body_parts[study] for study in study_of_view]
+    of_studies, of_images = [], []
     for index, member in enumerate(members):
-        folds = [
-            study_logits(
-                view_logits(
-                    network,
-                    caches[member.cache_size, member.input_format.aspect],
-                    rows,
-                    member.config.image_size,
-                    member.input_format,
-                ),
-                study_of_view,
-                len(studies),
+        views = [
+            view_logits(
+                network,
+                caches[member.cache_size, member.input_format.aspect],
+                rows,
+                member.config.image_size,
+                member.input_format,
+                mirror=member.mirror,
             )
             for network in member.networks
         ]
-        columns.append(member.calibration.apply(np.mean(folds, axis=0)))
+        studies_by_fold = [
+            study_logits(of_fold, study_of_view, len(studies), member.views) for of_fold in views
+        ]
+        images_by_fold = [image_log_probabilities(of_fold) for of_fold in views]
+        of_studies.append(member.calibration.apply(np.mean(studies_by_fold, axis=0), body_parts))
+        of_images.append(member.calibration.apply(np.mean(images_by_fold, axis=0), part_of_view))
         if progress is not None:
             progress("predicting", index + 1, len(members))
-    return np.stack(columns, axis=1).astype(np.float32)
+    return np.stack(of_studies, axis=1).astype(np.float32), np.stack(of_images, axis=1).astype(np.float32)
 
 
 def _square(path: Path, size: int, aspect: str) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Training images in an order and with changes that are functions of (seed, epoch, index) only."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from base_models.augmentation import Augmentation
+from base_models.process_group import ALONE, ProcessGroup
 from base_models.randomness import derive_seed
 
 Key = tuple[int, int]
@@ -89,12 +91,54 @@ class EpochSampler(Sampler[Key]):
         return iter([(self._epoch, index) for index in order.tolist()])
 
 
+class BatchShare(Sampler[list[Key]]):
+    """One process's part of each batch: every n-th key, so that n processes hold each key once.
+
+    Args:
+        batches: The whole batches.
+        group: This process among those that share them.
+    """
+
+    def __init__(self, batches: BatchSampler, group: ProcessGroup) -> None:
+        self.sampler = batches.sampler  # where Lightning looks for `set_epoch`
+        self._batches = batches
+        self._group = group
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self._batches:
+            yield cast(list[Key], batch[self._group.rank :: self._group.size])
+
+
 def training_batches(
-    samples: TrainingImages, batch_size: int, seed: int, first_epoch: int = 0
+    samples: TrainingImages,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    group: ProcessGroup = ALONE,
 ) -> DataLoader[Sample]:
-    """Return the loader of shuffled batches; a smaller last batch is left out of the epoch."""
-    sampler = EpochSampler(len(samples), seed, first_epoch)
+    """Return the loader of shuffled batches; a smaller last batch is left out of the epoch.
+
+    Args:
+        samples: The training images.
+        batch_size: Images of a batch, over all processes that share it.
+        seed: Seed of the fit.
+        first_epoch: Epochs that are already done.
+        group: The processes that share each batch.
+
+    Raises:
+        ValueError: If a batch cannot be shared evenly.
+    """
     drop_last = len(samples) >= batch_size
-    batches = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
+    if group.size > 1 and (batch_size % group.size or not drop_last):
+        raise ValueError(
+            f"expected at least one batch of {batch_size} images that {group.size} processes share evenly, "
+            f"got {len(samples)} images; change the batch size or the number of processes"
+        )
+    sampler = EpochSampler(len(samples), seed, first_epoch)
+    whole = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
+    batches = whole if group.size == 1 else BatchShare(whole, group)
     generator = torch.Generator()  # else each epoch draws from the caller's global generator
     return DataLoader(samples, batch_sampler=batches, generator=generator)

@@ -4,19 +4,27 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import DataLoader
 
 from base_models.augmentation import create_augmentation
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.epoch_checkpoint import EpochState
 from base_models.image_classifier import ImageClassifier, Length
-from base_models.sampling import TrainingImages, training_batches
+from base_models.inner_validation import InnerValidation, Score, ValidationImages
+from base_models.layers import freeze_layers
+from base_models.placement import PROCESSOR, Placement
+from base_models.sampling import Sample, TrainingImages, training_batches
+from base_models.training_log import TrainingLog
 
 
 def autocast_precision() -> str:
@@ -27,6 +35,19 @@ def autocast_precision() -> str:
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     supported = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
     return "bf16-mixed" if supported else "32-true"
+
+
+OnEpoch = Callable[[EpochState], None]
+
+
+@dataclass(frozen=True)
+class History:
+    """What a training has brought."""
+
+    epoch_losses: list[float]
+    """Mean training loss of each epoch."""
+    inner_score: Score | None
+    """The inner validation of the weights that are kept; None where there is none."""
 
 
 def fit_network(
@@ -40,9 +61,12 @@ def fit_network(
     training: TrainingConfig,
     seed: int,
     start: EpochState | None = None,
-    on_epoch: Callable[[EpochState], None] | None = None,
-) -> list[float]:
-    """Train a network in place; the last epoch's weights are kept, or their moving average.
+    on_epoch: OnEpoch | None = None,
+    validation: ValidationImages | None = None,
+    placement: Placement = PROCESSOR,
+    log_folder: Path | None = None,
+) -> History:
+    """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
 
     Args:
         network: From images (n, 1, height, width) to logits (n, n_classes).
@@ -50,49 +74,99 @@ def fit_network(
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
         weights: Their weights in the loss, shape (n_images,).
-        member: Gives the image size and the number of epochs.
+        member: Gives the image size, the number of epochs, and whether the weights are from elsewhere.
         training: Gives everything else.
         seed: Seed of the image order, the augmentations, the dropout masks and mixup.
-        start: State behind the last finished epoch of an interrupted training, to go on from.
+        start: State behind the last finished epoch of an interrupted training.
         on_epoch: Called after each epoch with the state behind it.
-
-    Returns:
-        The mean loss of each epoch.
+        validation: Images to score the network on behind each epoch.
+        placement: Where to compute.
+        log_folder: Folder for the curves; without one, none are written.
     """
-    first_epoch = start.epochs if start else 0
-    augmentation = create_augmentation(training.augmentation, member.image_size)
-    samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
-    batches = training_batches(samples, training.batch_size, seed, first_epoch)
-    network.to(memory_format=torch.channels_last)
+    if not member.has_learned:
+        training = replace(training, frozen_layers=0.0, first_layer_rate=1.0)
     if start is not None:
         network.load_state_dict(dict(start.network))
-    module = ImageClassifier(
-        network,
-        training=training,
-        length=Length(member.epochs, len(batches), training.accumulate),
-        seed=seed,
-        start=start,
-        on_epoch=on_epoch,
+    freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
+    done = start.epochs if start else 0
+    augmentation = create_augmentation(training.augmentation, member.image_size)
+    samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
+    batches = training_batches(samples, training.batch_size, seed, done, placement.group)
+    inner = _inner_validation(images, validation, member, training, start)
+    with _curves(log_folder, start) as log:
+        module = ImageClassifier(
+            network,
+            training=training,
+            length=Length(member.epochs, len(batches), training.accumulate),
+            seed=seed,
+            start=start,
+            on_epoch=on_epoch,
+            inner=inner,
+            log=log,
+            group=placement.group,
+        )
+        if done < member.epochs and not (inner and inner.is_over):
+            _fit(module, batches, training, placement, member.epochs - done)
+    module.finish().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # of torch
+    return History(module.epoch_losses, inner.kept_score if inner else None)
+
+
+def _inner_validation(
+    images: NDArray[np.uint8],
+    validation: ValidationImages | None,
+    member: MemberConfig,
+    training: TrainingConfig,
+    start: EpochState | None,
+) -> InnerValidation | None:
+    """Create the inner validation where there are images for it, or take it up where it was left."""
+    if validation is None:
+        return None
+    scores, best = (start.scores, start.best) if start else ((), {})
+    return InnerValidation(
+        images,
+        validation,
+        size=member.image_size,
+        patience=training.early_stopping,
+        scores=scores,
+        best=best,
     )
-    if first_epoch < member.epochs:
-        with _quiet_lightning():
-            trainer = lightning.Trainer(
-                max_epochs=member.epochs - first_epoch,
-                devices=1,
-                precision=autocast_precision(),  # type: ignore[arg-type]  # a literal type of Lightning's own
-                gradient_clip_val=training.gradient_clip or None,
-                accumulate_grad_batches=training.accumulate,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-            )
-            trainer.fit(module, batches)
-    if module.average is not None:
-        network.load_state_dict(module.average.tensors)
-    network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]  # as above
-    return module.epoch_losses
+
+
+@contextmanager
+def _curves(folder: Path | None, start: EpochState | None) -> Iterator[TrainingLog | None]:
+    """Open the curves of a fit, if they are wanted."""
+    if folder is None:
+        yield None
+        return
+    log = TrainingLog(folder, start.steps if start else 0)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def _fit(
+    module: ImageClassifier,
+    batches: DataLoader[Sample],
+    training: TrainingConfig,
+    placement: Placement,
+    epochs: int,
+) -> None:
+    """Train with Lightning, which neither prints nor writes."""
+    with _quiet_lightning():
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            precision=autocast_precision(),  # type: ignore[arg-type]  # a literal type of Lightning's own
+            gradient_clip_val=training.gradient_clip or None,
+            accumulate_grad_batches=training.accumulate,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **placement.trainer_options(),
+        )
+        trainer.fit(module, batches)
 
 
 @contextmanager
@@ -111,6 +185,8 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings(
                 "ignore", r"The 'train_dataloader' does not have many workers", UserWarning
             )
+            # Frozen batch norm is meant to be in evaluation mode.
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", PossibleUserWarning)
             yield
     finally:
         logger.setLevel(level)

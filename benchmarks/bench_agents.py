@@ -30,6 +30,7 @@ import torch
 from joblib import Parallel, delayed
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import make_agent
@@ -192,6 +193,7 @@ def stock(table: Predictions, n_epochs: int, limit: float) -> dict[str, Any]:
     env = DummyVecEnv([lambda: EnsembleWeightingEnv(table)])
     model = PPO("MlpPolicy", env, n_epochs=n_epochs, seed=0, device="cpu")
     watch = StockWatch(table, limit)
+    model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder behind
     model.learn(10**9, callback=watch)
     return {
         "draws_per_second": watch.updates * model.n_steps / watch.seconds,

@@ -5,8 +5,8 @@ permutation drawn beforehand; gathers of probabilities, labels and observations;
 reward. Everything runs in one thread, and its processor time is counted, so that other jobs on the machine
 disturb the figures little.
 
-    python benchmarks/bench_env.py            # a table
-    python benchmarks/bench_env.py --json     # the same numbers as one JSON document
+    python benchmarks/bench_env.py            # a table, then the same numbers as one JSON document
+    python benchmarks/bench_env.py --json     # the JSON document alone
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ MURA = (13_457, 3, 2)
 NUM_ENVS = (1, 16, 256, 4096, 65_536)
 ROUNDS = 12
 """Every contestant runs once a round, in turn; its best round counts, as the one least disturbed."""
+
+ROUNDS_OF_LISTS = 3
+"""Rounds of the lists of more than `LONG_LIST` scalar envs, which take a second a step."""
+
+LONG_LIST = 256
+
+SCALAR_ENV_BYTES = 64 * 1024
+"""What a scalar env of `MURA` takes, most of it its own permutation of the studies."""
 
 Contestant = tuple[Callable[[], Any], int, int]
 """What is timed, its environment steps per call, and calls per round."""
@@ -134,10 +142,10 @@ def dummy(table: Predictions, num_envs: int) -> Callable[[], Any] | None:
     return lambda: env.step(actions)
 
 
-def rates(contestants: dict[str, Contestant]) -> dict[str, float]:
+def rates(contestants: dict[str, Contestant], rounds: int = ROUNDS) -> dict[str, float]:
     """Environment steps per second of each contestant, from its best round."""
     best = dict.fromkeys(contestants, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, (step, _, calls) in contestants.items():
             step()
             begin = time.process_time()
@@ -147,27 +155,50 @@ def rates(contestants: dict[str, Contestant]) -> dict[str, float]:
     return {name: contestants[name][1] / best[name] for name in contestants}
 
 
-def speed_by_num_envs(table: Predictions) -> dict[str, dict[str, float]]:
-    result = {}
+def available_memory() -> float:
+    """Bytes of memory that are free to use; infinite where the system does not say."""
+    file = Path("/proc/meminfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), np.inf)
+
+
+def speed_by_num_envs(table: Predictions) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, str]]]:
+    """Steps per second of each contestant by number of environments, and why some were left out."""
+    speed: dict[str, dict[str, float]] = {}
+    left_out: dict[str, dict[str, str]] = {}
     for num_envs in NUM_ENVS:
-        calls = calls_per_round(num_envs, len(table))
-        candidates: dict[str, Callable[[], Any] | None] = {
-            "kernel": kernel(table, num_envs),
-            "batched, infos": batched(table, num_envs),
-            "batched, no infos": batched(table, num_envs, infos=False),
-            "adapter": adapted(table, num_envs),
-            "SyncVectorEnv": synchronous(table, num_envs) if num_envs <= 256 else None,
-            "DummyVecEnv": dummy(table, num_envs) if num_envs <= 256 else None,
-            "scalar": scalar(table) if num_envs == 1 else None,
+        calls = min(2000, calls_per_round(num_envs, len(table)))
+        few_calls = max(1, 2000 // num_envs)
+        contestants: dict[str, Contestant] = {
+            "kernel": (kernel(table, num_envs), num_envs, calls),
+            "batched, infos": (batched(table, num_envs), num_envs, calls),
+            "batched, no infos": (batched(table, num_envs, infos=False), num_envs, calls),
         }
-        slow = {"SyncVectorEnv", "DummyVecEnv", "scalar"}
-        contestants = {
-            name: (step, num_envs, max(1, 2000 // num_envs) if name in slow else min(calls, 2000))
-            for name, step in candidates.items()
-            if step is not None
-        }
-        result[str(num_envs)] = rates(contestants)
-    return result
+        reasons = {} if num_envs == 1 else {"scalar": "one env"}
+        if (step := adapted(table, num_envs)) is None:
+            reasons["adapter"] = "no SB3"
+        else:
+            contestants["adapter"] = (step, num_envs, calls)
+        if num_envs == 1:
+            contestants["scalar"] = (scalar(table), 1, few_calls)
+        long_lists: dict[str, Callable[[Predictions, int], Callable[[], Any] | None]] = {}
+        for name, make in (("SyncVectorEnv", synchronous), ("DummyVecEnv", dummy)):
+            if num_envs * SCALAR_ENV_BYTES > available_memory():
+                reasons[name] = f"{num_envs * SCALAR_ENV_BYTES / 1e9:.1f} GB"
+            elif num_envs > LONG_LIST:
+                long_lists[name] = make
+            elif (step := make(table, num_envs)) is None:
+                reasons[name] = "no SB3"
+            else:
+                contestants[name] = (step, num_envs, few_calls)
+        speed[str(num_envs)] = rates(contestants)
+        for name, make in long_lists.items():  # one after the other: each takes gigabytes
+            if (step := make(table, num_envs)) is None:
+                reasons[name] = "no SB3"
+            else:
+                speed[str(num_envs)] |= rates({name: (step, num_envs, few_calls)}, ROUNDS_OF_LISTS)
+        left_out[str(num_envs)] = reasons
+    return speed, left_out
 
 
 def requirements(speed: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -220,7 +251,7 @@ def million_studies() -> float:
 
 
 def measure() -> dict[str, Any]:
-    speed = speed_by_num_envs(random_table(*MURA))
+    speed, left_out = speed_by_num_envs(random_table(*MURA))
     studies, models, classes = MURA
     by_studies = growth((n, models, classes) for n in (10**3, 10**4, 10**5, 10**6))
     first, *_, last = by_studies.values()
@@ -228,6 +259,7 @@ def measure() -> dict[str, Any]:
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "numpy": np.__version__},
         "table": dict(zip(("studies", "models", "classes"), MURA, strict=True)),
         "steps_per_second": speed,
+        "left_out": left_out,
         "requirements": {
             **requirements(speed),
             "slowdown from 10^3 to 10^6 studies, infos": last["infos"] / first["infos"],
@@ -244,12 +276,15 @@ def measure() -> dict[str, Any]:
 
 def show(document: dict[str, Any]) -> None:
     print(f"mura_env: steps per second, table of {' x '.join(map(str, MURA))} (studies x models x classes)\n")
-    speed = document["steps_per_second"]
+    speed, left_out = document["steps_per_second"], document["left_out"]
     names = list(dict.fromkeys(name for column in speed.values() for name in column))
-    print(f"{'environments':<22}" + "".join(f"{int(n):>14,}" for n in speed))
+    print(f"{'environments':<18}" + "".join(f"{int(n):>12,}" for n in speed))
     for name in names:
-        cells = (f"{column[name]:>14,.0f}" if name in column else f"{'':>14}" for column in speed.values())
-        print(f"{name:<22}" + "".join(cells))
+        cells = (
+            f"{speed[n][name]:>12,.0f}" if name in speed[n] else f"{left_out[n][name]:>12}" for n in speed
+        )
+        print(f"{name:<18}" + "".join(cells))
+    print("where there is no number: the scalar env is one env; GB are more memory than is free")
     print("\nwith 4,096 environments")
     for name, value in document["requirements"].items():
         print(f"  {name:<46}{value:>8.2f}")
@@ -261,17 +296,19 @@ def show(document: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print the JSON document alone, without the table"
+    )
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_only:
         print(million_studies())
         return
     document = measure()
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-    else:
+    if not arguments.json:
         show(document)
+        print()
+    print(json.dumps(document, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The command `mura`: finds the subcommand, parses its options, turns errors into one line."""
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from typing import Any
 import tyro
 
 import mura_app
-from mura_app.terminal import error_line, print_text
+from mura_app.terminal import error_line, print_text, sentence_of_box
 
 COMMANDS = {
     "demo": "The whole idea on synthetic radiographs, in a few minutes.",
@@ -78,7 +80,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def parse(command: Any, name: str, options: list[str], default: Any = None, *, flat: bool = False) -> Any:
-    """Parses the options of a subcommand into its dataclass; exits with status 2 where they are wrong.
+    """Parses the options of a subcommand into its dataclass; exits after `--help`.
 
     Args:
         command: The dataclass whose fields are the options.
@@ -86,16 +88,28 @@ def parse(command: Any, name: str, options: list[str], default: Any = None, *, f
         options: The words of the command line behind the name.
         default: An instance with other defaults than the dataclass's own.
         flat: Options of nested dataclasses go without their field's name in front.
+
+    Raises:
+        ValueError: If an option is unknown or missing, or a value is none that the option takes.
     """
     keywords = {} if default is None else {"default": default}
-    return tyro.cli(
-        command,
-        args=options,
-        prog=f"mura {name}",
-        description=COMMANDS[name.split(maxsplit=1)[0]],
-        config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
-        **keywords,
-    )
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                command,
+                args=options,
+                prog=f"mura {name}",
+                description=COMMANDS[name.split(maxsplit=1)[0]],
+                config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
+                **keywords,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(
+            f"{sentence_of_box(box.getvalue())}; `mura {name} --help` explains every option"
+        ) from None
 
 
 def _overview() -> str:

@@ -11,6 +11,7 @@ from agents.evidence.calibration_shift import single_folds_summary
 from agents.parallel import Backend
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
+from base_models.process_group import join_process_group, launched_group
 from mura_app.evidence import write_evidence
 from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
@@ -62,16 +63,19 @@ def train_base_models(  # one argument a choice of the command line
         OSError: A path is missing or already taken.
     """
     dataset = open_dataset(data, seed=config.seed)
-    run.claim(config.settings(data), overwrite=overwrite, resume=resume)
-    train, test = train_ensemble(
-        dataset,
-        config.ensemble,
-        run.path,
-        seed=config.seed,
-        skip_bad_images=skip_bad_images,
-        resume=resume,
-        progress=progress,
-    )
+    with join_process_group() as group:
+        if group.is_first:
+            run.claim(config.settings(data), overwrite=overwrite, resume=resume)
+        group.wait()
+        train, test = train_ensemble(
+            dataset,
+            config.ensemble,
+            run.path,
+            seed=config.seed,
+            skip_bad_images=skip_bad_images,
+            resume=resume,
+            progress=progress,
+        )
     return dataset, train, test
 
 
@@ -150,6 +154,11 @@ def run_pipeline(
     Returns:
         The document of `benchmark.json`.
     """
+    if launched_group().size > 1:
+        raise ValueError(
+            "expected this command without torchrun, for agents are fitted on one machine; start `mura "
+            "train` with torchrun, then this command with the same --out and --resume"
+        )
     for name in config.agents:
         agent_class(name)  # a misspelt name is an error before the long work, not after it
     dataset, train, test = train_base_models(

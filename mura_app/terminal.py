@@ -1,6 +1,7 @@
 """What the command line prints: results on standard output, everything else on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,26 @@ def message(text: str) -> None:
 def error_line(text: str) -> None:
     """Prints an error on standard error, as one line whatever the text holds."""
     sys.stderr.write("mura: error: " + " ".join(text.split()) + "\n")
+
+
+def sentence_of_box(text: str) -> str:
+    """Returns what a boxed message of the option parser says, as one line.
+
+    The frame, the explanations of options (which are indented) and the advice to read the help are left out.
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    sections: list[list[str]] = [[]]
+    for line in plain.splitlines():
+        if re.search(r"[─-]{6}", line):  # a rule, or the upper or lower edge
+            sections.append([])
+            continue
+        inside = line[2:].removesuffix("│")
+        if not inside.startswith(" " * 8):
+            sections[-1].append(inside)
+    # What stands above the first rule is the title, where the frame is not drawn around it.
+    sentences = [" ".join(" ".join(section).split()).rstrip(".") for section in sections[1:]]
+    advice = ("For full helptext", "Argument helptext")
+    return "; ".join(sentence for sentence in sentences if sentence and not sentence.startswith(advice))
 
 
 class ProgressBars:

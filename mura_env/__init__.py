@@ -16,6 +16,7 @@ from mura_env.reward_rules import Balanced, Brier, Correctness, CostSensitive, H
 from mura_env.rewards import Reward, RewardRule, list_rewards, make_reward, register_reward
 from mura_env.scalar_env import EnsembleWeightingEnv
 from mura_env.vector_env import EnsembleWeightingVectorEnv
+from mura_env.weighting_task import contested
 
 __all__ = [
     "ENVIRONMENT_ID",
@@ -36,6 +37,7 @@ __all__ = [
     "Standardization",
     "VectorKLPenalty",
     "check_vector_env",
+    "contested",
     "find_faults",
     "list_rewards",
     "make_reward",

@@ -21,8 +21,11 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: If the folder does not exist.
+        FileExistsError: If the path is a folder.
     """
     target = Path(path)
+    if target.is_dir():
+        raise FileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"expected an existing folder to write to, got {target.parent}: create it")
     # delete=False: the file is renamed in the end, or removed below

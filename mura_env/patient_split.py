@@ -22,16 +22,18 @@ def split_by_patient(table: Predictions, fraction: float, seed: int) -> NDArray[
     Args:
         table: The table to split.
         fraction: Share of the studies to choose, in (0, 1).
-        seed: Seeds the draw.
+        seed: Seeds the draw, at least 0.
 
     Returns:
         Boolean ``(n_studies,)``: True for the studies of the chosen patients.
 
     Raises:
-        ValueError: If the fraction is out of range or there are fewer than two patients.
+        ValueError: If fraction or seed is out of range or there are fewer than two patients.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"expected a fraction between 0 and 1, got {fraction}")
+    if seed < 0:
+        raise ValueError(f"expected a seed of at least 0, got {seed}")
     _, patients = np.unique(table.patient_ids, return_inverse=True)
     n_patients = int(patients.max()) + 1
     if n_patients < 2:

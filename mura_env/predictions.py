@@ -14,6 +14,7 @@ from mura_env.patient_split import split_by_patient
 from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.table_checks import (
+    as_array,
     body_part_indices,
     integer_column,
     logits_from_probabilities,
@@ -131,29 +132,27 @@ class Predictions:
         Raises:
             ValueError: If a shape, type, range or name is wrong.
         """
-        values = np.asarray(logits)
-        if values.ndim != 3:
-            raise ValueError(f"expected logits (n_studies, n_models, n_classes), got shape {values.shape}")
+        values = real_array(logits, "logits", "(n_studies, n_models, n_classes)", 3)
         n_studies, n_models, n_classes = values.shape
         if body_parts is None:
             indices, part_names = np.zeros(n_studies, np.int64), tuple(body_part_names or ("all",))
         else:
-            indices, part_names = body_part_indices(np.asarray(body_parts), body_part_names)
+            indices, part_names = body_part_indices(as_array(body_parts, "body parts"), body_part_names)
         ids = numbered_names("study", n_studies) if study_ids is None else study_ids
         default_classes = ("normal", "abnormal") if n_classes == 2 else numbered_names("class", n_classes)
         models = numbered_names("model", n_models) if model_names is None else model_names
         classes = default_classes if class_names is None else class_names
         return cls(
             logits=values,
-            labels=np.asarray(labels),
+            labels=as_array(labels, "labels"),
             body_parts=indices,
-            study_ids=np.asarray(ids),
-            patient_ids=np.asarray(ids if patient_ids is None else patient_ids),
-            n_views=np.ones(n_studies, np.int64) if n_views is None else np.asarray(n_views),
+            study_ids=as_array(ids, "study ids"),
+            patient_ids=as_array(ids if patient_ids is None else patient_ids, "patient ids"),
+            n_views=np.ones(n_studies, np.int64) if n_views is None else as_array(n_views, "n_views"),
             model_names=name_tuple(models, "model names", n_models),
             class_names=name_tuple(classes, "class names", n_classes),
             body_part_names=part_names,
-            difficulty=None if difficulty is None else np.asarray(difficulty),
+            difficulty=None if difficulty is None else as_array(difficulty, "difficulty"),
         )
 
     @classmethod

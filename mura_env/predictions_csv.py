@@ -20,6 +20,11 @@ REQUIRED = ("study_id", "label", "model")
 OPTIONAL = ("patient_id", "body_part", "n_views", "difficulty")
 PREFIXES = ("logit_", "probability_")
 
+MOST_VIEWS = 10**6
+"""More radiographs than any study has; above, a column was mistaken for another."""
+
+LARGEST_LOGIT = float(np.finfo(np.float32).max)
+
 
 class _Study(NamedTuple):
     """What the rows of one study must agree on."""
@@ -104,7 +109,13 @@ def _read_header(cells: list[str]) -> _Header:
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise ValueError(f"expected every column once, got {repeated[0]!r} {names.count(repeated[0])} times")
+    if "" in names:
+        raise ValueError(
+            f"expected a name for every column, got none for column {names.index('') + 1}: drop it"
+        )
     missing = [name for name in REQUIRED if name not in names]
+    if missing and len(names) == 1:
+        raise ValueError(f"expected columns with commas between them, got the one column {names[0]!r}")
     if missing:
         raise ValueError(f"expected a column {missing[0]!r}, got the columns {', '.join(names)}")
     by_prefix = {prefix: [name for name in names if name.startswith(prefix)] for prefix in PREFIXES}
@@ -123,6 +134,8 @@ def _read_header(cells: list[str]) -> _Header:
         raise ValueError(
             f"expected logit_<class> or probability_<class> columns of two classes, got {class_columns}"
         )
+    if set(PREFIXES) & set(class_columns):
+        raise ValueError("expected a class name after logit_ or probability_, got a column without")
     are_probabilities = bool(by_prefix["probability_"])
     prefix = PREFIXES[are_probabilities]
     return _Header(
@@ -147,10 +160,10 @@ def _read_rows(
             raise ValueError(f"row {line}: expected {n_columns} cells, got {len(cells)}")
         try:
             study_id, study = _read_study(cells, header)
-            row = [float(cells[position]) for position in header.class_positions]
+            model = _text("model", cells[header.positions["model"]])
+            row = _read_values(cells, header)
         except ValueError as error:
             raise ValueError(f"row {line}: {error}") from None
-        model = cells[header.positions["model"]].strip()
         known = studies.setdefault(study_id, study)
         if known != study:
             field = next(name for name in _Study._fields if getattr(known, name) != getattr(study, name))
@@ -163,8 +176,6 @@ def _read_rows(
             raise ValueError(
                 f"row {line}: expected study {study_id!r} and model {model!r} once, got them again"
             )
-        if header.are_probabilities:
-            _check_probabilities(row, line, study_id, model)
         of_model[study_id] = row
     if not studies:
         raise ValueError("expected at least one row below the header, got an empty table")
@@ -173,12 +184,10 @@ def _read_rows(
 
 def _read_study(cells: list[str], header: _Header) -> tuple[str, _Study]:
     def cell(name: str, default: str) -> str:
-        return cells[header.positions[name]].strip() if name in header.positions else default
+        return cells[header.positions[name]] if name in header.positions else default
 
-    study_id = cell("study_id", "")
-    if not study_id:
-        raise ValueError("expected a study_id, got an empty cell")
-    label = cell("label", "")
+    study_id = _text("study_id", cell("study_id", ""))
+    label = cell("label", "").strip()
     if label in header.class_names and not label.isdecimal():
         index = header.class_names.index(label)
     elif label.isdecimal() and int(label) < len(header.class_names):
@@ -188,27 +197,51 @@ def _read_study(cells: list[str], header: _Header) -> tuple[str, _Study]:
         raise ValueError(
             f"expected a label of {names} or an index below {len(header.class_names)}, got {label!r}"
         )
-    n_views = cell("n_views", "1")
-    if not n_views.isdecimal():
-        raise ValueError(f"expected n_views as a whole number, got {n_views!r}")
-    difficulty = cell("difficulty", "")
+    n_views = cell("n_views", "1").strip()
+    if not n_views.isdecimal() or not 1 <= int(n_views) <= MOST_VIEWS:
+        raise ValueError(f"expected n_views as a whole number from 1 on, got {n_views!r}")
+    difficulty = cell("difficulty", "").strip()
     study = _Study(
-        patient_id=cell("patient_id", study_id),
-        body_part=cell("body_part", "all"),
+        patient_id=_text("patient_id", cell("patient_id", study_id)),
+        body_part=_text("body_part", cell("body_part", "all")),
         label=index,
         n_views=int(n_views),
-        difficulty=float(difficulty) if difficulty else None,
+        difficulty=_number("difficulty", difficulty, 0, 1) if difficulty else None,
     )
     return study_id, study
 
 
-def _check_probabilities(row: list[float], line: int, study_id: str, model: str) -> None:
-    """Name the row here, where its number is still known; the table's own check comes after."""
-    if not abs(sum(row) - 1) <= PROBABILITY_SUM_TOLERANCE:
+def _read_values(cells: list[str], header: _Header) -> list[float]:
+    """The numbers of a row, named here if they are wrong: the table's own checks know no rows of the file."""
+    prefix = PREFIXES[header.are_probabilities]
+    low, high = (0.0, 1.0) if header.are_probabilities else (-LARGEST_LOGIT, LARGEST_LOGIT)
+    values = [
+        _number(f"{prefix}{name}", cells[position], low, high)
+        for name, position in zip(header.class_names, header.class_positions, strict=True)
+    ]
+    if header.are_probabilities and abs(sum(values) - 1) > PROBABILITY_SUM_TOLERANCE:
         raise ValueError(
-            f"row {line}: expected probabilities that sum to 1, got {sum(row):.6g} for study {study_id!r}, "
-            f"model {model!r}: give one probability per class"
+            f"expected probabilities that sum to 1, got {sum(values):.6g}: give one probability per class"
         )
+    return values
+
+
+def _text(column: str, cell: str) -> str:
+    text = cell.strip()
+    if not text:
+        raise ValueError(f"expected a {column}, got an empty cell")
+    return text
+
+
+def _number(column: str, cell: str, low: float, high: float) -> float:
+    limits = f" in [{low:.6g}, {high:.6g}]"
+    try:
+        number = float(cell)
+    except ValueError:
+        raise ValueError(f"expected {column} as a number{limits}, got {cell.strip()!r}") from None
+    if not low <= number <= high:  # NaN is refused as well
+        raise ValueError(f"expected {column} as a number{limits}, got {number:.6g}")
+    return number
 
 
 def _assemble(

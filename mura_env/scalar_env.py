@@ -31,7 +31,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         predictions: The table, or the path of one.
         infos: Whether ``info`` is filled.
         render_mode: ``ansi`` or ``rgb_array``, or None.
-        **options: Those of `WeightingTask`.
+        **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
     metadata = {  # noqa: RUF012 - gymnasium declares it as an instance variable

@@ -50,6 +50,8 @@ class StudyColumns:
     """
 
     def __init__(self, table: Predictions, combine: Combine, standardization: Standardization | None) -> None:
+        self.studies = np.arange(len(table))
+        """All row indices."""
         self._labels = table.labels
         self._shape = (table.n_models, table.n_classes)
         self._by_column = table.logits.nbytes <= COLUMNS_UP_TO

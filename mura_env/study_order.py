@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,14 @@ class StudyOrder:
     def __init__(self, pool: NDArray[np.int64], order: Order = "shuffled") -> None:
         if order not in get_args(Order):
             raise ValueError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
-        self._pool = pool
+        # the smallest integers that will do: thousands of scalar envs hold a permutation each
+        self._pool = pool.astype(np.min_scalar_type(int(pool.max())))
         self._shuffled = order == "shuffled"
         self.restart()
 
     def restart(self) -> None:
         """Begin anew: the next study is the first of a first epoch."""
-        self._epoch: NDArray[np.int64] = self._pool[:0]
+        self._epoch = self._pool[:0]
         self._position = 0
 
     def take(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -50,13 +51,13 @@ class StudyOrder:
             rng: Draws the permutations.
 
         Returns:
-            int64 ``(count,)``, row indices; not to be written to.
+            A new int64 array ``(count,)`` of row indices.
         """
         end = self._position + count
         if end <= self._epoch.size:
             studies = self._epoch[self._position : end]
             self._position = end
-            return studies
+            return studies.astype(np.int64)
         pieces = [self._epoch[self._position :]]
         missing = count - pieces[0].size
         while missing > 0:
@@ -64,18 +65,18 @@ class StudyOrder:
             self._position = min(missing, self._epoch.size)
             pieces.append(self._epoch[: self._position])
             missing -= self._position
-        return np.concatenate(pieces)
+        return np.concatenate(pieces, dtype=np.int64)
 
     def _begin_epoch(self, rng: np.random.Generator) -> None:
         if not self._shuffled:
             self._epoch = self._pool
         elif self._epoch.size < RESHUFFLED_FROM:  # also before the first epoch, when it is empty
-            self._epoch = rng.permutation(self._pool)
+            self._epoch = self._pool[rng.permutation(self._pool.size)]
         else:
             self._epoch = reshuffled(self._epoch, rng)
 
 
-def reshuffled(order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def reshuffled(order: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """Shuffle an order again, several times faster than from scratch.
 
     The order is written as a nearly square matrix, whose rows and columns are permuted and which is then read
@@ -84,7 +85,7 @@ def reshuffled(order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np
     independent of each other.
 
     Args:
-        order: int64 ``(n,)``.
+        order: Integers ``(n,)``.
         rng: Draws the permutations of rows and columns.
 
     Returns:

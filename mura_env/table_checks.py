@@ -15,6 +15,18 @@ PROBABILITY_FLOOR = 1e-12
 """The smallest probability that is turned into a logit: the logarithm of zero would be infinite."""
 
 
+def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Turn values into an array.
+
+    Raises:
+        ValueError: If rows have different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError:  # numpy speaks of an inhomogeneous shape
+        raise ValueError(f"expected {name} as one array, got rows of different lengths") from None
+
+
 def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int) -> NDArray[np.float32]:
     """Turn real numbers into a contiguous float32 array and reject whatever is none.
 
@@ -30,7 +42,7 @@ def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int
     Raises:
         ValueError: If the values are no numbers, have another number of axes, or hold NaN or infinity.
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"expected {name} of real numbers, got dtype {array.dtype}: convert to float32")
     if array.ndim != n_dimensions:
@@ -122,7 +134,10 @@ def text_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.str_
         raise ValueError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
     if array.dtype.kind not in "USOiu":
         raise ValueError(f"expected {name} of strings, got dtype {array.dtype}: convert to str")
-    # astype on bytes would decode only ASCII, and on objects it takes str() of each
+    if array.dtype.kind == "O":  # str() of a missing value would be a name that many studies share
+        for row, value in enumerate(array.tolist()):
+            if not isinstance(value, str | int):
+                raise ValueError(f"expected {name} of strings, got {value!r} in row {row}: fill it in")
     text = np.array(array, dtype=np.str_)
     empty = np.char.str_len(text) == 0
     if empty.any():
@@ -210,10 +225,10 @@ def body_part_indices(
     """Turn body parts given as indices or as names into indices and the names they refer to.
 
     Raises:
-        ValueError: If a name is not among ``names``.
+        ValueError: If a name is missing or not among ``names``.
     """
     if parts.dtype.kind in "UO":
-        text = parts.astype(np.str_)
+        text = text_column(parts, "body parts", len(parts))
         known = tuple(np.unique(text).tolist()) if names is None else tuple(names)
         index = {name: i for i, name in enumerate(known)}
         unknown = sorted(set(np.unique(text).tolist()) - set(index))

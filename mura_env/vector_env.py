@@ -37,7 +37,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         num_envs: Studies per step; a multiple of ``draws_per_study``.
         infos: Whether ``infos`` is filled.
         render_mode: ``ansi`` or ``rgb_array``, or None.
-        **options: Those of `WeightingTask`.
+        **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
     metadata = {  # noqa: RUF012 - gymnasium declares it as an instance variable
@@ -58,11 +58,11 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         require_render_mode(render_mode)
         self.task = WeightingTask(predictions, **options)
         draws = self.task.draws_per_study
-        if num_envs < 1 or num_envs % draws:
+        if not isinstance(num_envs, int | np.integer) or num_envs < 1 or num_envs % draws:
             raise ValueError(
                 f"expected num_envs as a positive multiple of draws_per_study={draws}, got {num_envs}"
             )
-        self.num_envs = num_envs
+        self.num_envs = int(num_envs)
         self.single_observation_space = self.task.single_observation_space
         self.single_action_space = self.task.single_action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -72,7 +72,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         self._shown: StudyBatch | None = None
         self._observations: FloatArray = np.empty(0, dtype=np.float32)  # of the studies shown
         self._step_in_episode = 0
-        self.statistics = EpisodeStatistics(self.task.best_rewards())
+        self.statistics = EpisodeStatistics(self.task.best_rewards, len(self.task.table))
         self._decisions: Decisions | None = None
 
     @property

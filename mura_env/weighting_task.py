@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.best_weights import best_rewards
 from mura_env.combination import (
     FloatArray,
     IntArray,
@@ -75,7 +76,7 @@ class WeightingTask:
         sampling: ``contested`` shows only studies whose members' predicted classes differ (labels are not
             looked at): elsewhere no weights can change a reward that depends on the prediction alone.
         draws_per_study: How many episodes show the same studies, for group-relative and leave-one-out
-        methods.
+            methods.
 
     Raises:
         ValueError: If an option has an unknown value or does not fit the table.
@@ -98,6 +99,11 @@ class WeightingTask:
         sampling: Sampling = "all",
         draws_per_study: int = 1,
     ) -> None:
+        if not isinstance(predictions, Predictions | str | PathLike):
+            raise ValueError(
+                f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
+                "wrap arrays with Predictions.from_arrays"
+            )
         table = predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
         _require_one_of("action", action, get_args(Action))
         _require_one_of("combine", combine, get_args(Combine))
@@ -118,12 +124,8 @@ class WeightingTask:
         self.columns = study_columns(table, combine, standardization)
         self._standardization = standardization
 
-        rows = (
-            np.full((1, table.n_models), 1 / table.n_models)
-            if reference is None
-            else np.atleast_2d(reference)
-        )
-        weights = _checked_weights("reference", rows, table.n_models)
+        uniform = np.full(table.n_models, 1 / table.n_models)
+        weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
         if len(weights) not in {1, len(table.body_part_names)}:
             raise ValueError(
                 f"expected reference weights of shape ({table.n_models},) or ({len(table.body_part_names)}, "
@@ -141,7 +143,7 @@ class WeightingTask:
         self.pool = self._sampled_studies(sampling)
         self.order = StudyOrder(self.pool, order)
         self._rule = reward_rule(self.reward, table)
-        self._baseline = self._constant_rewards(None) if reward_baseline == "reference" else None
+        self._baseline = self._reference_rewards() if reward_baseline == "reference" else None
 
     @property
     def single_observation_space(self) -> spaces.Space[FloatArray]:
@@ -234,30 +236,19 @@ class WeightingTask:
             rewards -= self._baseline[decisions.studies]
         return rewards
 
-    def best_rewards(self) -> FloatArray:
-        """The reward of the best single member on every study, float32 ``(n_studies,)``, less the baseline.
+    def best_rewards(self, studies: IntArray | None = None) -> FloatArray:
+        """The reward of the best weights on studies, by default on all: float32 ``(n,)``, less the baseline.
 
-        With two classes no weights do better under any registered reward: the combined score of a class lies
-        between its members' scores, and every reward is monotone in it.
+        See `mura_env.best_weights` for which rewards it is exact.
         """
-        best = self._constant_rewards(0)
-        for model in range(1, self.table.n_models):
-            np.maximum(best, self._constant_rewards(model), out=best)
-        if self._baseline is not None:
-            best -= self._baseline
-        return best
+        return best_rewards(self, self.columns.studies if studies is None else studies)
 
-    def _constant_rewards(self, model: int | None) -> FloatArray:
-        """The rewards of one member, or for None of the reference weights, on all studies, no baseline."""
+    def _reference_rewards(self) -> FloatArray:
+        """The rewards of the reference weights on all studies, float32 ``(n_studies,)``."""
         rewards = np.empty(len(self.table), dtype=np.float32)
         for start in range(0, len(self.table), CHUNK):
             studies = np.arange(start, min(start + CHUNK, len(self.table)))
-            if model is None:
-                weights = self.reference_weights(studies)
-            else:
-                weights = np.zeros((self.table.n_models, len(studies)), dtype=np.float32)
-                weights[model] = 1
-            rewards[studies] = self._rule(self.decide(weights, studies))
+            rewards[studies] = self._rule(self.decide(self.reference_weights(studies), studies))
         return rewards
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
@@ -273,7 +264,7 @@ class WeightingTask:
 
     def _sampled_studies(self, sampling: Sampling) -> IntArray:
         if sampling == "all":
-            return np.arange(len(self.table))
+            return self.columns.studies
         if not depends_on_prediction_only(self.reward):
             raise ValueError(
                 "expected sampling='contested' with a reward that depends on the prediction alone, got "
@@ -296,8 +287,11 @@ def contested(table: Predictions) -> NDArray[np.bool_]:
 
 
 def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
-    """Weight vectors as new float32 rows that sum to one."""
-    rows = np.array(values, dtype=np.float64)
+    """Weight vectors, one or several, as new float32 rows that sum to one."""
+    try:
+        rows = np.array(values, dtype=np.float64, ndmin=2)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected {name} as numbers in rows of equal length, got {values!r}") from None
     if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
         raise ValueError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
     totals = rows.sum(axis=1, keepdims=True)

@@ -40,7 +40,7 @@ class FixedWeights(Agent[ConfigType]):
     def _check_arrays(self) -> None:
         self._require_shape("weights", (len(self.body_part_names_) + 1, len(self.model_names_)))
         rows = self.arrays_["weights"]
-        if (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > 1e-3).any():
+        if (rows < 0).any() or (np.abs(rows.sum(axis=1, dtype=np.float64) - 1) > 1e-3).any():
             raise ValueError(
                 f"expected weights of the agent {self.name!r} that are non-negative and sum to 1"
             )

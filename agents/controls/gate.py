@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Callback, Progress
-from agents.controls.mixture import probabilities_of_label
+from agents.mixture import probabilities_of_label
 from agents.policy.inner_folds import InnerFold
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.policy_stack_env import PolicyStackEnv

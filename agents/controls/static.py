@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.controls.fixed_weights import FixedWeights
-from agents.controls.mixture import mixture_weights_by_body_part, probabilities_of_label
+from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
 

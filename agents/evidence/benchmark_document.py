@@ -58,6 +58,7 @@ from agents.evidence.scored_table import ScoredTable
 from agents.metrics import youden_threshold
 from agents.statistics.multiple_testing import holm
 from mura_env import Predictions
+from mura_env.weighting_task import contested
 
 ADVISED_SEEDS = 10
 _BASELINE = "uniform"
@@ -125,7 +126,7 @@ def benchmark_document(
         "n_studies": len(test),
         "seeds": [int(seed) for seed in seeds],
         "protocol": {**_protocol(train, test, seeds, n_resamples), "holm_family": family},
-        "contested_share": _contested_share(test),
+        "contested_share": float(contested(test).mean()),
         "agents": agents,
         "models": _model_rows(table, train, test),
         "controls": {
@@ -243,7 +244,7 @@ def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resampl
         "n_train_studies": len(train),
         "n_train_patients": len(np.unique(train.patient_ids)),
         "n_test_patients": len(np.unique(test.patient_ids)),
-        "train_contested_share": _contested_share(train),
+        "train_contested_share": float(contested(train).mean()),
         "model_names": list(test.model_names),
         "class_names": list(test.class_names),
         "body_part_names": list(test.body_part_names),
@@ -251,12 +252,6 @@ def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resampl
         "enough_seeds": len(seeds) >= ADVISED_SEEDS,
         "notes": notes,
     }
-
-
-def _contested_share(table: Predictions) -> float:
-    """Return the share of studies whose members' predicted classes differ."""
-    verdicts = table.logits.argmax(axis=2)
-    return float((verdicts != verdicts[:, :1]).any(axis=1).mean())
 
 
 def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:

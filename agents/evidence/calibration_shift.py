@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from agents.metrics import MIN_STUDIES_PER_CLASS
 from mura_env import Predictions
+from mura_env.weighting_task import contested
 
 _LARGEST_SLOPE = 100.0
 _SEPARATED = 1e-6  # log loss that only a member without any error comes down to
@@ -75,10 +76,9 @@ def calibration_summary(table: Predictions) -> dict[str, Any]:
         fitted = recalibration(table.logits[:, index], table.labels)
         slope, intercepts = fitted if fitted is not None else (None, None)
         members[name] = {"slope": slope, "intercepts": intercepts}
-    verdicts = table.logits.argmax(axis=2)
     return {
         "members": members,
-        "contested_share": float((verdicts != verdicts[:, :1]).any(axis=1).mean()),
+        "contested_share": float(contested(table).mean()),
         "n_studies": len(table),
     }
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mura_env import Predictions
+from mura_env.weighting_task import contested
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def ensemble_diversity(table: Predictions) -> dict[str, Any]:
     return {
         "pairs": pairs,
         "mean": {name: _mean([pair[name] for pair in pairs]) for name in names},
-        "contested_share": float((verdicts != verdicts[:, :1]).any(axis=1).mean()),
+        "contested_share": float(contested(table).mean()),
         "all_wrong_share": float((verdicts != table.labels[:, None]).all(axis=1).mean()),
     }
 

@@ -45,6 +45,10 @@ class BodyPartAttention(PolicyNetwork):
         """What a critic can read: the units of all heads and the study's own columns."""
         return super().n_critic_inputs + self.own_weight.shape[2]
 
+    def forward(self, observations: Tensor) -> Tensor:
+        """Score the members by the common head and those of body parts."""
+        return self.scores(*self.hidden(observations))
+
     def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layers of the common and the own heads side by side, and the study's columns."""
         common, study = super().hidden(observations)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from agents.policy.reference import Reference, reference_weights
 from mura_env import Predictions
 from mura_env.patient_split import split_by_patient
+from mura_env.weighting_task import contested
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,6 @@ class InnerFold:
     """Reference weights fitted on all studies to learn from, shape `(n_body_parts + 1, n_models)`."""
     score: Predictions
     """The studies that the policies are scored on."""
-
-
-def contested(table: Predictions) -> NDArray[np.bool_]:
-    """Tell where the members' predicted classes differ: elsewhere, no weighting changes the verdict.
-
-    Returns:
-        Shape `(n_studies,)`.
-    """
-    verdicts = table.logits.argmax(axis=2)
-    differ: NDArray[np.bool_] = (verdicts != verdicts[:, :1]).any(axis=1)
-    return differ
 
 
 def fold_pairs(
@@ -61,7 +51,7 @@ def fold_pairs(
 def inner_folds(
     pairs: Sequence[tuple[Predictions, Predictions]], reference: Reference, all_studies: bool
 ) -> list[InnerFold]:
-    """Plan one policy per pair.
+    """Plan one policy per pair. Where members agree, no weighting changes the verdict.
 
     Args:
         pairs: Studies to learn from and to score on; see `fold_pairs`.

@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
@@ -12,20 +13,27 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
-from agents.observation_names import layout_for, require_same_columns
-from agents.policy.inner_folds import InnerFold, contested, fold_pairs, inner_folds
+from agents.observation_names import saved_layout
+from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
+from agents.policy.network_shapes import network_shapes
 from agents.policy.policy_decision import Decide, clipped_softmax
 from agents.policy.policy_networks import NetworkName, make_policy_network
 from agents.policy.policy_selection import PolicySelection
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.reference import ReferenceChoice, choose_reference, reference_weights
-from agents.policy.separate_training import single_thread, stacked_state, train_separately
+from agents.policy.separate_training import (
+    Snapshot,
+    single_thread,
+    stacked_state,
+    train_separately,
+)
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report, TrainingWatch
 from mura_env import Predictions
 from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import depends_on_prediction_only, make_reward
+from mura_env.weighting_task import contested
 
 _CHUNK = 16_384
 _NETWORK = "network."
@@ -93,7 +101,8 @@ class PolicyAgent(Agent[ConfigType]):
     is returned, as the environment takes it: no weight below 0.01. A verdict can only change where the
     members disagree, so only such studies are shown if the reward depends on the verdict alone.
 
-    An interrupt from the keyboard ends the training early, with the best policies until then.
+    An interrupt from the keyboard ends the training early, with the best policies until then. Where policies
+    are trained one at a time, those of the folds that are finished take part in the choice and the average.
 
     A subclass writes `_train`. `agents.policy.training_watch` says what can be watched meanwhile.
 
@@ -148,23 +157,25 @@ class PolicyAgent(Agent[ConfigType]):
         network.standardise(observe(train))
         state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
         if folds:
-            selection = PolicySelection(folds, config.kl_strengths, config.reward, type(self).decide)
-            watch = TrainingWatch(self.name, config, selection, seed, progress=progress, callback=callback)
+            watch = TrainingWatch(
+                self.name, config, self._selection(folds), seed, progress=progress, callback=callback
+            )
             try:
                 if self.trains_separately:
                     self._train_one_by_one(folds, network, seed, watch)
                 else:
                     self._train_side_by_side(folds, network, seed, watch)
             except KeyboardInterrupt:
-                kept = "reference weights" if selection.kept is None else "best policies until then"
+                kept = "the reference weights are kept"
+                if watch.selection.kept is not None:
+                    kept = f"the best policies until then are kept, of {watch.selection.n_folds} inner folds"
                 message = (
-                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; the "
-                    f"{kept} are kept"
+                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; {kept}"
                 )
                 warnings.warn(message, UserWarning, stacklevel=3)
             self.learning_curve_ = watch.learning_curve()
-            if selection.kept is not None:
-                state = selection.kept.state
+            if watch.selection.kept is not None:
+                state = watch.selection.kept.state
         self.arrays_ = {"reference": reference_weights(train, reference)}
         self.arrays_ |= {f"{_NETWORK}{name}": value.numpy().copy() for name, value in state.items()}
 
@@ -196,22 +207,43 @@ class PolicyAgent(Agent[ConfigType]):
         checkpoints = [
             config.total_steps * (i + 1) / config.n_checkpoints for i in range(config.n_checkpoints)
         ]
-        snapshots = train_separately(
+        training = train_separately(
             self._train,
             partial(self._single_env, parts),
             networks,
             seed=seed,
             checkpoints=checkpoints,
             n_jobs=getattr(config, "n_jobs", 1),
-            progress=lambda done: watch.progress(done * config.total_steps // len(parts)),
         )
-        self.total_steps_ = sum(of_policy[-1].steps for of_policy in snapshots)
-        stack = network.resized(len(parts))
-        for moment in zip(*snapshots, strict=True):
+        snapshots: list[list[Snapshot]] = []
+        try:
+            with closing(training):
+                for of_policy in training:
+                    snapshots.append(of_policy)
+                    self.total_steps_ += of_policy[-1].steps
+                    watch.progress(len(snapshots) * config.total_steps // len(parts))
+        except KeyboardInterrupt:
+            n_finished = len(snapshots) // len(config.kl_strengths)
+            if n_finished:
+                watch.selection = self._selection(folds[:n_finished])
+                self._score_one_by_one(snapshots, network, watch)
+            raise
+        self._score_one_by_one(snapshots, network, watch)
+
+    def _score_one_by_one(
+        self, snapshots: list[list[Snapshot]], network: StackedNetwork, watch: TrainingWatch
+    ) -> None:
+        """Put the policies of the folds that are scored next to each other, checkpoint by checkpoint."""
+        n_policies = watch.selection.n_folds * len(self.config.kl_strengths)
+        stack = network.resized(n_policies)
+        for moment in zip(*snapshots[:n_policies], strict=True):
             stack.load_state_dict(stacked_state([snapshot.state for snapshot in moment], stack))
             rewards = np.array([snapshot.mean_reward for snapshot in moment])
-            watch.write(moment[0].steps, len(parts), float(rewards.mean()), moment[0].scalars)
+            watch.write(moment[0].steps, n_policies, float(rewards.mean()), moment[0].scalars)
             watch.checkpoint(moment[0].steps, stack, rewards)
+
+    def _selection(self, folds: list[InnerFold]) -> PolicySelection:
+        return PolicySelection(folds, self.config.kl_strengths, self.config.reward, type(self).decide)
 
     def _env(self, folds: list[InnerFold], strengths: tuple[float, ...]) -> PolicyStackEnv:
         width, draws = self._env_width()
@@ -273,9 +305,10 @@ class PolicyAgent(Agent[ConfigType]):
 
     def _check_arrays(self) -> None:
         n_models, n_parts = len(self.model_names_), len(self.body_part_names_)
-        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
-        require_same_columns(self.observation_names_, layout.names)
+        layout = saved_layout(
+            self.observation_names_, self.model_names_, self.class_names_, self.body_part_names_
+        )
         self._require_shape("reference", (n_parts + 1, n_models))
-        network = self._network(layout, self._n_policies(layout))
-        for name, value in network.state_dict().items():
-            self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
+        shapes = network_shapes(lambda: self._network(layout, self._n_policies(layout)))
+        for name, shape in shapes.items():
+            self._require_shape(f"{_NETWORK}{name}", shape)

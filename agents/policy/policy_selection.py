@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.controls.mixture import mixture_weights, probabilities_of_label
-from agents.policy.inner_folds import InnerFold, contested
+from agents.mixture import mixture_weights, probabilities_of_label
+from agents.policy.inner_folds import InnerFold
 from agents.policy.policy_decision import Decide, clipped_softmax
 from agents.policy.stacked_network import StackedNetwork
 from mura_env.combination import action_scale, log_reference, softmax_weights
 from mura_env.observations import observe
 from mura_env.rewards import depends_on_prediction_only
-from mura_env.weighting_task import WeightingTask
+from mura_env.weighting_task import WeightingTask, contested
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class PolicySelection:
         decide: How the networks' outputs become weights.
 
     Attributes:
+        n_folds: Number of folds.
         kept: The best so far, None while nothing beats the reference.
         accuracies: Share of right verdicts by pull strength, one row of `(n_strengths,)` per scoring.
         rewards: Mean reward of the deterministic policies where weights can matter, in the same rows.
@@ -61,7 +62,7 @@ class PolicySelection:
         reward: str,
         decide: Decide = clipped_softmax,
     ) -> None:
-        self._n_strengths, self._decide = len(kl_strengths), decide
+        self.n_folds, self._n_strengths, self._decide = len(folds), len(kl_strengths), decide
         self._scored_alike = all(fold.score is folds[0].score for fold in folds)
         self._tasks = [WeightingTask(fold.score, reward=reward) for fold in folds]
         self._observations = [torch.from_numpy(observe(fold.score)) for fold in folds]

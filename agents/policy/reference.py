@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.controls.mixture import mixture_weights_by_body_part, probabilities_of_label
+from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
 from mura_env import Predictions
 
 Reference = Literal["uniform", "static", "static_per_body_part"]

@@ -1,7 +1,8 @@
 """Policies trained one by one, in processes, for algorithms that cannot train a stack side by side."""
 
+import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -40,9 +41,10 @@ def train_separately(
     seed: int,
     checkpoints: Sequence[float],
     n_jobs: int,
-    progress: Callable[[int], None],
-) -> list[list[Snapshot]]:
+) -> Generator[list[Snapshot], None, None]:
     """Train every policy of a stack by itself; the result does not depend on the number of processes.
+
+    Whoever stops asking for the next policy ends the training of those that are not finished.
 
     Args:
         train: Trains one policy in place.
@@ -51,27 +53,27 @@ def train_separately(
         seed: Seed of the first policy; the others count on from it.
         checkpoints: Steps after which a policy is kept, ascending.
         n_jobs: Processes.
-        progress: Called with the number of policies trained.
 
-    Returns:
-        The snapshots of every policy, as many as checkpoints.
+    Yields:
+        The snapshots of one policy after the other, as many as checkpoints.
     """
     calls = [
         delayed(_train_one)(train, partial(make_env, index), network, seed + 1_000 * index, checkpoints)
         for index, network in enumerate(networks)
     ]
-    snapshots = []
     if n_jobs == 1:
-        results: Iterator[list[Snapshot]] = (function(*arguments) for function, arguments, _ in calls)
-        for done, result in enumerate(results, start=1):
-            snapshots.append(result)
-            progress(done)
-        return snapshots
+        yield from (function(*arguments) for function, arguments, _ in calls)
+        return
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        for done, result in enumerate(Parallel(n_jobs=n_jobs, return_as="generator")(calls), start=1):
-            snapshots.append(result)
-            progress(done)
-    return snapshots
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
+    try:
+        for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            # The library counts what is given up; who stopped asking knows.
+            warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+            results.close()
 
 
 def stacked_state(states: Sequence[Mapping[str, Tensor]], stack: StackedNetwork) -> dict[str, Tensor]:

@@ -42,6 +42,9 @@ class TrainingWatch:
         seed: The seed, part of the folder's name.
         progress: Called with a description, the steps completed and their number.
         callback: Called with each new row of the learning curve.
+
+    Attributes:
+        selection: Scores the policies; of some folds alone, if the training ended before the others.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class TrainingWatch:
         progress: Progress | None = None,
         callback: Callback | None = None,
     ) -> None:
-        self._name, self._config, self._selection = name, config, selection
+        self._name, self._config, self.selection = name, config, selection
         self._progress, self._callback = progress, callback
         directory = Path(config.tensorboard_dir) / f"{name}-seed{seed}" if config.tensorboard_dir else None
         self.log = ScalarLog(directory)
@@ -98,7 +101,7 @@ class TrainingWatch:
             network: The stack.
             mean_rewards: Mean reward of each exploring policy since the last checkpoint, `(n_policies,)`.
         """
-        self._selection.score(network)
+        self.selection.score(network)
         self._steps.append(steps)
         self._rewards.append(mean_rewards.reshape(-1, self._n_strengths).mean(axis=0))
         row = self._row(len(self._steps) - 1)
@@ -112,7 +115,7 @@ class TrainingWatch:
         return [self._row(index) for index in range(len(self._steps))]
 
     def _row(self, index: int) -> dict[str, float]:
-        selection, kept = self._selection, self._selection.kept
+        selection, kept = self.selection, self.selection.kept
         strength = -1 if kept is None else kept.strength
         mean_reward = float(selection.mean_rewards[index][strength])
         return {

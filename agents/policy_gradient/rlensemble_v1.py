@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
-from agents.observation_names import layout_for, require_same_columns
+from agents.observation_names import saved_layout
+from agents.policy.network_shapes import network_shapes
 from agents.policy.separate_training import single_thread
 from agents.policy_gradient.weight_network import WeightNetwork
 from agents.registry import register_agent
@@ -202,10 +203,15 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         )
 
     def _check_arrays(self) -> None:
-        layout = layout_for(self.model_names_, self.class_names_, self.body_part_names_)
-        require_same_columns(self.observation_names_, layout.names[layout.columns("log_probability")])
-        for name, value in self._network().state_dict().items():
-            self._require_shape(f"{_NETWORK}{name}", tuple(value.shape))
+        saved_layout(
+            self.observation_names_,
+            self.model_names_,
+            self.class_names_,
+            self.body_part_names_,
+            "log_probability",
+        )
+        for name, shape in network_shapes(self._network).items():
+            self._require_shape(f"{_NETWORK}{name}", shape)
 
 
 @contextmanager

@@ -1,27 +1,28 @@
 """Any other algorithm of stable-baselines3 or sb3-contrib for continuous actions, by its import path."""
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
-from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.policy_agent import PolicyAgent
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.registry import register_agent
+from agents.stable_baselines3.algorithm_options import AlgorithmConfig
 from agents.stable_baselines3.extracted_actor import ExtractedActor
 from mura_env.observations import ObservationLayout
 
 
 @dataclass(frozen=True, kw_only=True)
-class StableBaselines3Config(PolicyConfig):
+class StableBaselines3Config(AlgorithmConfig):
     """Options of an algorithm by its import path."""
 
     algorithm: str = "stable_baselines3.PPO"
-    """Import path of the algorithm's class; only a fit imports it, loading a saved agent does not."""
+    """Import path of the algorithm's class, one for continuous actions whose policy MlpPolicy takes a
+    features extractor: PPO, A2C, DDPG, TD3, SAC, TRPO, TQC, CrossQ. Only a fit imports it, loading a saved
+    agent does not."""
     algorithm_options: str = "{}"
-    """Arguments of the class as a JSON object, such as '{"batch_size": 512}'; they take precedence over the
-    options here."""
+    """Arguments of the class as a JSON object, such as '{"policy_kwargs": {"log_std_init": -1}}'; they take
+    precedence over the options here, and policy_kwargs are added to the agent's own."""
     total_steps: int = 8_192
     """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
     kl_strengths: tuple[float, ...] = (0.03,)
@@ -52,21 +53,6 @@ class StableBaselines3Config(PolicyConfig):
         for field in ("studies_per_step", "n_steps", "batch_size", "gradient_steps", "critic_size", "n_jobs"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"expected {field} greater than 0, got {getattr(self, field)}")
-        self.options()
-
-    def options(self) -> dict[str, Any]:
-        """Return `algorithm_options` as a dictionary.
-
-        Raises:
-            ValueError: If it is no JSON object.
-        """
-        try:
-            options = json.loads(self.algorithm_options)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"expected algorithm_options as a JSON object, got {error}") from None
-        if not isinstance(options, dict):
-            raise ValueError(f"expected algorithm_options as a JSON object, got {self.algorithm_options!r}")
-        return options
 
 
 @register_agent("stable_baselines3")
@@ -76,6 +62,10 @@ class StableBaselines3(PolicyAgent[StableBaselines3Config]):
     The project's network is the features extractor; the actor is a linear head on it, which is saved as the
     project's own network (`agents.stable_baselines3.extracted_actor`), so that loading needs neither the
     library nor the class. Policies are trained one at a time.
+
+    Algorithms for discrete actions alone (DQN, QR-DQN, MaskablePPO) are refused, the agent `dqn` stands for
+    them; so are those with a memory (RecurrentPPO), since an episode is one study, and those whose policy has
+    no features extractor (ARS).
     """
 
     config_class = StableBaselines3Config

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
-from agents.stable_baselines3.adapter import VectorEnvAdapter
+from agents.stable_baselines3.algorithm_options import merged
 from agents.stable_baselines3.extracted_actor import ExtractedActor, features, n_features
-from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn
+from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.algorithm_by_path import StableBaselines3Config
@@ -40,16 +40,9 @@ def train_any(
     """
     algorithm = import_algorithm(config.algorithm)
     with global_random_state_kept():
-        adapter = VectorEnvAdapter(env)
-        try:
-            model = algorithm("MlpPolicy", adapter, **_options(algorithm, config, env, network, seed))
-        except (AssertionError, TypeError, ValueError) as error:
-            raise ValueError(
-                "expected an algorithm for continuous actions with a policy 'MlpPolicy', and options that it "
-                f"takes, got {config.algorithm!r}, which says: {error}"
-            ) from error
+        model = make_model(algorithm, "MlpPolicy", env, _options(algorithm, config, env, network, seed))
         scale = float(env.policy_scales[0])
-        _take_actor(model, network, scale, adapter)
+        _take_actor(model, network, scale, check=True)
 
         def copy_and_report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
             _take_actor(model, network, scale)
@@ -62,7 +55,7 @@ def import_algorithm(path: str) -> type[BaseAlgorithm]:
     """Import an algorithm's class.
 
     Raises:
-        ValueError: If there is none under the path.
+        ValueError: If there is none under the path, or its policy cannot have the project's network.
     """
     module, _, name = path.rpartition(".")
     try:
@@ -71,6 +64,18 @@ def import_algorithm(path: str) -> type[BaseAlgorithm]:
         raise ValueError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):
         raise ValueError(f"expected an algorithm of stable-baselines3, got {path!r}, which is {found!r}")
+    policy = found.policy_aliases.get("MlpPolicy")
+    if policy is None:
+        others = ", ".join(found.policy_aliases) or "none"
+        raise ValueError(
+            f"expected an algorithm with a policy 'MlpPolicy', got {path!r} with {others}; an episode is one "
+            "study, so that there is no picture to see and nothing to remember"
+        )
+    if "features_extractor_class" not in inspect.signature(policy).parameters:
+        raise ValueError(
+            "expected an algorithm whose policy takes a features extractor, the project's network, "
+            f"got {path!r}"
+        )
     return found
 
 
@@ -124,13 +129,11 @@ def _options(
         ours["n_steps"] = config.n_steps
     known = inspect.signature(algorithm).parameters
     chosen = {name: value for name, value in ours.items() if name in known}
-    return chosen | {"policy_kwargs": policy, "seed": seed, "device": "cpu"} | config.options()
+    return merged(chosen | {"policy_kwargs": policy, "seed": seed, "device": "cpu"}, config.options())
 
 
-def _take_actor(
-    model: BaseAlgorithm, network: ExtractedActor, scale: float, env: VectorEnvAdapter | None = None
-) -> None:
-    """Copy the actor; with an environment, check on its observations that the copy acts alike."""
+def _take_actor(model: Any, network: ExtractedActor, scale: float, *, check: bool = False) -> None:
+    """Copy the actor; `check` on the environment's observations that the copy acts alike."""
     policy: Any = model.policy
     actor = getattr(policy, "actor", None)
     head = getattr(policy, "action_net", None) if actor is None else getattr(actor, "mu", None)
@@ -149,8 +152,8 @@ def _take_actor(
             "net_arch in policy_kwargs as it is"
         )
     network.take(extractor.network, head, squash=squash, scale=scale)
-    if env is not None:
-        observations = np.asarray(env.reset())
+    if check:
+        observations = np.asarray(model.get_env().reset())
         actions, _ = model.predict(observations, deterministic=True)
         with torch.no_grad():
             own = network(torch.from_numpy(observations)[None])[0].numpy() / np.float32(scale)

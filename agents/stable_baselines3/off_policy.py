@@ -5,15 +5,16 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.policy_agent import PolicyAgent
 from agents.policy.policy_decision import Decide, squashed_softmax
 from agents.policy.policy_networks import make_policy_network
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
+from agents.stable_baselines3.algorithm_options import AlgorithmConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class OffPolicyConfig(PolicyConfig):
+class OffPolicyConfig(AlgorithmConfig):
     """Options of off-policy algorithms; the defaults suit episodes of one step and wide batches."""
 
     total_steps: int = 16_384

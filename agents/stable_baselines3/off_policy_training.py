@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
-from agents.stable_baselines3.adapter import VectorEnvAdapter
-from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn
+from agents.stable_baselines3.algorithm_options import added
+from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 from agents.stable_baselines3.stack_critic import StackCritic
 
 if TYPE_CHECKING:
@@ -49,23 +49,22 @@ def train_off_policy(
         **options: Arguments of the algorithm's class that are particular to it.
     """
     with global_random_state_kept():
-        model = algorithm(
-            policy,
-            VectorEnvAdapter(env),
-            learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.0),
-            buffer_size=config.buffer_size // config.studies_per_step * env.num_envs,
-            learning_starts=0,
-            batch_size=config.batch_size * env.n_policies,
-            gamma=0.0,
-            train_freq=1,
-            gradient_steps=config.gradient_steps,
-            replay_buffer_class=StackReplayBuffer,
-            replay_buffer_kwargs={"n_policies": env.n_policies},
-            policy_kwargs=policy_options,
-            seed=seed,
-            device="cpu",
+        ours = {
+            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
+            "buffer_size": config.buffer_size // config.studies_per_step * env.num_envs,
+            "learning_starts": 0,
+            "batch_size": config.batch_size * env.n_policies,
+            "gamma": 0.0,
+            "train_freq": 1,
+            "gradient_steps": config.gradient_steps,
+            "replay_buffer_class": StackReplayBuffer,
+            "replay_buffer_kwargs": {"n_policies": env.n_policies},
+            "policy_kwargs": policy_options,
+            "seed": seed,
+            "device": "cpu",
             **options,
-        )
+        }
+        model = make_model(algorithm, policy, env, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.policy_agent import PolicyAgent
+from agents.stable_baselines3.algorithm_options import AlgorithmConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnPolicyConfig(PolicyConfig):
+class OnPolicyConfig(AlgorithmConfig):
     """Options of on-policy algorithms; the defaults suit episodes of one step and wide batches."""
 
     total_steps: int = 8_192

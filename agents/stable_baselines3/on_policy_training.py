@@ -1,7 +1,7 @@
 """Stable-Baselines3's on-policy algorithms on a stack of policies."""
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
@@ -20,6 +21,7 @@ from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.stable_baselines3.adapter import VectorEnvAdapter
+from agents.stable_baselines3.algorithm_options import added
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.on_policy import OnPolicyConfig
@@ -51,26 +53,49 @@ def train_on_policy(
         **options: Arguments of the class that are particular to it.
     """
     with global_random_state_kept():
-        model = algorithm(
-            StackPolicy,
-            VectorEnvAdapter(env),
-            learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.0),
-            n_steps=config.n_steps,
-            gamma=0.0,
-            gae_lambda=0.0,
-            policy_kwargs={
+        ours = {
+            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
+            "n_steps": config.n_steps,
+            "gamma": 0.0,
+            "gae_lambda": 0.0,
+            "use_sde": False,
+            "policy_kwargs": {
                 "network": network,
                 "exploration": config.exploration,
                 "learn_exploration": config.learn_exploration,
                 "env": env,
             },
-            seed=seed,
-            device="cpu",
-            rollout_buffer_class=StackRolloutBuffer,
-            rollout_buffer_kwargs={"n_policies": env.n_policies},
+            "seed": seed,
+            "device": "cpu",
+            "rollout_buffer_class": StackRolloutBuffer,
+            "rollout_buffer_kwargs": {"n_policies": env.n_policies},
             **options,
-        )
+        }
+        model = make_model(algorithm, StackPolicy, env, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
+
+
+def make_model(
+    algorithm: type[BaseAlgorithm], policy: Any, env: PolicyStackEnv, arguments: Mapping[str, Any]
+) -> Any:
+    """Make a model of stable-baselines3.
+
+    Args:
+        algorithm: Its class.
+        policy: The policy's class, or its name.
+        env: The environment of the stack.
+        arguments: Further arguments of the algorithm's class.
+
+    Raises:
+        ValueError: If the class does not take the arguments, as a user can give any.
+    """
+    try:
+        return algorithm(policy, VectorEnvAdapter(env), **arguments)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            "expected an algorithm for continuous actions, and algorithm_options that it takes, got "
+            f"{algorithm.__name__}, which says: {error}"
+        ) from error
 
 
 def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Report) -> None:
@@ -84,6 +109,8 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
     """
     callback = _Report(n_policies, report)
     total = total_steps * n_policies
+    # The library's own logger leaves a folder in the system's temporary one at every call.
+    model.set_logger(Logger(folder=None, output_formats=[]))
     model.learn(total, callback=callback, log_interval=total)
     callback.tell()
 

@@ -1,8 +1,8 @@
 """The study index: what every data set is turned into before a pixel is read."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -53,6 +53,15 @@ class Dataset:
     def of_split(self, split: Split) -> tuple[Study, ...]:
         """Return the studies of one split, in the order of the index."""
         return tuple(study for study in self.studies if study.split == split)
+
+
+def single_images(studies: Sequence[Study]) -> tuple[Study, ...]:
+    """Return each radiograph as a study of its own, `<study_id>#<number of the view, from 1>`, in order."""
+    return tuple(
+        replace(study, study_id=f"{study.study_id}#{number}", image_paths=(path,))
+        for study in studies
+        for number, path in enumerate(study.image_paths, start=1)
+    )
 
 
 def check_dataset(dataset: Dataset) -> None:

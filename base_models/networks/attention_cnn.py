@@ -4,6 +4,8 @@ A small residual network with one spatial attention map. The names of the parame
 published checkpoints.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -114,7 +116,7 @@ class AttentionCNN(nn.Module):
 
     A 3×3 convolution to 16 channels, three stages of residual blocks with 32, 64 and 128 channels (the
     first block of each halves the size), an attention map that multiplies the features, the mean over
-    positions, and a linear layer.
+    positions, and a linear layer. The later forms refine the features on the way.
 
     Args:
         n_classes: Number of logits.
@@ -125,6 +127,10 @@ class AttentionCNN(nn.Module):
     """
 
     dropouts = PUBLISHED_DROPOUTS
+    behind_each_stage: Callable[[int], nn.Module] = nn.Identity
+    """Creates what refines the features of a stage, given their channels; the plain form leaves them."""
+    behind_the_last: Callable[[int], nn.Module] = nn.Identity
+    """Creates what refines the features behind the last dropout."""
 
     def __init__(
         self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
@@ -137,82 +143,46 @@ class AttentionCNN(nn.Module):
             )
         self.conv1 = nn.Conv2d(in_channels, width, 3, 1, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        channels = width
-        stages = []
-        for _ in range(3):
-            stage = [EnhancedBlock(channels, 2 * channels, stride=2)]
-            channels *= 2
-            stage += [EnhancedBlock(channels, channels) for _ in range(blocks - 1)]
-            stages.append(nn.Sequential(*stage))
-        self.layer1, self.layer2, self.layer3 = stages
+        self.layer1, self.se1 = self._stage(width, blocks)
+        self.layer2, self.se2 = self._stage(2 * width, blocks)
+        self.layer3, self.se3 = self._stage(4 * width, blocks)
         self.dropout1, self.dropout2, self.dropout3, self.dropout4 = (
             nn.Dropout(probability * dropout) for probability in self.dropouts
         )
+        channels = 8 * width
+        self.cbam = self.behind_the_last(channels)
         self.attention = nn.Sequential(
             nn.Conv2d(channels, channels // 2, 1), nn.ReLU(), nn.Conv2d(channels // 2, 1, 1), nn.Sigmoid()
         )
         self.fc = nn.Linear(channels, n_classes)
 
-    def features(self, images: Tensor) -> Tensor:
-        """Map images (n, in_channels, height, width) to features (n, 8 · width, height / 8, width / 8)."""
-        features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
-        features = self.dropout2(self.layer1(features))
-        features = self.dropout3(self.layer2(features))
-        return self.dropout4(self.layer3(features))  # type: ignore[no-any-return]  # modules are untyped calls
+    def _stage(self, in_channels: int, blocks: int) -> tuple[nn.Module, nn.Module]:
+        """Create a stage that doubles the channels and halves the size, and what refines its features."""
+        channels = 2 * in_channels
+        stage = [EnhancedBlock(in_channels, channels, stride=2)]
+        stage += [EnhancedBlock(channels, channels) for _ in range(blocks - 1)]
+        return nn.Sequential(*stage), self.behind_each_stage(channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
-        features = self.features(images)
+        features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
+        features = self.dropout2(self.se1(self.layer1(features)))
+        features = self.dropout3(self.se2(self.layer2(features)))
+        features = self.cbam(self.dropout4(self.se3(self.layer3(features))))
         features = features * self.attention(features)
-        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # as above
+        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # modules are untyped calls
 
 
 @register_model("attention_cnn_se")
 class AttentionCNNSqueezeExcitation(AttentionCNN):
-    """The attention CNN with squeeze-and-excitation behind every stage, the third published version.
-
-    Args:
-        n_classes: Number of logits.
-        in_channels: Number of image planes.
-        blocks: Residual blocks of each stage.
-        width: Channels of the stem; the stages have 2, 4 and 8 times as many.
-        dropout: Factor on the published dropout probabilities behind the stem and the stages.
-    """
+    """The attention CNN with squeeze-and-excitation behind every stage, the third published version."""
 
     dropouts = SE_DROPOUTS
-
-    def __init__(
-        self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
-    ) -> None:
-        super().__init__(n_classes, in_channels, blocks, width, dropout)
-        self.se1, self.se2, self.se3 = (SqueezeExcitation(factor * width) for factor in (2, 4, 8))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Map images (n, in_channels, height, width) to features (n, 8 · width, height / 8, width / 8)."""
-        features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
-        features = self.dropout2(self.se1(self.layer1(features)))
-        features = self.dropout3(self.se2(self.layer2(features)))
-        return self.dropout4(self.se3(self.layer3(features)))  # type: ignore[no-any-return]  # as above
+    behind_each_stage = SqueezeExcitation
 
 
 @register_model("attention_cnn_cbam")
 class AttentionCNNBlockAttention(AttentionCNN):
-    """The attention CNN with CBAM behind the last stage, the fourth published version.
+    """The attention CNN with CBAM behind the last stage, the fourth published version."""
 
-    Args:
-        n_classes: Number of logits.
-        in_channels: Number of image planes.
-        blocks: Residual blocks of each stage.
-        width: Channels of the stem; the stages have 2, 4 and 8 times as many.
-        dropout: Factor on the published dropout probabilities behind the stem and the stages.
-    """
-
-    def __init__(
-        self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
-    ) -> None:
-        super().__init__(n_classes, in_channels, blocks, width, dropout)
-        self.cbam = ConvolutionalBlockAttention(8 * width)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Map images (n, in_channels, height, width) to features (n, 8 · width, height / 8, width / 8)."""
-        return self.cbam(super().features(images))  # type: ignore[no-any-return]  # as above
+    behind_the_last = ConvolutionalBlockAttention

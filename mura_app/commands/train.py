@@ -73,6 +73,7 @@ class Command(TrainingOptions):
 
     def run(self) -> None:
         """Trains and writes `predictions/train.npz` and `predictions/test.npz`."""
+        from base_models.process_group import launched_group
         from mura_app.pipeline import PipelineConfig, train_base_models
 
         run = RunDirectory(self.out)
@@ -86,6 +87,8 @@ class Command(TrainingOptions):
                 resume=self.resume,
                 progress=progress,
             )
+        if not launched_group().is_first:
+            return
         show_skipped_images(run)
         facts = {
             "data": dataset.name,

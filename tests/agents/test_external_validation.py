@@ -1,3 +1,4 @@
+import shutil
 import warnings
 
 import numpy as np
@@ -42,6 +43,21 @@ def test_unknown_body_parts_get_reference_weights_and_one_warning(finished):
     common = run_benchmark(TRAIN, TEST, ["static"], [0], n_jobs=1)["agents"]["static"]["weights"]["mean"]
     weights = document["agents"]["static_per_body_part"]["weights"]["mean"]
     assert weights == pytest.approx(common, abs=1e-3)
+
+
+def test_uniform_averaging_is_scored_though_the_run_was_made_without_it(finished, tmp_path):
+    directory, document = finished
+    shutil.copytree(directory / "agents" / "best_single-seed0", tmp_path / "agents" / "best_single-seed0")
+    again = evaluate_saved_agents(tmp_path, TRAIN, TEST, ["best_single"], [0, 1])["agents"]
+    assert list(again) == ["uniform", "best_single"]
+    for name in again:
+        assert again[name]["accuracy"] == document["agents"][name]["accuracy"]
+
+
+def test_agents_of_another_training_table_are_refused(finished):
+    other = switching_table(300, 5, n_parts=3)
+    with pytest.raises(ValueError, match=r"best_single-seed0, got one that learned from another table"):
+        evaluate_saved_agents(finished[0], other, TEST, AGENTS, [0])
 
 
 def test_tables_that_cannot_validate_are_refused(finished):

@@ -1,20 +1,26 @@
 import pytest
 
-from agents.observation_names import layout_for, require_same_columns
+from agents.observation_names import saved_layout
 from mura_env import ObservationLayout
 from tests.agents.tables import noise_table
 
+TABLE = noise_table(9, 0, n_classes=3, n_models=2)
+NAMES = TABLE.model_names, TABLE.class_names, TABLE.body_part_names
+COLUMNS = ObservationLayout.of(TABLE).names
+
 
 def test_the_layout_is_that_of_a_table():
-    table = noise_table(9, 0, n_classes=3, n_models=2)
-    layout = layout_for(table.model_names, table.class_names, table.body_part_names)
-    assert layout.names == ObservationLayout.of(table).names
+    assert saved_layout(COLUMNS, *NAMES).names == COLUMNS
+    assert saved_layout(COLUMNS[:6], *NAMES, "log_probability").names == COLUMNS
 
 
-@pytest.mark.parametrize("saved", [["b", "a"], ["a"], ["a", "b", "c"], []])
+@pytest.mark.parametrize("saved", [COLUMNS[::-1], COLUMNS[:-1], (*COLUMNS, "more"), ()])
 def test_other_columns_are_refused(saved):
-    require_same_columns(["a", "b"], ("a", "b"))
-    with pytest.raises(
-        ValueError, match=f"the 2 observation columns of this version, got {len(saved)} others"
-    ):
-        require_same_columns(saved, ("a", "b"))
+    with pytest.raises(ValueError, match=f"observation columns of this version, got {len(saved)} others"):
+        saved_layout(saved, *NAMES)
+
+
+def test_names_of_a_table_too_large_to_make_are_refused():
+    many = [str(number) for number in range(100_000)]  # together they would name ten thousand million columns
+    with pytest.raises(ValueError, match="expected an agent that reads the 10000000000 or more observation"):
+        saved_layout(COLUMNS, many, many, TABLE.body_part_names)

@@ -17,7 +17,7 @@ from base_models.image_cache import fit_into_square
 from base_models.images import read_grey
 from base_models.input_format import normalise
 from base_models.members import load_trained_members
-from base_models.prediction import predict_studies
+from base_models.prediction import predict_studies, predict_studies_and_images
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
 
@@ -57,7 +57,7 @@ def _tables(folder: Path) -> dict[str, bytes]:
 
 def test_the_tables_hold_the_studies_of_each_split(dataset: Dataset, run_dir: Path) -> None:
     models = {"train": 2, "test": 2, "test-folds": 4, "metadata-train": 1, "metadata-test": 1}
-    assert {file.stem for file in (run_dir / "predictions").iterdir()} == set(models)
+    assert {file.stem for file in (run_dir / "predictions").iterdir()} == {*models, "test-images"}
     for name, n_models in models.items():
         table = Predictions.load(run_dir / "predictions" / f"{name}.npz")
         studies = dataset.of_split("train" if "train" in name else "test")
@@ -121,14 +121,45 @@ def test_the_tables_follow_from_the_saved_networks(dataset: Dataset, run_dir: Pa
         np.testing.assert_allclose(tables["test"][:, model], averaged, rtol=1e-5, atol=1e-5)
 
 
+def test_the_table_of_images_holds_each_radiograph_for_itself(dataset: Dataset, run_dir: Path) -> None:
+    images = Predictions.load(run_dir / "predictions" / "test-images.npz")
+    studies = dataset.of_split("test")
+    assert images.study_ids.tolist() == [
+        f"{study.study_id}#{view + 1}" for study in studies for view in range(len(study.image_paths))
+    ]
+    test = Predictions.load(run_dir / "predictions" / "test.npz")
+    single = np.flatnonzero(test.n_views == 1)
+    assert 0 < len(single) < len(test)
+    first = np.cumsum(test.n_views) - test.n_views
+    np.testing.assert_allclose(images.logits[first[single]], test.logits[single], rtol=1e-5, atol=1e-5)
+    last = studies[-1]
+    alone = replace(last, image_paths=last.image_paths[-1:])
+    expected = predict_studies(load_trained_members(run_dir), [alone])
+    np.testing.assert_allclose(images.logits[-1:], expected, rtol=1e-4, atol=1e-4)
+    for column in ("patient_ids", "labels", "body_parts"):
+        assert (getattr(images, column) == np.repeat(getattr(test, column), test.n_views)).all()
+    assert (images.n_views == 1).all()
+
+
+def test_decoded_radiographs_can_be_shared_between_runs(
+    dataset: Dataset, run_dir: Path, tmp_path: Path
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in (run_dir / "image_cache").rglob("*.npy")}
+    config = replace(CONFIG, members=CONFIG.members[1:])  # the same largest side
+    train_ensemble(dataset, config, tmp_path, seed=1, cache_dir=run_dir / "image_cache")
+    assert not (tmp_path / "image_cache").exists()
+    assert {file: file.stat().st_mtime_ns for file in (run_dir / "image_cache").rglob("*.npy")} == before
+
+
 def test_trained_members_predict_new_studies_as_the_test_table(dataset: Dataset, run_dir: Path) -> None:
     members = load_trained_members(run_dir)
     assert [member.config for member in members] == list(CONFIG.members)
     assert all(isinstance(member.calibration, Calibration) for member in members)
     calls: list[tuple[str, int, int]] = []
-    logits = predict_studies(members, dataset.of_split("test"), lambda *call: calls.append(call))
-    expected = Predictions.load(run_dir / "predictions" / "test.npz").logits
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    tables = predict_studies_and_images(members, dataset.of_split("test"), lambda *call: calls.append(call))
+    for name, logits in zip(("test", "test-images"), tables, strict=True):
+        expected = Predictions.load(run_dir / "predictions" / f"{name}.npz").logits
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
     assert calls[-1] == ("predicting", 2, 2)
 
 

@@ -91,3 +91,11 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         pretrained_state_dict(create_model("resnet18"))
     with pytest.raises(ValueError, match="expected a classifier of torchvision"):
         pretrained_state_dict(create_model("attention_cnn"))
+
+
+@pytest.mark.parametrize("name", ["attention_cnn", "attention_cnn_se", "attention_cnn_cbam"])
+def test_the_head_of_every_attention_cnn_is_its_last_layer(name: str) -> None:
+    source, target = create_model(name, 3, width=2), create_model(name, 2, width=2)
+    fresh = load_initial_weights(target, source.state_dict(), "here")
+    assert fresh == ["fc.weight", "fc.bias"]
+    torch.testing.assert_close(target.attention[0].weight, source.attention[0].weight)

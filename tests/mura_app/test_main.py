@@ -5,6 +5,8 @@ import pytest
 
 from mura_app.main import COMMANDS, run_command
 
+FILES = ["--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"]
+
 
 def one_error_line(capsys):
     captured = capsys.readouterr()
@@ -51,6 +53,14 @@ def test_every_command_explains_every_option(name, capsys):
         (["fit-agent", "pppo", "--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"], ["'pppo'", "ppo"]),
         (["fit-agent", "uniform", "--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"], ["{tmp}/a.npz"]),
         (["report", "--run", "{tmp}/empty"], ["{tmp}/empty"]),
+        (["evaluate"], ["Missing", "--run", "`mura evaluate --help`"]),
+        (["evaluate", "--run"], ["Missing value", "'--run'"]),
+        (["evaluate", "--run", "x", "--jsn"], ["--jsn", "--json"]),
+        (["fit-agent", "ppo", "--nonsense", "3"], ["--predictions", "--out", "--nonsense"]),
+        (["fit-agent", "ppo", *FILES, "--n-epochs", "many"], ["--n-epochs", "'many'"]),
+        (["fit-agent", "ppo", *FILES, "--network", "deep"], ["'deep'", "shared_head", "mlp"]),
+        (["fit-agent", "ppo", *FILES, "--n-minibatches", "3"], ["expected n_minibatches to divide"]),
+        (["fit-agent", "sac", *FILES, "--algorithm-options", "[1]"], ["algorithm_options as a JSON object"]),
         (["import-predictions", "{tmp}/a.csv", "--out", "{tmp}/out.npz"], ["{tmp}/a.csv"]),
     ],
 )

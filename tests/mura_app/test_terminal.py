@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mura_app.terminal import ProgressBars, error_line, print_json
+from mura_app.terminal import ProgressBars, error_line, print_json, sentence_of_box
 
 
 def test_an_error_is_one_line_whatever_it_holds(capsys):
@@ -31,3 +31,36 @@ def test_without_a_terminal_progress_is_one_line_a_finished_part(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "decode: 3 of 3\n"
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (
+            "╭─ Unrecognized options ─────────────╮\n"
+            "│ Unrecognized options: --jsn        │\n"
+            "│ ────────────────────────────────── │\n"
+            "│ Perhaps you meant:                 │\n"
+            "│     --json                         │\n"
+            "│         Print one JSON document on │\n"
+            "│         standard output.           │\n"
+            "│ ────────────────────────────────── │\n"
+            "│ For full helptext, run mura --help │\n"
+            "╰────────────────────────────────────╯\n"
+        ),
+        (
+            " Unrecognized options               \n"
+            " ---------------------------------- \n"
+            "  \x1b[31mUnrecognized options: --jsn\x1b[0m       \n"
+            "  ----------------------------------\n"
+            "  Perhaps you meant:                \n"
+            "      --json                        \n"
+            "          Print one JSON document.  \n"
+            "  ----------------------------------\n"
+            "  For full helptext, run mura --help\n"
+            "                                    \n"
+        ),
+    ],
+)
+def test_a_box_becomes_a_sentence(box):
+    assert sentence_of_box(box) == "Unrecognized options: --jsn; Perhaps you meant: --json"

@@ -28,3 +28,9 @@ def test_a_finished_write_replaces_it(tmp_path: Path) -> None:
         temporary.write_text("new")
     assert target.read_text() == "new"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="expected a file to write, got the folder"):
+        _write_half(tmp_path)
+    assert list(tmp_path.iterdir()) == []

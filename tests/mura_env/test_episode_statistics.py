@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mura_env import EnsembleWeightingVectorEnv
+from mura_env import EnsembleWeightingVectorEnv, episode_statistics
+from mura_env.episode_statistics import EpisodeStatistics
 from tests.mura_env.tables import random_table
 
 
@@ -45,3 +46,27 @@ def test_the_best_choice_has_no_regret() -> None:
     env.step(right.argmax(axis=1))  # a member who is right, if there is one
     assert env.statistics.means()["regret"] == 0
     assert env.statistics.means()["weight_entropy"] == 0
+
+
+@pytest.mark.parametrize("counted_at_once", [1, 10**6])
+def test_the_best_weights_are_sought_for_decided_studies_only(
+    counted_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(episode_statistics, "COUNTED_AT_ONCE", counted_at_once)
+    table = random_table(40, n_classes=3)
+    asked: list[list[int]] = []
+
+    def best_rewards(studies: np.ndarray) -> np.ndarray:
+        asked.append(studies.tolist())
+        return np.ones(studies.size, dtype=np.float32)
+
+    env = EnsembleWeightingVectorEnv(table, 10, order="sequential")
+    env.statistics = EpisodeStatistics(best_rewards, len(table))
+    actions = np.zeros((10, 3), dtype=np.float32)
+    env.reset(seed=0)
+    wrong = [float(np.sum(env.step(actions)[1] == -1)) for _ in range(2)]
+    assert asked == []
+    assert env.statistics.means()["regret"] == 2 * sum(wrong) / 20
+    wrong += [float(np.sum(env.step(actions)[1] == -1)) for _ in range(3)]
+    assert env.statistics.means()["regret"] == 2 * sum(wrong) / 50
+    assert asked == [list(range(20)), list(range(20, 40))]

@@ -79,7 +79,13 @@ def test_probabilities_are_checked(probabilities: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"logits": np.zeros((2, 2))}, r"expected logits \(n_studies, n_models, n_classes\)"),
+        ({"logits": np.zeros((2, 2))}, r"expected logits of shape \(n_studies, n_models, n_classes\)"),
+        ({"logits": [[[0, 1]], [[0]]]}, "expected logits as one array, got rows of different lengths"),
+        ({"labels": [[0], [0, 1]]}, "expected labels as one array, got rows of different lengths"),
+        ({"patient_ids": np.array(["a", None])}, "expected patient ids of strings, got None in row 1"),
+        ({"patient_ids": np.array(["a", np.nan], object)}, "patient ids of strings, got nan in row 1"),
+        ({"body_parts": np.array([None, "a"])}, "expected body parts of strings, got None in row 0"),
+        ({"body_parts": ["a", ""]}, "expected body parts that are not empty, got an empty one in row 1"),
         ({"logits": np.zeros((0, 1, 2)), "labels": []}, "at least one study, got an empty table"),
         ({"logits": np.zeros((2, 0, 2))}, "at least 1 model and 2 classes"),
         ({"logits": np.zeros((2, 1, 1))}, "at least 1 model and 2 classes"),
@@ -177,6 +183,14 @@ def test_concatenate_is_checked() -> None:
         Predictions.concatenate([table, table])
     with pytest.raises(ValueError, match="expected tables of equal model_names"):
         Predictions.concatenate([table, random_table(5, n_models=2)])
+
+
+def test_split_is_checked() -> None:
+    for fraction in (0, 1, np.nan):
+        with pytest.raises(ValueError, match="expected a fraction between 0 and 1"):
+            random_table().split(fraction, seed=0)
+    with pytest.raises(ValueError, match="expected a seed of at least 0, got -1"):
+        random_table().split(0.5, seed=-1)
 
 
 def test_a_patient_on_both_sides_is_named() -> None:

@@ -80,14 +80,34 @@ GOOD = "s,p,ELBOW,0,2,m,0.5,0.5"
         ([HEADER + ",probability_x", GOOD + ",1"], "expected either logit_<class> or probability_<class>"),
         (["study_id,label,model,logit_a", "s,0,m,1"], "columns of two classes"),
         ([HEADER, GOOD[:-4]], "row 2: expected 8 cells, got 7"),
-        ([HEADER, GOOD.replace("0.5,0.5", "0.5,x")], "row 2: could not convert string to float: 'x'"),
-        ([HEADER, GOOD.replace("0.5,0.5", "0.5,nan")], "expected finite logits, got nan"),
+        (
+            [HEADER, GOOD.replace("0.5,0.5", "0.5,x")],
+            "row 2: expected logit_abnormal as a number in .* got 'x'",
+        ),
+        (
+            [HEADER, GOOD.replace("0.5,0.5", "0.5,nan")],
+            "row 2: expected logit_abnormal as a number in .* got nan",
+        ),
+        ([HEADER, GOOD.replace("0.5,0.5", "1e300,0")], r"row 2: expected logit_normal .* got 1e\+300"),
+        ([HEADER, GOOD, "t, ,ELBOW,0,2,m,0,0"], "row 3: expected a patient_id, got an empty cell"),
+        ([HEADER, GOOD, "t,p,,0,2,m,0,0"], "row 3: expected a body_part, got an empty cell"),
+        ([HEADER, GOOD, "t,p,ELBOW,0,2,,0,0"], "row 3: expected a model, got an empty cell"),
+        ([HEADER.replace(",", ";"), GOOD.replace(",", ";")], "expected columns with commas between them"),
+        (["," + HEADER, "0," + GOOD], "expected a name for every column, got none for column 1"),
+        (["study_id,label,model,logit_a,logit_", "s,0,m,0,0"], "expected a class name after logit_ or prob"),
         (
             [HEADER, GOOD.replace("ELBOW,0", "ELBOW,2")],
             "row 2: expected a label of normal, abnormal or an index",
         ),
-        ([HEADER, GOOD.replace(",2,", ",two,")], "row 2: expected n_views as a whole number, got 'two'"),
-        ([HEADER, GOOD.replace(",2,", ",0,")], "expected n_views at least 1, got 0"),
+        (
+            [HEADER, GOOD.replace(",2,", ",two,")],
+            "row 2: expected n_views as a whole .* from 1 on, got 'two'",
+        ),
+        (
+            [HEADER, GOOD, "t,p,ELBOW,0,0,m,0,0"],
+            "row 3: expected n_views as a whole number from 1 on, got '0'",
+        ),
+        ([HEADER, GOOD.replace(",2,", f",{10**30},")], "row 2: expected n_views as a whole number"),
         ([HEADER, GOOD[1:]], "row 2: expected a study_id, got an empty cell"),
         ([HEADER, GOOD, GOOD], "row 3: expected study 's' and model 'm' once, got them again"),
         ([HEADER, GOOD, GOOD.replace("p", "q", 1).replace("m", "n")], "row 3: expected patient_id 'p'"),
@@ -97,11 +117,11 @@ GOOD = "s,p,ELBOW,0,2,m,0.5,0.5"
         ),
         (
             [HEADER.replace("logit", "probability"), GOOD.replace("0.5,0.5", "0.5,0.4")],
-            "row 2: expected probabilities that sum to 1, got 0.9 for study 's', model 'm'",
+            "row 2: expected probabilities that sum to 1, got 0.9: give one probability per class",
         ),
         (
             [HEADER.replace("logit", "probability"), GOOD.replace("0.5,0.5", "-1,2")],
-            r"probabilities in \[0, 1\]",
+            r"row 2: expected probability_normal as a number in \[0, 1\], got -1",
         ),
         ([HEADER, '"s'], "expected UTF-8 text with comma-separated values"),
     ],
@@ -116,6 +136,8 @@ def test_difficulty_for_some_studies_only(tmp_path: Path) -> None:
     header = "study_id,label,model,difficulty,logit_a,logit_b"
     with pytest.raises(ValueError, match="expected a difficulty for every study or for none"):
         _read(tmp_path, header, "s,0,m,0.5,0,0", "t,0,m,,0,0")
+    with pytest.raises(ValueError, match=r"row 3: expected difficulty as a number in \[0, 1\], got 1.5"):
+        _read(tmp_path, header, "s,0,m,0.5,0,0", "t,0,m,1.5,0,0")
 
 
 def test_missing_and_binary_files(tmp_path: Path) -> None:
@@ -126,3 +148,7 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
         Predictions.from_csv(tmp_path / "bad.csv")
     with pytest.raises(FileNotFoundError, match="expected an existing folder"):
         random_table(2).to_csv(tmp_path / "none" / "table.csv")
+    with pytest.raises(FileNotFoundError, match="expected a CSV file of predictions, found none"):
+        Predictions.from_csv(tmp_path)
+    with pytest.raises(FileExistsError, match="expected a file to write, got the folder"):
+        random_table(2).to_csv(tmp_path)

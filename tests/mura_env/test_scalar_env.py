@@ -8,47 +8,86 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
-from mura_env import ENVIRONMENT_ID, EnsembleWeightingEnv, Standardization, list_rewards
+from mura_env import ENVIRONMENT_ID, EnsembleWeightingEnv, Standardization, list_rewards, make_reward
+from mura_env.rewards import depends_on_prediction_only
 from tests.mura_env.tables import random_table
 
 TABLE = random_table(30)
 ACTION = np.zeros(3, dtype=np.float32)
 
+AXES: dict[str, tuple[Any, ...]] = {
+    "action": ("softmax", "simplex", "select"),
+    "combine": ("probabilities", "logits"),
+    "reward": list_rewards(),
+    "reward_baseline": (None, "reference"),
+    "sampling": ("all", "contested"),
+    "order": ("shuffled", "sequential"),
+    "episode_length": (1, 3),
+    "draws_per_study": (1, 4),
+    "render_mode": (None, "ansi", "rgb_array"),
+}
+
+EVERY_CONFIGURATION: list[dict[str, Any]] = [
+    options
+    for values in itertools.product(*AXES.values())
+    if (options := dict(zip(AXES, values, strict=True)))["sampling"] == "all"
+    or depends_on_prediction_only(make_reward(options["reward"]))  # others are refused
+]
+
+
+def every_pair(configurations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A few configurations in which every two values of different options meet that ever do."""
+    rng = np.random.default_rng(0)
+    pairs_of = [frozenset(itertools.combinations(options.items(), 2)) for options in configurations]
+    missing = frozenset().union(*pairs_of)
+    chosen = []
+    while missing:
+        some = rng.choice(len(configurations), 100, replace=False).tolist()
+        best = max(some, key=lambda i: len(pairs_of[i] & missing))
+        if pairs_of[best] & missing:
+            chosen.append(configurations[best])
+            missing -= pairs_of[best]
+    return chosen
+
+
 CONFIGURATIONS: list[dict[str, Any]] = [
-    *(
-        {"action": action, "combine": combine, "order": order, "episode_length": length}
-        for action, combine, order, length in itertools.product(
-            ("softmax", "simplex", "select"),
-            ("probabilities", "logits"),
-            ("shuffled", "sequential"),
-            (1, 3),
-        )
-    ),
-    *(
-        {"reward": reward, "reward_baseline": baseline}
-        for reward in list_rewards()
-        for baseline in (None, "reference")
-    ),
+    *every_pair(EVERY_CONFIGURATION),
+    {},
     {"infos": False},
-    {"sampling": "contested"},
-    {"draws_per_study": 4},
     {"standardization": Standardization.fit(TABLE)},
     {"reference": [0.5, 0.3, 0.2]},
-    {"reference": [[0.5, 0.3, 0.2]] * 4},
+    {"reference": [[0.5, 0.3, 0.2]] * 4, "reward_baseline": "reference"},
     {"action": "select", "candidates": [[1 / 3] * 3, [0.5, 0.3, 0.2]]},
-    {"render_mode": "ansi"},
-    {"render_mode": "rgb_array"},
 ]
+
+
+def check_with_both(options: dict[str, Any]) -> None:
+    env = gymnasium.make(ENVIRONMENT_ID, predictions=TABLE, **options).unwrapped
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env, skip_render_check=True)  # it makes an env for every mode: once is enough, below
+        check_env_of_sb3(env)
+        frame = env.render()
+    assert isinstance(frame, {None: type(None), "ansi": str, "rgb_array": np.ndarray}[env.render_mode])
 
 
 @pytest.mark.parametrize("options", CONFIGURATIONS, ids=str)
 def test_both_checkers_pass_without_a_warning(options: dict[str, Any]) -> None:
-    env = gymnasium.make(ENVIRONMENT_ID, predictions=TABLE, **options).unwrapped
+    check_with_both(options)
+
+
+@pytest.mark.slow
+def test_both_checkers_pass_in_every_configuration() -> None:
+    for options in EVERY_CONFIGURATION:
+        if options["render_mode"] != "rgb_array":  # drawing is slow, and the pairs above draw
+            check_with_both(options)
+
+
+def test_every_render_mode_passes_the_checker() -> None:
+    env = gymnasium.make(ENVIRONMENT_ID, predictions=TABLE, render_mode="rgb_array").unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # pictures are looked at once, in the rgb_array configuration: fonts are slow
-        check_env(env, skip_render_check="render_mode" not in options)
-        check_env_of_sb3(env)
+        check_env(env)
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,8 @@ def test_large_tables_are_worked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> N
         ({"reference": [[0.2, 0.3, 0.5]] * 2}, r"expected reference weights of shape \(3,\) or \(4, 3\)"),
         ({"reference": [0.5, 0.6, 0.1]}, "expected reference of non-negative weights that sum to 1"),
         ({"reference": [1.5, -0.5, 0]}, "expected reference of non-negative weights that sum to 1"),
+        ({"reference": "uniform"}, "expected reference as numbers in rows of equal length, got 'uniform'"),
+        ({"reference": [[0.5, 0.5], [1.0]]}, "expected reference as numbers in rows of equal length"),
         ({"reference": [np.nan, 0.5, 0.5]}, "expected reference of non-negative weights that sum to 1"),
         ({"candidates": np.eye(3)}, "expected candidates with action='select' only"),
         ({"action": "select", "candidates": np.zeros((0, 3))}, "expected candidates with rows of 3 weights"),
@@ -189,3 +191,8 @@ def test_actions_are_checked(action: str, actions: np.ndarray, message: str) -> 
 def test_an_empty_contested_pool_is_refused() -> None:
     with pytest.raises(ValueError, match="no weighting changes a verdict"):
         WeightingTask(UNANIMOUS, sampling="contested")
+
+
+def test_something_else_than_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got ndarray: wrap arrays with Predictions\.from_arrays"):
+        WeightingTask(np.zeros((4, 2, 2)))  # type: ignore[arg-type] # wrong on purpose

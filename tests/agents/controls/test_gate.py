@@ -6,7 +6,7 @@ import torch
 
 from agents import load_agent, make_agent
 from agents.controls.gate import _shuffled_batches, mixture_loss
-from agents.policy.inner_folds import contested
+from mura_env.weighting_task import contested
 from tests.agents.tables import (
     accuracy,
     confident_table,

@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize
 
 from agents import make_agent
-from agents.controls.mixture import nearest_mixtures
+from agents.mixture import nearest_mixtures
 from mura_env import Predictions
 from tests.agents.tables import accuracy, confident_table, noise_table, switching_table
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from agents.policy.inner_folds import contested, fold_pairs, inner_folds
+from agents.policy.inner_folds import fold_pairs, inner_folds
 from agents.policy.reference import choose_reference, reference_weights
 from mura_env import Predictions
-from tests.agents.tables import identical_table, noise_table, switching_table
+from tests.agents.tables import identical_table, switching_table
 
 TABLE = switching_table(300, 0)
 
@@ -35,7 +35,8 @@ def test_only_contested_studies_are_learned_from_unless_all_matter():
     for (learn, _), fold, full in zip(
         pairs, inner_folds(pairs, "static", False), inner_folds(pairs, "static", True), strict=True
     ):
-        assert list(fold.learn.study_ids) == list(learn.study_ids[contested(learn)])
+        differ = [len(set(study.argmax(axis=1))) > 1 for study in learn.logits]
+        assert list(fold.learn.study_ids) == list(learn.study_ids[differ])
         assert full.learn is not fold.learn
         assert len(full.learn) == len(learn)
         np.testing.assert_array_equal(fold.reference, reference_weights(learn, "static"))
@@ -44,12 +45,6 @@ def test_only_contested_studies_are_learned_from_unless_all_matter():
 def test_too_little_to_learn_from_gives_no_folds():
     assert fold_pairs(TABLE.select(np.arange(12)), None, 5, 0) == []
     assert inner_folds(fold_pairs(identical_table(100, 0), None, 5, 0), "uniform", False) == []
-
-
-def test_contested_studies_have_members_that_differ():
-    table = noise_table(50, 0, n_classes=3)
-    expected = [len(set(study.argmax(axis=1))) > 1 for study in table.logits]
-    assert contested(table).tolist() == expected
 
 
 def test_static_is_chosen_only_where_it_is_better():

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +41,7 @@ SMALL = {
     "stable_baselines3": ONE_BY_ONE | {"batch_size": 64, "n_steps": 2},
 }
 LEARNERS = list(SMALL)
+ONE_AT_A_TIME = ["trpo", "stable_baselines3"]
 FAST = ["reinforce", "grpo", "ppo"]
 THREADED = ["grpo", "ppo", "sac", "trpo"]
 CURVE = {
@@ -272,22 +274,67 @@ def test_scalars_are_written_for_tensorboard(name, tmp_path):
     assert accuracies == pytest.approx([row["accuracy"] for row in watched.learning_curve_])
 
 
-@pytest.mark.parametrize("name", ["reinforce", "ppo", "sac"])
+@pytest.mark.parametrize("name", ["reinforce", "ppo", "dqn", "sac", *ONE_AT_A_TIME])
 def test_an_interrupt_keeps_the_best_policies(name):
     def callback(row):
         raise KeyboardInterrupt
 
     table = switching_table(1_000, 0, n_parts=3)
-    agent = make_agent(name, n_checkpoints=2, kl_strengths=(0.0, 0.1))
-    with pytest.warns(UserWarning, match="interrupted after"):
+    options = {"n_checkpoints": 2, "kl_strengths": (0.0,), "n_folds": 3}
+    if name in ONE_AT_A_TIME:
+        options |= {"total_steps": 2_048}
+    agent = make_agent(name, **options)
+    with pytest.warns(
+        UserWarning, match=f"best policies until then are kept, of {agent.config.n_folds} inner"
+    ):
         agent.fit(table, callback=callback)
     assert len(agent.learning_curve_) == 1
-    assert 0 < agent.total_steps_ < 10 * agent.config.total_steps
+    assert agent.total_steps_ > 0
+    if name not in ONE_AT_A_TIME:  # there, the first row is known when the last policy is trained
+        assert agent.total_steps_ < 3 * agent.config.total_steps
     uniform = accuracy(table.probabilities.mean(axis=1), table)
     assert accuracy(agent.predict_proba(table), table) > uniform
 
 
-@pytest.mark.parametrize("name", ["trpo", "stable_baselines3"])
+@pytest.mark.parametrize(("name", "n_jobs"), [("trpo", 1), pytest.param("trpo", 2, marks=pytest.mark.slow)])
+def test_an_interrupt_keeps_the_policies_of_finished_folds(name, n_jobs):
+    """Two strengths: the fifth policy is the first of the third fold."""
+    options = {"total_steps": 1_024, "n_checkpoints": 1, "kl_strengths": (0.0, 0.1), "n_folds": 3}
+    table = switching_table(1_000, 0, n_parts=3)
+    whole = make_agent(name, **options).fit(table)
+    trained = []
+
+    def progress(description, done, total):
+        trained.append(done)
+        if len(trained) == 5:
+            raise KeyboardInterrupt
+
+    agent = make_agent(name, **options, n_jobs=n_jobs)
+    with pytest.warns(UserWarning, match=r"after 5,120 steps; the best policies .* of 2 inner folds"):
+        agent.fit(table, progress=progress)
+    assert agent.total_steps_ == 5 * 1_024
+    assert len(agent.learning_curve_) == 1
+    of_policies = {key for key in agent.arrays_ if agent.arrays_[key].shape != whole.arrays_[key].shape}
+    assert of_policies
+    for key in of_policies:
+        assert np.array_equal(agent.arrays_[key], whole.arrays_[key][:2])
+    uniform = accuracy(table.probabilities.mean(axis=1), table)
+    assert accuracy(agent.predict_proba(table), table) > uniform
+
+
+def test_an_interrupt_before_the_first_fold_keeps_the_reference():
+    def progress(*bar):
+        raise KeyboardInterrupt
+
+    table = switching_table(400, 0)
+    agent = make_agent("trpo", **SMALL["trpo"])
+    with pytest.warns(UserWarning, match="after 512 steps; the reference weights are kept"):
+        agent.fit(table, progress=progress)
+    assert agent.learning_curve_ == []
+    np.testing.assert_array_equal(agent.weights(table), np.full((400, 3), np.float32(1 / 3)))
+
+
+@pytest.mark.parametrize("name", ONE_AT_A_TIME)
 def test_the_number_of_processes_changes_no_bit(name):
     table = switching_table(300, 0)
     options = {key: value for key, value in SMALL[name].items() if key != "kl_strengths"}
@@ -307,6 +354,14 @@ def test_regret_is_what_is_missing_to_fixed_weights_and_to_the_oracle():
     single = max(accuracy(table.probabilities[:, model], table) for model in range(3))
     uniform = accuracy(table.probabilities.mean(axis=1), table)
     assert row["regret_best_fixed"] >= 2.0 * max(single, uniform) - 1.0 - mean_reward - 1e-6
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac", "trpo", "stable_baselines3"])
+def test_nothing_is_left_in_the_temporary_folder(name, monkeypatch, tmp_path):
+    """stable-baselines3 leaves a folder there at every training, unless it is told not to."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_agent(name, **SMALL[name] | {"kl_strengths": (0.0,), "n_folds": 2}).fit(switching_table(300, 0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ppo_keeps_its_buffer_small():

@@ -18,6 +18,12 @@ from tests.agents.tables import switching_table
 TABLE = switching_table(120, 0)
 
 
+@pytest.fixture(autouse=True)
+def log_folder(monkeypatch, tmp_path):
+    """The library makes a folder at every `learn`, in the system's temporary one if it is told no other."""
+    monkeypatch.setenv("SB3_LOGDIR", str(tmp_path))
+
+
 class Counter(VectorEnv[Any, Any, Any]):
     """Shows a running number, pays it, writes to the same arrays at every step, notes what it is given."""
 

@@ -1,7 +1,12 @@
+import inspect
+import json
+
 import numpy as np
 import pytest
+from torch import nn
 
 from agents import load_agent, make_agent
+from agents.stable_baselines3.any_algorithm import import_algorithm
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0, n_parts=3)
@@ -18,10 +23,31 @@ def test_any_algorithm_is_trained_saved_and_read(algorithm, tmp_path):
     assert agent.total_steps_ >= 2 * 256
 
 
-def test_options_reach_the_class():
-    options = '{"n_epochs": 1, "clip_range": 0.1, "batch_size": 32}'
-    agent = make_agent("stable_baselines3", **SMALL, algorithm_options=options)
+@pytest.mark.parametrize("algorithm", ["stable_baselines3.PPO", "sb3_contrib.CrossQ"])
+def test_options_reach_the_class_and_its_policy(algorithm, monkeypatch):
+    """Also those of the policy, beside the agent's own, and classes by their import path."""
+    found = import_algorithm(algorithm)
+    made, begin = [], found.__init__
+
+    def init(self, *arguments, **keywords):
+        made.append(self)
+        begin(self, *arguments, **keywords)
+
+    init.__signature__ = inspect.signature(begin)
+    monkeypatch.setattr(found, "__init__", init)
+    critic = {"vf": [7]} if algorithm.endswith("PPO") else {"qf": [7]}
+    policy = {"net_arch": critic, "activation_fn": "torch.nn.Softplus", "optimizer_kwargs": {"eps": 1e-3}}
+    options = json.dumps({"batch_size": 32, "policy_kwargs": policy})
+    agent = make_agent("stable_baselines3", **SMALL, algorithm=algorithm, algorithm_options=options)
     assert agent.fit(TABLE).total_steps_ > 0
+    model = made[0]
+    assert model.batch_size == 32
+    assert any(isinstance(module, nn.Softplus) for module in model.policy.modules())
+    assert any(
+        isinstance(module, nn.Linear) and module.out_features == 7 for module in model.policy.modules()
+    )
+    optimizer = model.policy.optimizer if algorithm.endswith("PPO") else model.actor.optimizer
+    assert optimizer.defaults["eps"] == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -31,7 +57,14 @@ def test_options_reach_the_class():
         ({"algorithm": "no_such_module.PPO"}, "expected the import path"),
         ({"algorithm": "stable_baselines3.Nothing"}, "expected the import path"),
         ({"algorithm": "stable_baselines3.DQN"}, "expected an algorithm for continuous actions"),
-        ({"algorithm": "sb3_contrib.ARS"}, "expected"),
+        ({"algorithm": "sb3_contrib.QRDQN"}, "expected an algorithm for continuous actions"),
+        ({"algorithm": "sb3_contrib.MaskablePPO"}, "expected an algorithm for continuous actions"),
+        ({"algorithm": "sb3_contrib.ARS"}, "whose policy takes a features extractor"),
+        ({"algorithm": "sb3_contrib.RecurrentPPO"}, "nothing to remember"),
+        ({"algorithm": "stable_baselines3.common.base_class.BaseAlgorithm"}, "a policy 'MlpPolicy'"),
+        ({"algorithm_options": '{"policy_kwargs": {"net_arch": [8]}}'}, "actor without hidden layers"),
+        ({"algorithm_options": '{"policy_kwargs": {"activation_fn": "no.such"}}'}, "as an import path"),
+        ({"algorithm_options": '{"n_steps": "many"}'}, "algorithm_options that it takes"),
         ({"algorithm_options": '{"nonsense": 1}'}, "nonsense"),
     ],
 )
@@ -48,6 +81,7 @@ def test_what_cannot_be_trained_is_explained(options, message):
         ({"algorithm": "PPO"}, "import path"),
         ({"algorithm_options": "[1]"}, "JSON object"),
         ({"algorithm_options": "{"}, "JSON object"),
+        ({"algorithm_options": '{"seed": 3}'}, "without 'seed', got it; fit takes it"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from agents.controls.mixture import mixture_weights, mixture_weights_by_body_part, probabilities_of_label
+from agents.mixture import mixture_weights, mixture_weights_by_body_part, probabilities_of_label
 
 
 def log_score(weights, of_label, prior=None, prior_studies=0.0):

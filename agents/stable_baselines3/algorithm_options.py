@@ -1,0 +1,97 @@
+"""Every argument of a stable-baselines3 class that has no option of its own here, as a JSON object."""
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents.configuration import shortened
+from agents.policy.policy_agent import PolicyConfig
+
+_SET_BY_FIT = {
+    "policy": "the agent has its own",
+    "env": "the agent makes it",
+    "seed": "fit takes it",
+    "device": "policies are trained on the CPU",
+    "verbose": "the agent reports the progress",
+    "tensorboard_log": "tensorboard_dir names the folder",
+    "action_noise": "exploration is its standard deviation",
+    "_init_setup_model": "the agent needs the model",
+}
+
+_CLASSES = ("activation_fn", "optimizer_class")
+"""Options of a policy that are classes; JSON names them by their import path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmConfig(PolicyConfig):
+    """Options of agents that a class of stable-baselines3 or sb3-contrib trains."""
+
+    algorithm_options: str = "{}"
+    """Further arguments of the algorithm's class, for which there is no option here, as a JSON object such
+    as '{"target_kl": 0.03}'."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.options()
+
+    def options(self) -> dict[str, Any]:
+        """Return `algorithm_options` as a dictionary.
+
+        Raises:
+            ValueError: If it is no JSON object, or holds what is not for a user to set.
+        """
+        try:
+            options = json.loads(self.algorithm_options)
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, deep nesting
+            raise ValueError(f"expected algorithm_options as a JSON object, got {error}") from None
+        if not isinstance(options, dict):
+            raise ValueError(
+                f"expected algorithm_options as a JSON object, got {shortened(self.algorithm_options)}"
+            )
+        for name in options:
+            if name in _SET_BY_FIT:
+                raise ValueError(f"expected algorithm_options without {name!r}, got it; {_SET_BY_FIT[name]}")
+        return options
+
+
+def added(ours: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the agent's arguments for a class with a user's further ones.
+
+    Raises:
+        ValueError: If the user sets one that the agent sets already.
+    """
+    taken = sorted(ours.keys() & options.keys())
+    if taken:
+        raise ValueError(
+            f"expected algorithm_options without {taken[0]!r}, got it; the agent sets it itself, by an "
+            "option of its own or because its policies need it so"
+        )
+    return {**ours, **options}
+
+
+def merged(ours: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with a user's in place of ours; dictionaries, such as `policy_kwargs`, entry by entry.
+
+    Raises:
+        ValueError: If a class that is named cannot be imported.
+    """
+    result = dict(ours)
+    for name, value in options.items():
+        own = result.get(name)
+        if isinstance(value, dict) and isinstance(own, dict):
+            result[name] = merged(own, value)
+        else:
+            result[name] = _imported(name, value) if name in _CLASSES else value
+    return result
+
+
+def _imported(name: str, path: Any) -> Any:
+    try:
+        module, _, attribute = path.rpartition(".")
+        return getattr(importlib.import_module(module), attribute)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise ValueError(
+            f"expected {name} as an import path such as 'torch.nn.ReLU', got {shortened(path)}"
+        ) from error

@@ -1,0 +1,48 @@
+"""Studies that were hard out of fold in an earlier run, to be seen more often in a new one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base_models.datasets.study import Study
+from mura_env import Predictions
+
+
+def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> NDArray[np.int64]:
+    """Return how often an epoch shows each training study.
+
+    A study is hard if the mean of the members' out-of-fold probabilities was highest for another class. Only
+    the earlier run's training table is read, and only training studies are repeated: its test table, and
+    studies that it did not have, play no part. The networks that judged a study had learned from all other
+    folds, so which studies of a training fold are hard depends, weakly, on labels of the fold that is held
+    out.
+
+    Args:
+        studies: The training studies.
+        run_dir: Folder of the earlier run.
+        times: How often a hard study is shown; the others once.
+
+    Returns:
+        Array of shape (n_studies,), each 1 or `times`.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished run.
+        ValueError: If the run knows none of the studies.
+    """
+    path = Path(run_dir) / "predictions" / "train.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected an earlier run with its out-of-fold predictions, got no file {path}; name the folder "
+            "of a finished run"
+        )
+    table = Predictions.load(path)
+    wrong = table.probabilities.mean(axis=1).argmax(axis=1) != table.labels
+    hard = dict(zip(table.study_ids.tolist(), wrong.tolist(), strict=True))
+    if not hard.keys() & {study.study_id for study in studies}:
+        raise ValueError(
+            f"expected an earlier run on these studies, got one that knows none of them in {run_dir}; name a "
+            "run on the same data"
+        )
+    return np.array([times if hard.get(study.study_id, False) else 1 for study in studies], dtype=np.int64)

@@ -1,0 +1,66 @@
+"""Where a fit computes: on the processor or a GPU of this process, or over the processes of a group."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+from base_models.process_group import ALONE, ProcessGroup
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one fit computes."""
+
+    gpu: int | None = None
+    """Number of the GPU on this machine; None computes on the processor."""
+    group: ProcessGroup = ALONE
+    """The processes that share each batch of the fit, by Lightning's DDP."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        return torch.device("cpu") if self.gpu is None else torch.device("cuda", self.gpu)
+
+    def trainer_options(self) -> dict[str, Any]:
+        """Return the arguments of Lightning's trainer that say where it computes.
+
+        On GPUs, batch norm takes its statistics over the whole batch; on processors, for which torch has no
+        such layer, over the part of each process.
+        """
+        accelerator = "cpu" if self.gpu is None else "gpu"
+        if self.group.size == 1:
+            devices: int | list[int] = 1 if self.gpu is None else [self.gpu]
+            # else Lightning takes the processes that torchrun started for its own
+            return {"accelerator": accelerator, "devices": devices, "plugins": [LightningEnvironment()]}
+        return {
+            "accelerator": accelerator,
+            "devices": self.group.local_size,
+            "num_nodes": self.group.size // self.group.local_size,
+            "strategy": DDPStrategy(cluster_environment=TorchElasticEnvironment()),
+            "sync_batchnorm": self.gpu is not None,
+        }
+
+
+PROCESSOR = Placement()
+
+
+def machine_gpus(wanted: int = 0) -> list[int]:
+    """Return the numbers of this machine's GPUs to compute on.
+
+    Args:
+        wanted: How many; 0 takes all that there are, which may be none.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    found = torch.cuda.device_count()
+    if wanted > found:
+        raise ValueError(
+            f"expected at most {found} devices, the GPUs of this machine, got {wanted}; "
+            "leave --ensemble.devices out to take what there is"
+        )
+    return list(range(wanted or found))

@@ -1,0 +1,104 @@
+"""What each of two processes does that `test_process_group.py` starts with torchrun."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from base_models import training
+from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.datasets import open_dataset
+from base_models.ensemble import train_ensemble
+from base_models.image_classifier import ImageClassifier
+from base_models.members import seeded_network
+from base_models.placement import Placement
+from base_models.process_group import ProcessGroup, join_process_group
+from tests.base_models.trees import picture
+
+LABELS = np.arange(24) % 2
+IMAGES = np.stack([picture(seed, label, (24, 24)) for seed, label in enumerate(LABELS)])
+WEIGHTS = np.where(LABELS == 1, 2.5, 0.4).astype(np.float32)
+STILL = MemberConfig("still", image_size=16, epochs=1, options={"blocks": 1, "width": 4, "dropout": 0.0})
+SMALL = EnsembleConfig(
+    members=(
+        MemberConfig("one", image_size=16, epochs=2, options={"blocks": 1, "width": 4}),
+        MemberConfig("two", image_size=24, epochs=1, options={"blocks": 1, "width": 4}),
+    ),
+    training=TrainingConfig(batch_size=8, inner_validation=0.3),
+    folds=2,
+    jobs=1,
+)
+
+
+def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
+    """The gradient of the first of three batches, and the indices that this process saw in an epoch.
+
+    Batch norm is frozen and nothing is dropped out, so that an image's gradient does not depend on its batch.
+    """
+    network = seeded_network(STILL, 2, 0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    found: dict[str, torch.Tensor] = {}
+    seen: list[int] = []
+
+    def record(module: ImageClassifier) -> None:
+        if not found:
+            found.update({name: p.grad.clone() for name, p in module.network.named_parameters()})
+
+    class Noted(training.TrainingImages):
+        def __getitem__(self, key: tuple[int, int]):
+            seen.append(key[1])
+            return super().__getitem__(key)
+
+    with (
+        _replaced(ImageClassifier, "on_after_backward", record),
+        _replaced(training, "TrainingImages", Noted),
+    ):
+        with _replaced(training, "autocast_precision", lambda: "32-true"):
+            training.fit_network(
+                network,
+                IMAGES,
+                rows=np.arange(24),
+                labels=LABELS,
+                weights=WEIGHTS,
+                member=STILL,
+                training=TrainingConfig(batch_size=8, loss="class_weighted_bce"),
+                seed=5,
+                placement=Placement(group=group),
+            )
+    return found, seen
+
+
+class _replaced:  # noqa: N801  # a context manager
+    """An attribute that is another one for a while."""
+
+    def __init__(self, owner: object, name: str, value: Callable) -> None:
+        self.owner, self.name, self.value = owner, name, value
+
+    def __enter__(self) -> None:
+        self.before = getattr(self.owner, self.name)
+        setattr(self.owner, self.name, self.value)
+
+    def __exit__(self, *_: object) -> None:
+        setattr(self.owner, self.name, self.before)
+
+
+def main(folder: Path) -> None:
+    """Leave what this process finds in a file of its own."""
+    with join_process_group() as group:
+        found, seen = gradients(group)
+        exchanged = group.share(f"from {group.rank}"), group.gather(group.rank)
+        torch.save({"found": found, "seen": seen, "exchanged": exchanged}, folder / f"{group.rank}.pt")
+        dataset = open_dataset(folder / "data")
+        train_ensemble(dataset, SMALL, folder / "fits")
+        batches = replace(SMALL, members=SMALL.members[:1], spread="batches")
+        train_ensemble(dataset, batches, folder / "batches")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]))
