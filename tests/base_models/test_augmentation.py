@@ -1,4 +1,5 @@
 import os
+import random
 import subprocess
 import sys
 
@@ -70,15 +71,48 @@ def test_the_traps_of_the_library_are_still_there() -> None:
 
 
 def test_the_two_flips_are_drawn_independently() -> None:
-    pipeline = create_augmentation("none", 48).__class__(
-        [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)], 48
-    )
+    flips = create_augmentation("flips", 48)
     counts: dict[bytes, int] = {}
     for seed in range(200):
-        key = pipeline(IMAGE, seed).tobytes()
+        key = flips(IMAGE, seed).tobytes()
         counts[key] = counts.get(key, 0) + 1
     assert len(counts) == 4
     assert min(counts.values()) > 25
+
+
+LIBRARY = {
+    "rlensemble_v1": [
+        albumentations.RandomResizedCrop((40, 40), scale=(0.8, 1.0), area_for_downscale="image"),
+        albumentations.HorizontalFlip(p=0.5),
+        albumentations.VerticalFlip(p=0.5),
+        albumentations.Rotate(limit=(-20, 20), p=1.0),
+        albumentations.Affine(translate_percent=(-0.1, 0.1), scale=(0.9, 1.1), shear=(-10, 10), p=1.0),
+        albumentations.OneOf(
+            [
+                albumentations.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), p=1.0),
+                albumentations.GaussianBlur(blur_limit=3, p=1.0),
+                albumentations.Equalize(p=1.0),
+            ],
+            p=0.5,
+        ),
+        albumentations.Erasing(scale=(0.02, 0.1), p=0.3),
+    ],
+    "standard": [
+        albumentations.HorizontalFlip(p=0.5),
+        albumentations.Affine(rotate=(-10, 10), scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), p=0.7),
+        albumentations.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
+    ],
+}
+
+
+@pytest.mark.parametrize("preset", LIBRARY)
+def test_draws_and_pixels_are_those_of_the_librarys_pipeline(preset: str) -> None:
+    pipeline = albumentations.Compose(LIBRARY[preset])
+    augmentation = create_augmentation(preset, 40)
+    for seed in range(120):
+        pipeline.set_random_state(np.random.Generator(np.random.PCG64(seed)), random.Random(seed))
+        expected = resize(pipeline(image=np.array(IMAGE))["image"], 40)
+        np.testing.assert_array_equal(augmentation(IMAGE, seed), expected)
 
 
 def test_no_augmentation_only_reduces() -> None:

@@ -1,0 +1,197 @@
+"""Speed of the input pipeline: from image files, as the original does it, and from this project's cache.
+
+The original: Pillow decodes to RGB, torchvision resizes to 160 pixels and makes a resized crop, flips, rotation,
+affine change, jitter or blur or equalisation, tensor, normalisation, erasing. This project: the same recipe
+(preset `rlensemble_v1`) on the image cache, each image reseeded by (seed, epoch, index), batched and normalised.
+Both end at batches of float32 of the same size; the original has three equal planes, this project one.
+
+Images per second of one core count processor time, so that other jobs on the machine disturb them little;
+images per second with worker processes count wall-clock time, best of several rounds taken in turn.
+
+    python benchmarks/bench_input.py            # a table
+    python benchmarks/bench_input.py --json     # the same numbers as one JSON document
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from full_size_tree import REAL, picture
+from PIL import Image
+from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torchvision import transforms
+
+from base_models.augmentation import create_augmentation
+from base_models.image_cache import open_image_cache
+from base_models.input_format import normalise
+from base_models.sampling import EpochSampler, TrainingImages
+
+N_IMAGES, SIZE, BATCH = 256, 128, 32
+ROUNDS = 8
+REQUIRED_RATIO = 15.0
+
+Epoch = Callable[[int], Iterator[torch.Tensor]]
+"""From the number of an epoch to its batches, normalised, float32."""
+
+
+class OriginalImages(Dataset[tuple[torch.Tensor, int]]):
+    """Image files, decoded and changed at every visit, as the original does it."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        mixed = [
+            transforms.ColorJitter(brightness=0.2, contrast=0.2),
+            transforms.GaussianBlur(3),
+            transforms.RandomEqualize(p=1.0),
+        ]
+        self._transform = transforms.Compose(
+            [
+                transforms.Resize((160, 160)),
+                transforms.RandomResizedCrop(SIZE, scale=(0.8, 1.0)),
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomVerticalFlip(),
+                transforms.RandomRotation(20),
+                transforms.RandomAffine(0, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
+                transforms.RandomApply([transforms.RandomChoice(mixed)], p=0.5),
+                transforms.ToTensor(),
+                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+                transforms.RandomErasing(p=0.3, scale=(0.02, 0.1)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self._transform(Image.open(self._paths[index]).convert("RGB")), index % 2
+
+
+def prepare_worker(worker: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def original(paths: list[Path], workers: int) -> Epoch:
+    samples = OriginalImages(paths)
+    loader = DataLoader(
+        samples,
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        worker_init_fn=prepare_worker,
+        persistent_workers=workers > 0,
+    )
+    return lambda epoch: (images for images, _ in loader)
+
+
+def from_cache(paths: list[Path], directory: Path, workers: int) -> Epoch:
+    cache = open_image_cache(paths, SIZE, directory)
+    samples = TrainingImages(
+        cache.images,
+        np.arange(len(paths)),
+        np.arange(len(paths)) % 2,
+        np.ones(len(paths), dtype=np.float32),
+        create_augmentation("rlensemble_v1", SIZE),
+        seed=0,
+    )
+    sampler = EpochSampler(len(paths), seed=0)
+    batches = BatchSampler(sampler, BATCH, drop_last=False)  # type: ignore[arg-type]
+    loader = DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        worker_init_fn=prepare_worker,
+        persistent_workers=workers > 0,
+    )
+
+    def epoch(number: int) -> Iterator[torch.Tensor]:
+        sampler.set_epoch(number)
+        return (normalise(images) for images, _, _ in loader)
+
+    return epoch
+
+
+def rates(epochs: dict[str, Epoch], clock: Callable[[], float]) -> dict[str, float]:
+    """Return each pipeline's images per second of its best round; the first round only warms up."""
+    best = dict.fromkeys(epochs, 0.0)
+    for number in range(ROUNDS + 1):
+        for name, epoch in epochs.items():
+            started, n_images = clock(), 0
+            for images in epoch(number):
+                n_images += len(images)
+                if images.shape[2:] != (SIZE, SIZE) or images.dtype != torch.float32:
+                    raise SystemExit(f"expected float32 of {SIZE} pixels, got {images.dtype} {images.shape}")
+            if number:
+                best[name] = max(best[name], n_images / (clock() - started))
+    return best
+
+
+def measure(workers: int) -> dict[str, Any]:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        paths = [root / f"{index}.png" for index in range(N_IMAGES)]
+        for index, path in enumerate(paths):
+            path.write_bytes(picture(REAL, index))
+        kilobytes = sum(path.stat().st_size for path in paths) / N_IMAGES / 1000
+        by_workers = {
+            count: rates(
+                {
+                    "original": original(paths, count),
+                    "this project": from_cache(paths, root / "cache", count),
+                },
+                time.perf_counter if count else time.process_time,
+            )
+            for count in (0, workers)
+        }
+    per_core = by_workers[0]
+    return {
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "files": {"images": N_IMAGES, "pixels": list(REAL), "kilobytes": kilobytes, "output": SIZE},
+        "images_per_second_and_core": per_core,
+        "images_per_second_with_workers": {"workers": workers, **by_workers[workers]},
+        "ratio_per_core": per_core["this project"] / per_core["original"],
+        "required_ratio": REQUIRED_RATIO,
+    }
+
+
+def show(document: dict[str, Any]) -> None:
+    files, with_workers = document["files"], document["images_per_second_with_workers"]
+    print(f"images per second: PNG files of {files['kilobytes']:.0f} kB to {files['output']} pixels\n")
+    print(f"{'':<16}{'one core':>12}{with_workers['workers']:>4} workers")
+    for name, rate in document["images_per_second_and_core"].items():
+        print(f"{name:<16}{rate:>12,.0f}{with_workers[name]:>12,.0f}")
+    print(
+        f"\nratio on one core {document['ratio_per_core']:.1f} (required: {document['required_ratio']:g}), "
+        f"with workers {with_workers['this project'] / with_workers['original']:.1f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    options = parser.parse_args()
+    document = measure(options.workers)
+    if options.json:
+        print(json.dumps(document, indent=2))
+    else:
+        show(document)
+
+
+if __name__ == "__main__":
+    main()
