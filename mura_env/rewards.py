@@ -2,7 +2,7 @@
 
 A reward is prepared once for a table (`Reward.prepare`) and then a function of the decided studies alone. Any
 callable from `Decisions` to float32 ``(n,)`` serves as well; set its attribute ``depends_on_prediction_only =
-True`` if it does.
+True`` if it does: only then can contested studies be sampled alone, and the best weights be found exactly.
 """
 
 from __future__ import annotations
