@@ -36,7 +36,7 @@ NUM_ENVS = (1, 16, 256, 4096, 65_536)
 ROUNDS = 12
 """Every contestant runs once a round, in turn; its best round counts, as the one least disturbed."""
 
-ROUNDS_OF_LISTS = 3
+ROUNDS_OF_LISTS = 2
 """Rounds of the lists of more than `LONG_LIST` scalar envs, which take a second a step."""
 
 LONG_LIST = 256

@@ -9,7 +9,7 @@ How it is found depends on the reward:
   combined score of the true class, which lies between those of the members: the best member is best of all.
 - ``log_score`` of three or more classes' combined logits and ``brier`` of their combined probabilities are
   concave functions of the weights, whose maximum may lie inside the simplex: found to 1e-7, with a
-  certificate (`simplex_ascent`).
+  certificate (`simplex_ascent`; of logits beyond ±10,000 rounding leaves less of it).
 - ``brier`` of three or more classes' combined logits is not concave, and of another reward nothing is known:
   a search that can end below the best (`search`), so that the regret may be understated, never overstated.
 

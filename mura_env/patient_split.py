@@ -32,8 +32,8 @@ def split_by_patient(table: Predictions, fraction: float, seed: int) -> NDArray[
     """
     if not 0 < fraction < 1:
         raise ValueError(f"expected a fraction between 0 and 1, got {fraction}")
-    if seed < 0:
-        raise ValueError(f"expected a seed of at least 0, got {seed}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"expected a whole number of at least 0 as seed, got {seed!r}")
     _, patients = np.unique(table.patient_ids, return_inverse=True)
     n_patients = int(patients.max()) + 1
     if n_patients < 2:

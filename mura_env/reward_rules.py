@@ -13,6 +13,7 @@ from mura_env.decisions import Decisions
 from mura_env.observations import ObservationLayout, observe
 from mura_env.predictions import Predictions
 from mura_env.rewards import Reward, RewardRule, register_reward
+from mura_env.table_checks import doubles
 
 SMALLEST_PROBABILITY = np.float32(1e-6)
 """The logarithmic score is cut here: one certain and wrong verdict must not outweigh all others."""
@@ -144,7 +145,7 @@ class CostSensitive(Reward):
             costs[1:, 0] = self.missed
             np.fill_diagonal(costs, 0)
         else:
-            costs = np.array(self.costs, dtype=np.float64)
+            costs = doubles(self.costs, "costs")
         if costs.shape not in {(n, n), (len(table.body_part_names), n, n)}:
             raise ValueError(
                 f"expected costs of shape ({n}, {n}) or ({len(table.body_part_names)}, {n}, {n}), true by "
@@ -264,7 +265,7 @@ class HardCases(Reward):
                     "expected a table with a difficulty column, got none: use difficulty='members'"
                 )
             raise ValueError(f"expected difficulty 'members', 'table' or numbers, got {self.difficulty!r}")
-        difficulty = np.array(self.difficulty, dtype=np.float64)
+        difficulty = doubles(self.difficulty, "difficulty")
         if difficulty.shape != (len(table),) or not ((difficulty >= 0) & (difficulty <= 1)).all():
             raise ValueError(f"expected {len(table)} difficulties in [0, 1], got shape {difficulty.shape}")
         return difficulty

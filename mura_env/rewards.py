@@ -2,7 +2,7 @@
 
 A reward is prepared once for a table (`Reward.prepare`) and then a function of the decided studies alone. Any
 callable from `Decisions` to float32 ``(n,)`` serves as well; set its attribute ``depends_on_prediction_only =
-True`` if it does.
+True`` if it does: only then can contested studies be sampled alone, and the best weights be found exactly.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ def make_reward(
             raise ValueError(
                 "expected reward_options with the name of a reward only, got them with an object"
             )
+        if isinstance(reward, type):
+            raise ValueError(f"expected a reward object, got the class {reward.__name__}: call it")
         if not callable(reward) and not isinstance(reward, Reward):
             raise ValueError(f"expected a reward name or a callable, got {type(reward).__name__}")
         return reward
@@ -113,7 +115,10 @@ def reward_rule(reward: Reward | RewardRule, table: Predictions) -> RewardRule:
         ValueError: If the reward's options do not fit the table.
     """
     if isinstance(reward, Reward):
-        return reward.prepare(table)
+        try:
+            return reward.prepare(table)
+        except TypeError as error:  # an option of another type
+            raise ValueError(f"expected options that fit the reward {reward!r}, got {error}") from None
     rule = reward
 
     def checked(decisions: Decisions) -> FloatArray:

@@ -91,7 +91,9 @@ def _newton_step(
     roots = np.sqrt(weights)[:, :, None]  # solved for step / √weights, which are alike in size
     factors = roots * heights.factors
     curvature = factors @ factors.transpose(0, 2, 1)
-    curvature[:, np.arange(n_models), np.arange(n_models)] += prices
+    diagonal = np.arange(n_models)
+    rounding = 1e-14 * np.trace(curvature, axis1=1, axis2=2)[:, None]  # keeps the equations solvable
+    curvature[:, diagonal, diagonal] += np.maximum(prices, 1e-3 * barrier[:, None]) + rounding
     towards_center = barrier[:, None] / weights
     # a common slope changes nothing, as the steps sum to zero, but would drown the differences in rounding
     slopes = heights.slopes - (weights * heights.slopes).sum(axis=1, keepdims=True)

@@ -59,6 +59,18 @@ def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int
     return array
 
 
+def doubles(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Turn real numbers into a new float64 array of their own shape.
+
+    Raises:
+        ValueError: If the values are no numbers or rows have different lengths.
+    """
+    array = as_array(values, name)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"expected {name} as real numbers, got dtype {array.dtype}")
+    return array.astype(np.float64)
+
+
 def integer_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.int64]:
     """Turn integers into a new int64 column of shape ``(n_studies,)``.
 
@@ -225,8 +237,10 @@ def body_part_indices(
     """Turn body parts given as indices or as names into indices and the names they refer to.
 
     Raises:
-        ValueError: If a name is missing or not among ``names``.
+        ValueError: If they are no column, or a name is missing or not among ``names``.
     """
+    if parts.ndim != 1:
+        raise ValueError(f"expected one of body parts per study, got shape {parts.shape}")
     if parts.dtype.kind in "UO":
         text = text_column(parts, "body parts", len(parts))
         known = tuple(np.unique(text).tolist()) if names is None else tuple(names)

@@ -32,6 +32,9 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
     also ``final_obs`` float32 ``(num_envs, n_columns)``, a fresh copy of the observations just decided on,
     and ``final_info`` with the same weights, predictions and studies. ``infos=False`` leaves all of it out.
 
+    ``statistics.means()`` gives the mean reward, accuracy, entropy of the weights and regret against the best
+    weights over all studies decided since the last reset.
+
     Args:
         predictions: The table, or the path of one.
         num_envs: Studies per step; a multiple of ``draws_per_study``.

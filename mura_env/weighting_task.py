@@ -28,6 +28,7 @@ from mura_env.predictions import Predictions
 from mura_env.rewards import Reward, RewardRule, depends_on_prediction_only, make_reward, reward_rule
 from mura_env.study_columns import Combine, StudyBatch, study_columns
 from mura_env.study_order import Order, StudyOrder
+from mura_env.table_checks import doubles
 
 Action = Literal["softmax", "simplex", "select"]
 Sampling = Literal["all", "contested"]
@@ -115,6 +116,8 @@ class WeightingTask:
             raise ValueError(
                 f"expected candidates with action='select' only, got them with action={action!r}"
             )
+        if not isinstance(standardization, Standardization | None):
+            raise ValueError(f"expected a Standardization or None, got {type(standardization).__name__}")
         self.table = table
         self.action = action
         self.combine = combine
@@ -288,10 +291,7 @@ def contested(table: Predictions) -> NDArray[np.bool_]:
 
 def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
     """Weight vectors, one or several, as new float32 rows that sum to one."""
-    try:
-        rows = np.array(values, dtype=np.float64, ndmin=2)
-    except (TypeError, ValueError):
-        raise ValueError(f"expected {name} as numbers in rows of equal length, got {values!r}") from None
+    rows = np.atleast_2d(doubles(values, name))
     if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
         raise ValueError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
     totals = rows.sum(axis=1, keepdims=True)

@@ -127,6 +127,27 @@ def test_concave_rewards_against_slsqp(reward: str, combine: Any) -> None:
         assert best[study] == pytest.approx(-found.fun, abs=2e-6)
 
 
+@BOTH
+@pytest.mark.parametrize("kind", ["equal members", "certain members", "1e4", "1e10"])
+def test_extreme_members(kind: str, combine: Any) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(40, 4, 3))
+    if kind == "equal members":
+        logits[:] = logits[:, :1]
+    elif kind == "certain members":
+        logits = np.where(logits == logits.max(axis=2, keepdims=True), 0.0, -1000.0)
+    else:
+        logits *= float(kind)
+    table = Predictions.from_arrays(logits, rng.integers(0, 3, 40))
+    points = rng.dirichlet(np.full(4, 0.5), 50)
+    for reward in list_rewards():
+        task = WeightingTask(table, reward=reward, combine=combine)
+        best = task.best_rewards()
+        assert np.isfinite(best).all()
+        if kind != "1e10" and not (reward == "brier" and combine == "logits"):
+            assert (best_of(task, points) <= best + 1e-5).all()
+
+
 def test_candidates_are_the_only_choices() -> None:
     table = random_table(200, n_classes=3)
     candidates = [[1 / 3, 1 / 3, 1 / 3], [0.6, 0.4, 0.0]]

@@ -85,6 +85,7 @@ def test_probabilities_are_checked(probabilities: object, message: str) -> None:
         ({"patient_ids": np.array(["a", None])}, "expected patient ids of strings, got None in row 1"),
         ({"patient_ids": np.array(["a", np.nan], object)}, "patient ids of strings, got nan in row 1"),
         ({"body_parts": np.array([None, "a"])}, "expected body parts of strings, got None in row 0"),
+        ({"body_parts": "ELBOW"}, r"expected one of body parts per study, got shape \(\)"),
         ({"body_parts": ["a", ""]}, "expected body parts that are not empty, got an empty one in row 1"),
         ({"logits": np.zeros((0, 1, 2)), "labels": []}, "at least one study, got an empty table"),
         ({"logits": np.zeros((2, 0, 2))}, "at least 1 model and 2 classes"),
@@ -189,8 +190,9 @@ def test_split_is_checked() -> None:
     for fraction in (0, 1, np.nan):
         with pytest.raises(ValueError, match="expected a fraction between 0 and 1"):
             random_table().split(fraction, seed=0)
-    with pytest.raises(ValueError, match="expected a seed of at least 0, got -1"):
-        random_table().split(0.5, seed=-1)
+    for seed in (-1, 1.5):
+        with pytest.raises(ValueError, match=f"expected a whole number of at least 0 as seed, got {seed}"):
+            random_table().split(0.5, seed=seed)  # type: ignore[arg-type] # wrong on purpose
 
 
 def test_a_patient_on_both_sides_is_named() -> None:

@@ -165,12 +165,19 @@ def test_costs_by_body_part() -> None:
     [
         (np.zeros((3, 3)), r"expected costs of shape \(2, 2\) or \(4, 2, 2\).*got \(3, 3\)"),
         ([[0, -1], [1, 0]], "expected finite costs of at least 0"),
+        ([[0, 1], [1]], "expected costs as one array, got rows of different lengths"),
+        ("high", "expected costs as real numbers, got dtype <U4"),
         ([[0, np.inf], [1, 0]], "expected finite costs of at least 0"),
     ],
 )
 def test_costs_are_checked(costs: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CostSensitive(costs).prepare(random_table())  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_an_option_of_another_type_is_named() -> None:
+    with pytest.raises(ValueError, match=r"expected options that fit the reward HardCases.*got '<=' not"):
+        WeightingTask(random_table(), reward="hard_cases", reward_options={"emphasis": "much"})
 
 
 def test_difficulty_from_the_table_or_from_numbers() -> None:

@@ -3,7 +3,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from mura_env import Decisions, Predictions, Reward, RewardRule, list_rewards, make_reward, register_reward
+from mura_env import (
+    Brier,
+    Decisions,
+    Predictions,
+    Reward,
+    RewardRule,
+    list_rewards,
+    make_reward,
+    register_reward,
+)
 from mura_env.rewards import _REWARDS, depends_on_prediction_only
 from mura_env.weighting_task import WeightingTask
 from tests.mura_env.tables import random_table
@@ -84,6 +93,7 @@ def test_integer_rewards_become_float32() -> None:
             "expected options of the reward 'brier', got .*unexpected keyword argument",
         ),
         ((make_reward("brier"), {"power": 3}), "expected reward_options with the name of a reward only"),
+        ((Brier,), "expected a reward object, got the class Brier: call it"),
         ((3,), "expected a reward name or a callable, got int"),
     ],
 )
