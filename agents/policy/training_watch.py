@@ -1,6 +1,5 @@
 """What can be watched of a training: progress, callback, learning curve and TensorBoard scalars."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,7 +60,6 @@ class TrainingWatch:
         self._n_strengths = len(config.kl_strengths)
         self._rewards: list[NDArray[np.float64]] = []
         self._steps: list[int] = []
-        self._iterations, self._started = 0, time.perf_counter()
 
     def progress(self, steps: int) -> None:
         """Move the progress bar."""
@@ -71,20 +69,7 @@ class TrainingWatch:
 
     def write(self, steps: int, n_policies: int, reward: float, scalars: Mapping[str, float]) -> None:
         """Write an update's scalars; `reward` is the mean of the last step of the environment."""
-        if not self.log.is_on:
-            return
-        self._iterations += 1
-        total = steps * n_policies
-        seconds = max(time.perf_counter() - self._started, 1e-9)
-        of_loop = {
-            "rollout/ep_rew_mean": reward,
-            "rollout/ep_len_mean": 1.0,
-            "time/fps": total / seconds,
-            "time/iterations": self._iterations,
-            "time/time_elapsed": seconds,
-            "time/total_timesteps": total,
-        }
-        self.log.write(steps, {**scalars, **of_loop})
+        self.log.write_update(steps, steps * n_policies, reward, scalars)
 
     def is_due(self, steps: int) -> bool:
         """Tell whether a checkpoint has been reached."""

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
 from agents.observation_names import layout_for, require_same_columns
+from agents.policy.inner_folds import fold_pairs
+from agents.policy.scalar_log import ScalarLog
 from agents.policy.separate_training import single_thread
 from agents.policy_gradient.weight_network import WeightNetwork
 from agents.registry import register_agent
@@ -23,6 +26,9 @@ from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
 
 Objective = Literal["published", "policy_gradient"]
+
+HELD_OUT = 5
+"""One patient in so many is held out for the learning curve."""
 
 _NETWORK = "network."
 
@@ -51,6 +57,8 @@ class RLEnsembleV1Config:
     """Name of the reward."""
     n_checkpoints: int = 10
     """Rows of the learning curve."""
+    tensorboard_dir: str = ""
+    """Folder for TensorBoard scalars of the training; empty for none."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):
@@ -87,6 +95,9 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
 
     Departures from the publication: the members are trained beforehand, not along with the agent; weights
     average probabilities, like those of every agent here; logits are read as log-probabilities, clipped.
+
+    Nothing is chosen on held-out studies; the learning curve is measured on them. Without a validation table,
+    a fifth of the patients is held out for it, and not learned from.
     """
 
     config_class = RLEnsembleV1Config
@@ -103,7 +114,10 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         config, layout = self.config, ObservationLayout.of(train)
         self.observation_names_ = layout.names[layout.columns("log_probability")]
         inputs, parts = layout.columns("log_probability"), layout.columns("body_part")
-        watched = train if validation is None else validation
+        pairs = fold_pairs(train, validation, HELD_OUT, seed)
+        learn, watched = pairs[0] if pairs else (train, train)
+        directory = Path(config.tensorboard_dir) / f"{self.name}-seed{seed}"
+        log = ScalarLog(directory if config.tensorboard_dir else None)
         network = self._network(torch.Generator().manual_seed(seed))
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -112,7 +126,7 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         env = gymnasium.make_vec(
             ENVIRONMENT_ID,
             num_envs=config.batch_size,
-            predictions=train,
+            predictions=learn,
             action="simplex",
             reward=config.reward,
             infos=False,
@@ -134,6 +148,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
                 optimizer.step()
                 recent.append(float(rewards.mean()))
                 self.total_steps_ = update * config.batch_size
+                scalars = {"train/loss": loss.item(), "train/learning_rate": config.learning_rate}
+                log.write_update(self.total_steps_, self.total_steps_, recent[-1], scalars)
                 if progress is not None:
                     done = min(self.total_steps_, config.total_steps)
                     progress(f"training {self.name}", done, config.total_steps)
@@ -141,8 +157,11 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
                     self._keep(network)
                     self.learning_curve_.append(self._row(watched, recent))
                     recent = []
+                    row = self.learning_curve_[-1]
+                    log.write(self.total_steps_, {f"eval/{key}": row[key] for key in row if key != "steps"})
                     if callback is not None:
-                        callback(self.learning_curve_[-1])
+                        callback(row)
+        log.close()
         env.close()
 
     def _actions(
