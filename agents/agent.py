@@ -45,6 +45,7 @@ class Agent(ABC, Generic[ConfigType]):
             ranked.
         is_weighting: Whether `predict_proba` is the members' average with `weights`. If not, the class says
             what its weights stand for.
+        stacks_seeds: Whether `fit_seeds` is faster than one fit per seed.
         arrays_: Fitted arrays by name.
         model_names_: Names of the ensemble's members, in the order of the weights.
         class_names_: Names of the classes.
@@ -64,6 +65,7 @@ class Agent(ABC, Generic[ConfigType]):
     learns_by_reinforcement: ClassVar[bool] = False
     is_bound: ClassVar[bool] = False
     is_weighting: ClassVar[bool] = True
+    stacks_seeds: ClassVar[bool] = False
 
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
@@ -93,6 +95,23 @@ class Agent(ABC, Generic[ConfigType]):
             ValueError: If the training table is empty or has one class only, the two tables are not of the
                 same ensemble or share a patient, or validation has studies of a body part never trained on.
         """
+        started = time.perf_counter()
+        train, validation = self._prepare(train, validation, seed)
+        self._fit(train, validation, self.seed_, progress, callback)
+        self.seconds_ = time.perf_counter() - started
+        self._fitted = True
+        return self
+
+    def fit_seeds(
+        self, train: Predictions, seeds: Sequence[int], validation: Predictions | None = None
+    ) -> list[Self]:
+        """Fit a new agent with these options per seed, to the bit as `fit` with that seed; see `fit`."""
+        return [type(self)(self.config).fit(train, validation, seed) for seed in seeds]
+
+    def _prepare(
+        self, train: Predictions, validation: Predictions | None, seed: int
+    ) -> tuple[Predictions, Predictions | None]:
+        """Check the tables, forget an earlier fit, and return the tables with the body parts learned from."""
         _check_training_table(train)
         self.fingerprint_ = fingerprint(train, validation)
         if validation is not None:
@@ -110,11 +129,7 @@ class Agent(ABC, Generic[ConfigType]):
         if validation is not None:
             self._check_table(validation)
             validation = _with_body_parts(validation, self.body_part_names_)
-        started = time.perf_counter()
-        self._fit(train, validation, self.seed_, progress, callback)
-        self.seconds_ = time.perf_counter() - started
-        self._fitted = True
-        return self
+        return train, validation
 
     def weights(self, table: Predictions) -> NDArray[np.float32]:
         """Weight the members study by study.

@@ -1,5 +1,6 @@
 """Every agent over several seeds on one test table: fitting in parallel, and resuming."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,14 +20,19 @@ from mura_env import Predictions
 BASELINE = "uniform"
 
 
+MOST_SEEDS = 5
+"""Seeds that are fitted as one stack: more are hardly faster, and lost if the benchmark is interrupted."""
+
+
 @dataclass(frozen=True)
 class _Task:
-    """One agent to fit with one seed."""
+    """One agent to fit with some seeds."""
 
     name: str
     config: dict[str, Any]
-    seed: int
-    directory: Path | None
+    seeds: tuple[int, ...]
+    directories: tuple[Path | None, ...]
+    """Where the agent of each seed is saved."""
 
 
 def run_benchmark(
@@ -75,15 +81,16 @@ def run_benchmark(
         dict(agents) if isinstance(agents, Mapping) else {name: {} for name in agents}
     )
     configs = {BASELINE: configs.get(BASELINE, {}), **configs}
-    tasks = _tasks(configs, seeds, None if directory is None else Path(directory))
+    tasks = _tasks(configs, seeds, None if directory is None else Path(directory), n_jobs)
     outcomes: dict[tuple[str, int], Outcome] = {}
     run = partial(_run, train=train, test=test, resume=resume)
-    for done, outcome in enumerate(run_all(run, tasks, n_jobs=n_jobs, backend=backend), start=1):
-        outcomes[outcome.name, outcome.seed] = outcome
-        if progress is not None:
-            progress("fitting agents", done, len(tasks))
+    for of_task in run_all(run, tasks, n_jobs=n_jobs, backend=backend):
+        for outcome in of_task:
+            outcomes[outcome.name, outcome.seed] = outcome
+            if progress is not None:
+                progress("fitting agents", len(outcomes), sum(len(task.seeds) for task in tasks))
     results = {
-        name: gather([outcomes[task.name, task.seed] for task in tasks if task.name == name])
+        name: gather([outcomes[name, seed] for task in tasks if task.name == name for seed in task.seeds])
         for name in configs
     }
     return benchmark_document(
@@ -92,39 +99,54 @@ def run_benchmark(
 
 
 def _tasks(
-    configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], directory: Path | None
+    configs: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
+    directory: Path | None,
+    n_jobs: int | None,
 ) -> list[_Task]:
-    """List the fits, the longest first: those that learn by reinforcement."""
+    """List the fits, the longest first: those that learn by reinforcement.
+
+    Seeds that make one stack are shared out evenly among the processes.
+    """
     tasks = []
+    most = min(MOST_SEEDS, -(-len(seeds) // (n_jobs or os.cpu_count() or 1)))
     for name, config in configs.items():
         agent = make_agent(name, **config)  # an unknown name or option is an error before anything is fitted
-        for seed in seeds if agent.uses_seed else seeds[:1]:
-            place = None if directory is None else directory / "agents" / f"{name}-seed{seed}"
-            tasks.append((not agent.uses_seed, _Task(name, dict(config), int(seed), place)))
+        own = [int(seed) for seed in (seeds if agent.uses_seed else seeds[:1])]
+        width = most if agent.stacks_seeds else 1
+        for part in (own[start : start + width] for start in range(0, len(own), width)):
+            places = [
+                None if directory is None else directory / "agents" / f"{name}-seed{seed}" for seed in part
+            ]
+            tasks.append((not agent.uses_seed, _Task(name, dict(config), tuple(part), tuple(places))))
     return [task for _, task in sorted(tasks, key=lambda item: item[0])]
 
 
-def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> Outcome:
-    """Fit one agent, or read it where it has been fitted already, and weight the test table."""
-    agent = make_agent(task.name, **task.config)
-    saved = _saved(task, agent, train) if resume and task.directory is not None else None
-    if saved is None:
-        agent.fit(train, seed=task.seed)
-        if task.directory is not None:
-            agent.save(task.directory)
-    else:
-        agent = saved
-    return outcome_of(agent, train, test)
+def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> list[Outcome]:
+    """Fit one agent with some seeds, or read it where it has been fitted already; weight the test table."""
+    wanted = make_agent(task.name, **task.config)
+    places = dict(zip(task.seeds, task.directories, strict=True))
+    agents = {
+        seed: saved
+        for seed, place in places.items()
+        if resume and place is not None and (saved := _saved(place, wanted, seed, train)) is not None
+    }
+    missing = [seed for seed in task.seeds if seed not in agents]
+    for agent in wanted.fit_seeds(train, missing):
+        agents[agent.seed_] = agent
+        place = places[agent.seed_]
+        if place is not None:
+            agent.save(place)
+    return [outcome_of(agents[seed], train, test) for seed in task.seeds]
 
 
-def _saved(task: _Task, wanted: Agent[Any], train: Predictions) -> Agent[Any] | None:
+def _saved(place: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:
     """Read the agent of an earlier run if it is whole and the same; half-written ones are fitted again."""
-    assert task.directory is not None  # noqa: S101 - the caller has looked
     try:
-        agent = load_agent(task.directory)
+        agent = load_agent(place)
     except (FileNotFoundError, ValueError):
         return None
-    same = type(agent) is type(wanted) and agent.config == wanted.config and agent.seed_ == task.seed
+    same = type(agent) is type(wanted) and agent.config == wanted.config and agent.seed_ == seed
     return agent if same and agent.fingerprint_ == fingerprint(train) else None
 
 

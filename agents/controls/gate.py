@@ -100,9 +100,7 @@ class Gate(PolicyAgent[GateConfig]):
                 [fold.reward(rows, of_strength) for of_strength in own]
                 for fold, rows, own in zip(folds, batches, by_fold, strict=True)
             ]
-            env.reward_sums += np.array(rewards).reshape(-1)
-            env.reward_count += 1
-            env.last_reward = float(np.mean(rewards))
+            env.note_rewards(np.array(rewards).reshape(-1))
             report(update * width)
 
 

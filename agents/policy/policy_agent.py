@@ -28,6 +28,7 @@ from agents.policy.separate_training import (
     train_separately,
 )
 from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_plan import TrainingPlan
 from agents.policy.training_watch import Report, TrainingWatch
 from mura_env import Predictions
 from mura_env.combination import action_scale, log_reference
@@ -147,6 +148,32 @@ class PolicyAgent(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
+        plan = self._plan(train, validation, seed, progress, callback)
+        if plan.folds:
+            try:
+                if self.trains_separately:
+                    self._train_one_by_one(plan)
+                else:
+                    self._train_side_by_side(plan)
+            except KeyboardInterrupt:
+                kept, selection = "the reference weights are kept", plan.watch.selection
+                if selection.kept is not None:
+                    kept = f"the best policies until then are kept, of {selection.n_folds} inner folds"
+                message = (
+                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; {kept}"
+                )
+                warnings.warn(message, UserWarning, stacklevel=3)
+        self._keep(train, plan)
+
+    def _plan(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None = None,
+        callback: Callback | None = None,
+    ) -> TrainingPlan:
+        """Cut the folds, fit the references, and make the stack of new policies."""
         config = self.config
         layout = ObservationLayout.of(train)
         self.observation_names_ = layout.names
@@ -158,51 +185,50 @@ class PolicyAgent(Agent[ConfigType]):
             folds = inner_folds(pairs, reference, all_studies)
         network = self._network(layout, max(1, len(folds) * len(config.kl_strengths)), seed)
         network.standardise(observe(train))
-        state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
+        first = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
+        plan = TrainingPlan(seed, reference, folds, network, first)
         if folds:
-            watch = TrainingWatch(
+            plan.watch = TrainingWatch(
                 self.name, config, self._selection(folds), seed, progress=progress, callback=callback
             )
-            try:
-                if self.trains_separately:
-                    self._train_one_by_one(folds, network, seed, watch)
-                else:
-                    self._train_side_by_side(folds, network, seed, watch)
-            except KeyboardInterrupt:
-                kept = "the reference weights are kept"
-                if watch.selection.kept is not None:
-                    kept = f"the best policies until then are kept, of {watch.selection.n_folds} inner folds"
-                message = (
-                    f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; {kept}"
-                )
-                warnings.warn(message, UserWarning, stacklevel=3)
-            self.learning_curve_ = watch.learning_curve()
-            if watch.selection.kept is not None:
-                state = watch.selection.kept.state
-        self.arrays_ = {"reference": reference_weights(train, reference)}
+        return plan
+
+    def _keep(self, train: Predictions, plan: TrainingPlan) -> None:
+        """Keep the best policies of a training, or the reference."""
+        state = plan.first_state
+        if plan.folds:
+            self.learning_curve_ = plan.watch.learning_curve()
+            if plan.watch.selection.kept is not None:
+                state = plan.watch.selection.kept.state
+        self.arrays_ = {"reference": reference_weights(train, plan.reference)}
         self.arrays_ |= {f"{_NETWORK}{name}": value.numpy().copy() for name, value in state.items()}
 
-    def _train_side_by_side(
-        self, folds: list[InnerFold], network: StackedNetwork, seed: int, watch: TrainingWatch
-    ) -> None:
-        env = self._env(folds, self.config.kl_strengths)
-
-        def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
-            self.total_steps_ = steps * env.n_policies
-            watch.progress(steps)
-            watch.write(steps, env.n_policies, env.last_reward, scalars or {})
-            if watch.is_due(steps):
-                watch.checkpoint(steps, network, env.mean_rewards())
-
+    def _train_side_by_side(self, plan: TrainingPlan) -> None:
+        env = self._env(plan.folds, self.config.kl_strengths)
         with single_thread():
-            self._train(env, network, seed, report)
+            self._train(
+                env, plan.network, plan.seed, self._report(plan, env, plan.network, slice(env.n_policies))
+            )
         env.close()
 
-    def _train_one_by_one(
-        self, folds: list[InnerFold], network: StackedNetwork, seed: int, watch: TrainingWatch
-    ) -> None:
-        config = self.config
-        parts = [(fold, strength) for fold in folds for strength in config.kl_strengths]
+    def _report(
+        self, plan: TrainingPlan, env: PolicyStackEnv, network: StackedNetwork, policies: slice
+    ) -> Report:
+        """Return what tells the watch of a plan how its policies do, those in a slice of the stack."""
+        n_policies = len(range(network.n_policies)[policies])
+
+        def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+            self.total_steps_ = steps * n_policies
+            plan.watch.progress(steps)
+            plan.watch.write(steps, n_policies, float(env.last_rewards[policies].mean()), scalars or {})
+            if plan.watch.is_due(steps):
+                plan.watch.checkpoint(steps, network.subset(policies), env.mean_rewards(policies))
+
+        return report
+
+    def _train_one_by_one(self, plan: TrainingPlan) -> None:
+        config, network, watch = self.config, plan.network, plan.watch
+        parts = [(fold, strength) for fold in plan.folds for strength in config.kl_strengths]
         networks = [network.subset(slice(index, index + 1)) for index in range(len(parts))]
         for single in networks:  # a subset shares its values, a training must not
             single.load_state_dict({k: v.clone() for k, v in single.state_dict().items()}, assign=True)
@@ -214,7 +240,7 @@ class PolicyAgent(Agent[ConfigType]):
             self._train,
             partial(self._single_env, parts),
             networks,
-            seed=seed,
+            seed=plan.seed,
             checkpoints=checkpoints,
             n_jobs=getattr(config, "n_jobs", 1),
         )
@@ -228,7 +254,7 @@ class PolicyAgent(Agent[ConfigType]):
         except KeyboardInterrupt:
             n_finished = len(snapshots) // len(config.kl_strengths)
             if n_finished:
-                watch.selection = self._selection(folds[:n_finished])
+                watch.selection = self._selection(plan.folds[:n_finished])
                 self._score_one_by_one(snapshots, network, watch)
             raise
         self._score_one_by_one(snapshots, network, watch)

@@ -83,9 +83,8 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        self.reward_sums = np.zeros(self.n_policies)
-        self.reward_count = 0
-        self.last_reward = 0.0
+        self.last_rewards = np.zeros(self.n_policies)
+        self._reward_sums, self._reward_counts = np.zeros(self.n_policies), np.zeros(self.n_policies)
 
     @property
     def policy_log_references(self) -> NDArray[np.float32]:
@@ -104,12 +103,19 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         return np.repeat(self.action_scales, self.num_envs // len(self.action_scales))[:, None]
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start all episodes anew; each fold's environment gets a seed of its own."""
-        seeds = (
-            [None] * len(self._envs) if seed is None else [seed + index for index in range(len(self._envs))]
-        )
+        """Start all episodes anew.
+
+        Args:
+            seed: That of the first fold's environment, from which the others count on; or one for each fold.
+            options: Passed on.
+        """
+        n_folds = len(self._envs)
+        if seed is None or isinstance(seed, int):
+            seeds = [None if seed is None else seed + index for index in range(n_folds)]
+        else:
+            seeds = seed
         pieces = [env.reset(seed=own, options=options)[0] for env, own in zip(self._envs, seeds, strict=True)]
         self._observations = np.concatenate(pieces)
         return self._observations, {}
@@ -133,18 +139,24 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
         for env, rows in zip(self._envs, self._rows, strict=True):
             observations, rewards[rows], _, _, _ = env.step(actions[rows])
             pieces.append(observations)
-        self.reward_sums += rewards.reshape(self.n_policies, -1).mean(axis=1)
-        self.reward_count += 1
-        self.last_reward = float(rewards.mean())
+        self.note_rewards(rewards.reshape(self.n_policies, -1).mean(axis=1))
         for index, rows in enumerate(self._rows):
             rewards[rows] -= self.pulls * self._divergence(index, decided[rows], actions[rows])
         self._observations = np.concatenate(pieces)
         return self._observations, rewards, np.ones(self.num_envs, bool), np.zeros(self.num_envs, bool), {}
 
-    def mean_rewards(self) -> NDArray[np.float64]:
-        """Return each policy's mean reward, without the pull, since the last call; shape `(n_policies,)`."""
-        means = self.reward_sums / max(1, self.reward_count)
-        self.reward_sums, self.reward_count = np.zeros(self.n_policies), 0
+    def note_rewards(self, rewards: NDArray[Any]) -> None:
+        """Take notice of each policy's mean reward in a step, without the pull; shape `(n_policies,)`."""
+        self.last_rewards = rewards
+        self._reward_sums += rewards
+        self._reward_counts += 1
+
+    def mean_rewards(self, policies: slice = slice(None)) -> NDArray[np.float64]:
+        """Return the mean rewards of some policies, without the pull, since they were last asked for."""
+        means: NDArray[np.float64] = self._reward_sums[policies] / np.maximum(
+            1, self._reward_counts[policies]
+        )
+        self._reward_sums[policies] = self._reward_counts[policies] = 0
         return means
 
     def close_extras(self, **kwargs: Any) -> None:

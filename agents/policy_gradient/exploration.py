@@ -5,6 +5,7 @@ likely a draw was as a function of these outputs.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -31,14 +32,14 @@ class Exploration(ABC):
 
     @abstractmethod
     def draw(
-        self, outputs: Tensor, studies: Tensor, generator: torch.Generator
+        self, outputs: Tensor, studies: Tensor, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, NDArray[Any]]:
         """Draw actions.
 
         Args:
             outputs: Shape `(n_policies, n_studies, n_models)`.
             studies: Observations, `(n_policies, n_studies, n_columns)`.
-            generator: Source of the draws.
+            generators: Sources of the draws, each for its equal part of the policies.
 
         Returns:
             What was drawn, `(n_policies, n_studies, n_draws, ...)`, and the actions for the environment.
@@ -57,11 +58,13 @@ class GaussianExploration(Exploration):
     """Logits of the weights drawn from a Gaussian around the network's."""
 
     def draw(
-        self, outputs: Tensor, studies: Tensor, generator: torch.Generator
+        self, outputs: Tensor, studies: Tensor, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, NDArray[Any]]:
         """Draw logits; the actions are these in units of each environment's scale, cut to [-1, 1]."""
         n_policies, n_studies, n_models = outputs.shape
-        noise = torch.randn((n_policies, n_studies, self.draws_per_study, n_models), generator=generator)
+        noise = torch.empty((n_policies, n_studies, self.draws_per_study, n_models))
+        for part, generator in zip(noise.chunk(len(generators)), generators, strict=True):
+            part.normal_(generator=generator)
         drawn = noise.mul_(self.deviation).add_(outputs.unsqueeze(2))
         actions = drawn.flatten(0, 2).numpy() / self.env.row_scales
         return drawn, np.clip(actions, -1.0, 1.0, out=actions)
@@ -87,12 +90,15 @@ class MemberExploration(Exploration):
         self._strengths = of_fold.repeat(env.n_policies // len(of_fold))[:, None, None]
 
     def draw(
-        self, outputs: Tensor, studies: Tensor, generator: torch.Generator
+        self, outputs: Tensor, studies: Tensor, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, NDArray[Any]]:
         """Draw the numbers of members, which are the actions."""
-        self._of_studies = studies[..., self.env.body_part_columns] @ self._log_references
+        parts = studies[..., self.env.body_part_columns].argmax(-1, keepdim=True)
+        self._of_studies = self._log_references.gather(1, parts.expand(outputs.shape))
         weights = torch.softmax(self._of_studies + outputs, dim=-1)
-        noise = torch.rand((*weights.shape[:2], self.draws_per_study), generator=generator)
+        noise = torch.empty((*weights.shape[:2], self.draws_per_study))
+        for part, generator in zip(noise.chunk(len(generators)), generators, strict=True):
+            part.uniform_(generator=generator)
         edges = weights.cumsum(-1)[..., :-1].unsqueeze(2)  # the last edge is 1, up to rounding
         drawn = (noise.unsqueeze(-1) > edges).sum(-1)
         return drawn, drawn.flatten().numpy()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
 from agents.observation_names import saved_layout
+from agents.policy.inner_folds import fold_pairs
 from agents.policy.network_shapes import network_shapes
 from agents.policy.separate_training import single_thread
 from agents.policy_gradient.single_watch import SingleWatch
@@ -25,6 +26,9 @@ from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
 
 Objective = Literal["published", "policy_gradient"]
+
+HELD_OUT = 5
+"""One patient in so many is held out for the learning curve."""
 
 _NETWORK = "network."
 
@@ -91,6 +95,9 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
 
     Departures from the publication: the members are trained beforehand, not along with the agent; weights
     average probabilities, like those of every agent here; logits are read as log-probabilities, clipped.
+
+    Nothing is chosen on held-out studies; the learning curve is measured on them. Without a validation table,
+    a fifth of the patients is held out for it, and not learned from.
     """
 
     config_class = RLEnsembleV1Config
@@ -107,7 +114,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         config, layout = self.config, ObservationLayout.of(train)
         self.observation_names_ = layout.names[layout.columns("log_probability")]
         inputs, parts = layout.columns("log_probability"), layout.columns("body_part")
-        watched = train if validation is None else validation
+        pairs = fold_pairs(train, validation, HELD_OUT, seed)
+        learn, watched = pairs[0] if pairs else (train, train)
         network = self._network(torch.Generator().manual_seed(seed))
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -116,14 +124,14 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         env = gymnasium.make_vec(
             ENVIRONMENT_ID,
             num_envs=config.batch_size,
-            predictions=train,
+            predictions=learn,
             action="simplex",
             reward=config.reward,
             infos=False,
         )
         n_updates = -(-config.total_steps // config.batch_size)
         marks = {-(-n_updates * mark // config.n_checkpoints) for mark in range(1, config.n_checkpoints + 1)}
-        watch = SingleWatch(self.name, config, train, watched, seed, progress=progress, callback=callback)
+        watch = SingleWatch(self.name, config, learn, watched, seed, progress=progress, callback=callback)
         self._keep(network)
         with single_thread(), _stop_at_interrupt(self.name):
             observations, _ = env.reset(seed=seed)

@@ -1,15 +1,19 @@
 """What the project's own policy-gradient agents share: drawing, stepping, and descending a loss."""
 
+import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.separate_training import single_thread, stacked_state
 from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_plan import TrainingPlan
 from agents.policy.training_watch import Report
 from agents.policy_gradient.exploration import (
     Exploration,
@@ -17,6 +21,8 @@ from agents.policy_gradient.exploration import (
     GaussianExploration,
     MemberExploration,
 )
+from agents.policy_gradient.stack_optimizer import BLOCK, CACHE_LINE, StackOptimizer
+from mura_env import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,8 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
     A subclass writes `_advantages` and `_loss`.
     """
 
+    stacks_seeds = True
+
     def _passes(self) -> int:
         """Return how often the same draws are learned from."""
         return 1
@@ -90,20 +98,68 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
         kind = GaussianExploration if self.config.exploration_kind == "gaussian" else MemberExploration
         return kind(env, self.config.draws_per_study, self.config.exploration)
 
+    def fit_seeds(
+        self, train: Predictions, seeds: Sequence[int], validation: Predictions | None = None
+    ) -> list[Self]:
+        """Fit a new agent per seed, all their policies as one stack; see `fit`.
+
+        The weights are those of `fit` with that seed, to the bit. So seeds are fitted one after the other
+        where a seed's studies in an update, or a hidden layer, do not fill whole blocks of the processor's
+        vector instructions. An interrupt ends it without a result.
+        """
+        config = self.config
+        n_rows = config.n_folds * len(config.kl_strengths) * config.studies_per_update
+        if len(seeds) < 2 or n_rows % BLOCK or config.hidden_size % CACHE_LINE:
+            return super().fit_seeds(train, seeds, validation)
+        started = time.perf_counter()
+        agents = [type(self)(self.config) for _ in seeds]
+        tables = [agent._prepare(train, validation, seed) for agent, seed in zip(agents, seeds, strict=True)]
+        plans = [agent._plan(*own, agent.seed_) for agent, own in zip(agents, tables, strict=True)]
+        learners = [(agent, plan) for agent, plan in zip(agents, plans, strict=True) if plan.folds]
+        if learners:
+            self._train_stack(learners)
+        for agent, plan, (own_train, _) in zip(agents, plans, tables, strict=True):
+            agent._keep(own_train, plan)
+            agent._fitted = True
+        for agent in agents:
+            agent.seconds_ = (time.perf_counter() - started) / len(agents)
+        return agents
+
+    def _train_stack(self, learners: Sequence[tuple[Self, TrainingPlan]]) -> None:
+        """Train the policies of several seeds next to each other."""
+        plans = [plan for _, plan in learners]
+        env = self._env([fold for plan in plans for fold in plan.folds], self.config.kl_strengths)
+        network = plans[0].network.resized(env.n_policies)
+        network.load_state_dict(stacked_state([plan.network.state_dict() for plan in plans], network))
+        width = env.n_policies // len(plans)
+        reports = [
+            agent._report(plan, env, network, slice(index * width, (index + 1) * width))
+            for index, (agent, plan) in enumerate(learners)
+        ]
+        with single_thread():
+            self._train_seeds(env, network, [plan.seed for plan in plans], reports)
+        env.close()
+
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        self._train_seeds(env, network, [seed], [report])
+
+    def _train_seeds(
+        self, env: PolicyStackEnv, network: StackedNetwork, seeds: Sequence[int], reports: Sequence[Report]
+    ) -> None:
+        """Train the policies of some seeds, in this order; none of them knows that there are others."""
         config, exploration = self.config, self._exploration(env)
-        generator = torch.Generator().manual_seed(seed + 1)
+        generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
+        n_folds = len(env.folds) // len(seeds)
         n_updates, n_passes = -(-config.total_steps // env.width), self._passes()
-        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, n_updates)
+        optimizer = StackOptimizer(network, config.learning_rate, n_updates)
         self._begin(env)
         shape = (env.n_policies, config.studies_per_update, config.draws_per_study)
-        observations, _ = env.reset(seed=seed)
+        observations, _ = env.reset(seed=[seed + fold for seed in seeds for fold in range(n_folds)])
         for update in range(1, n_updates + 1):
             # A study's draws are neighbours with the same observation: the network reads it once.
             studies = torch.from_numpy(observations[:: config.draws_per_study]).reshape(*shape[:2], -1)
             outputs = network(studies)  # (n_policies, n_studies, n_models)
-            drawn, actions = exploration.draw(outputs.detach(), studies, generator)
+            drawn, actions = exploration.draw(outputs.detach(), studies, generators)
             observations, rewards, _, _, _ = env.step(actions)
             log_density = exploration.log_density(outputs, drawn)
             before = log_density.detach()
@@ -117,13 +173,10 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
                 if done:
                     log_density = exploration.log_density(network(studies), drawn)
                 # The sum over policies: each gets the gradient that it would get alone.
-                loss = self._loss(log_density, draws, advantages).mean((1, 2)).sum()
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-                optimizer.step()
-            scalars = {
-                "train/loss": loss.item() / env.n_policies,
-                "train/learning_rate": float(schedule.get_last_lr()[0]),
-            }
-            schedule.step()
-            report(update * env.width, scalars)
+                losses = self._loss(log_density, draws, advantages).mean((1, 2))  # (n_policies,)
+                optimizer.descend(losses.sum())
+            learning_rate = optimizer.learning_rate
+            optimizer.end_update()
+            of_seeds = losses.detach().view(len(seeds), -1).mean(1).tolist()
+            for report, loss in zip(reports, of_seeds, strict=True):
+                report(update * env.width, {"train/loss": loss, "train/learning_rate": learning_rate})

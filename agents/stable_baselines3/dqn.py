@@ -16,6 +16,8 @@ from agents.stable_baselines3.off_policy import OffPolicyAgent, OffPolicyConfig
 class DQNConfig(OffPolicyConfig):
     """Options of DQN; the defaults suit episodes of one step and wide batches."""
 
+    total_steps: int = 32_768
+    """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
     exploration_initial_eps: float = 1.0
     """Share of actions that are drawn evenly at the start."""
     exploration_final_eps: float = 0.05

@@ -21,6 +21,7 @@ SMALL = {
     "reinforce": {"total_steps": 256, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1), "n_folds": 2},
 }
 AGENTS = {"static": {}, **SMALL}
+MORE = {**AGENTS, "a2c": SMALL["reinforce"]}
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +71,11 @@ def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished
 
 
 def test_a_benchmark_killed_half_way_ends_like_an_uninterrupted_one(tmp_path):
-    """The process is killed while it fits its third or a later agent, wherever it happens to be."""
+    """The process is killed while it fits its fifth or a later agent, wherever it happens to be."""
     code = (
         "import sys; from agents.benchmark import run_benchmark; "
-        "from tests.agents.test_benchmark import AGENTS, TEST, TRAIN; "
-        "run_benchmark(TRAIN, TEST, AGENTS, range(4), sys.argv[1], n_jobs=1)"
+        "from tests.agents.test_benchmark import MORE, TEST, TRAIN; "
+        "run_benchmark(TRAIN, TEST, MORE, range(4), sys.argv[1], n_jobs=1)"
     )
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, killed], start_new_session=True)
@@ -82,10 +83,20 @@ def test_a_benchmark_killed_half_way_ends_like_an_uninterrupted_one(tmp_path):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 2 <= len(list(killed.glob("agents/*/agent.json"))) < 6
-    resumed = run_benchmark(TRAIN, TEST, AGENTS, range(4), killed, n_jobs=1)
-    uninterrupted = run_benchmark(TRAIN, TEST, AGENTS, range(4), tmp_path / "whole", n_jobs=1)
+    assert 2 <= len(list(killed.glob("agents/*/agent.json"))) < 10
+    resumed = run_benchmark(TRAIN, TEST, MORE, range(4), killed, n_jobs=1)
+    uninterrupted = run_benchmark(TRAIN, TEST, MORE, range(4), tmp_path / "whole", n_jobs=1)
     assert json.dumps(resumed) == json.dumps(uninterrupted)
+
+
+def test_seeds_fitted_as_one_stack_are_resumed_one_by_one(tmp_path):
+    config = {"reinforce": {**SMALL["reinforce"], "studies_per_update": 16}}  # a stack has whole blocks
+    together = run_benchmark(TRAIN, TEST, config, [0, 1, 2], tmp_path / "all", n_jobs=1)
+    run_benchmark(TRAIN, TEST, config, [1], tmp_path / "later", n_jobs=1)
+    saved = tmp_path / "later" / "agents" / "reinforce-seed1" / "agent.json"
+    written = saved.stat().st_mtime_ns
+    assert run_benchmark(TRAIN, TEST, config, [0, 1, 2], tmp_path / "later", n_jobs=2) == together
+    assert saved.stat().st_mtime_ns == written
 
 
 def test_the_number_of_processes_changes_nothing(finished):

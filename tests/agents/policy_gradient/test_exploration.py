@@ -24,7 +24,7 @@ def make(action: str, draws: int) -> tuple[PolicyStackEnv, torch.Tensor, torch.T
 def test_gaussian_draws_have_their_density_and_become_clipped_actions():
     env, studies, outputs = make("softmax", 5)
     exploration = GaussianExploration(env, 5, 1.5)
-    drawn, actions = exploration.draw(outputs, studies, torch.Generator().manual_seed(0))
+    drawn, actions = exploration.draw(outputs, studies, [torch.Generator().manual_seed(0)])
     assert drawn.shape == (4, 4, 5, 3)
     expected = np.clip(drawn.reshape(-1, 3).numpy() / env.row_scales, -1, 1)
     np.testing.assert_allclose(actions, expected, rtol=1e-6)
@@ -37,7 +37,7 @@ def test_members_are_drawn_as_often_as_they_weigh_and_the_pull_is_the_divergence
     draws = 20_000
     env, studies, outputs = make("select", draws)
     exploration = MemberExploration(env, draws, 1.0)
-    drawn, actions = exploration.draw(outputs, studies, torch.Generator().manual_seed(0))
+    drawn, actions = exploration.draw(outputs, studies, [torch.Generator().manual_seed(0)])
     _, rewards, _, _, _ = env.step(actions)
     free = torch.from_numpy(rewards).view(4, 4, draws)
     pulled = free - exploration.pull(exploration.log_density(outputs, drawn))

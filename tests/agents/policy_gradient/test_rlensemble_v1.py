@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,46 @@ def test_the_training_can_be_watched():
     assert rows[-1]["reference_accuracy"] == pytest.approx(uniform)
     final = accuracy(agent.predict_proba(validation), validation)
     assert rows[-1]["accuracy"] == pytest.approx(final)
+
+
+def test_without_a_validation_table_the_curve_is_measured_on_patients_held_out(monkeypatch):
+    table = shoulders_and_elbows(500, 0)
+    made = []
+    make_vec = gymnasium.make_vec
+
+    def noted(*args, **kwargs):
+        made.append(kwargs["predictions"])
+        return make_vec(*args, **kwargs)
+
+    monkeypatch.setattr(gymnasium, "make_vec", noted)
+    agent = make_agent("rlensemble_v1", **SMALL).fit(table)
+    held_out = ~np.isin(table.patient_ids, made[0].patient_ids)
+    assert 80 < held_out.sum() < 120
+    assert held_out.sum() + len(made[0]) == 500
+    unseen = table.select(held_out)
+    uniform = accuracy(unseen.probabilities.mean(axis=1), unseen)
+    assert agent.learning_curve_[-1]["reference_accuracy"] == pytest.approx(uniform)
+    final = accuracy(agent.predict_proba(unseen), unseen)
+    assert agent.learning_curve_[-1]["accuracy"] == pytest.approx(final)
+
+
+@pytest.mark.parametrize("objective", ["published", "policy_gradient"])
+def test_scalars_are_written_for_tensorboard(objective, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    table = shoulders_and_elbows(300, 0)
+    options = SMALL | {"objective": objective}
+    plain = make_agent("rlensemble_v1", **options).fit(table, seed=2)
+    watched = make_agent("rlensemble_v1", **options, tensorboard_dir=str(tmp_path)).fit(table, seed=2)
+    assert np.array_equal(plain.weights(table), watched.weights(table))
+    events = EventAccumulator(str(tmp_path / "rlensemble_v1-seed2"))
+    events.Reload()
+    names = {"rollout/ep_rew_mean", "time/fps", "time/total_timesteps", "train/loss", "eval/accuracy"}
+    assert names <= set(events.Tags()["scalars"])
+    accuracies = [event.value for event in events.Scalars("eval/accuracy")]
+    assert accuracies == pytest.approx([row["accuracy"] for row in watched.learning_curve_])
+    steps = [event.step for event in events.Scalars("train/loss")]
+    assert steps == list(range(64, 2_048 + 1, 64))
 
 
 def test_an_interrupt_keeps_the_last_checkpoint():
