@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Progress, fingerprint
-from agents.evidence.benchmark_document import benchmark_document
+from agents.agent import Progress
+from agents.cross_validation import hold_out
+from agents.evidence.benchmark_document import AgentResult, benchmark_document
+from agents.evidence.image_level import check_images
 from agents.evidence.outcomes import Outcome, gather, outcome_of
-from agents.parallel import Backend, check_backend, run_all
-from agents.registry import load_agent, make_agent
+from agents.parallel import Backend, check_backend, run_all, workers_stopped
+from agents.registry import make_agent
+from agents.resuming import saved_agent
 from mura_env import Predictions
 
 BASELINE = "uniform"
@@ -46,6 +49,8 @@ def run_benchmark(
     backend: Backend = "loky",
     resume: bool = True,
     controls: Mapping[str, NDArray[Any]] | None = None,
+    test_images: Predictions | None = None,
+    n_cross_validated: int = 1,
     n_resamples: int = 10_000,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -56,15 +61,15 @@ def run_benchmark(
         test: Studies to score, of patients that are not in `train`.
         agents: Names of agents, or their options by name. `uniform` is always added. Agents without random
             choices are fitted once and count for every seed.
-        seeds: Seeds of the fits. At least 10 are advised before anything is claimed.
+        seeds: Seeds of the fits, at least 10 before anything is claimed.
         directory: Where agents are saved, as `agents/<name>-seed<seed>`; nowhere if None.
-        n_jobs: Processes that fit agents; as many as there are processors if None. The result does not depend
-            on it.
-        backend: Who fits them, see `agents.parallel.run_all`.
-        resume: Whether to read, and not fit again, an agent saved there with the same options, seed and
-            tables.
-        controls: Class probabilities for the test table by name, shape `(n_studies, n_classes)`, from sources
-            other than an agent; they get the same rows.
+        n_jobs: Processes, by default one a processor. The result does not depend on it.
+        backend: Who fits agents, see `agents.parallel.run_all`.
+        resume: Whether to read, and not fit again, an agent saved with the same options, seed and tables.
+        controls: Class probabilities by name, `(n_studies, n_classes)`, that get rows of their own.
+        test_images: Members' outputs on each radiograph of the test studies, for figures at image level.
+        n_cross_validated: Seeds that agents are cross-validated with (`agents.cross_validation`), for
+            thresholds and the secondary comparison; 0 does without both.
         n_resamples: Resamples of the patient bootstrap.
         progress: Called with a description, the fits completed and their number.
 
@@ -72,30 +77,54 @@ def run_benchmark(
         The document described in `agents.evidence.benchmark_document`, JSON-ready.
 
     Raises:
-        ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
-            patient, the test table is empty or has one class only, or the backend is not installed.
+        ValueError: If tables or seeds do not fit (`check_tables`), or the backend is not installed.
     """
-    check_tables(train, test, seeds)
+    check_tables(train, test, seeds, test_images)
     check_backend(backend)
-    configs: dict[str, Mapping[str, Any]] = (
-        dict(agents) if isinstance(agents, Mapping) else {name: {} for name in agents}
+    asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
+    configs: dict[str, Mapping[str, Any]] = {BASELINE: asked.get(BASELINE, {}), **asked}
+    place = None if directory is None else Path(directory)
+    workers: dict[str, Any] = {"n_jobs": n_jobs, "backend": backend, "resume": resume, "progress": progress}
+    with workers_stopped():
+        results = _fit_all(train, test, configs, seeds, place, **workers)
+        held_out = hold_out(train, configs, list(seeds)[:n_cross_validated], place, **workers)
+    return benchmark_document(
+        train,
+        test,
+        results,
+        list(seeds),
+        controls=controls or {},
+        n_resamples=n_resamples,
+        held_out=held_out,
+        images=test_images,
     )
-    configs = {BASELINE: configs.get(BASELINE, {}), **configs}
-    tasks = _tasks(configs, seeds, None if directory is None else Path(directory), n_jobs)
+
+
+def _fit_all(
+    train: Predictions,
+    test: Predictions,
+    configs: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
+    directory: Path | None,
+    *,
+    n_jobs: int | None,
+    backend: Backend,
+    resume: bool,
+    progress: Progress | None,
+) -> dict[str, AgentResult]:
+    """Fit every agent with every seed and weight the test table; arguments as in `run_benchmark`."""
+    tasks = _tasks(configs, seeds, directory, n_jobs)
     outcomes: dict[tuple[str, int], Outcome] = {}
     run = partial(_run, train=train, test=test, resume=resume)
-    for of_task in run_all(run, tasks, n_jobs=n_jobs, backend=backend):
+    for of_task in run_all(run, tasks, n_jobs=n_jobs, backend=backend, keep_workers=True):
         for outcome in of_task:
             outcomes[outcome.name, outcome.seed] = outcome
             if progress is not None:
                 progress("fitting agents", len(outcomes), sum(len(task.seeds) for task in tasks))
-    results = {
+    return {
         name: gather([outcomes[name, seed] for task in tasks if task.name == name for seed in task.seeds])
         for name in configs
     }
-    return benchmark_document(
-        train, test, results, list(seeds), controls=controls or {}, n_resamples=n_resamples
-    )
 
 
 def _tasks(
@@ -129,7 +158,7 @@ def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> li
     agents = {
         seed: saved
         for seed, place in places.items()
-        if resume and place is not None and (saved := _saved(place, wanted, seed, train)) is not None
+        if resume and place is not None and (saved := saved_agent(place, wanted, seed, train)) is not None
     }
     missing = [seed for seed in task.seeds if seed not in agents]
     for agent in wanted.fit_seeds(train, missing):
@@ -137,25 +166,18 @@ def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> li
         place = places[agent.seed_]
         if place is not None:
             agent.save(place)
-    return [outcome_of(agents[seed], train, test) for seed in task.seeds]
+    return [outcome_of(agents[seed], test) for seed in task.seeds]
 
 
-def _saved(place: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:
-    """Read the agent of an earlier run if it is whole and the same; half-written ones are fitted again."""
-    try:
-        agent = load_agent(place)
-    except (FileNotFoundError, ValueError):
-        return None
-    same = type(agent) is type(wanted) and agent.config == wanted.config and agent.seed_ == seed
-    return agent if same and agent.fingerprint_ == fingerprint(train) else None
-
-
-def check_tables(train: Predictions, test: Predictions, seeds: Sequence[int]) -> None:
+def check_tables(
+    train: Predictions, test: Predictions, seeds: Sequence[int], test_images: Predictions | None = None
+) -> None:
     """Make sure that agents can be compared on these tables.
 
     Raises:
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
-            patient, or the test table is empty or has one class only.
+            patient, the test table is empty or has one class only, or the radiographs are not those of its
+            studies.
     """
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
@@ -173,3 +195,5 @@ def check_tables(train: Predictions, test: Predictions, seeds: Sequence[int]) ->
             f"expected no patient in both tables, got {len(shared)}, among them {str(shared[0])!r}; "
             "split by patient"
         )
+    if test_images is not None:
+        check_images(test, test_images)

@@ -1,14 +1,18 @@
 """Agents of a finished benchmark on studies from elsewhere: nothing is fitted again."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.agent import Agent, Progress, fingerprint
+from agents.cross_validation import UNSEEN_PARTS
 from agents.evidence.benchmark_document import benchmark_document
+from agents.evidence.image_level import check_images
+from agents.evidence.out_of_fold import HeldOut
 from agents.evidence.outcomes import Outcome, gather, outcome_of
 from agents.registry import load_agent, make_agent
 from mura_env import Predictions
@@ -24,6 +28,9 @@ def evaluate_saved_agents(
     agents: Sequence[str],
     seeds: Sequence[int],
     *,
+    thresholds: Mapping[str, float | None] | None = None,
+    controls: Mapping[str, NDArray[Any]] | None = None,
+    outside_images: Predictions | None = None,
     n_resamples: int = 10_000,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -34,10 +41,13 @@ def evaluate_saved_agents(
 
     Args:
         directory: Folder that `agents.benchmark.run_benchmark` saved the agents in.
-        train: What they learned from; thresholds and the prior of the control `majority` come from it.
+        train: What they learned from; the prior of the control `majority` comes from it.
         outside: Studies to score, with predictions of the same members.
         agents: Names of the agents; `uniform`, which all are compared with, is added if it is not among them.
         seeds: Seeds that they were fitted with.
+        thresholds: Agents' thresholds on the probability of class 1, as the benchmark chose them.
+        controls: Class probabilities for the outside table by name, shape `(n_studies, n_classes)`.
+        outside_images: Members' outputs on each radiograph of the outside studies.
         n_resamples: Resamples of the patient bootstrap.
         progress: Called with a description, the agents completed and their number.
 
@@ -46,10 +56,36 @@ def evaluate_saved_agents(
 
     Raises:
         FileNotFoundError: If an agent is not saved there.
-        ValueError: If the table is of other models or classes, has one class only, or studies of the training
-            table, an agent learned from another table than `train`, or a file is damaged.
+        ValueError: If the table does not fit or has studies of the training table, an agent learned from
+            another table than `train`, or a file is damaged.
     """
     _check(train, outside)
+    if outside_images is not None:
+        check_images(outside, outside_images)
+    _warn_of_unknown_parts(train, outside)
+    names = [*agents] if BASELINE in agents else [BASELINE, *agents]
+    results = {}
+    with warnings.catch_warnings():
+        # Each agent would say again, seed by seed, what the warning above says of all.
+        warnings.filterwarnings("ignore", message=UNSEEN_PARTS)
+        for done, name in enumerate(names, start=1):
+            results[name] = gather(_outcomes(Path(directory) / "agents", name, seeds, train, outside))
+            if progress is not None:
+                progress("scoring agents", done, len(names))
+    return benchmark_document(
+        train,
+        outside,
+        results,
+        list(seeds),
+        controls=controls or {},
+        n_resamples=n_resamples,
+        held_out=HeldOut(reason="nothing was fitted for this evaluation"),
+        thresholds=thresholds,
+        images=outside_images,
+    )
+
+
+def _warn_of_unknown_parts(train: Predictions, outside: Predictions) -> None:
     unknown = sorted(
         {outside.body_part_names[part] for part in outside.body_parts} - {*train.body_part_names}
     )
@@ -58,27 +94,24 @@ def evaluate_saved_agents(
             f"the body parts {', '.join(unknown)} were not in the training table; they get the reference "
             "weights, which are not particular to any part",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    names = [*agents] if BASELINE in agents else [BASELINE, *agents]
-    results, digest = {}, fingerprint(train)
-    with warnings.catch_warnings():
-        # Each agent would say again, seed by seed, what the warning above says of all.
-        warnings.filterwarnings("ignore", message="the body parts .* were not in the training table of the")
-        for done, name in enumerate(names, start=1):
-            outcomes: list[Outcome] = []
-            for seed in seeds:
-                if name == BASELINE:  # it learns nothing, and a run may have been made without it
-                    agent = make_agent(BASELINE).fit(train, seed=seed)
-                else:
-                    agent = _saved(Path(directory) / "agents" / f"{name}-seed{seed}", digest)
-                outcomes.append(outcome_of(agent, train, outside))
-                if not agent.uses_seed:
-                    break
-            results[name] = gather(outcomes)
-            if progress is not None:
-                progress("scoring agents", done, len(names))
-    return benchmark_document(train, outside, results, list(seeds), controls={}, n_resamples=n_resamples)
+
+
+def _outcomes(
+    directory: Path, name: str, seeds: Sequence[int], train: Predictions, outside: Predictions
+) -> list[Outcome]:
+    """Let the saved fits of one agent weight the outside table; one fit where seeds change nothing."""
+    outcomes = []
+    for seed in seeds:
+        if name == BASELINE:  # it learns nothing, and a run may have been made without it
+            agent = make_agent(BASELINE).fit(train, seed=seed)
+        else:
+            agent = _saved(directory / f"{name}-seed{seed}", fingerprint(train))
+        outcomes.append(outcome_of(agent, outside))
+        if not agent.uses_seed:
+            break
+    return outcomes
 
 
 def _saved(directory: Path, digest: str) -> Agent[Any]:

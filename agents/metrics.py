@@ -13,6 +13,9 @@ MIN_STUDIES_PER_CLASS = 5
 REQUIRED_SPECIFICITY = 0.9
 """Specificity at which `sensitivity_at_90_specificity` is read off the ROC curve."""
 
+N_CALIBRATION_BINS = 15
+"""Bins of `calibration_error`, of equal mass."""
+
 _LEAST_PROBABILITY = 1e-7
 
 
@@ -139,7 +142,9 @@ def study_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str,
     return {"brier": squares / (2 if n_classes == 2 else 1), "log_loss": -np.log(of_label)}
 
 
-def calibration_error(correct: NDArray[Any], confidence: NDArray[Any], n_bins: int = 15) -> float:
+def calibration_error(
+    correct: NDArray[Any], confidence: NDArray[Any], n_bins: int = N_CALIBRATION_BINS
+) -> float:
     """Return the expected calibration error over bins of equal mass.
 
     Studies are sorted by confidence and cut into bins of nearly the same number, where equal confidences stay

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
@@ -25,6 +25,7 @@ def run_all(
     *,
     n_jobs: int | None = None,
     backend: Backend = "loky",
+    keep_workers: bool = False,
 ) -> Iterator[Outcome]:
     """Call a function on every task, and yield what it returns in the order in which the calls end.
 
@@ -39,6 +40,7 @@ def run_all(
         n_jobs: Processes, as many as there are processors if None; one works in this very process. A cluster
             that exists already uses all its workers.
         backend: Who does the work.
+        keep_workers: Leave the processes of this machine to the next call; see `workers_stopped`.
 
     Raises:
         ValueError: If a backend is unknown or its package is not installed.
@@ -53,7 +55,8 @@ def run_all(
             # A worker takes a large library that it imports after its first task for a leak, and stops after
             # the task at hand: what this process needed is imported at once, no worker is left for later, and
             # nobody need know that one was replaced.
-            stack.callback(_stop_workers)
+            if not keep_workers:
+                stack.callback(_stop_workers)
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             needed = [name for name in _LARGE_LIBRARIES if name in sys.modules]
@@ -72,6 +75,15 @@ def run_all(
             stack.enter_context(parallel_config(backend="ray"))
             parallel = Parallel(n_jobs=n_jobs)  # ray's backend cannot return before everything is done
         yield from parallel(delayed(function)(task) for task in tasks)
+
+
+@contextmanager
+def workers_stopped() -> Iterator[None]:
+    """Stop at the end the processes that calls of `run_all` have kept: starting them takes seconds."""
+    try:
+        yield
+    finally:
+        _stop_workers()
 
 
 def check_backend(backend: str) -> None:

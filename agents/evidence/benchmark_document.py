@@ -12,23 +12,28 @@ document, whatever was interrupted on the way and however many processes there w
 - `weights_vary`, by agent: `between_body_parts` and `between_seeds`, both the root mean square over members
   of the standard deviation of the mean weights;
 - `behaviour`: what the policies did, see `agents.evidence.behaviour`;
-- `curves`, by agent and control: ROC and reliability, see `agents.evidence.curves`.
+- `curves`, by agent and control: ROC and reliability, see `agents.evidence.curves`;
+- `cross_validated`: the secondary comparison, see `agents.evidence.out_of_fold`, or a `reason` for none;
+- `images`: figures of single radiographs, see `agents.evidence.image_level`, or a `reason` for none.
 
 A row holds
 
 - `n_studies` and every figure of `agents.metrics.FIGURES` as `{"mean", "ci95", "seed_spread"}`: mean and
   standard deviation over seeds, and the patient-bootstrap interval of the mean over seeds (None for
-  `calibration_error`, `average_precision`, `threshold` and `sensitivity_at_90_specificity`). The spread over
-  seeds and the interval over patients are two things: neither contains the other. `threshold` is chosen on
-  the training table (Youden), None for controls;
+  `threshold`; that of `calibration_error` allows for noise, which can only raise it, and need not contain the
+  mean, see `agents.statistics.bootstrap_curves`). The spread over seeds and the interval over patients are
+  two things: neither contains the other. `threshold` is chosen (Youden) on studies of the training table that
+  whatever is scored has not learned from, an agent's by cross-validation: one for all seeds. Where it is
+  None, `no_threshold` says why;
 - `auroc_within_body_parts`, the same way;
 - `macro`: the plain mean over the body parts that are scored, the same way, with `n_body_parts`;
 - `per_body_part`, by name: the same figures, `vs_uniform` with `accuracy_difference` and `ci95`, and for a
   part with fewer than five studies of a class None for each figure and a `reason`;
 - `vs_uniform`: see below;
-- for agents also `learns_by_reinforcement`, `is_bound`, `total_steps` (mean over seeds), `learning_curve`
-  (`steps` and, for each other field, `mean` and `seed_spread` by row; or None) and `weights` (`mean` and
-  `seed_spread` by member; in each body part too).
+- for agents also `learns_by_reinforcement`, `is_bound`, `is_weighting` (whether its probabilities are the
+  members' weighted mean), `total_steps` (mean over seeds), `learning_curve` (`steps` and, for each other
+  field, `mean` and `seed_spread` by row; or None) and `weights` (`mean` and `seed_spread` by member; in each
+  body part too).
 
 `vs_uniform` compares the row with uniform averaging on the same studies, patients drawn alike:
 
@@ -54,6 +59,8 @@ from numpy.typing import NDArray
 
 from agents.evidence.behaviour import Actions, behaviour_document
 from agents.evidence.curves import curves_document
+from agents.evidence.image_level import image_level_document
+from agents.evidence.out_of_fold import HeldOut, out_of_fold_document
 from agents.evidence.scored_table import ScoredTable
 from agents.metrics import youden_threshold
 from agents.statistics.multiple_testing import holm
@@ -72,8 +79,6 @@ class AgentResult:
     """Shape `(n_seeds, n_studies, n_classes)`."""
     weights: NDArray[np.float32] | None = None
     """Shape `(n_seeds, n_studies, n_models)`; None for what is not a weighting."""
-    thresholds: list[float | None] | None = None
-    """Each seed's threshold on the probability of class 1, chosen on the training table, if there is one."""
     total_steps: list[int] = field(default_factory=list)
     """Environment steps of each fit."""
     learning_curves: list[list[dict[str, float]]] = field(default_factory=list)
@@ -84,6 +89,8 @@ class AgentResult:
     """Whether the agent learned from an environment's rewards."""
     is_bound: bool = False
     """Whether labels of the test table were read."""
+    is_weighting: bool = True
+    """Whether the probabilities are the members' average with the weights."""
 
 
 def benchmark_document(
@@ -94,6 +101,9 @@ def benchmark_document(
     *,
     controls: Mapping[str, NDArray[Any]],
     n_resamples: int,
+    held_out: HeldOut | None = None,
+    thresholds: Mapping[str, float | None] | None = None,
+    images: Predictions | None = None,
 ) -> dict[str, Any]:
     """Put the results of all agents into one document, laid out as the module says.
 
@@ -104,11 +114,39 @@ def benchmark_document(
         seeds: The seeds of the fits.
         controls: Class probabilities by name, shape `(n_studies, n_classes)`.
         n_resamples: Resamples of the patient bootstrap.
+        held_out: What agents say of training studies that they have not learned from.
+        thresholds: Agents' thresholds, where they are known from elsewhere; chosen with `held_out` if None.
+        images: Members' outputs on each radiograph of the test studies.
 
     Raises:
-        ValueError: If a control's probabilities are not of the right shape or no probabilities.
+        ValueError: If a control's probabilities are not of the right shape or no probabilities, or the
+            radiographs are not those of the studies.
     """
     table = ScoredTable(test, n_resamples, results[_BASELINE].probabilities)
+    fixed = _fixed_probabilities(train, test, controls)
+    held_out = held_out or HeldOut(reason="it was not asked for")
+    if thresholds is None:
+        thresholds = _thresholds(train, held_out)
+    agents = {name: _agent_row(table, name, result, thresholds.get(name)) for name, result in results.items()}
+    family = _correct_for_family(agents)
+    return {
+        "n_studies": len(test),
+        "seeds": [int(seed) for seed in seeds],
+        "protocol": {**_protocol(train, test, seeds, n_resamples), "holm_family": family},
+        "contested_share": float(contested(test).mean()),
+        "agents": agents,
+        "models": _model_rows(table, train, test),
+        "controls": {name: _control_row(table, probabilities) for name, probabilities in fixed.items()},
+        **_acts_and_curves(train, test, results, fixed),
+        "cross_validated": out_of_fold_document(train, held_out, baseline=_BASELINE),
+        "images": _images(test, images, results, thresholds, n_resamples),
+    }
+
+
+def _fixed_probabilities(
+    train: Predictions, test: Predictions, controls: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return the controls' class probabilities and those of the training table's most frequent class."""
     priors = np.bincount(train.labels, minlength=len(train.class_names)) / len(train)
     fixed = {**controls, "majority": np.tile(priors, (len(test), 1))}
     for name, probabilities in fixed.items():
@@ -117,24 +155,40 @@ def benchmark_document(
                 f"expected probabilities of shape {(len(test), len(test.class_names))} for the control "
                 f"{name!r}, got {np.shape(probabilities)}"
             )
-    agents = {name: _agent_row(table, name, result) for name, result in results.items()}
-    family = [name for name, result in results.items() if name != _BASELINE and not result.is_bound]
+    return {name: np.asarray(probabilities) for name, probabilities in fixed.items()}
+
+
+def _thresholds(train: Predictions, held_out: HeldOut) -> dict[str, float | None]:
+    """Choose a threshold for each agent on studies that it has not learned from."""
+    chosen = {
+        name: youden_threshold(train.labels, probabilities.mean(axis=0))
+        for name, probabilities in held_out.probabilities.items()
+    }
+    # Uniform averaging learns nothing, and the members' outputs are out of fold.
+    return {**chosen, _BASELINE: youden_threshold(train.labels, train.probabilities.mean(axis=1))}
+
+
+def _correct_for_family(agents: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Fill in Holm's p-values of all agents that could have won, and return their names."""
+    family = [name for name, row in agents.items() if name != _BASELINE and not row["is_bound"]]
     adjusted = holm([agents[name]["vs_uniform"]["permutation_p"] for name in family])
     for name, p in zip(family, adjusted, strict=True):
         agents[name]["vs_uniform"]["holm_p"] = p
+    return family
+
+
+def _acts_and_curves(
+    train: Predictions,
+    test: Predictions,
+    results: Mapping[str, AgentResult],
+    fixed: Mapping[str, NDArray[Any]],
+) -> dict[str, Any]:
+    """Describe what the policies did, and draw the curves of everything that was scored."""
+    weighting = {name: result for name, result in results.items() if result.weights is not None}
     return {
-        "n_studies": len(test),
-        "seeds": [int(seed) for seed in seeds],
-        "protocol": {**_protocol(train, test, seeds, n_resamples), "holm_family": family},
-        "contested_share": float(contested(test).mean()),
-        "agents": agents,
-        "models": _model_rows(table, train, test),
-        "controls": {
-            name: table.row(np.asarray(probabilities)[None]) for name, probabilities in fixed.items()
-        },
         "weights_vary": {
             name: weights_vary(result.weights, test.body_parts, result.uses_seed)
-            for name, result in results.items()
+            for name, result in weighting.items()
             if result.weights is not None
         },
         "behaviour": behaviour_document(
@@ -142,7 +196,7 @@ def benchmark_document(
             test,
             {
                 name: Actions(result.weights, result.probabilities, result.learning_curves)
-                for name, result in results.items()
+                for name, result in weighting.items()
                 if result.weights is not None
             },
             results[_BASELINE].probabilities,
@@ -151,10 +205,30 @@ def benchmark_document(
             test.labels,
             {
                 **{name: result.probabilities for name, result in results.items()},
-                **{name: np.asarray(probabilities)[None] for name, probabilities in fixed.items()},
+                **{name: probabilities[None] for name, probabilities in fixed.items()},
             },
         ),
     }
+
+
+def _images(
+    test: Predictions,
+    images: Predictions | None,
+    results: Mapping[str, AgentResult],
+    thresholds: Mapping[str, float | None],
+    n_resamples: int,
+) -> dict[str, Any]:
+    """Score single radiographs, where they are known."""
+    if images is None:
+        return {"reason": "the tables hold studies only, not their radiographs"}
+    weights = {
+        name: result.weights if result.is_weighting else None
+        for name, result in results.items()
+        if not result.is_bound
+    }
+    return image_level_document(
+        test, images, weights, thresholds, baseline=_BASELINE, n_resamples=n_resamples
+    )
 
 
 def weights_vary(
@@ -195,10 +269,23 @@ def _model_rows(table: ScoredTable, train: Predictions, test: Predictions) -> di
     return rows
 
 
-def _agent_row(table: ScoredTable, name: str, result: AgentResult) -> dict[str, Any]:
-    row = table.row(result.probabilities, result.thresholds, is_baseline=name == _BASELINE)
+def _control_row(table: ScoredTable, probabilities: NDArray[Any]) -> dict[str, Any]:
+    row = table.row(probabilities[None])
+    return {**row, "no_threshold": "nothing is known of a control on the training table"}
+
+
+def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: float | None) -> dict[str, Any]:
+    thresholds = [threshold] * len(result.probabilities)
+    row = table.row(result.probabilities, thresholds, is_baseline=name == _BASELINE)
+    if threshold is None:
+        row["no_threshold"] = (
+            "there are more than two classes"
+            if table.n_classes > 2
+            else "no studies are known that the agent has not learned from: it was not cross-validated"
+        )
     row["learns_by_reinforcement"] = result.learns_by_reinforcement
     row["is_bound"] = result.is_bound
+    row["is_weighting"] = result.is_weighting
     row["total_steps"] = float(np.mean(result.total_steps))
     row["learning_curve"] = _learning_curve(result.learning_curves)
     if result.weights is not None:

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evidence.paired_comparison import paired_comparison, spread_over_seeds, verdicts_correct
 from agents.metrics import FIGURES, evaluate, study_losses
 from agents.statistics.bootstrap import PatientBootstrap, Samples, auroc_of_pairs, interval
-from agents.statistics.delong import delong_test
-from agents.statistics.paired_tests import mcnemar, sign_flip_test
-from agents.statistics.power import patient_standard_error, smallest_detectable_difference
+from agents.statistics.bootstrap_curves import calibration_interval, curve_samples
 from mura_env import Predictions
 
 Pairs = dict[int, tuple[Samples, Samples]]
@@ -37,7 +36,6 @@ class ScoredTable:
             part: self._bootstrap.of_studies(chosen) for part, chosen in self._studies_of.items()
         }
         self._baseline = baseline
-        self._baseline_correct = self._correct(baseline)
         self._baseline_samples = {
             "kappa": self._bootstrap.verdict_figures(baseline.argmax(axis=2))["kappa"],
             "auroc": self._bootstrap.auroc(baseline),
@@ -119,7 +117,7 @@ class ScoredTable:
         probabilities: NDArray[Any],
         thresholds: list[float | None],
     ) -> dict[str, Samples]:
-        """Resample all figures but those of the order of studies, the mean over seeds each.
+        """Resample all figures but the AUROC, the mean over seeds each.
 
         Args:
             bootstrap: Resamples of the studies.
@@ -135,19 +133,14 @@ class ScoredTable:
                 samples[f"{name}_at_threshold"] = at_threshold[name]
         for name, losses in study_losses(self.test.labels[chosen], probabilities).items():
             samples[name] = bootstrap.mean(losses.mean(axis=0))
-        return samples
-
-    def _correct(self, probabilities: NDArray[Any]) -> NDArray[np.float64]:
-        """Return for each seed and study whether the verdict is right, 1 or 0."""
-        return np.asarray(probabilities.argmax(axis=2) == self.test.labels, dtype=np.float64)
-
-    def _differences(self, probabilities: NDArray[Any]) -> NDArray[np.float64]:
-        """Return each study's seed-averaged correctness less that of the baseline."""
-        return np.asarray(self._correct(probabilities).mean(axis=0) - self._baseline_correct.mean(axis=0))
+        return {**samples, **curve_samples(bootstrap, probabilities)}
 
     def _difference(self, part: int, probabilities: NDArray[Any]) -> dict[str, Any]:
         """Compare accuracies in one body part."""
-        differences = self._differences(probabilities)[self._studies_of[part]]
+        correct, theirs = (
+            verdicts_correct(self.test, of_agent).mean(axis=0) for of_agent in (probabilities, self._baseline)
+        )
+        differences = (correct - theirs)[self._studies_of[part]]
         samples = self._bootstrap_of[part].mean_difference(differences)
         return {"accuracy_difference": float(differences.mean()), "ci95": interval(samples)}
 
@@ -166,29 +159,13 @@ class ScoredTable:
             samples: The resampled figures.
             is_baseline: Whether it is uniform averaging itself.
         """
-        patients, differences = self.test.patient_ids, self._differences(probabilities)
-        averaged, averaged_baseline = (
-            self._correct(of_agent.mean(axis=0)[None])[0] for of_agent in (probabilities, self._baseline)
+        verdicts = paired_comparison(
+            self.test, self._bootstrap, probabilities, self._baseline, is_baseline=is_baseline
         )
-        verdicts = mcnemar(averaged, averaged_baseline)
-        return {
-            "accuracy_difference": float(differences.mean()),
-            "ci95": [0.0, 0.0] if is_baseline else interval(self._bootstrap.mean_difference(differences)),
-            "standard_error": patient_standard_error(differences, patients),
-            "seed_spread": _spread(self._correct(probabilities).mean(axis=1)),
-            **{
-                f"{name}_difference": self._figure_difference(name, row, samples)
-                for name in ("kappa", "auroc")
-            },
-            "permutation_p": sign_flip_test(differences, patients),
-            "holm_p": None,
-            "mcnemar_p": verdicts.exact_p,
-            "mcnemar_mid_p": verdicts.mid_p,
-            "only_this_right": verdicts.only_first,
-            "only_uniform_right": verdicts.only_second,
-            "delong": self._delong(probabilities),
-            "smallest_detectable_difference": smallest_detectable_difference(differences, patients),
+        differences = {
+            f"{name}_difference": self._figure_difference(name, row, samples) for name in ("kappa", "auroc")
         }
+        return {**verdicts, **differences}
 
     def _figure_difference(
         self, name: str, row: dict[str, Any], samples: dict[str, Samples]
@@ -198,16 +175,6 @@ class ScoredTable:
         if ours is None or theirs is None:
             return {"mean": None, "ci95": None}
         return {"mean": ours - theirs, "ci95": interval(samples[name] - self._baseline_samples[name])}
-
-    def _delong(self, probabilities: NDArray[Any]) -> dict[str, Any] | None:
-        """Compare the areas under the ROC curve; None with more than two classes."""
-        if self.n_classes != 2 or len(np.unique(self.test.labels)) < 2:
-            return None
-        scores, baseline = probabilities[:, :, 1], self._baseline[:, :, 1]
-        test = delong_test(self.test.labels, scores, baseline, self.test.patient_ids)
-        if test is None:
-            return None
-        return {"p": test.p, "ci95": list(test.ci95), "standard_error": test.standard_error}
 
 
 def _over_seeds(per_seed: list[dict[str, Any]], samples: dict[str, Samples]) -> dict[str, Any]:
@@ -225,11 +192,17 @@ def _over_seeds(per_seed: list[dict[str, Any]], samples: dict[str, Samples]) -> 
         if any(value is None for value in values):
             row[name] = {"mean": None, "ci95": None, "seed_spread": None}
             continue
-        ends = interval(samples[name]) if name in samples else None
-        row[name] = {"mean": float(np.mean(values)), "ci95": ends, "seed_spread": _spread(np.array(values))}
+        ends = _ends(name, float(np.mean(values)), samples[name]) if name in samples else None
+        row[name] = {
+            "mean": float(np.mean(values)),
+            "ci95": ends,
+            "seed_spread": spread_over_seeds(np.array(values)),
+        }
     return row
 
 
-def _spread(values: NDArray[np.float64]) -> float:
-    """Return the standard deviation over seeds; 0 of one seed."""
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+def _ends(name: str, estimate: float, samples: Samples) -> list[float] | None:
+    """Return the ends of a figure's interval."""
+    if name == "calibration_error":
+        return calibration_interval(estimate, samples)
+    return interval(samples)

@@ -44,7 +44,7 @@ def fold_pairs(
         return [(train, validation)] * n_folds
     if len(np.unique(train.patient_ids)) < 2 * n_folds:
         return []
-    fold_of = _folds_by_patient(train, n_folds, seed)
+    fold_of = folds_by_patient(train, n_folds, seed)
     return [(train.select(fold_of != fold), train.select(fold_of == fold)) for fold in range(n_folds)]
 
 
@@ -70,7 +70,7 @@ def inner_folds(
     return folds
 
 
-def _folds_by_patient(table: Predictions, n_folds: int, seed: int) -> NDArray[np.int64]:
+def folds_by_patient(table: Predictions, n_folds: int, seed: int) -> NDArray[np.int64]:
     """Cut off one fold after the other, each the share of what is left that makes all of them equal."""
     fold_of = np.full(len(table), n_folds - 1)
     left = np.arange(len(table))

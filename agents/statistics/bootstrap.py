@@ -101,7 +101,7 @@ class PatientBootstrap:
 
     def mean(self, values: NDArray[Any]) -> Samples:
         """Average values, shape `(…, n_studies)`, over the studies of each resample."""
-        return _ratio(self.total(values), self._n_of_class.sum(axis=0))
+        return ratio(self.total(values), self._n_of_class.sum(axis=0))
 
     def mean_difference(self, differences: NDArray[Any]) -> Samples:
         """Average the differences of two agents' correctness, with two imaginary patients among the others.
@@ -115,7 +115,7 @@ class PatientBootstrap:
             differences: Per study, in [-1, 1], shape `(n_studies,)`.
         """
         first, second = self.imaginary
-        return _ratio(self.total(differences) + first - second, self._n_of_class.sum(axis=0) + first + second)
+        return ratio(self.total(differences) + first - second, self._n_of_class.sum(axis=0) + first + second)
 
     def verdict_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
         """Return the figures that depend on verdicts alone, each the mean over seeds.
@@ -204,7 +204,7 @@ class _Sides:
 
 def auroc_of_pairs(in_order: Samples, pairs: Samples) -> Samples:
     """Return the AUROC in each resample from counts of pairs, both of shape `(n_scored, n_resamples)`."""
-    return _mean_of_defined(_ratio(in_order, pairs))
+    return mean_of_defined(ratio(in_order, pairs))
 
 
 def interval(samples: Samples, level: float = 0.95) -> list[float] | None:
@@ -234,28 +234,28 @@ def _from_counts(true: Samples, said: Samples, right: Samples) -> dict[str, Samp
     """
     scored = slice(1, 2) if len(true) == 2 else slice(None)
     n = true.sum(axis=0)
-    accuracy = _ratio(right.sum(axis=0), n)
-    by_chance = _ratio((true * said).sum(axis=0), n**2)
-    recalls = _ratio(right, np.broadcast_to(true, right.shape))
-    rejections = _ratio(n - true - said + right, np.broadcast_to(n - true, right.shape))
+    accuracy = ratio(right.sum(axis=0), n)
+    by_chance = ratio((true * said).sum(axis=0), n**2)
+    recalls = ratio(right, np.broadcast_to(true, right.shape))
+    rejections = ratio(n - true - said + right, np.broadcast_to(n - true, right.shape))
     figures = {
         "accuracy": accuracy,
-        "balanced_accuracy": np.where((true > 0).sum(axis=0) > 1, _mean_of_defined(recalls), np.nan),
-        "kappa": _ratio(accuracy - by_chance, np.where(by_chance < 1.0 - 1e-9, 1.0 - by_chance, 0.0)),
-        "sensitivity": _mean_of_defined(recalls[scored]),
-        "specificity": _mean_of_defined(rejections[scored]),
-        "f1": np.nan_to_num(_ratio(2.0 * right, true + said))[scored].mean(axis=0),
+        "balanced_accuracy": np.where((true > 0).sum(axis=0) > 1, mean_of_defined(recalls), np.nan),
+        "kappa": ratio(accuracy - by_chance, np.where(by_chance < 1.0 - 1e-9, 1.0 - by_chance, 0.0)),
+        "sensitivity": mean_of_defined(recalls[scored]),
+        "specificity": mean_of_defined(rejections[scored]),
+        "f1": np.nan_to_num(ratio(2.0 * right, true + said))[scored].mean(axis=0),
     }
     return {name: np.asarray(per_seed.mean(axis=0)) for name, per_seed in figures.items()}
 
 
-def _mean_of_defined(values: Samples) -> Samples:
+def mean_of_defined(values: Samples) -> Samples:
     """Average over the first axis what is not NaN; NaN where nothing is left."""
     defined = np.isfinite(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
+    return ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
 
 
-def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Samples:
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Samples:
     """Divide; NaN where there is nothing to divide by."""
     shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
     return np.asarray(np.divide(numerator, denominator, out=np.full(shape, np.nan), where=denominator != 0))

@@ -18,6 +18,9 @@ class Command:
     html: Path | None = None
     """Page to write, with pictures of what was found."""
 
+    overwrite: bool = False
+    """Replace the page that `--html` already names."""
+
     seed: int = 0
     """Seed of the data split, for data sets that come without one."""
 
@@ -33,6 +36,8 @@ class Command:
         from base_models.datasets import open_dataset
         from mura_app.data_check import show_audit, write_audit_page
 
+        if self.html is not None and self.html.exists() and not self.overwrite:
+            raise FileExistsError(f"{self.html} already exists; choose another --html, or add --overwrite")
         with ProgressBars() as progress:
             document = audit_dataset(open_dataset(self.data, seed=self.seed, check=False), progress)
         if self.html is not None:

@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
-from agents.parallel import check_backend, run_all
+from agents.benchmark import run_benchmark
+from agents.parallel import check_backend, run_all, workers_stopped
+from tests.agents.tables import switching_table
 
 
 def squared(number: int) -> tuple[int, int]:
@@ -16,6 +18,15 @@ def test_every_task_is_done_once(n_jobs):
     outcomes = list(run_all(squared, range(5), n_jobs=n_jobs))
     assert sorted(result for result, _ in outcomes) == [0, 1, 4, 9, 16]
     assert all((process == os.getpid()) == (n_jobs == 1) for _, process in outcomes)
+
+
+def test_workers_that_are_kept_do_the_next_work_too():
+    with workers_stopped():
+        first = {pid for _, pid in run_all(squared, range(8), n_jobs=2, keep_workers=True)}
+        second = {pid for _, pid in run_all(squared, range(8), n_jobs=2, keep_workers=True)}
+    assert len(first | second) <= 2
+    third = {pid for _, pid in run_all(squared, range(8), n_jobs=2)}
+    assert not third & (first | second)
 
 
 def test_outcomes_come_one_by_one():
@@ -42,7 +53,27 @@ def test_a_backend_that_is_not_installed_is_explained(backend, package, monkeypa
         check_backend("spark")
 
 
-def test_a_local_dask_cluster_does_the_same():
-    pytest.importorskip("distributed", reason="dask's cluster (the package distributed) is not installed")
+def test_the_workers_of_a_dask_cluster_do_the_work():
+    """A real cluster of two processes; a benchmark on it gives what this process gives."""
+    distributed = pytest.importorskip("distributed", reason="dask (the package distributed) is not installed")
+    train, test = switching_table(120, 0, n_parts=3), switching_table(90, 1, n_parts=3, prefix="t")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        outcomes = list(run_all(squared, range(6), backend="dask"))
+        options = {"agents": ["static", "best_single"], "seeds": [0], "n_resamples": 50}
+        on_cluster = run_benchmark(train, test, **options, backend="dask")
+    assert sorted(result for result, _ in outcomes) == [0, 1, 4, 9, 16, 25]
+    processes = {process for _, process in outcomes}
+    assert processes
+    assert os.getpid() not in processes
+    assert on_cluster == run_benchmark(train, test, **options, n_jobs=1)
+
+
+def test_a_dask_cluster_is_opened_where_there_is_none():
+    pytest.importorskip("distributed", reason="dask (the package distributed) is not installed")
     outcomes = list(run_all(math.factorial, [3, 4, 5], n_jobs=2, backend="dask"))
     assert sorted(outcomes) == [6, 24, 120]

@@ -5,28 +5,36 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from agents.evidence.benchmark_document import AgentResult, benchmark_document, weights_vary
+from agents.evidence.out_of_fold import HeldOut
 from agents.metrics import FIGURES, auroc_within, youden_threshold
 from agents.statistics.multiple_testing import holm
 from agents.statistics.paired_tests import mcnemar, sign_flip_test
 from mura_env import Predictions
 from tests.agents.tables import switching_table
 
+CURVED = ("average_precision", "sensitivity_at_90_specificity")
 TRAIN, TEST = switching_table(200, 0, n_parts=3), switching_table(300, 1, n_parts=3, prefix="t")
 GENERATOR = np.random.default_rng(0)
 WEIGHTS = GENERATOR.dirichlet([1, 1, 1], (4, 300)).astype(np.float32)
 UNIFORM = TEST.probabilities.mean(axis=1)[None]
 LEARNED = np.einsum("snm,nmc->snc", WEIGHTS, TEST.probabilities)
+TRAIN_WEIGHTS = GENERATOR.dirichlet([1, 1, 1], (2, 200)).astype(np.float32)
+HELD_OUT = np.einsum("snm,nmc->snc", TRAIN_WEIGHTS, TRAIN.probabilities)
 CURVES = [[{"steps": 10, "accuracy": 0.5 + 0.1 * seed}, {"steps": 20, "accuracy": 0.6}] for seed in range(4)]
 
 
 @pytest.fixture(scope="module")
 def document():
-    learned = AgentResult(LEARNED, WEIGHTS, [0.4, 0.45, 0.5, 0.6], [10, 10, 10, 10], CURVES)
-    uniform = AgentResult(UNIFORM, np.full((1, 300, 3), 1 / 3, np.float32), None, [0], [[]], uses_seed=False)
-    other = AgentResult(LEARNED[:1], WEIGHTS[:1], None, [0], [[]])
-    bound = AgentResult(np.eye(2)[TEST.labels][None], None, None, [0], [[]], is_bound=True)
+    learned = AgentResult(LEARNED, WEIGHTS, [10, 10, 10, 10], CURVES)
+    uniform = AgentResult(UNIFORM, np.full((1, 300, 3), 1 / 3, np.float32), [0], [[]], uses_seed=False)
+    other = AgentResult(LEARNED[:1], WEIGHTS[:1], [0], [[]])
+    bound = AgentResult(np.eye(2)[TEST.labels][None], None, [0], [[]], is_bound=True)
     results = {"uniform": uniform, "learned": learned, "other": other, "bound": bound}
-    return benchmark_document(TRAIN, TEST, results, [0, 1, 2, 3], controls={}, n_resamples=400)
+    uniform_held_out = TRAIN.probabilities.mean(axis=1)[None]
+    held_out = HeldOut({"uniform": uniform_held_out, "learned": HELD_OUT}, (0, 1), 3)
+    return benchmark_document(
+        TRAIN, TEST, results, [0, 1, 2, 3], controls={}, n_resamples=400, held_out=held_out
+    )
 
 
 def test_figures_are_means_over_seeds(document):
@@ -42,7 +50,16 @@ def test_figures_are_means_over_seeds(document):
     assert row["auroc"]["mean"] == pytest.approx(np.mean(aurocs), abs=1e-6)
     within = [auroc_within(TEST.labels, seed, TEST.body_parts) for seed in LEARNED]
     assert row["auroc_within_body_parts"]["mean"] == pytest.approx(np.mean(within), abs=1e-6)
-    for figure in ("accuracy", "kappa", "auroc", "auroc_within_body_parts", "log_loss", "f1", "specificity"):
+    for figure in (
+        "accuracy",
+        "kappa",
+        "auroc",
+        "auroc_within_body_parts",
+        "log_loss",
+        "f1",
+        "specificity",
+        *CURVED,
+    ):
         low, high = row[figure]["ci95"]
         assert low < row[figure]["mean"] < high
 
@@ -109,18 +126,22 @@ def test_holm_allows_for_all_agents_but_uniform_and_bounds(document):
     assert document["controls"]["majority"]["vs_uniform"]["holm_p"] is None
 
 
-def test_thresholds_are_used_where_they_are_known(document):
+def test_thresholds_come_from_studies_that_were_held_out(document):
     row = document["agents"]["learned"]
-    assert row["threshold"]["mean"] == pytest.approx(np.mean([0.4, 0.45, 0.5, 0.6]))
-    positive = LEARNED[:, :, 1] >= np.array([0.4, 0.45, 0.5, 0.6])[:, None]
+    threshold = youden_threshold(TRAIN.labels, HELD_OUT.mean(axis=0))
+    assert row["threshold"] == {"mean": threshold, "ci95": None, "seed_spread": 0.0}
+    positive = LEARNED[:, :, 1] >= threshold
     expected = positive[:, TEST.labels == 1].mean(axis=1)
     assert row["sensitivity_at_threshold"]["mean"] == pytest.approx(expected.mean())
     low, high = row["sensitivity_at_threshold"]["ci95"]
     assert low < expected.mean() < high
-    assert document["agents"]["uniform"]["sensitivity_at_threshold"]["mean"] is None
-    assert document["controls"]["majority"]["threshold"]["mean"] is None
+    of_uniform = youden_threshold(TRAIN.labels, TRAIN.probabilities.mean(axis=1))
+    assert document["agents"]["uniform"]["threshold"]["mean"] == of_uniform
     model = document["models"][TEST.model_names[1]]
     assert model["threshold"]["mean"] == youden_threshold(TRAIN.labels, TRAIN.probabilities[:, 1])
+    for row in (document["agents"]["other"], document["controls"]["majority"]):
+        assert row["threshold"]["mean"] is row["sensitivity_at_threshold"]["mean"] is None
+        assert row["no_threshold"]
 
 
 def test_macro_figures_are_means_over_body_parts(document):
@@ -181,7 +202,7 @@ def test_a_part_with_few_studies_has_none_and_a_reason():
     few = Predictions.from_arrays(
         rows.logits, rows.labels, rows.body_parts, body_part_names=["a", "b", "c", "nothing"]
     )
-    results = {"uniform": AgentResult(few.probabilities.mean(axis=1)[None], None, None, [0], [[]])}
+    results = {"uniform": AgentResult(few.probabilities.mean(axis=1)[None], None, [0], [[]])}
     document = benchmark_document(TRAIN, few, results, [0], controls={}, n_resamples=50)
     for part in ("c", "nothing"):
         row = document["agents"]["uniform"]["per_body_part"][part]

@@ -40,6 +40,13 @@ def test_the_table_and_the_page_show_what_was_found(
     assert "data:image/jpeg;base64," in html
     assert not re.search(r'(src|href)="(?!data:)', html)
 
+    page.write_text("something else")
+    assert run_command(["check-data", str(root), "--html", str(page)]) == 2
+    assert "already exists; choose another --html, or add --overwrite" in capsys.readouterr().err
+    assert page.read_text() == "something else"
+    assert run_command(["check-data", str(root), "--html", str(page), "--overwrite"]) == 0
+    assert page.read_text() == html
+
 
 def test_strict_ends_with_status_2_where_something_is_wrong(
     root: Path, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,89 @@
+"""The secondary comparison: agents against uniform averaging on the training table, cross-validated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evidence.paired_comparison import paired_comparison, spread_over_seeds
+from agents.metrics import evaluate
+from agents.statistics.bootstrap import PatientBootstrap, interval
+from agents.statistics.multiple_testing import holm
+from mura_env import Predictions
+
+LABEL = "not nested"
+WHY = (
+    "The members' outputs on the training table are out of fold, but members and agents were not fitted anew "
+    "together: the outputs that an agent learned from in the other folds come from networks that had the "
+    "studies it is scored on among theirs. It can only support what the test table shows."
+)
+"""What every reader of these figures must know."""
+
+N_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What cross-validated agents say of training studies that they have not learned from."""
+
+    probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By agent, shape `(n_seeds, n_studies, n_classes)`, uniform averaging among them."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of the fits."""
+    n_folds: int = 0
+    """Folds of the cross-validation."""
+    reason: str = ""
+    """Why there is nothing."""
+
+
+def out_of_fold_document(train: Predictions, held_out: HeldOut, *, baseline: str) -> dict[str, Any]:
+    """Compare cross-validated agents with uniform averaging on all studies of the training table.
+
+    Args:
+        train: The table.
+        held_out: What the agents say of it.
+        baseline: Name of uniform averaging.
+
+    Returns:
+        JSON-ready: `label`, `why`, `n_studies`, `n_patients`, `n_folds`, `seeds`, `bootstrap_resamples`, and
+        in `agents`, by name: `accuracy` with its interval, `kappa` and `auroc` (`mean`, `seed_spread`), and
+        `vs_uniform`, see `agents.evidence.paired_comparison`, Holm's correction being over these agents; or a
+        `reason` alone.
+    """
+    if held_out.reason:
+        return {"reason": held_out.reason}
+    probabilities = held_out.probabilities
+    bootstrap = PatientBootstrap.draw(train.labels, train.n_classes, train.patient_ids, N_RESAMPLES)
+    rows = {}
+    for name, of_agent in probabilities.items():
+        scores = [evaluate(train.labels, of_seed) for of_seed in of_agent]
+        accuracy = bootstrap.verdict_figures(of_agent.argmax(axis=2))["accuracy"]
+        rows[name] = {
+            **{figure: _mean([seed[figure] for seed in scores]) for figure in ("accuracy", "kappa", "auroc")},
+            "vs_uniform": paired_comparison(
+                train, bootstrap, of_agent, probabilities[baseline], is_baseline=name == baseline
+            ),
+        }
+        rows[name]["accuracy"]["ci95"] = interval(accuracy)
+    family = [name for name in rows if name != baseline]
+    for name, p in zip(family, holm([rows[n]["vs_uniform"]["permutation_p"] for n in family]), strict=True):
+        rows[name]["vs_uniform"]["holm_p"] = p
+    return {
+        "label": LABEL,
+        "why": WHY,
+        "n_studies": len(train),
+        "n_patients": len(np.unique(train.patient_ids)),
+        "n_folds": held_out.n_folds,
+        "seeds": list(held_out.seeds),
+        "bootstrap_resamples": N_RESAMPLES,
+        "agents": rows,
+    }
+
+
+def _mean(values: list[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return {"mean": None, "seed_spread": None, "ci95": None}
+    return {"mean": float(np.mean(known)), "seed_spread": spread_over_seeds(np.array(known)), "ci95": None}
