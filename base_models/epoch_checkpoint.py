@@ -80,9 +80,17 @@ def remove_epochs(path: Path) -> None:
 
 
 def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
-    """Read the last finished epoch whose state is whole, or None if there is none of just this fit."""
+    """Read the last finished epoch whose state is whole, or None if there is none of just this fit.
+
+    A newest state that cannot be used is removed if the one before can, whose place it would take.
+    """
     newest = _read_epoch(path, facts)
-    return newest if newest is not None else _read_epoch(earlier_epoch(path), facts)
+    if newest is not None:
+        return newest
+    earlier = _read_epoch(earlier_epoch(path), facts)
+    if earlier is not None:
+        path.unlink(missing_ok=True)
+    return earlier
 
 
 def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:

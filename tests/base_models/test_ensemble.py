@@ -248,3 +248,35 @@ def test_members_that_are_missing_or_damaged_are_named(run_dir: Path, tmp_path: 
     (tmp_path / "members" / "one" / "member.json").write_text("{}")
     with pytest.raises(ValueError, match="expected a member of this package"):
         load_members(tmp_path)
+
+
+def test_a_run_with_every_option_predicts_new_studies_as_its_test_table(
+    dataset: Dataset, run_dir: Path, tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG,
+        training=replace(CONFIG.training, inner_validation=0.3),
+        views="noisy_or",
+        mirror=True,
+        part_spread=0.5,
+        drop_below=1e-9,
+        hard_studies=str(run_dir),
+        tensorboard=True,
+    )
+    train, test = train_ensemble(dataset, config, tmp_path)
+    record = json.loads((tmp_path / "training.json").read_text())
+    means = {
+        name: np.mean([fit["inner_score"]["auroc"] for fit in fits]) for name, fits in record["fits"].items()
+    }
+    best = max(means.values())
+    assert list(train.model_names) == [name for name, mean in means.items() if mean == best]
+    assert set(record["dropped_members"]) == set(means) - set(train.model_names)
+    members = load_trained_members(tmp_path)
+    assert [member.config.name for member in members] == list(train.model_names)
+    assert all(
+        (member.views, member.mirror, member.cache_size) == ("noisy_or", True, 24) for member in members
+    )
+    assert all(set(member.calibration.part_biases) == set(dataset.body_part_names) for member in members)
+    logits = predict_studies(members, dataset.of_split("test"))
+    np.testing.assert_allclose(logits, test.logits, rtol=1e-4, atol=1e-4)
+    assert {file.parent.name for file in tmp_path.glob("tensorboard/*/*/events*")} == {"fold0", "fold1"}

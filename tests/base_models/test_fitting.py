@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.epoch_checkpoint import earlier_epoch, load_epoch
 from base_models.fitting import FitJob, is_finished, run_fit
+from base_models.inner_validation import ValidationImages
 from base_models.tensor_files import load_tensors, read_facts
 from tests.base_models.trees import picture
 
@@ -49,6 +51,7 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
         {"train_rows": ROWS[::-1].copy()},
         {"train_labels": 1 - ROWS % 2},
         {"train_parts": ROWS % 2},
+        {"validation": ValidationImages(ROWS, ROWS % 2)},
     ],
 )
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
@@ -57,12 +60,19 @@ def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str,
 
 
 def _job(folder: Path, **choices: object) -> FitJob:
-    """A fit of four epochs of six batches on 24 small pictures."""
+    """A fit of four epochs of six batches on 24 small pictures.
+
+    With inner validation, six of them validate it and the first six are shown twice.
+    """
     labels = np.arange(24) % 2
     images = folder / "cache" / "images.npy"
     images.parent.mkdir(parents=True, exist_ok=True)
     np.save(images, np.stack([picture(seed, label, (24, 24)) for seed, label in enumerate(labels)]))
     options = {"blocks": 1, "width": 4, "dropout": 0.5}
+    rows, validation = np.arange(24), None
+    if choices.get("inner_validation"):
+        rows = np.repeat(np.arange(18), [2] * 6 + [1] * 12)
+        validation = ValidationImages(np.arange(18, 24), labels[18:])
     return FitJob(
         member=MemberConfig("tiny", image_size=16, epochs=4, options=options),
         training=TrainingConfig(batch_size=4, **choices),
@@ -70,9 +80,10 @@ def _job(folder: Path, **choices: object) -> FitJob:
         seed=3,
         n_classes=2,
         images=images,
-        train_rows=np.arange(24),
-        train_labels=labels,
-        train_parts=labels,
+        train_rows=rows,
+        train_labels=labels[rows],
+        train_parts=labels[rows],
+        validation=validation,
         predict_rows=np.arange(5),
         weights=folder / "members" / "tiny" / "fold0.safetensors",
     )
@@ -104,6 +115,8 @@ EVERYTHING = {
     "gradient_clip": 0.5,
     "schedule": "cosine",
     "loss": "focal",
+    "inner_validation": 0.25,
+    "early_stopping": 3,
 }
 
 
@@ -128,6 +141,8 @@ def test_a_killed_fit_goes_on_to_the_same_bits(
     assert len(counted) == 4
     assert result.epoch_losses == reference.epoch_losses
     np.testing.assert_array_equal(result.logits, reference.logits)
+    assert result.inner_score == reference.inner_score
+    assert (result.inner_score is None) == ("early_stopping" not in choices)
     assert _tensors(resumed) == _tensors(whole)
     assert [file.name for file in resumed.weights.parent.iterdir()] == ["fold0.safetensors"]
 
@@ -166,6 +181,37 @@ def test_a_checkpoint_of_another_fit_or_a_damaged_one_is_not_gone_on_from(tmp_pa
         run_fit(job, resume=damage != "fresh", on_epoch=lambda counted=counted: counted.append(1))
         assert len(counted) == 4
         assert _tensors(job) == _tensors(whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
+def test_the_last_good_checkpoint_survives_a_damaged_newest_one(tmp_path: Path, damage: str) -> None:
+    choices = {"inner_validation": 0.25, "early_stopping": 3, "schedule": "constant"}
+    whole, job = _job(tmp_path / "whole", **choices), _job(tmp_path / "damaged", **choices)
+    run_fit(whole)
+    with pytest.raises(_Stop):
+        run_fit(job, on_epoch=_stop_after(3))
+    content = job.checkpoint.read_bytes()
+    job.checkpoint.unlink()
+    if damage != "missing":
+        job.checkpoint.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
+    facts = json.loads(json.dumps(read_facts(earlier_epoch(job.checkpoint))["fit"]))
+    kept = load_epoch(job.checkpoint, facts)
+    assert kept is not None
+    assert (kept.epochs, len(kept.scores)) == (2, 2)
+    assert not job.checkpoint.exists()
+    run_fit(job, resume=True)
+    assert _tensors(job) == _tensors(whole)
+    assert not earlier_epoch(job.checkpoint).exists()
+
+
+def test_a_fit_that_was_about_to_stop_early_trains_no_further(tmp_path: Path) -> None:
+    choices = {"inner_validation": 0.25, "early_stopping": 1, "schedule": "constant", "learning_rate": 1e-12}
+    whole, job = _job(tmp_path / "whole", **choices), _job(tmp_path / "stopped", **choices)
+    epochs = len(run_fit(whole).epoch_losses)
+    with pytest.raises(_Stop):
+        run_fit(job, on_epoch=_stop_after(epochs))
+    assert run_fit(job, resume=True).epoch_losses == read_facts(whole.weights)["epoch_losses"]
+    assert _tensors(job) == _tensors(whole)
 
 
 def test_a_fit_stopped_behind_its_last_epoch_only_writes_its_weights(tmp_path: Path) -> None:

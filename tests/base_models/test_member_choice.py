@@ -1,6 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from base_models.member_choice import choose_initial_weights, choose_members
+from base_models.fitting import FitResult
+from base_models.inner_validation import Score
+from base_models.member_choice import choose_initial_weights, choose_members, weak_members
 from base_models.presets import PRESETS
 
 FULL = PRESETS["full"]
@@ -52,3 +57,15 @@ def test_files_go_to_the_members_of_their_network() -> None:
     ]
     with pytest.raises(ValueError, match="got some for 'resnet50'"):
         choose_initial_weights(config, ["resnet50=r.pth"])
+
+
+def test_members_far_below_the_best_on_inner_validation_are_left_out() -> None:
+    areas = [(0.81, 0.79), (0.70, 0.90), (0.77, 0.74)]
+    fits = [[FitResult(np.zeros((0, 2)), [], 0.0, "", Score(0.5, area)) for area in of] for of in areas]
+    training = replace(FULL.training, inner_validation=0.1)
+    weak = weak_members(replace(FULL, training=training, drop_below=0.04), fits)
+    assert list(weak) == [FULL.members[2].name]
+    assert "0.755" in weak[FULL.members[2].name]
+    assert "0.800" in weak[FULL.members[2].name]
+    assert weak_members(replace(FULL, training=training, drop_below=0.05), fits) == {}
+    assert weak_members(FULL, fits) == {}

@@ -1,0 +1,54 @@
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from base_models import schedule
+from base_models.configuration import EnsembleConfig
+from base_models.fitting import FitJob, FitResult
+from base_models.placement import PROCESSOR, Placement
+from tests.base_models.test_fitting import JOB
+
+
+def _jobs(folder: Path, n: int) -> list[FitJob]:
+    return [
+        replace(JOB, fold=fold, weights=folder / f"fold{fold}", train_rows=np.arange(10 + fold % 3))
+        for fold in range(n)
+    ]
+
+
+@pytest.mark.parametrize(("n_gpus", "n_jobs", "at_once"), [(2, 0, 2), (2, 4, 4), (3, 2, 2), (0, 2, 2)])
+def test_fits_are_spread_over_the_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_gpus: int, n_jobs: int, at_once: int
+) -> None:
+    started, lock, together = [], threading.Lock(), threading.Barrier(at_once)
+    busy: Counter[Placement] = Counter()
+
+    def fake_fit(job: FitJob, resume: bool, on_epoch: object, placement: Placement) -> FitResult:
+        with lock:
+            started.append((job.fold, placement))
+            busy[placement] += 1
+            assert busy[placement] <= -(-at_once // max(n_gpus, 1)) or not n_gpus
+        if len(started) <= at_once:
+            together.wait(timeout=60)  # the first ones do run at the same time
+        with lock:
+            busy[placement] -= 1
+        return FitResult(np.full((1, 2), job.fold), [], 0.0, "")
+
+    monkeypatch.setattr(schedule, "run_fit", fake_fit)
+    monkeypatch.setattr(schedule, "machine_gpus", lambda wanted: list(range(n_gpus))[: wanted or n_gpus])
+    monkeypatch.setattr(schedule, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(schedule, "_prepare_process", lambda: None)
+    jobs = _jobs(tmp_path, 8)
+    config = EnsembleConfig((JOB.member,), jobs=n_jobs, folds=8)
+    results = schedule.run_fits(jobs, config)
+    assert [int(result.logits[0, 0]) for result in results] == list(range(8))
+    gpus = {Placement(gpu) for gpu in range(min(n_gpus, at_once))} or {PROCESSOR}
+    assert {placement for _, placement in started} == gpus
+    sizes = [len(jobs[fold].train_rows) for fold, _ in started[:at_once]]
+    assert min(sizes) == 12 if at_once == 2 else max(sizes) == 12  # the longest fits begin
+    assert list(tmp_path.iterdir()) == []
