@@ -5,8 +5,8 @@ Two traps are avoided here. `Compose(seed=…)` repeats the same draws in every 
 Here one generator, a function of the sample's own seed, is shared by all transforms of a pipeline.
 
 `Compose` checks its data before and after every transform, which takes longer than changing a small picture:
-the transforms are called one after another instead, and the warps without their checks. The draws and the
-pixels are those of `Compose`.
+the transforms are called one after another instead, and the warps without what boxes and key points need. The
+draws and the pixels are those of `Compose`.
 """
 
 import os
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else its import looks for updates over the network
 import albumentations as A  # noqa: N812  # the variable must be set before; its customary name
-from albumentations.augmentations.geometric import functional as geometric
 
 
 class Augmentation:
@@ -48,7 +47,7 @@ class Augmentation:
             image = np.array(image)
             for transform in self._transforms:
                 transform.set_random_state(*generators)
-                image = transform(image=image)["image"]
+                image = _change(transform, image)
         return resize(image, self.size)
 
 
@@ -60,80 +59,62 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
 
 
-class _OnePicture(A.DualTransform):
-    """A transform of the library that is given one grey picture and nothing else."""
-
-    def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
-        """Change the picture or not, by the same draws as in the library."""
-        if self.should_apply(force_apply):
-            image = data["image"]
-            params = self.get_params_dependent_on_data({"shape": image.shape}, data)
-            data["image"] = self.apply(image, **params)
-        return data
-
-
-class _RandomResizedCrop(_OnePicture, A.RandomResizedCrop):
-    """The library's crop."""
-
-
-class _Rotate(_OnePicture, A.Rotate):
-    """The library's rotation: its draw, its matrix, and nothing for boxes and key points."""
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw the angle and return the map of pixels."""
-        still, whole = {"x": 0, "y": 0}, {"x": 1, "y": 1}
-        return {"matrix": _matrix(params, still, still, whole, self.py_random.uniform(*self.limit))}
-
-    def apply(self, img: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return the turned image, same shape."""
-        return _warp(img, matrix, self.interpolation, self.border_mode)
-
-
-class _Affine(_OnePicture, A.Affine):
-    """The library's affine change, likewise."""
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw translation, shear, scale and angle, in the library's order, and return the map of pixels."""
-        translate = self._get_translate_params(params["shape"])
-        shear = self._get_shear_params()
-        scale = self._get_scale(self.scale, self.keep_ratio, self.balanced_scale, self.py_random)
-        return {"matrix": _matrix(params, translate, shear, scale, self.py_random.uniform(*self.rotate))}
-
-    def apply(self, img: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return the changed image, same shape."""
-        return _warp(img, matrix, self.interpolation, self.border_mode)
-
-
-def _matrix(
-    params: Mapping[str, Any],
-    translate: Mapping[str, float],
-    shear: Mapping[str, float],
-    scale: Mapping[str, float],
-    angle: float,
-) -> NDArray[np.float64]:
-    """Return the library's map of pixels about the image's centre, shape (3, 3)."""
-    centre = geometric.center(params["shape"])
-    matrix = geometric.create_affine_transformation_matrix(translate, shear, scale, angle, centre)
-    return np.asarray(matrix, dtype=np.float64)
-
-
-def _warp(
-    image: NDArray[np.uint8], matrix: NDArray[np.float64], interpolation: int, border_mode: int
-) -> NDArray[np.uint8]:
-    """Return the image under an affine map of pixels, shape (3, 3), same shape, black where nothing was."""
+def _change(transform: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image behind one transform: the library's draws and pixels, shorter where that pays."""
+    if not isinstance(transform, A.RandomResizedCrop | A.Rotate | A.Affine):
+        return np.asarray(transform(image=image)["image"])
+    if not transform.should_apply():
+        return image
+    if isinstance(transform, A.RandomResizedCrop):
+        drawn = transform.get_params_dependent_on_data({"shape": image.shape}, {})
+        return np.asarray(transform.apply(image, **drawn))
     height, width = image.shape
-    warped = cv2.warpAffine(image, matrix[:2], (width, height), flags=interpolation, borderMode=border_mode)
-    return np.asarray(warped, dtype=np.uint8)
+    warped = cv2.warpAffine(
+        image,
+        _pixel_map(transform, height, width)[:2],
+        (width, height),
+        flags=transform.interpolation,
+        borderMode=transform.border_mode,
+    )
+    return np.asarray(warped)
+
+
+def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
+    """Draw a rotation or an affine change, in the library's order, about the middle; shape (3, 3)."""
+    x, y = (width - 1) / 2, (height - 1) / 2
+    steps = [[[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]]]
+    if isinstance(transform, A.Affine):
+        translate = transform._get_translate_params((height, width))
+        shear = transform._get_shear_params()
+        scale = transform._get_scale(
+            transform.scale, transform.keep_ratio, transform.balanced_scale, transform.py_random
+        )
+        angle = transform.py_random.uniform(*transform.rotate)
+        along, across = np.tan(np.deg2rad(shear["x"])), np.tan(np.deg2rad(shear["y"]))
+        steps.append([[1.0, 0.0, translate["x"]], [0.0, 1.0, translate["y"]], [0.0, 0.0, 1.0]])
+        steps.append([[1.0, along, 0.0], [across, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    else:
+        angle = transform.py_random.uniform(*transform.limit)
+    turn = np.deg2rad(angle % 360)
+    cosine, sine = np.cos(turn), np.sin(turn)
+    steps.append([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    if isinstance(transform, A.Affine):
+        steps.append([[scale["x"], 0.0, 0.0], [0.0, scale["y"], 0.0], [0.0, 0.0, 1.0]])
+    steps.append([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
+    product = np.array(steps[0])
+    for matrix in np.array(steps[1:]):
+        product = product @ matrix
+    return product
 
 
 def _rlensemble_v1(size: int) -> list[A.BasicTransform | A.BaseCompose]:
     """Return the recipe of MURA-RLEnsemble-V1."""
     return [
-        _RandomResizedCrop((size, size), scale=(0.8, 1.0), area_for_downscale="image"),
+        A.RandomResizedCrop((size, size), scale=(0.8, 1.0), area_for_downscale="image"),
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
-        _Rotate(limit=(-20, 20), p=1.0),
-        _Affine(translate_percent=(-0.1, 0.1), scale=(0.9, 1.1), shear=(-10, 10), p=1.0),
+        A.Rotate(limit=(-20, 20), p=1.0),
+        A.Affine(translate_percent=(-0.1, 0.1), scale=(0.9, 1.1), shear=(-10, 10), p=1.0),
         A.OneOf(
             [
                 A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), p=1.0),
@@ -150,7 +131,7 @@ def _standard(size: int) -> list[A.BasicTransform | A.BaseCompose]:  # resized a
     """Return a lighter recipe: mirror, one small affine change, brightness and contrast."""
     return [
         A.HorizontalFlip(p=0.5),
-        _Affine(rotate=(-10, 10), scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), p=0.7),
+        A.Affine(rotate=(-10, 10), scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), p=0.7),
         A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
     ]
 

@@ -43,7 +43,7 @@ class TrainingImages(Dataset[Sample]):
         *,
         seed: int,
     ) -> None:
-        self._images = images
+        self._images = np.asarray(images)  # a memory map takes its time for every row
         self._rows = rows
         self._labels = labels
         self._weights = weights

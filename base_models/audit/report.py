@@ -29,9 +29,9 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
         progress: Called as `progress(description, completed, total)`.
 
     Returns:
-        A JSON-ready document: `dataset`, `counts`, `pictures`, `problems` (name → list), `shortcuts`, `ok`
-        (whether no problem was found that should stop a training) and `seconds`. Paths are relative to the
-        data set's folder.
+        A JSON-ready document: `dataset`, `counts`, `pictures`, `examples` (one readable training image for
+        each body part and class), `problems` (name → list), `shortcuts`, `ok` (whether no problem was found
+        that should stop a training) and `seconds`. Paths are relative to the data set's folder.
     """
     started = time.perf_counter()
     study_of = {path: study for study in dataset.studies for path in study.image_paths}
@@ -48,6 +48,11 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
             if isinstance(found, str)
         ],
         "patients_on_both_sides": _shared_patients(dataset.studies),
+        "misnamed": [
+            {"path": _name(path, dataset), "reason": picture.misnamed}
+            for path, picture in pictures.items()
+            if picture.misnamed
+        ],
         "constant": [_name(path, dataset) for path, picture in pictures.items() if picture.constant],
         "exact_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if pair.exact],
         "near_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if not pair.exact],
@@ -63,6 +68,7 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
         },
         "counts": _counts(dataset),
         "pictures": _picture_counts(pictures),
+        "examples": _examples(dataset, pictures),
         "problems": problems,
         "near_duplicates_complete": complete,
         "shortcuts": find_shortcuts(dataset.studies, pictures),
@@ -142,6 +148,19 @@ def _counts(dataset: Dataset) -> dict[str, Any]:
         },
         "views": dict(sorted(Counter(len(study.image_paths) for study in dataset.studies).items())),
     }
+
+
+def _examples(dataset: Dataset, pictures: Mapping[Path, Picture]) -> list[dict[str, str]]:
+    """Return a readable training image for each body part and class, where there is one."""
+    first: dict[tuple[str, int], Path] = {}
+    for study in dataset.of_split("train"):
+        for path in study.image_paths:
+            if path in pictures and not pictures[path].constant:
+                first.setdefault((study.body_part, study.label), path)
+    return [
+        {"path": _name(path, dataset), "body_part": part, "label": dataset.class_names[label]}
+        for (part, label), path in sorted(first.items())
+    ]
 
 
 def _picture_counts(pictures: Mapping[Path, Picture]) -> dict[str, Any]:

@@ -78,13 +78,15 @@ def _rows(root: Path) -> list[dict[str, str]]:
     missing = sorted(needed - set(rows[0] if rows else ()))
     if missing:
         raise ValueError(
-            f"expected the columns {sorted(needed)} in {root / 'dataset.csv'}, got none named {missing}"
+            f"expected the columns {', '.join(sorted(needed))} in {root / 'dataset.csv'}, "
+            f"got none named {', '.join(missing)}; restore the original file"
         )
     for row in rows:
         wrong = [name for name in sorted(needed - {"image_id"}) if row[name] not in {"0", "1"}]
         if wrong:
             raise ValueError(
-                f"expected 0 or 1 in {root / 'dataset.csv'}, got {row[wrong[0]]!r} as {wrong[0]} of {row}"
+                f"expected 0 or 1 in {root / 'dataset.csv'}, got {row[wrong[0]]!r} as {wrong[0]} of "
+                f"{row['image_id']}; restore the original file"
             )
     return sorted(rows, key=lambda row: row["image_id"])
 

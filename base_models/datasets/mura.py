@@ -12,6 +12,8 @@ from base_models.datasets.study import Dataset, Split, Study
 
 CLASS_NAMES = ("normal", "abnormal")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_STUDY_DEPTH = 3
+"""Slashes in the name of a study's folder, `<split>/XR_<PART>/<patient>/<study>`."""
 _FOLDER_OF_SPLIT: dict[Split, str] = {"train": "train", "test": "valid"}
 _LABEL_OF_SUFFIX = {"negative": 0, "positive": 1}
 
@@ -57,7 +59,7 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
 
 def _paths_of_csv(file: Path, folder: str) -> list[str]:
     """Return the image paths of a CSV, relative to the data set's folder."""
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     return [_below(line, folder, file) for line in lines if "/" in line]  # a header line has no slash
 
 
@@ -74,8 +76,11 @@ def _below(path: str, folder: str, file: Path) -> str:
 def _paths_of_folder(root: Path, folder: str) -> list[str]:
     """Walk a split's folder and return its image paths in natural order, relative to `root`."""
     paths: list[str] = []
-    for directory, _, files in os.walk(root / folder):
+    # Links are followed: a data set may be put together of parts that lie elsewhere.
+    for directory, below, files in os.walk(root / folder, followlinks=True):
         relative = Path(directory).relative_to(root).as_posix()
+        if relative.count("/") > _STUDY_DEPTH:
+            below.clear()  # a link that leads back up would be followed without end
         # Names that begin with a dot are leftovers of file systems, not images.
         names = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
         paths += [f"{relative}/{name}" for name in names]
@@ -111,7 +116,7 @@ def _study(root: Path, split: Split, folder: str, paths: list[str]) -> Study:
 def _compare_labels(studies: list[Study], file: Path, folder: str) -> list[str]:
     """Return where the CSV of labelled studies and the folders' names do not agree, one sentence each."""
     listed: dict[str, int] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
         path, _, label = line.strip().rpartition(",")
         if "/" in path:
             if label not in {"0", "1"}:

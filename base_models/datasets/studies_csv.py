@@ -73,25 +73,40 @@ def read(root: Path, seed: int = 0) -> Dataset:
 
 def _rows(file: Path) -> dict[int, Row]:
     """Return the table's rows by line number, every needed value stripped and present."""
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        names = [name.strip() for name in reader.fieldnames or ()]
-        missing = [column for column in COLUMNS if column not in names]
-        if missing:
-            raise ValueError(f"expected the columns {','.join(COLUMNS)} in {file}, got none named {missing}")
-        reader.fieldnames = names
-        needed = [*COLUMNS, *(["split"] if "split" in names else [])]
-        rows = {}
-        for row in reader:
-            values = {column: (row[column] or "").strip() for column in needed}
-            empty = [column for column in needed if not values[column]]
-            if empty:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            header = list(reader.fieldnames or ())
+            names = [name.strip() for name in header]
+            missing = [column for column in COLUMNS if column not in names]
+            if missing:
                 raise ValueError(
-                    f"expected a value for {empty[0]} in line {reader.line_num} of {file}, got none"
+                    f"expected the columns {', '.join(COLUMNS)} in {file}, got {','.join(header) or 'none'!r}, "
+                    f"which lacks {', '.join(missing)}; complete the first line"
                 )
-            rows[reader.line_num] = values
+            reader.fieldnames = names
+            needed = [*COLUMNS, *(["split"] if "split" in names else [])]
+            rows = {}
+            for row in reader:
+                values = {column: (row[column] or "").strip() for column in needed}
+                empty = [column for column in needed if not values[column]]
+                if empty:
+                    raise ValueError(
+                        f"expected a value for {empty[0]} in line {reader.line_num} of {file}, got none; "
+                        "complete the line"
+                    )
+                if None in row:  # type: ignore[comparison-overlap]  # what is left over has this key
+                    raise ValueError(
+                        f"expected {len(names)} values in line {reader.line_num} of {file}, got more; "
+                        "put values that hold commas in quotation marks"
+                    )
+                rows[reader.line_num] = values
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"expected a table in UTF-8 in {file}, got {error}; save it as CSV in UTF-8"
+        ) from error
     if not rows:
-        raise ValueError(f"expected a row for each image in {file}, got none")
+        raise ValueError(f"expected a row for each image in {file}, got none; add them below the first line")
     return rows
 
 
@@ -119,10 +134,8 @@ def _classes(file: Path, rows: dict[int, Row]) -> tuple[tuple[str, ...], dict[st
     if all(label.isdecimal() for label in labels):
         n_classes = max(map(int, labels)) + 1
         if n_classes > len(labels) + 1:
-            raise ValueError(
-                f"expected labels 0, 1, … without gaps in {file}, got {sorted(labels, key=int)}; "
-                "number them anew"
-            )
+            found = ", ".join(sorted(labels, key=int))
+            raise ValueError(f"expected labels 0, 1, … without gaps in {file}, got {found}; number them anew")
         names = ("normal", "abnormal") if n_classes <= 2 else tuple(f"class{i}" for i in range(n_classes))
         return names, {label: int(label) for label in labels}
     ordered = sorted(labels, key=lambda label: (label.lower() not in _NORMAL, label))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from base_models.image_cache import fit_into_square
 from base_models.images import ImageError, read_grey
-from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, shortcut_rows
+from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, picture_sentences, shortcut_rows
 from mura_env.atomic_files import replacing
 
 SHOWN = 60
@@ -55,6 +55,12 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
     return template.render(
         document=document,
         sections=sections,
+        sentences=picture_sentences(document),
+        examples=[
+            {"title": f"{example['body_part']}, {example['label']}", "picture": picture}
+            for example in document["examples"]
+            for picture in _pictures(root, example["path"])
+        ],
         shown=SHOWN,
         shortcuts=shortcut_rows(document["shortcuts"]),
         style=Markup(_resource("mura_app.report", "page.css")),  # noqa: S704 - the project's own file

@@ -10,6 +10,7 @@ TITLES = {
     "exact_duplicates": "The same file twice",
     "near_duplicates": "Nearly the same picture twice",
     "constant": "Pictures of one grey",
+    "misnamed": "Files whose name says something else than their content",
     "unlisted": "Image files that belong to no study",
 }
 """Name of a list in `problems` → its heading, in the order of their weight."""
@@ -41,6 +42,21 @@ def pair_counts(pairs: list[Mapping[str, Any]]) -> str:
         )
     ]
     return ", ".join(f"{number:,} {words}" for number, words in counted if number)
+
+
+def picture_sentences(document: Mapping[str, Any]) -> list[str]:
+    """What the pictures are like: views of a study, sizes, and how they are stored."""
+    views, pictures = document["counts"]["views"], document["pictures"]
+    number = "; ".join(f"{count} in {studies:,}" for count, studies in views.items())
+    sentences = [f"Views of a study: {number} studies." if views else "No studies."]
+    if pictures["width"]:
+        sizes = [
+            f"{name} {of['least']:,} to {of['most']:,} pixels (median {of['median']:,.0f})"
+            for name, of in (("width", pictures["width"]), ("height", pictures["height"]))
+        ]
+        modes = ", ".join(f"{mode} ({files:,})" for mode, files in pictures["modes"].items())
+        sentences.append(f"Pictures: {', '.join(sizes)}; stored as {modes}.")
+    return sentences
 
 
 def shortcut_rows(shortcuts: Mapping[str, Any]) -> list[tuple[str, str, str]]:

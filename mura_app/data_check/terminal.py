@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, shortcut_rows
+from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, picture_sentences, shortcut_rows
 
 SHOWN = 5
 """Items of each list that are shown; the JSON document and the page hold more."""
@@ -17,6 +17,8 @@ def show_audit(document: Mapping[str, Any]) -> None:
     """Prints what a check found on standard output."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(_parts_table(document))
+    for sentence in picture_sentences(document):
+        console.print(Text(sentence))
     for name, title in TITLES.items():
         items = document["problems"][name]
         more = pair_counts(items) if name.endswith("duplicates") else ""

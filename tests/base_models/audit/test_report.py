@@ -121,3 +121,29 @@ def test_rgb_and_damaged_pictures_are_told_apart(root: Path) -> None:
     path = next(root.glob("train/*/*/*/*.png"))
     Image.fromarray(picture(3)).convert("RGB").save(path)
     assert _audit(root)["pictures"]["modes"]["RGB"] == 1
+
+
+def test_a_misnamed_file_is_read_and_told(root: Path) -> None:
+    path = next(root.glob("train/*/*/*/*.png"))
+    Image.open(path).save(path.with_suffix(".jpg"), quality=90)
+    path.with_suffix(".jpg").rename(path)
+    document = _audit(root)
+    (found,) = document["problems"]["misnamed"]
+    assert found["path"] == str(path.relative_to(root))
+    assert "its content is JPEG" in found["reason"]
+    assert document["problems"]["unreadable"] == []
+    assert document["ok"] is True
+
+
+def test_examples_show_each_body_part_and_class(root: Path) -> None:
+    first = next(root.glob("train/XR_ELBOW/*/*_negative/image1.png"))
+    first.write_bytes(b"")
+    examples = _audit(root)["examples"]
+    assert [(one["body_part"], one["label"]) for one in examples] == [
+        (part, label) for part in ("XR_ELBOW", "XR_WRIST") for label in ("normal", "abnormal")
+    ]
+    for one in examples:
+        sign = {"normal": "negative", "abnormal": "positive"}[one["label"]]
+        assert one["path"].startswith(f"train/{one['body_part']}/")
+        assert f"_{sign}/" in one["path"]
+        assert one["path"] != str(first.relative_to(root))

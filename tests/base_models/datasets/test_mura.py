@@ -98,3 +98,22 @@ def test_a_missing_split_is_an_empty_one(tmp_path: Path) -> None:
     root = write_mura(tmp_path, {"train": 4})
     with pytest.raises(ValueError, match="got an empty test split"):
         open_dataset(root)
+
+
+def test_linked_parts_are_walked_and_circles_end(tmp_path: Path) -> None:
+    root = write_mura(tmp_path / "MURA-v1.1", csvs=False)
+    expected = _index(open_dataset(root))
+    part = root / "train" / "XR_WRIST"
+    part.rename(tmp_path / "elsewhere")
+    part.symlink_to(tmp_path / "elsewhere")
+    assert _index(open_dataset(root)) == expected
+    patient = next(part.iterdir())
+    (patient / "study9_positive").symlink_to(root / "train")
+    assert _index(open_dataset(root)) == expected
+
+
+def test_a_byte_order_mark_and_a_header_are_no_paths(mura_root: Path) -> None:
+    expected = _index(open_dataset(mura_root))
+    for file in mura_root.glob("*.csv"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert _index(open_dataset(mura_root)) == expected

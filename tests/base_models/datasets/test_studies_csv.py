@@ -69,13 +69,23 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, path: str) -> 
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        (_rows(), "path,study_id,patient_id,label,part", r"got none named \['body_part'\]"),
+        (
+            _rows(),
+            "path,study_id,patient_id,label,part",
+            "got 'path,.*,part', which lacks body_part; complete",
+        ),
+        (
+            _rows(),
+            "path;study_id;patient_id;body_part;label",
+            "got 'path;study_id;.*', which lacks path, study_id",
+        ),
+        (["a.png,s,p,KNEE, left,1"], HEADER, "expected 5 values in line 2 .* quotation marks"),
         (["a.png,s,,KNEE,1"], HEADER, "expected a value for patient_id in line 2"),
         (["a.png,s,p,KNEE"], HEADER, "expected a value for label in line 2"),
         (["a.png,s,p,KNEE,1", "b.png,s,q,KNEE,1"], HEADER, "expected one patient_id for study 's'.*line 3"),
         (["a.png,s,p,KNEE,1", "a.png,t,q,KNEE,0"], HEADER, "'a.png' in lines 2 and 3"),
         (["a.png,s,p,KNEE,1,dev"], HEADER + ",split", "got 'dev'"),
-        (["a.png,s,p,KNEE,0", "b.png,t,q,KNEE,7"], HEADER, "without gaps"),
+        (["a.png,s,p,KNEE,0", "b.png,t,q,KNEE,7"], HEADER, "without gaps in .*, got 0, 7; number"),
         ([], HEADER, "expected a row for each image"),
         (_rows(3), HEADER, "got an empty test split"),
     ],
@@ -89,3 +99,27 @@ def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
     rows = [f"{row},train" for row in _rows()] + ["z.png,s99,p1,KNEE,1,test", "y.png,s98,p98,KNEE,0,test"]
     with pytest.raises(ValueError, match="got 1 on both, first 'p1'"):
         open_dataset(_write(tmp_path, rows, HEADER + ",split"))
+
+
+@pytest.mark.parametrize("content", [b"path,study_id\xe9,\xff\n", b'path,"study\n' + b"x" * 200_000])
+def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "studies.csv").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"expected a table in UTF-8 in .*studies\.csv, got .*; save it as CSV"
+    ):
+        open_dataset(tmp_path)
+
+
+def test_links_inside_the_folder_are_followed_and_listed_once(tmp_path: Path) -> None:
+    root = _write(tmp_path / "data", _rows())
+    (root / "alias").symlink_to(root / "images")
+    table = (root / "studies.csv").read_text(encoding="utf-8-sig")
+    first = table.splitlines()[1]
+    linked = tmp_path / "link"
+    linked.symlink_to(root)
+    assert len(open_dataset(linked).studies) == 12
+    (root / "studies.csv").write_text(
+        table + first.replace("images/", "alias/").replace(",s0,", ",s99,") + "\n"
+    )
+    with pytest.raises(ValueError, match="expected each image once .* 'alias/p0v0.png' in lines 2 and 20"):
+        open_dataset(root)

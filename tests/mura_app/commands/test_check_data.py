@@ -34,10 +34,16 @@ def test_the_table_and_the_page_show_what_was_found(
     text = capsys.readouterr().out
     assert "Files that cannot be read: 1" in text
     assert "XR_ELBOW" in text
+    assert "Views of a study: 1 in " in text
+    assert (
+        "Pictures: width 30 to 30 pixels (median 30), height 40 to 40 pixels (median 40); stored as L ("
+        in text
+    )
     html = page.read_text()
     assert "&lt;b&gt;stray.png" in html  # names of files are text, never markup
     assert "<b>" not in html
     assert "data:image/jpeg;base64," in html
+    assert html.count("<figure>") == 4  # two body parts, two classes
     assert not re.search(r'(src|href)="(?!data:)', html)
 
     page.write_text("something else")
