@@ -106,7 +106,7 @@ class Agent(ABC, Generic[ConfigType]):
         self, train: Predictions, seeds: Sequence[int], validation: Predictions | None = None
     ) -> list[Self]:
         """Fit a new agent with these options per seed, to the bit as `fit` with that seed; see `fit`."""
-        return [type(self)(self.config).fit(train, validation, seed) for seed in seeds]
+        return [type(self)(self.config).fit(train, validation, seed=seed) for seed in seeds]
 
     def _prepare(
         self, train: Predictions, validation: Predictions | None, seed: int

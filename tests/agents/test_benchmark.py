@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import benchmark, load_agent
+from agents import load_agent
+from agents.agent import Agent
 from agents.benchmark import run_benchmark
 from mura_env import Predictions
 from tests.agents.tables import noise_table, switching_table
@@ -47,13 +48,13 @@ def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished
     contents = (saved / "static-seed0" / "agent.safetensors").read_bytes()
     (saved / "static-seed0" / "agent.safetensors").write_bytes(contents[:-1])
     fitted = []
-    fit = benchmark.Agent.fit
+    fit = Agent.fit
 
     def noted(self, *args, **kwargs):
         fitted.append((self.name, kwargs["seed"]))
         return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(benchmark.Agent, "fit", noted)
+    monkeypatch.setattr(Agent, "fit", noted)
     again = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], tmp_path / "run", n_jobs=1)
     assert sorted(fitted) == [("reinforce", 1), ("static", 0)]
     assert again == document
