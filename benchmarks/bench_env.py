@@ -47,6 +47,9 @@ SCALAR_ENV_BYTES = 64 * 1024
 Contestant = tuple[Callable[[], Any], int, int]
 """What is timed, its environment steps per call, and calls per round."""
 
+ListMaker = Callable[[Predictions, int], Callable[[], Any] | None]
+"""Makes a vector environment of scalar envs and gives its step; None without stable-baselines3."""
+
 
 def random_table(n_studies: int, n_models: int, n_classes: int) -> Predictions:
     rng = np.random.default_rng(0)
@@ -181,24 +184,29 @@ def speed_by_num_envs(table: Predictions) -> tuple[dict[str, dict[str, float]], 
             contestants["adapter"] = (step, num_envs, calls)
         if num_envs == 1:
             contestants["scalar"] = (scalar(table), 1, few_calls)
-        long_lists: dict[str, Callable[[Predictions, int], Callable[[], Any] | None]] = {}
-        for name, make in (("SyncVectorEnv", synchronous), ("DummyVecEnv", dummy)):
-            if num_envs * SCALAR_ENV_BYTES > available_memory():
-                reasons[name] = f"{num_envs * SCALAR_ENV_BYTES / 1e9:.1f} GB"
-            elif num_envs > LONG_LIST:
-                long_lists[name] = make
-            elif (step := make(table, num_envs)) is None:
+        lists: dict[str, ListMaker] = {"SyncVectorEnv": synchronous, "DummyVecEnv": dummy}
+        if num_envs * SCALAR_ENV_BYTES > available_memory():
+            reasons |= dict.fromkeys(lists, f"{num_envs * SCALAR_ENV_BYTES / 1e9:.1f} GB")
+            lists.clear()
+        for name in list(lists) if num_envs <= LONG_LIST else ():
+            if (step := lists.pop(name)(table, num_envs)) is None:
                 reasons[name] = "no SB3"
             else:
                 contestants[name] = (step, num_envs, few_calls)
         speed[str(num_envs)] = rates(contestants)
-        for name, make in long_lists.items():  # one after the other: each takes gigabytes
-            if (step := make(table, num_envs)) is None:
+        for name, make in lists.items():
+            if (rate := rate_of_long_list(make, table, num_envs)) is None:
                 reasons[name] = "no SB3"
             else:
-                speed[str(num_envs)] |= rates({name: (step, num_envs, few_calls)}, ROUNDS_OF_LISTS)
+                speed[str(num_envs)][name] = rate
         left_out[str(num_envs)] = reasons
     return speed, left_out
+
+
+def rate_of_long_list(make: ListMaker, table: Predictions, num_envs: int) -> float | None:
+    """Steps per second of a list of scalar envs, which takes gigabytes and is gone when this returns."""
+    step = make(table, num_envs)
+    return None if step is None else rates({"list": (step, num_envs, 1)}, ROUNDS_OF_LISTS)["list"]
 
 
 def requirements(speed: dict[str, dict[str, float]]) -> dict[str, float]:
