@@ -23,7 +23,7 @@ class MemberConfig:
     image_size: int = 96
     """Side of the square input in pixels; radiographs keep their aspect and are padded."""
     epochs: int = 10
-    """Passes over the training images; the last epoch's weights are kept."""
+    """Passes over the training images; the last epoch's weights are kept, without `early_stopping`."""
     options: Mapping[str, int | float] = field(default_factory=dict)
     """The network's own options, such as `blocks`, `width` and `dropout` of `attention_cnn`."""
     pretrained: bool = False
