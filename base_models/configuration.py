@@ -8,6 +8,7 @@ AugmentationName = Literal["rlensemble_v1", "standard", "flips", "none"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smoothing"]
 Spread = Literal["fits", "batches"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ViewRule = Literal["mean", "maximum", "noisy_or"]
 
 
@@ -22,7 +23,7 @@ class MemberConfig:
     image_size: int = 96
     """Side of the square input in pixels; radiographs keep their aspect and are padded."""
     epochs: int = 10
-    """Passes over the training images; the last epoch's weights are kept."""
+    """Passes over the training images; the last epoch's weights are kept, without `early_stopping`."""
     options: Mapping[str, int | float] = field(default_factory=dict)
     """The network's own options, such as `blocks`, `width` and `dropout` of `attention_cnn`."""
     pretrained: bool = False
@@ -92,6 +93,12 @@ class TrainingConfig:
     early_stopping: int = 0
     """Epochs without a lower loss on the inner validation after which a fit ends, with the weights of its
     best epoch; 0 trains all epochs. Not with `one_cycle`, whose last epochs are its best."""
+    precision: Precision = "auto"
+    """Arithmetic of the training: `auto` takes bf16 where the processor or GPU has instructions for it, else
+    fp32; `fp16` is for GPUs without bf16, and scales the loss."""
+    loader_processes: int = 0
+    """Processes that prepare the batches of a fit, for GPUs that would wait for one; 0 prepares them in the
+    fit's own. The images do not depend on it."""
     threads_per_fit: int = 1
     """Threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 
@@ -99,6 +106,7 @@ class TrainingConfig:
         _at_least("batch_size", self.batch_size, 2)
         _at_least("accumulate", self.accumulate, 1)
         _at_least("threads_per_fit", self.threads_per_fit, 1)
+        _at_least("loader_processes", self.loader_processes, 0)
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.warm_up < 1):
             raise ValueError(
                 f"expected learning_rate > 0, weight_decay ≥ 0 and warm_up between 0 and 1, got "

@@ -163,7 +163,7 @@ def _train(
     # what decides the bits; a checkpoint of anything else is not gone on from
     facts = {
         "fingerprint": job.fingerprint,
-        "precision": autocast_precision(),
+        "precision": autocast_precision(job.training.precision, placement.device),
         "threads": job.training.threads_per_fit,
         "device": placement.device.type,
         "processes": group.size,

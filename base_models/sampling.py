@@ -1,7 +1,8 @@
 """Training images in an order and with changes that are functions of (seed, epoch, index) only."""
 
 from collections.abc import Iterator
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -49,6 +50,19 @@ class TrainingImages(Dataset[Sample]):
         self._weights = weights
         self._augmentation = augmentation
         self._seed = seed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send a memory-mapped cache to another process by the name of its file, not by its content."""
+        state = dict(self.__dict__)
+        if isinstance(self._images, np.memmap) and self._images.filename:
+            state["_images"] = Path(self._images.filename)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the file of the cache again."""
+        self.__dict__.update(state)
+        if isinstance(state["_images"], Path):
+            self._images = np.load(state["_images"], mmap_mode="r", allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -117,7 +131,9 @@ def training_batches(
     batch_size: int,
     seed: int,
     first_epoch: int = 0,
+    *,
     group: ProcessGroup = ALONE,
+    processes: int = 0,
 ) -> DataLoader[Sample]:
     """Return the loader of shuffled batches; a smaller last batch is left out of the epoch.
 
@@ -127,6 +143,7 @@ def training_batches(
         seed: Seed of the fit.
         first_epoch: Epochs that are already done.
         group: The processes that share each batch.
+        processes: Processes that prepare batches ahead; 0 prepares them when they are asked for.
 
     Raises:
         ValueError: If a batch cannot be shared evenly.
@@ -141,4 +158,12 @@ def training_batches(
     whole = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
     batches = whole if group.size == 1 else BatchShare(whole, group)
     generator = torch.Generator()  # else each epoch draws from the caller's global generator
-    return DataLoader(samples, batch_sampler=batches, generator=generator)
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        generator=generator,
+        num_workers=processes,
+        persistent_workers=processes > 0,
+        multiprocessing_context="spawn" if processes else None,  # forks inherit locks that threads hold
+        pin_memory=torch.cuda.is_available(),
+    )

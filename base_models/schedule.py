@@ -54,6 +54,8 @@ def run_fits(
             own = assign(costs, group.size)[group.rank]
             parts = group.gather(_run_serial(jobs, own, resume, tracker, Placement(own_gpu)))
             results = {index: result for part in parts for index, result in part.items()}
+            for index in results:
+                tracker.finish(index)
         elif n_processes == 1:
             results = _run_serial(jobs, order, resume, tracker, Placement(own_gpu))
         else:

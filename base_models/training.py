@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from base_models.augmentation import create_augmentation
-from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.configuration import MemberConfig, Precision, TrainingConfig
 from base_models.epoch_checkpoint import EpochState
 from base_models.image_classifier import ImageClassifier, Length
 from base_models.inner_validation import InnerValidation, Score, ValidationImages
@@ -27,9 +27,17 @@ from base_models.sampling import Sample, TrainingImages, training_batches
 from base_models.training_log import TrainingLog
 
 
-def autocast_precision() -> str:
-    """Return Lightning's name of the arithmetic: bf16 where the processor has instructions for it."""
-    if torch.cuda.is_available():
+def autocast_precision(wanted: Precision, device: torch.device) -> str:
+    """Return Lightning's name of the arithmetic.
+
+    Raises:
+        ValueError: If the processor is asked for fp16.
+    """
+    if wanted == "fp16" and device.type == "cpu":
+        raise ValueError("expected precision fp16 on a GPU, got a processor; take bf16, fp32 or auto")
+    if wanted != "auto":
+        return {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}[wanted]
+    if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     # Older versions of torch cannot tell; they compute in single precision.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -90,7 +98,8 @@ def fit_network(
     done = start.epochs if start else 0
     augmentation = create_augmentation(training.augmentation, member.image_size)
     samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
-    batches = training_batches(samples, training.batch_size, seed, done, placement.group)
+    processes, group = training.loader_processes, placement.group
+    batches = training_batches(samples, training.batch_size, seed, done, group=group, processes=processes)
     inner = _inner_validation(images, validation, member, training, start)
     with _curves(log_folder, start) as log:
         module = ImageClassifier(
@@ -102,7 +111,7 @@ def fit_network(
             on_epoch=on_epoch,
             inner=inner,
             log=log,
-            group=placement.group,
+            group=group,
         )
         if done < member.epochs and not (inner and inner.is_over):
             _fit(module, batches, training, placement, member.epochs - done)
@@ -155,7 +164,8 @@ def _fit(
     with _quiet_lightning():
         trainer = lightning.Trainer(
             max_epochs=epochs,
-            precision=autocast_precision(),  # type: ignore[arg-type]  # a literal type of Lightning's own
+            # a literal type of Lightning's own
+            precision=autocast_precision(training.precision, placement.device),  # type: ignore[arg-type]
             gradient_clip_val=training.gradient_clip or None,
             accumulate_grad_batches=training.accumulate,
             logger=False,

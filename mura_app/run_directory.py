@@ -24,6 +24,8 @@ FORMAT_VERSION = 1
 GROWING = ("agents", "agent_seeds")
 """Settings of which a run may get more when it is resumed; it keeps what it has."""
 LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
+PLACES = ("jobs", "devices", "tensorboard")
+"""Settings of an ensemble that decide where it computes and what can be watched, not what comes out."""
 
 
 class RunDirectory:
@@ -114,7 +116,11 @@ class RunDirectory:
                 "--overwrite to replace it"
             )
         earlier = self.read_config()
-        changed = [key for key in settings if key not in GROWING and earlier.get(key) != settings[key]]
+        changed = [
+            key
+            for key in settings
+            if key not in GROWING and _without_places(earlier.get(key)) != _without_places(settings[key])
+        ]
         if changed:
             raise ValueError(
                 f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
@@ -134,6 +140,13 @@ class RunDirectory:
             ValueError: The folder holds no run, or a damaged one.
         """
         return read_json(self.config_path, "a run directory, with config.json in it")
+
+
+def _without_places(setting: Any) -> Any:
+    """What of a setting decides the outcome, so that a run may be resumed on another machine."""
+    if not isinstance(setting, dict):
+        return setting
+    return {name: value for name, value in setting.items() if name not in PLACES}
 
 
 def _versions() -> dict[str, str]:

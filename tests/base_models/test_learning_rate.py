@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from base_models.learning_rate import SCHEDULES, cosine, one_cycle
+from base_models.learning_rate import SCHEDULES, constant, cosine, one_cycle
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -20,3 +20,5 @@ def test_the_peaks_are_where_they_should_be() -> None:
     assert one_cycle(100, 100, 0.25) == pytest.approx(0)
     assert cosine(55, 100, 0.25) == pytest.approx(0.5)
     assert cosine(5, 100, 0.25) == pytest.approx(0.52)
+    assert constant(5, 100, 0.25) == cosine(5, 100, 0.25)
+    assert {constant(step, 100, 0.25) for step in range(10, 101)} == {1.0}

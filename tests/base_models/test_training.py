@@ -79,8 +79,38 @@ def test_an_easy_task_is_learned() -> None:
     assert history.epoch_losses[-1] < 0.5 * history.epoch_losses[0]
 
 
-def test_the_arithmetic_is_one_that_lightning_knows() -> None:
-    assert autocast_precision() in {"bf16-mixed", "32-true"}
+def test_the_arithmetic_is_one_that_lightning_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    assert autocast_precision("auto", cpu) in {"bf16-mixed", "32-true"}
+    assert [autocast_precision(name, gpu) for name in ("bf16", "fp16", "fp32")] == [
+        "bf16-mixed",
+        "16-mixed",
+        "32-true",
+    ]
+    for supported, name in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda yes=supported, **_: yes)
+        assert autocast_precision("auto", gpu) == name
+    with pytest.raises(ValueError, match="expected precision fp16 on a GPU"):
+        autocast_precision("fp16", cpu)
+
+
+def test_processes_that_prepare_batches_change_no_bit(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", IMAGES)
+    weights = []
+    for processes in (0, 1):
+        network = seeded_network(MEMBER, 2, 1)
+        fit_network(
+            network,
+            np.load(tmp_path / "images.npy", mmap_mode="r"),
+            rows=np.arange(24),
+            labels=LABELS,
+            weights=WEIGHTS,
+            member=replace(MEMBER, epochs=2),
+            training=TrainingConfig(batch_size=8, loader_processes=processes),
+            seed=1,
+        )
+        weights.append(network.state_dict())
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
 VALIDATION = ValidationImages(np.arange(16, 24), LABELS[16:])

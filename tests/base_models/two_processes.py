@@ -57,7 +57,7 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
     with (
         _replaced(ImageClassifier, "on_after_backward", record),
         _replaced(training, "TrainingImages", Noted),
-        _replaced(training, "autocast_precision", lambda: "32-true"),
+        _replaced(training, "autocast_precision", lambda *_: "32-true"),
     ):
         training.fit_network(
             network,

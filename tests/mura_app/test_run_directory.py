@@ -72,3 +72,12 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 def test_overwrite_and_resume_exclude_each_other(tmp_path):
     with pytest.raises(ValueError, match="got both"):
         RunDirectory(tmp_path).claim(SETTINGS, overwrite=True, resume=True)
+
+
+def test_a_run_may_be_resumed_on_another_machine(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.claim({**SETTINGS, "ensemble": {"folds": 3, "jobs": 0, "devices": 0, "tensorboard": False}})
+    elsewhere = {"folds": 3, "jobs": 4, "devices": 2, "tensorboard": True}
+    assert run.claim({**SETTINGS, "ensemble": elsewhere}, resume=True)["ensemble"] == elsewhere
+    with pytest.raises(ValueError, match="got others for ensemble"):
+        run.claim({**SETTINGS, "ensemble": {**elsewhere, "folds": 4}}, resume=True)
