@@ -3,8 +3,8 @@
 The original: three attention CNNs and the weighting agent in one graph, single precision, three planes that
 lie one after another in memory (NCHW), one optimiser step for all. This project: the same three members, one
 plane, channels last, bfloat16 where the processor has instructions for it, each trained by `fit_network` as
-in a run: loader, Lightning, recorded losses and all. Neither augments. Processor time of one core counts, which
-other jobs on the machine disturb little.
+in a run: loader, Lightning, recorded losses and all. Neither augments. Processor time of one core counts,
+which other jobs on the machine disturb little.
 
 On a GPU: images per second of `fit_network` with `rlensemble_v1`, beside the bare network fed from the GPU's
 memory; what it lacks to that is time the GPU waits for its input; and the share of the card's measured matrix
