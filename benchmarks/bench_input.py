@@ -1,9 +1,9 @@
 """Speed of the input pipeline: from image files, as the original does it, and from this project's cache.
 
 The original: Pillow decodes to RGB, torchvision resizes to 160 pixels and makes a resized crop, flips,
-rotation, affine change, jitter or blur or equalisation, tensor, normalisation, erasing. This project: the same
-recipe (preset `rlensemble_v1`) on the image cache, each image reseeded by (seed, epoch, index), batched and
-normalised. Both end at batches of float32 of the same size; the original has three equal planes, this one one.
+rotation, affine change, jitter or blur or equalisation, tensor, normalisation, erasing. This project: the
+same recipe (preset `rlensemble_v1`) on the image cache, each image reseeded by (seed, epoch, index), batched
+and normalised. Both end at batches of float32 of the same size, the original with three equal planes.
 
 Images per second of one core count processor time, so that other jobs on the machine disturb them little;
 images per second with worker processes count wall-clock time, best of several rounds taken in turn.

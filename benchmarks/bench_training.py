@@ -1,9 +1,10 @@
 """Speed of training: a step of the original ensemble against this project's, on the same images.
 
-The original: three attention CNNs and the weighting agent in one graph, single precision, three planes, planes
-before columns (NCHW), one optimiser step for all. This project: the same three members, one plane, channels
-last, bfloat16 where the processor has instructions for it, each trained by `fit_network` as in a run: loader,
-Lightning, moving losses and all. Neither augments. Processor time counts, so that other jobs disturb little.
+The original: three attention CNNs and the weighting agent in one graph, single precision, three planes that
+lie one after another in memory (NCHW), one optimiser step for all. This project: the same three members, one
+plane, channels last, bfloat16 where the processor has instructions for it, each trained by `fit_network` as
+in a run: loader, Lightning, recorded losses and all. Neither augments. Processor time of one core counts,
+which other jobs on the machine disturb little.
 
 On a GPU: images per second of `fit_network` with `rlensemble_v1`, beside the bare network fed from the GPU's
 memory; what it lacks to that is time the GPU waits for its input; and the share of the card's measured matrix
@@ -53,6 +54,7 @@ class OriginalEnsemble(nn.Module):
         self.agent = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 3), nn.Softmax(dim=1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted logits (n, 2) and the weights (n, 3)."""
         logits = torch.stack([member(images) for member in self.members], dim=1)
         weights = self.agent(logits.flatten(1))
         return (weights.unsqueeze(-1) * logits).sum(dim=1), weights

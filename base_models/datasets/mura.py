@@ -76,9 +76,10 @@ def _below(path: str, folder: str, file: Path) -> str:
 def _paths_of_folder(root: Path, folder: str) -> list[str]:
     """Walk a split's folder and return its image paths in natural order, relative to `root`."""
     paths: list[str] = []
+    top = os.fspath(root / folder)
     # Links are followed: a data set may be put together of parts that lie elsewhere.
-    for directory, below, files in os.walk(root / folder, followlinks=True):
-        relative = Path(directory).relative_to(root).as_posix()
+    for directory, below, files in os.walk(top, followlinks=True):
+        relative = folder + directory[len(top) :].replace(os.sep, "/")
         if relative.count("/") > _STUDY_DEPTH:
             below.clear()  # a link that leads back up would be followed without end
         # Names that begin with a dot are leftovers of file systems, not images.

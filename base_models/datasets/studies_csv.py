@@ -76,12 +76,12 @@ def _rows(file: Path) -> dict[int, Row]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            header = list(reader.fieldnames or ())
-            names = [name.strip() for name in header]
+            names = [name.strip() for name in reader.fieldnames or ()]
             missing = [column for column in COLUMNS if column not in names]
             if missing:
+                found = ",".join(names) or "none"
                 raise ValueError(
-                    f"expected the columns {', '.join(COLUMNS)} in {file}, got {','.join(header) or 'none'!r}, "
+                    f"expected the columns {', '.join(COLUMNS)} in {file}, got {found!r}, "
                     f"which lacks {', '.join(missing)}; complete the first line"
                 )
             reader.fieldnames = names
@@ -95,7 +95,7 @@ def _rows(file: Path) -> dict[int, Row]:
                         f"expected a value for {empty[0]} in line {reader.line_num} of {file}, got none; "
                         "complete the line"
                     )
-                if None in row:  # type: ignore[comparison-overlap]  # what is left over has this key
+                if None in row:  # the key of what is left over
                     raise ValueError(
                         f"expected {len(names)} values in line {reader.line_num} of {file}, got more; "
                         "put values that hold commas in quotation marks"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from base_models.dicom import window_shares
-from base_models.images import ImageError, image_size, read_grey
-from tests.base_models.trees import picture
+from base_models.images import ImageError, decode, image_size, misnamed, read_file, read_grey
+from tests.base_models.trees import picture, save_picture
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 
@@ -112,6 +112,20 @@ def test_files_are_recognised_by_their_letters_too(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.dcm", DEEP)
     bare = path.rename(tmp_path / "IM0001")
     assert read_grey(bare).shape == DEEP.shape
+
+
+def test_content_decides_over_the_name(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.dcm", DEEP)
+    expected = read_grey(path)
+    named = path.rename(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_grey(named), expected)
+    assert image_size(named) == (20, 30)
+    found = misnamed(named, decode(named, read_file(named)))
+    assert found == "its content is DICOM, not what its name says; rename it"
+    save_picture(tmp_path / "grey.png", picture(0))
+    np.testing.assert_array_equal(
+        read_grey((tmp_path / "grey.png").rename(tmp_path / "grey.dcm")), picture(0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -121,5 +121,5 @@ def test_links_inside_the_folder_are_followed_and_listed_once(tmp_path: Path) ->
     (root / "studies.csv").write_text(
         table + first.replace("images/", "alias/").replace(",s0,", ",s99,") + "\n"
     )
-    with pytest.raises(ValueError, match="expected each image once .* 'alias/p0v0.png' in lines 2 and 20"):
+    with pytest.raises(ValueError, match=r"expected each image once .* 'alias/p0v0.png' in lines 2 and 20"):
         open_dataset(root)
