@@ -34,6 +34,9 @@ from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import depends_on_prediction_only, make_reward
 
+MAX_HIDDEN_SIZE = 16_384
+"""More units than this would fill the memory before they taught anything."""
+
 _CHUNK = 16_384
 _NETWORK = "network."
 
@@ -87,6 +90,13 @@ class PolicyConfig:
         strengths = self.kl_strengths
         if not strengths or list(strengths) != sorted(set(strengths)) or strengths[0] < 0:
             raise ValueError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
+        for name, value in (("exploration", self.exploration), ("learning_rate", self.learning_rate)):
+            if not np.isfinite(value):
+                raise ValueError(f"expected a finite {name}, got {value}")
+        if not np.isfinite(strengths).all():
+            raise ValueError(f"expected finite kl_strengths, got {strengths}")
+        if self.hidden_size > MAX_HIDDEN_SIZE:
+            raise ValueError(f"expected hidden_size of at most {MAX_HIDDEN_SIZE}, got {self.hidden_size}")
         make_reward(self.reward)
 
 
