@@ -19,6 +19,9 @@ from mura_env import Predictions
 
 ConfigType = TypeVar("ConfigType")
 
+_MAX_SEED = 10**9
+"""Agents count on from a seed; no generator takes one of more than 32 bits."""
+
 Progress = Callable[[str, int, int], None]
 """Called as progress(description, completed, total)."""
 
@@ -93,7 +96,8 @@ class Agent(ABC, Generic[ConfigType]):
 
         Raises:
             ValueError: If the training table is empty or has one class only, the two tables are not of the
-                same ensemble or share a patient, or validation has studies of a body part never trained on.
+                same ensemble or share a patient, validation has studies of a body part never trained on, or
+                the seed is negative or larger than a thousand million.
         """
         started = time.perf_counter()
         train, validation = self._prepare(train, validation, seed)
@@ -125,7 +129,7 @@ class Agent(ABC, Generic[ConfigType]):
         self.arrays_: dict[str, NDArray[Any]] = {}
         self.total_steps_ = 0
         self.learning_curve_: list[dict[str, float]] = []
-        self.seed_ = int(seed)
+        self.seed_ = _checked_seed(seed)
         if validation is not None:
             self._check_table(validation)
             validation = _with_body_parts(validation, self.body_part_names_)
@@ -313,6 +317,12 @@ def fingerprint(*tables: Predictions | None) -> str:
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update("\n".join((*names, *map(str, table.patient_ids))).encode())
     return digest.hexdigest()[:16]
+
+
+def _checked_seed(seed: int) -> int:
+    if not 0 <= seed <= _MAX_SEED:
+        raise ValueError(f"expected a seed from 0 to {_MAX_SEED}, got {seed}")
+    return int(seed)
 
 
 def _check_training_table(train: Predictions) -> None:

@@ -61,14 +61,21 @@ def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
     if not _matches(value, hint):
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
         raise ValueError(f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}")
-    if hint is not float:
-        return value
     try:
-        return float(value)
+        return _as_annotated(value, hint)
     except OverflowError:
         raise ValueError(
             f"expected the option {name!r} of {owner} to be a number of at most 1.8e308, got a larger one"
         ) from None
+
+
+def _as_annotated(value: Any, hint: Any) -> Any:
+    """Turn whole numbers into floats where these are annotated."""
+    if hint is float:
+        return float(value)
+    if get_origin(hint) is tuple:
+        return tuple(_as_annotated(item, get_args(hint)[0]) for item in value)
+    return value
 
 
 def _matches(value: Any, hint: Any) -> bool:

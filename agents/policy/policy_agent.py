@@ -36,6 +36,9 @@ from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import depends_on_prediction_only, make_reward
 from mura_env.weighting_task import contested
 
+MAX_HIDDEN_SIZE = 16_384
+"""More units than this would fill the memory before they taught anything."""
+
 _CHUNK = 16_384
 _NETWORK = "network."
 
@@ -89,6 +92,13 @@ class PolicyConfig:
         strengths = self.kl_strengths
         if not strengths or list(strengths) != sorted(set(strengths)) or strengths[0] < 0:
             raise ValueError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
+        for name, value in (("exploration", self.exploration), ("learning_rate", self.learning_rate)):
+            if not np.isfinite(value):
+                raise ValueError(f"expected a finite {name}, got {value}")
+        if not np.isfinite(strengths).all():
+            raise ValueError(f"expected finite kl_strengths, got {strengths}")
+        if self.hidden_size > MAX_HIDDEN_SIZE:
+            raise ValueError(f"expected hidden_size of at most {MAX_HIDDEN_SIZE}, got {self.hidden_size}")
         make_reward(self.reward)
 
 

@@ -52,6 +52,10 @@ class Command:
         out = RunDirectory(self.out or run.path / "evaluations" / source.stem)
         if out.path.exists() and not self.overwrite:
             raise FileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
+        if out.path.exists() and not (out.config_path.is_file() and "evaluated_run" in out.read_config()):
+            raise FileExistsError(  # it may well be the run itself
+                f"expected an evaluation to replace, got {out.path} with something else; choose another --out"
+            )
         finished = read_benchmark(run)
         mapping = parse_mapping(self.map_body_part)
         train = training_table(run)

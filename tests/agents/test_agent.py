@@ -104,6 +104,12 @@ def test_one_class_teaches_nothing():
         make_agent("static").fit(TABLE.select(TABLE.labels == 0))
 
 
+@pytest.mark.parametrize("seed", [-1, 10**9 + 1, 2**40])
+def test_seeds_that_no_generator_takes_are_refused(seed):
+    with pytest.raises(ValueError, match=f"expected a seed from 0 to 1000000000, got {seed}"):
+        make_agent("uniform").fit(switching_table(20, 0), seed=seed)
+
+
 def test_a_table_of_another_ensemble_is_refused():
     agent = make_agent("uniform").fit(TABLE)
     with pytest.raises(

@@ -20,6 +20,7 @@ def test_values_of_the_annotated_types_pass():
     config = make_config(Example, {"count": 2, "share": 1, "kind": "b", "sizes": [1, 2.5], "name": "x"}, "it")
     assert config == Example(2, 1.0, "b", (1, 2.5), "x", flag=False)
     assert isinstance(config.share, float)
+    assert isinstance(config.sizes[0], float)
     assert make_config(Example, plain_values(config), "it") == config
 
 
@@ -32,6 +33,7 @@ def test_values_of_the_annotated_types_pass():
         {"share": 10**400},
         {"kind": "c"},
         {"sizes": ["a"]},
+        {"sizes": [1, 10**400]},
         {"sizes": 3},
         {"flag": 1},
     ],

@@ -210,6 +210,11 @@ def test_any_number_of_members_and_classes_works(n_models, n_classes, tmp_path):
         ({"reference": "random"}, "'reference' of the agent 'reinforce' to be"),
         ({"baseline": "leave_one_out", "draws_per_study": 1}, "draws_per_study of at least 2"),
         ({"learning_rate": float("nan")}, "learning_rate greater than 0"),
+        ({"learning_rate": float("inf")}, "a finite learning_rate"),
+        ({"exploration": float("inf")}, "a finite exploration"),
+        ({"kl_strengths": (float("nan"),)}, "finite kl_strengths"),
+        ({"kl_strengths": (0.0, float("inf"))}, "finite kl_strengths"),
+        ({"hidden_size": 10**12}, "hidden_size of at most 16384"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -78,6 +78,18 @@ def test_body_parts_are_mapped_and_unknown_ones_warned_of(run, foreign, capsys):
     assert list(parts) == ["PART0", "PART1"]
 
 
+def test_only_an_evaluation_is_replaced(run, foreign, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    for out in (run, run / "agents", tmp_path / "mine", foreign):
+        options = ["--predictions", str(foreign), "--out", str(out), "--overwrite"]
+        assert run_command(["evaluate", "--run", str(run), *options]) == 2
+        assert "expected an evaluation to replace" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
 @pytest.mark.parametrize(
     "case",
     [
