@@ -49,6 +49,7 @@ def run_benchmark(
     backend: Backend = "loky",
     resume: bool = True,
     controls: Mapping[str, NDArray[Any]] | None = None,
+    train_controls: Mapping[str, NDArray[Any]] | None = None,
     test_images: Predictions | None = None,
     n_cross_validated: int = 1,
     n_resamples: int = 10_000,
@@ -59,17 +60,16 @@ def run_benchmark(
     Args:
         train: Studies to learn from, with out-of-fold predictions.
         test: Studies to score, of patients that are not in `train`.
-        agents: Names of agents, or their options by name. `uniform` is always added. Agents without random
-            choices are fitted once and count for every seed.
+        agents: Names, or options by name; `uniform` is added. Those without random choices are fitted once.
         seeds: Seeds of the fits, at least 10 before anything is claimed.
         directory: Where agents are saved, as `agents/<name>-seed<seed>`; nowhere if None.
         n_jobs: Processes, by default one a processor. The result does not depend on it.
         backend: Who fits agents, see `agents.parallel.run_all`.
         resume: Whether to read, and not fit again, an agent saved with the same options, seed and tables.
         controls: Class probabilities by name, `(n_studies, n_classes)`, that get rows of their own.
+        train_controls: The same of the training studies, out of fold.
         test_images: Members' outputs on each radiograph of the test studies, for figures at image level.
-        n_cross_validated: Seeds that agents are cross-validated with (`agents.cross_validation`), for
-            thresholds and the secondary comparison; 0 does without both.
+        n_cross_validated: Seeds of `agents.cross_validation`, for thresholds and the second comparison.
         n_resamples: Resamples of the patient bootstrap.
         progress: Called with a description, the fits completed and their number.
 
@@ -81,8 +81,7 @@ def run_benchmark(
     """
     check_tables(train, test, seeds, test_images)
     check_backend(backend)
-    asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
-    configs: dict[str, Mapping[str, Any]] = {BASELINE: asked.get(BASELINE, {}), **asked}
+    configs = _with_baseline(agents)
     place = None if directory is None else Path(directory)
     workers: dict[str, Any] = {"n_jobs": n_jobs, "backend": backend, "resume": resume, "progress": progress}
     with workers_stopped():
@@ -94,10 +93,19 @@ def run_benchmark(
         results,
         list(seeds),
         controls=controls or {},
+        train_controls=train_controls,
         n_resamples=n_resamples,
         held_out=held_out,
         images=test_images,
     )
+
+
+def _with_baseline(
+    agents: Sequence[str] | Mapping[str, Mapping[str, Any]],
+) -> dict[str, Mapping[str, Any]]:
+    """Return the options of all agents by name, those of uniform averaging first."""
+    asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
+    return {BASELINE: asked.get(BASELINE, {}), **asked}
 
 
 def _fit_all(

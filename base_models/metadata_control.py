@@ -75,6 +75,19 @@ def metadata_logits(
     return out_of_fold, _log_probabilities(x_train, labels, x_test, n_classes)
 
 
+def metadata_log_probabilities(
+    train: Sequence[Study], other: Sequence[Study], body_part_names: Sequence[str], n_classes: int
+) -> NDArray[np.float64]:
+    """Fit the control on some studies and ask it for others, such as those of another data set.
+
+    Returns:
+        Log-probabilities of the others, shape (n_other, n_classes).
+    """
+    features = metadata_features([*train, *other], body_part_names)
+    labels = np.array([study.label for study in train])
+    return _log_probabilities(features[: len(train)], labels, features[len(train) :], n_classes)
+
+
 def _log_probabilities(
     x: NDArray[np.float64], labels: NDArray[np.int64], x_new: NDArray[np.float64], n_classes: int
 ) -> NDArray[np.float64]:

@@ -12,6 +12,9 @@ from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
 from mura_env.json_files import read_json
 
+METADATA_CONTROL = "metadata only"
+"""Name of the control that sees no pixel."""
+
 _BENCHMARK_KEYS = {
     "n_studies",
     "seeds",

@@ -1,17 +1,23 @@
 """Tables for external validation: an outside data set seen by a run's members, body parts matched by name."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from base_models.datasets import open_dataset
+from base_models.datasets import Dataset, open_dataset
+from base_models.datasets.study import Study, single_images
 from base_models.members import load_trained_members
-from base_models.prediction import predict_studies
+from base_models.metadata_control import metadata_log_probabilities
+from base_models.prediction import predict_studies_and_images
+from mura_app.evidence import METADATA_CONTROL, dataset_of_run
 from mura_app.run_directory import RunDirectory
 from mura_app.tables import load_table
 from mura_env import Predictions
+from mura_env.json_files import read_json
 
 Progress = Callable[[str, int, int], None]
 
@@ -27,15 +33,59 @@ def training_table(run: RunDirectory) -> Predictions:
     return load_table(own if own.is_file() else Path(str(run.read_config().get("train", own))))
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Studies from elsewhere, as a run's members and its control without pixels see them."""
+
+    table: Predictions
+    """The studies."""
+    images: Predictions | None = None
+    """Their radiographs one by one, where they are known."""
+    dataset: Dataset | None = None
+    """Where the radiographs lie."""
+    controls: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Class probabilities by name, shape (n_studies, n_classes)."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the result should know, one sentence each."""
+
+
+def outside_tables(
+    predictions: Path, images: Path | None, mapping: Mapping[str, str], known: Sequence[str]
+) -> Outside:
+    """Reads tables of outside studies, and of their radiographs, from files.
+
+    Args:
+        predictions: The studies.
+        images: Their radiographs, if they are known.
+        mapping: The outside body parts → the run's; see `map_body_parts`.
+        known: Body parts of the run.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A table is damaged, or a body part is unknown.
+    """
+    tables = [load_table(path) for path in (predictions, images) if path is not None]
+    mapped = [map_body_parts(table, mapping, known) for table in tables]
+    return Outside(mapped[0], mapped[1] if images is not None else None)
+
+
 def predict_dataset(
-    run: RunDirectory, data: Path, progress: Progress | None = None
-) -> tuple[Predictions, list[str]]:
+    run: RunDirectory,
+    data: Path,
+    mapping: Mapping[str, str],
+    known: Sequence[str],
+    progress: Progress | None = None,
+) -> Outside:
     """Lets the trained members of a run read the radiographs of a data set.
 
     All studies of the data set are read; of the run's own data set, those of the test split only.
 
-    Returns:
-        The table, and what a reader of the result should know, one sentence each.
+    Args:
+        run: The run.
+        data: Folder of the radiographs.
+        mapping: The outside body parts → the run's; see `map_body_parts`.
+        known: Body parts of the run.
+        progress: Called as `progress(description, completed, total)`.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.
@@ -49,26 +99,71 @@ def predict_dataset(
         studies = dataset.of_split("test")
         remarks.append("This is the data set that the run learned from; only its test split is scored.")
     classes = members[0].class_names
-    if len(classes) != len(dataset.class_names):
-        raise ValueError(
-            f"expected a data set of the classes {', '.join(classes)}, got {', '.join(dataset.class_names)}"
-        )
-    if classes != dataset.class_names:
-        pairs = ", ".join(
-            f"{theirs} as {ours}" for theirs, ours in zip(dataset.class_names, classes, strict=True)
-        )
-        remarks.append(f"The data set's classes are matched with the run's by position: {pairs}.")
-    table = Predictions.from_arrays(
-        predict_studies(members, studies, progress),
+    remarks += _matched_classes(classes, dataset.class_names)
+    check_mapping(mapping, sorted({study.body_part for study in studies}), known)
+    studies = tuple(
+        replace(study, body_part=mapping.get(study.body_part, study.body_part)) for study in studies
+    )
+    of_studies, of_images = predict_studies_and_images(members, studies, progress)
+    names = [member.config.name for member in members]
+    controls, why_none = metadata_control(run, studies, known, len(classes))
+    return Outside(
+        table=_table(of_studies, studies, names, classes),
+        images=_table(of_images, single_images(studies), names, classes),
+        dataset=dataset,
+        controls=controls,
+        remarks=(*remarks, *why_none),
+    )
+
+
+def metadata_control(
+    run: RunDirectory, studies: Sequence[Study], known: Sequence[str], n_classes: int
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Asks the control that sees no pixel, fitted on the run's training studies, for outside studies.
+
+    Returns:
+        Its class probabilities, shape (n_studies, n_classes), by its name; nothing, and a sentence that says
+        why, where the run's own radiographs, whose sizes it learns from, are no longer in their place.
+    """
+    dataset = dataset_of_run(run)
+    skipped = set(read_json(run.training_path, "the record of a training").get("skipped_images", {}))
+    learned = [
+        replace(study, image_paths=kept)
+        for study in (() if dataset is None else dataset.of_split("train"))
+        if (kept := tuple(path for path in study.image_paths if str(path) not in skipped))
+    ]
+    if not learned:
+        return {}, [
+            "There is no metadata-only control: the run's own radiographs are no longer where they were."
+        ]
+    log_probabilities = metadata_log_probabilities(learned, studies, known, n_classes)
+    probabilities = np.exp(log_probabilities)
+    return {METADATA_CONTROL: probabilities / probabilities.sum(axis=1, keepdims=True)}, []
+
+
+def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """Says how classes are matched; those of another number are refused."""
+    if len(ours) != len(theirs):
+        raise ValueError(f"expected a data set of the classes {', '.join(ours)}, got {', '.join(theirs)}")
+    if tuple(ours) == tuple(theirs):
+        return []
+    pairs = ", ".join(f"{their} as {our}" for their, our in zip(theirs, ours, strict=True))
+    return [f"The data set's classes are matched with the run's by position: {pairs}."]
+
+
+def _table(
+    logits: NDArray[np.float32], studies: Sequence[Study], names: Sequence[str], classes: Sequence[str]
+) -> Predictions:
+    return Predictions.from_arrays(
+        logits,
         np.array([study.label for study in studies]),
         [study.body_part for study in studies],
         study_ids=[study.study_id for study in studies],
         patient_ids=[study.patient_id for study in studies],
         n_views=[len(study.image_paths) for study in studies],
-        model_names=[member.config.name for member in members],
+        model_names=names,
         class_names=classes,
     )
-    return table, remarks
 
 
 def parse_mapping(words: Sequence[str]) -> dict[str, str]:
@@ -87,6 +182,21 @@ def parse_mapping(words: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
+def check_mapping(mapping: Mapping[str, str], theirs: Sequence[str], known: Sequence[str]) -> None:
+    """Makes sure that body parts are mapped from the outside data's names to the run's.
+
+    Raises:
+        ValueError: A name is not in the outside data, or not in the run.
+    """
+    for which, names, given in (
+        ("the outside data", theirs, mapping.keys()),
+        ("the run", known, mapping.values()),
+    ):
+        strange = sorted(set(given) - set(names))
+        if strange:
+            raise ValueError(f"expected body parts of {which} ({', '.join(names)}), got {', '.join(strange)}")
+
+
 def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequence[str]) -> Predictions:
     """Renames body parts of an outside table; several may become one.
 
@@ -98,13 +208,7 @@ def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequen
     Raises:
         ValueError: A name is not in the table, or not in the run.
     """
-    for which, names, given in (
-        ("the outside table", table.body_part_names, mapping.keys()),
-        ("the run", known, mapping.values()),
-    ):
-        strange = sorted(set(given) - set(names))
-        if strange:
-            raise ValueError(f"expected body parts of {which} ({', '.join(names)}), got {', '.join(strange)}")
+    check_mapping(mapping, table.body_part_names, known)
     names = [
         mapping.get(table.body_part_names[part], table.body_part_names[part]) for part in table.body_parts
     ]

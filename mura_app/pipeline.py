@@ -12,8 +12,9 @@ from agents.parallel import Backend
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
 from base_models.process_group import join_process_group, launched_group
-from mura_app.evidence import write_evidence
-from mura_app.run_directory import RunDirectory
+from mura_app.evidence import METADATA_CONTROL, write_evidence
+from mura_app.repeats import run_repeats
+from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
 from mura_env.json_files import write_json
 
@@ -35,6 +36,12 @@ class PipelineConfig:
 
     seed: int
     """Seed of the data split, the folds and the base models."""
+
+    cross_validation_seeds: int = 1
+    """Number of seeds that agents are cross-validated with on the training table; none with 0."""
+
+    repeats: int = 1
+    """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
     def settings(self, data: Path) -> dict[str, Any]:
         """The JSON-ready settings that `config.json` keeps, for a run on the data at this path."""
@@ -89,6 +96,9 @@ def benchmark_agents(
     title: str,
     dataset: Dataset | None = None,
     controls: Mapping[str, Any] | None = None,
+    train_controls: Mapping[str, Any] | None = None,
+    test_images: Predictions | None = None,
+    cross_validation_seeds: int = 1,
     jobs: int | None = None,
     backend: Backend = "loky",
     resume: bool = False,
@@ -98,15 +108,17 @@ def benchmark_agents(
 
     Args:
         run: Where the agents, the figures and the page are written.
-        train: Table that the agents learn from, `(n_studies, n_models, n_classes)` out-of-fold logits.
+        train: Table that the agents learn from, with out-of-fold logits.
         test: Table that is only scored.
         agents: Names of the agents; `uniform` is always among them.
         agent_seeds: Number of seeds per agent.
         title: What the report is about.
         dataset: Where the radiographs lie, if they are there.
-        controls: Name → class probabilities `(n_studies, n_classes)` on the test table of predictors that see
-            no pixel.
-        jobs: Processes that fit agents; as many as there are processors if None.
+        controls: Name → class probabilities `(n_studies, n_classes)` of predictors that see no pixel.
+        train_controls: The same on the training table, out of fold.
+        test_images: The radiographs of the test studies one by one, where they are known.
+        cross_validation_seeds: Seeds that agents are cross-validated with; 0 does without.
+        jobs: Processes that fit agents, by default one a processor.
         backend: Who fits them, see `agents.parallel.run_all`.
         resume: Agents that are already saved in the run are not fitted again.
         progress: Called as `progress(description, completed, total)`.
@@ -123,17 +135,40 @@ def benchmark_agents(
         n_jobs=jobs,
         backend=backend,
         controls=controls,
+        train_controls=train_controls,
+        test_images=test_images,
+        n_cross_validated=cross_validation_seeds,
         resume=resume,
         progress=progress,
     )
     document = {"title": title, **figures}
+    _add_single_folds(document, run)
+    write_json(run.benchmark_path, document)
+    write_evidence(run, document, title=title, dataset=dataset)
+    return document
+
+
+def _add_single_folds(document: dict[str, Any], run: RunDirectory) -> None:
+    """Sets how calibrated members are before their outputs are averaged over folds beside the rest."""
     single_folds = run.predictions / "test-folds.npz"
     if single_folds.is_file():
         calibration = document["behaviour"]["calibration"]
         calibration["test, single folds"] = single_folds_summary(Predictions.load(single_folds))
-    write_json(run.benchmark_path, document)
-    write_evidence(run, document, title=title, dataset=dataset)
-    return document
+
+
+def check_counts(agent_seeds: int, cross_validation_seeds: int = 0, repeats: int = 1) -> None:
+    """Makes sure, before the long work, that something can come of it.
+
+    Raises:
+        ValueError: A number is too small.
+    """
+    for option, least, got in (
+        ("--agent-seeds", 1, agent_seeds),
+        ("--cross-validation-seeds", 0, cross_validation_seeds),
+        ("--repeats", 1, repeats),
+    ):
+        if got < least:
+            raise ValueError(f"expected {option} to be at least {least}, got {got}")
 
 
 def run_pipeline(
@@ -161,27 +196,67 @@ def run_pipeline(
         )
     for name in config.agents:
         agent_class(name)  # a misspelt name is an error before the long work, not after it
-    dataset, train, test = train_base_models(
-        data,
-        run,
-        config,
-        skip_bad_images=skip_bad_images,
-        overwrite=overwrite,
-        resume=resume,
-        progress=progress,
-    )
+    check_counts(config.agent_seeds, config.cross_validation_seeds, config.repeats)
+    options: dict[str, Any] = {"skip_bad_images": skip_bad_images, "progress": progress}
+    dataset, train, test = train_base_models(data, run, config, overwrite=overwrite, resume=resume, **options)
     settings = run.read_config()  # a run that is resumed keeps the agents and seeds that it has
+    kept = {name: settings[name] for name in GROWING}
+    heading = title or dataset.name
+    document = _benchmark_run(
+        run, dataset, train, test, kept, title=heading, resume=resume, progress=progress
+    )
+
+    def train_and_benchmark(number: int, seed: int) -> dict[str, Any]:
+        repeat = RunDirectory(run.path / "repeats" / str(number))
+        repeat.claim({**config.settings(data), **kept, "repeats": 1, "training_seed": seed}, resume=True)
+        tables = train_ensemble(
+            dataset,
+            config.ensemble,
+            repeat.path,
+            seed=seed,
+            resume=True,
+            cache_dir=run.path / "image_cache",
+            **options,
+        )
+        own = {**kept, "cross_validation_seeds": 0}
+        words = f"{heading}, training {number}"
+        return _benchmark_run(repeat, dataset, *tables, own, title=words, resume=True, progress=progress)
+
+    if kept["repeats"] > 1:
+        document = run_repeats(document, config.seed, kept["repeats"], train_and_benchmark)
+        write_json(run.benchmark_path, document)
+        write_evidence(run, document, title=heading, dataset=dataset)
+    return document
+
+
+def _benchmark_run(
+    run: RunDirectory,
+    dataset: Dataset,
+    train: Predictions,
+    test: Predictions,
+    settings: Mapping[str, Any],
+    *,
+    title: str,
+    resume: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Benchmarks agents on what base models have written into a run directory."""
+    of_train, of_test = (
+        {METADATA_CONTROL: Predictions.load(run.predictions / f"metadata-{split}.npz").probabilities[:, 0]}
+        for split in ("train", "test")
+    )
     return benchmark_agents(
         run,
         train,
         test,
         agents=settings["agents"],
         agent_seeds=settings["agent_seeds"],
-        title=title or dataset.name,
+        title=title,
         dataset=dataset,
-        controls={
-            "metadata only": Predictions.load(run.predictions / "metadata-test.npz").probabilities[:, 0]
-        },
+        controls=of_test,
+        train_controls=of_train,
+        test_images=Predictions.load(run.predictions / "test-images.npz"),
+        cross_validation_seeds=settings["cross_validation_seeds"],
         resume=resume,
         progress=progress,
     )

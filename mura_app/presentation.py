@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mura_app.report.verdict import NBSP, format_p, verdict_sentence
+from mura_app.report.verdict import NBSP, format_p, repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message
 from mura_env.json_files import read_json
@@ -25,6 +25,8 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory) -> None:
     for name, row in document["agents"].items():
         if row["learns_by_reinforcement"]:
             console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
+            if "over_repeats" in row["vs_uniform"]:
+                console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
     console.print(f"report: {run.report_path}", soft_wrap=True)
 
 

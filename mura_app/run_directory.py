@@ -4,7 +4,11 @@
 config.json                      every setting needed to repeat the run
 members/                         the trained networks
 predictions/{train,test}.npz     the tables between base models and agents
+predictions/test-images.npz      the test studies' radiographs one by one
 agents/<name>-seed<k>/           the fitted weighting policies
+cross_validation/                those that did not learn from a fold of the training table
+repeats/<k>/                     other trainings of the base models, each a run directory of its own
+evaluations/<name>/              external validations
 benchmark.json, report.html      the evidence
 MODEL_CARD.md                    what it is for, on what it was measured, and its limits
 ```
@@ -21,7 +25,7 @@ from typing import Any
 from mura_env.json_files import read_json, write_json
 
 FORMAT_VERSION = 1
-GROWING = ("agents", "agent_seeds")
+GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")
 """Settings of which a run may get more when it is resumed; it keeps what it has."""
 LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
 PLACES = ("jobs", "devices", "tensorboard")
@@ -129,8 +133,8 @@ class RunDirectory:
         grown = dict(settings)
         if "agents" in settings:
             grown["agents"] = list(dict.fromkeys([*earlier.get("agents", ()), *settings["agents"]]))
-        if "agent_seeds" in settings:
-            grown["agent_seeds"] = max(earlier.get("agent_seeds", 0), settings["agent_seeds"])
+        for count in set(GROWING[1:]) & settings.keys():
+            grown[count] = max(earlier.get(count, 0), settings[count])
         return grown
 
     def read_config(self) -> dict[str, Any]:

@@ -62,6 +62,7 @@ from agents.evidence.curves import curves_document
 from agents.evidence.image_level import image_level_document
 from agents.evidence.out_of_fold import HeldOut, out_of_fold_document
 from agents.evidence.scored_table import ScoredTable
+from agents.evidence.seed_summaries import mean_learning_curve, weights_over_seeds, weights_vary
 from agents.metrics import youden_threshold
 from agents.statistics.multiple_testing import holm
 from mura_env import Predictions
@@ -69,6 +70,7 @@ from mura_env.weighting_task import contested
 
 ADVISED_SEEDS = 10
 _BASELINE = "uniform"
+_MANY_CLASSES = "there are more than two classes"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def benchmark_document(
     controls: Mapping[str, NDArray[Any]],
     n_resamples: int,
     held_out: HeldOut | None = None,
+    train_controls: Mapping[str, NDArray[Any]] | None = None,
     thresholds: Mapping[str, float | None] | None = None,
     images: Predictions | None = None,
 ) -> dict[str, Any]:
@@ -115,6 +118,7 @@ def benchmark_document(
         controls: Class probabilities by name, shape `(n_studies, n_classes)`.
         n_resamples: Resamples of the patient bootstrap.
         held_out: What agents say of training studies that they have not learned from.
+        train_controls: What controls say of training studies that they have not learned from.
         thresholds: Agents' thresholds, where they are known from elsewhere; chosen with `held_out` if None.
         images: Members' outputs on each radiograph of the test studies.
 
@@ -123,7 +127,8 @@ def benchmark_document(
             radiographs are not those of the studies.
     """
     table = ScoredTable(test, n_resamples, results[_BASELINE].probabilities)
-    fixed = _fixed_probabilities(train, test, controls)
+    fixed = _with_majority(train, test, controls)
+    of_train = _with_majority(train, train, train_controls or {})
     held_out = held_out or HeldOut(reason="it was not asked for")
     if thresholds is None:
         thresholds = _thresholds(train, held_out)
@@ -136,14 +141,19 @@ def benchmark_document(
         "contested_share": float(contested(test).mean()),
         "agents": agents,
         "models": _model_rows(table, train, test),
-        "controls": {name: _control_row(table, probabilities) for name, probabilities in fixed.items()},
+        "controls": {
+            name: _control_row(table, probabilities, train.labels, of_train.get(name))
+            for name, probabilities in fixed.items()
+        },
         **_acts_and_curves(train, test, results, fixed),
-        "cross_validated": out_of_fold_document(train, held_out, baseline=_BASELINE),
-        "images": _images(test, images, results, thresholds, n_resamples),
+        "cross_validated": out_of_fold_document(train, held_out, of_train, baseline=_BASELINE),
+        "images": _images(
+            test, images, results, controls=fixed, thresholds=thresholds, n_resamples=n_resamples
+        ),
     }
 
 
-def _fixed_probabilities(
+def _with_majority(
     train: Predictions, test: Predictions, controls: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
     """Return the controls' class probabilities and those of the training table's most frequent class."""
@@ -215,6 +225,8 @@ def _images(
     test: Predictions,
     images: Predictions | None,
     results: Mapping[str, AgentResult],
+    *,
+    controls: Mapping[str, NDArray[Any]],
     thresholds: Mapping[str, float | None],
     n_resamples: int,
 ) -> dict[str, Any]:
@@ -227,37 +239,8 @@ def _images(
         if not result.is_bound
     }
     return image_level_document(
-        test, images, weights, thresholds, baseline=_BASELINE, n_resamples=n_resamples
+        test, images, weights, controls, thresholds, baseline=_BASELINE, n_resamples=n_resamples
     )
-
-
-def weights_vary(
-    weights: NDArray[Any], body_parts: NDArray[np.int64], uses_seed: bool = True
-) -> dict[str, float | None]:
-    """Compare how far mean weights differ between body parts and between seeds.
-
-    Args:
-        weights: Shape `(n_seeds, n_studies, n_models)`.
-        body_parts: Shape `(n_studies,)`.
-        uses_seed: Whether another seed could give other weights; if not, one seed shows that they do not
-            differ.
-
-    Returns:
-        `between_body_parts`: standard deviation over body parts of the weights averaged over seeds and the
-        part's studies; `between_seeds`: standard deviation over seeds of the weights averaged over a part's
-        studies. Both are root mean squares over members (and parts), None where there is only one part or one
-        seed.
-    """
-    parts = [weights[:, body_parts == part].mean(axis=1, dtype=np.float64) for part in np.unique(body_parts)]
-    means = np.stack(parts)  # (n_body_parts, n_seeds, n_models)
-    between_parts = means.mean(axis=1).std(axis=0, ddof=1) if len(means) > 1 else None
-    between_seeds = means.std(axis=1, ddof=1) if means.shape[1] > 1 else None
-    if not uses_seed:
-        between_seeds = np.zeros(1)
-    return {
-        "between_body_parts": _root_mean_square(between_parts),
-        "between_seeds": _root_mean_square(between_seeds),
-    }
 
 
 def _model_rows(table: ScoredTable, train: Predictions, test: Predictions) -> dict[str, Any]:
@@ -269,9 +252,17 @@ def _model_rows(table: ScoredTable, train: Predictions, test: Predictions) -> di
     return rows
 
 
-def _control_row(table: ScoredTable, probabilities: NDArray[Any]) -> dict[str, Any]:
-    row = table.row(probabilities[None])
-    return {**row, "no_threshold": "nothing is known of a control on the training table"}
+def _control_row(
+    table: ScoredTable,
+    probabilities: NDArray[Any],
+    train_labels: NDArray[np.int64],
+    of_train: NDArray[Any] | None,
+) -> dict[str, Any]:
+    threshold = None if of_train is None else youden_threshold(train_labels, of_train)
+    row = table.row(probabilities[None], [threshold])
+    if threshold is None:
+        row["no_threshold"] = _MANY_CLASSES if table.n_classes > 2 else "the control is not known there"
+    return row
 
 
 def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: float | None) -> dict[str, Any]:
@@ -279,7 +270,7 @@ def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: fl
     row = table.row(result.probabilities, thresholds, is_baseline=name == _BASELINE)
     if threshold is None:
         row["no_threshold"] = (
-            "there are more than two classes"
+            _MANY_CLASSES
             if table.n_classes > 2
             else "no studies are known that the agent has not learned from: it was not cross-validated"
         )
@@ -287,35 +278,14 @@ def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: fl
     row["is_bound"] = result.is_bound
     row["is_weighting"] = result.is_weighting
     row["total_steps"] = float(np.mean(result.total_steps))
-    row["learning_curve"] = _learning_curve(result.learning_curves)
+    row["learning_curve"] = mean_learning_curve(result.learning_curves)
     if result.weights is not None:
-        row["weights"] = _weights_summary(result.weights)
+        row["weights"] = weights_over_seeds(result.weights)
         for part, part_name in enumerate(table.test.body_part_names):
             chosen = table.test.body_parts == part
-            summary = _weights_summary(result.weights[:, chosen]) if chosen.any() else None
+            summary = weights_over_seeds(result.weights[:, chosen]) if chosen.any() else None
             row["per_body_part"][part_name]["weights"] = summary
     return row
-
-
-def _weights_summary(weights: NDArray[Any]) -> dict[str, list[float]]:
-    """Average weights over studies, then mean and standard deviation over seeds, in model order."""
-    means = weights.mean(axis=1, dtype=np.float64)
-    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
-    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
-
-
-def _learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | None:
-    """Average the seeds' learning curves row by row, as far as all of them go; None where there is none."""
-    length = min(map(len, curves), default=0)
-    if length == 0:
-        return None
-    fields = [name for name in curves[0][0] if name != "steps"]
-    summary: dict[str, Any] = {"steps": [float(row["steps"]) for row in curves[0][:length]]}
-    for name in fields:
-        values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
-        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(length)
-        summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
-    return summary
 
 
 def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resamples: int) -> dict[str, Any]:
@@ -339,7 +309,3 @@ def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resampl
         "enough_seeds": len(seeds) >= ADVISED_SEEDS,
         "notes": notes,
     }
-
-
-def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:
-    return None if values is None else float(np.sqrt(np.mean(np.square(values))))

@@ -20,6 +20,7 @@ def image_level_document(
     test: Predictions,
     images: Predictions,
     weights: Mapping[str, NDArray[np.float32] | None],
+    controls: Mapping[str, NDArray[Any]],
     thresholds: Mapping[str, float | None],
     *,
     baseline: str,
@@ -31,12 +32,14 @@ def image_level_document(
         test: The studies.
         images: Members' outputs on each radiograph, the studies in the same order, `n_views` of each.
         weights: By agent, shape `(n_seeds, n_studies, n_models)`; None for what is no weighting.
+        controls: Class probabilities of the studies by name, shape `(n_studies, n_classes)`; each radiograph
+            has those of its study.
         thresholds: By agent, on the probability of class 1.
         baseline: Name of uniform averaging.
         n_resamples: Resamples of the patient bootstrap, of which `MOST_RESAMPLES` are used at most.
 
     Returns:
-        JSON-ready: `n_images`, and by name `agents` and `models`, rows as in
+        JSON-ready: `n_images`, and by name `agents`, `models` and `controls`, rows as in
         `agents.evidence.benchmark_document` (`holm_p` is None: the primary comparison is of studies), and
         `left_out` with a reason; or a `reason` alone, where every study has one radiograph.
 
@@ -63,6 +66,7 @@ def image_level_document(
             name: table.row(images.probabilities[None, :, index])
             for index, name in enumerate(images.model_names)
         },
+        "controls": {name: table.row(of_study[study][None]) for name, of_study in controls.items()},
         "left_out": {name: NO_WEIGHTING for name, chosen in weights.items() if chosen is None},
     }
 

@@ -38,35 +38,32 @@ class HeldOut:
     """Why there is nothing."""
 
 
-def out_of_fold_document(train: Predictions, held_out: HeldOut, *, baseline: str) -> dict[str, Any]:
+def out_of_fold_document(
+    train: Predictions, held_out: HeldOut, controls: Mapping[str, NDArray[Any]], *, baseline: str
+) -> dict[str, Any]:
     """Compare cross-validated agents with uniform averaging on all studies of the training table.
 
     Args:
         train: The table.
         held_out: What the agents say of it.
+        controls: Class probabilities by name, shape `(n_studies, n_classes)`, of controls that have not
+            learned from the study either.
         baseline: Name of uniform averaging.
 
     Returns:
         JSON-ready: `label`, `why`, `n_studies`, `n_patients`, `n_folds`, `seeds`, `bootstrap_resamples`, and
-        in `agents`, by name: `accuracy` with its interval, `kappa` and `auroc` (`mean`, `seed_spread`), and
-        `vs_uniform`, see `agents.evidence.paired_comparison`, Holm's correction being over these agents; or a
-        `reason` alone.
+        by name in `agents` and `controls`: `accuracy` with its interval, `kappa` and `auroc` (`mean`,
+        `seed_spread`), and `vs_uniform`, see `agents.evidence.paired_comparison`, Holm's correction being
+        over these agents; or a `reason` alone.
     """
     if held_out.reason:
         return {"reason": held_out.reason}
-    probabilities = held_out.probabilities
     bootstrap = PatientBootstrap.draw(train.labels, train.n_classes, train.patient_ids, N_RESAMPLES)
-    rows = {}
-    for name, of_agent in probabilities.items():
-        scores = [evaluate(train.labels, of_seed) for of_seed in of_agent]
-        accuracy = bootstrap.verdict_figures(of_agent.argmax(axis=2))["accuracy"]
-        rows[name] = {
-            **{figure: _mean([seed[figure] for seed in scores]) for figure in ("accuracy", "kappa", "auroc")},
-            "vs_uniform": paired_comparison(
-                train, bootstrap, of_agent, probabilities[baseline], is_baseline=name == baseline
-            ),
-        }
-        rows[name]["accuracy"]["ci95"] = interval(accuracy)
+    of_baseline = held_out.probabilities[baseline]
+    rows = {
+        name: _row(train, bootstrap, of_agent, of_baseline, is_baseline=name == baseline)
+        for name, of_agent in held_out.probabilities.items()
+    }
     family = [name for name in rows if name != baseline]
     for name, p in zip(family, holm([rows[n]["vs_uniform"]["permutation_p"] for n in family]), strict=True):
         rows[name]["vs_uniform"]["holm_p"] = p
@@ -79,7 +76,29 @@ def out_of_fold_document(train: Predictions, held_out: HeldOut, *, baseline: str
         "seeds": list(held_out.seeds),
         "bootstrap_resamples": N_RESAMPLES,
         "agents": rows,
+        "controls": {
+            name: _row(train, bootstrap, np.asarray(probabilities)[None], of_baseline)
+            for name, probabilities in controls.items()
+        },
     }
+
+
+def _row(
+    train: Predictions,
+    bootstrap: PatientBootstrap,
+    probabilities: NDArray[Any],
+    of_baseline: NDArray[Any],
+    *,
+    is_baseline: bool = False,
+) -> dict[str, Any]:
+    """Score one agent or control, of shape `(n_seeds, n_studies, n_classes)`, and compare it."""
+    scores = [evaluate(train.labels, of_seed) for of_seed in probabilities]
+    row = {figure: _mean([seed[figure] for seed in scores]) for figure in ("accuracy", "kappa", "auroc")}
+    row["accuracy"]["ci95"] = interval(bootstrap.verdict_figures(probabilities.argmax(axis=2))["accuracy"])
+    row["vs_uniform"] = paired_comparison(
+        train, bootstrap, probabilities, of_baseline, is_baseline=is_baseline
+    )
+    return row
 
 
 def _mean(values: list[float | None]) -> dict[str, Any]:

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from agents.evidence.paired_comparison import paired_comparison, spread_over_seeds, verdicts_correct
 from agents.metrics import FIGURES, evaluate, study_losses
-from agents.statistics.bootstrap import PatientBootstrap, Samples, auroc_of_pairs, interval
+from agents.statistics.bootstrap import (
+    PatientBootstrap,
+    Samples,
+    auroc_of_pairs,
+    interval,
+    logit_interval,
+)
 from agents.statistics.bootstrap_curves import calibration_interval, curve_samples
 from mura_env import Predictions
 
@@ -205,4 +211,6 @@ def _ends(name: str, estimate: float, samples: Samples) -> list[float] | None:
     """Return the ends of a figure's interval."""
     if name == "calibration_error":
         return calibration_interval(estimate, samples)
+    if name == "average_precision":
+        return logit_interval(estimate, samples)
     return interval(samples)

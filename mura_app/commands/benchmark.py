@@ -32,6 +32,14 @@ class Command:
     agent_seeds: int = 10
     """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
 
+    test_images: Path | None = None
+    """Predictions table of the test studies' radiographs one by one, study by study, for figures at image
+    level, such as `RUN/predictions/test-images.npz`."""
+
+    cross_validation_seeds: int = 1
+    """Number of the seeds that agents are cross-validated with on the training table, for thresholds and the
+    secondary comparison; three more fits a seed, none with 0."""
+
     jobs: int | None = None
     """Processes that fit agents; by default as many as there are processors."""
 
@@ -49,18 +57,22 @@ class Command:
 
     def run(self) -> None:
         """Fits, scores and reports."""
-        from mura_app.pipeline import benchmark_agents
+        from mura_app.pipeline import benchmark_agents, check_counts
 
         check_backend(self.backend)
+        check_counts(self.agent_seeds, self.cross_validation_seeds)
         for name in self.agents:
             agent_class(name)  # a misspelt name must not become a part of the run
         train, test = load_table(self.train), load_table(self.test)
-        check_tables(train, test, range(self.agent_seeds))  # what cannot run must not take the folder
+        images = None if self.test_images is None else load_table(self.test_images)
+        check_tables(train, test, range(self.agent_seeds), images)  # what cannot run must not take the folder
         run = RunDirectory(self.out)
         settings = run.claim(
             {
                 "train": str(self.train.resolve()),
                 "test": str(self.test.resolve()),
+                "test_images": None if self.test_images is None else str(self.test_images.resolve()),
+                "cross_validation_seeds": self.cross_validation_seeds,
                 "agents": list(self.agents),
                 "agent_seeds": self.agent_seeds,
             },
@@ -74,6 +86,8 @@ class Command:
                 test,
                 agents=settings["agents"],
                 agent_seeds=settings["agent_seeds"],
+                test_images=images,
+                cross_validation_seeds=settings["cross_validation_seeds"],
                 jobs=self.jobs,
                 backend=self.backend,
                 title=self.test.stem,

@@ -1,19 +1,22 @@
 """`mura evaluate`: a finished run on an outside data set (external validation)."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from mura_app.evidence import read_benchmark
 from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
-from mura_app.tables import load_table
 from mura_app.terminal import ProgressBars, message, print_json
 from mura_env import Predictions
 from mura_env.json_files import write_json
+
+if TYPE_CHECKING:
+    from mura_app.external_validation import Outside
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Command:
 
     predictions: Path | None = None
     """Predictions table of outside studies (`.npz` or `.csv`), outputs of the run's own members."""
+
+    images: Path | None = None
+    """With `--predictions`: a table of the same studies' radiographs for figures at image level."""
 
     map_body_part: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A body part of the outside data and the run's name of it, such as `hand=XR_HAND`; may be repeated.
@@ -44,7 +50,7 @@ class Command:
 
     def run(self) -> None:
         """Predicts if needed, scores and reports."""
-        from mura_app.external_validation import map_body_parts, parse_mapping, training_table
+        from mura_app.external_validation import parse_mapping, training_table
 
         source = self._source()
         run = RunDirectory(self.run_directory)
@@ -60,11 +66,9 @@ class Command:
         mapping = parse_mapping(self.map_body_part)
         train = training_table(run)
         with ProgressBars() as progress:
-            table, remarks = self._table(run, progress)
-            table = map_body_parts(table, mapping, train.body_part_names)
-            remarks += _shared_patients(train, table)
-            document = _scored(run, train, table, finished, progress)
-        for remark in remarks:
+            outside = self._outside(run, mapping, train.body_part_names, progress)
+            document = _scored(run, train, outside, finished, progress)
+        for remark in (remarks := [*outside.remarks, *_shared_patients(train, outside.table)]):
             message(remark)
         document["protocol"]["notes"] += remarks
         settings = {
@@ -75,7 +79,7 @@ class Command:
         out.claim(settings, overwrite=self.overwrite)
         title = f"{source.stem}, external validation of {run.path.resolve().name}"
         document = {"title": title, **document}
-        _write(out, table, document, title)
+        _write(out, outside, document, title)
         if self.json:
             print_json(document)
         else:
@@ -86,20 +90,24 @@ class Command:
         given = [path for path in (self.data, self.predictions) if path is not None]
         if len(given) != 1:
             raise ValueError(f"expected either --data or --predictions, got {'both' if given else 'neither'}")
+        if self.images is not None and self.predictions is None:
+            raise ValueError("expected --images beside --predictions, got it beside --data; leave it out")
         return given[0]
 
-    def _table(self, run: RunDirectory, progress: ProgressBars) -> tuple[Predictions, list[str]]:
-        from mura_app.external_validation import predict_dataset
+    def _outside(
+        self, run: RunDirectory, mapping: dict[str, str], known: Sequence[str], progress: ProgressBars
+    ) -> "Outside":
+        from mura_app.external_validation import outside_tables, predict_dataset
 
         if self.predictions is not None:
-            return load_table(self.predictions), []
-        return predict_dataset(run, self._source(), progress)
+            return outside_tables(self.predictions, self.images, mapping, known)
+        return predict_dataset(run, self._source(), mapping, known, progress)
 
 
 def _scored(
     run: RunDirectory,
     train: Predictions,
-    table: Predictions,
+    outside: "Outside",
     finished: dict[str, Any],
     progress: ProgressBars,
 ) -> dict[str, Any]:
@@ -109,7 +117,15 @@ def _scored(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         document = evaluate_saved_agents(
-            run.path, train, table, list(finished["agents"]), finished["seeds"], progress=progress
+            run.path,
+            train,
+            outside.table,
+            list(finished["agents"]),
+            finished["seeds"],
+            thresholds={name: row["threshold"]["mean"] for name, row in finished["agents"].items()},
+            controls=outside.controls,
+            outside_images=outside.images,
+            progress=progress,
         )
     for warning in dict.fromkeys(str(each.message) for each in caught):
         message(f"warning: {warning}")
@@ -128,11 +144,13 @@ def _shared_patients(train: Predictions, table: Predictions) -> list[str]:
     ]
 
 
-def _write(out: RunDirectory, table: Predictions, document: dict[str, Any], title: str) -> None:
-    """Writes the table, the figures and what shows them."""
+def _write(out: RunDirectory, outside: "Outside", document: dict[str, Any], title: str) -> None:
+    """Writes the tables, the figures and what shows them."""
     from mura_app.evidence import write_evidence
 
     out.predictions.mkdir(parents=True, exist_ok=True)
-    table.save(out.predictions / "test.npz")
+    outside.table.save(out.predictions / "test.npz")
+    if outside.images is not None:
+        outside.images.save(out.predictions / "test-images.npz")
     write_json(out.benchmark_path, document)
-    write_evidence(out, document, title=title)
+    write_evidence(out, document, title=title, dataset=outside.dataset)

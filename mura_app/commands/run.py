@@ -29,6 +29,14 @@ class Command(TrainingOptions):
     agent_seeds: int = 10
     """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
 
+    cross_validation_seeds: int = 1
+    """Number of these seeds that agents are cross-validated with on the training table, for thresholds and
+    the secondary comparison; three more fits a seed, none with 0."""
+
+    repeats: int = 1
+    """Number of trainings of the base models, each with another seed on the same test split and with the same
+    agents, to see how far their gain depends on one set of base models; takes as many times as long."""
+
     def run(self) -> None:
         """Trains, weights, benchmarks and reports."""
         from mura_app.pipeline import PipelineConfig, run_pipeline
@@ -38,7 +46,14 @@ class Command(TrainingOptions):
             document = run_pipeline(
                 self.data,
                 run,
-                PipelineConfig(self.chosen_ensemble(), self.agents, self.agent_seeds, self.seed),
+                PipelineConfig(
+                    self.chosen_ensemble(),
+                    self.agents,
+                    self.agent_seeds,
+                    self.seed,
+                    self.cross_validation_seeds,
+                    self.repeats,
+                ),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,

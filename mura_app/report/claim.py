@@ -1,8 +1,8 @@
 """The CLAIM checklist, answered from a run's own records.
 
 A. S. Tejani et al., *Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update*,
-Radiology: Artificial Intelligence 6(4):e240300 (2024). The topics are named in this project's words. What
-a run cannot know of itself is said to be not known, never guessed.
+Radiology: Artificial Intelligence 6(4):e240300 (2024), doi 10.1148/ryai.240300: 44 items, numbered as there,
+the topics named in short. What a run cannot know of itself is said to be not known, never guessed.
 """
 
 from collections.abc import Mapping
@@ -63,35 +63,35 @@ TOPICS: Mapping[int, str] = {
     13: "Image acquisition",
     14: "How the reference standard was obtained",
     15: "Why this reference standard",
-    16: "Who annotated",
+    16: "Source of the annotations",
     17: "Annotation of the test set",
-    18: "Variability between and within annotators",
+    18: "Inter- and intrarater variability",
     19: "Assignment to partitions",
     20: "Level at which partitions are disjoint",
-    21: "Sample size",
+    21: "Intended sample size",
     22: "Model: inputs, outputs, layers",
     23: "Software",
-    24: "Initial parameters",
+    24: "Initialization of the parameters",
     25: "Training",
-    26: "Choice of the final model",
-    27: "Ensembling",
-    28: "Metrics",
-    29: "Significance and uncertainty",
-    30: "Robustness",
-    31: "Explainability",
+    26: "Selection of the final model",
+    27: "Ensembling technique",
+    28: "Metrics of performance",
+    29: "Measures of significance and uncertainty",
+    30: "Robustness or sensitivity analysis",
+    31: "Explainability or interpretability",
     32: "Evaluation on internal data",
-    33: "Evaluation on external data",
-    34: "Trial registration",
+    33: "Testing on external data",
+    34: "Clinical trial registration",
     35: "Numbers included and excluded",
     36: "Demographic and clinical characteristics",
     37: "Performance with its uncertainty",
     38: "Diagnostic performance",
-    39: "Failure analysis",
+    39: "Failure analysis of incorrect results",
     40: "Limitations",
-    41: "Implications for practice",
-    42: "Protocol",
+    41: "Implications for practice, intended use",
+    42: "Full study protocol",
     43: "Availability of software, model and data",
-    44: "Funding",
+    44: "Funding and the role of funders",
 }
 """Item → what it asks for."""
 
@@ -175,7 +175,7 @@ def _evaluation(
     return {
         28: "Accuracy is primary; kappa, AUROC, sensitivity, specificity, calibration and others beside it.",
         29: "95 % bootstrap by patient; sign-flip permutation by patient over seed-averaged correctness.",
-        30: f"{len(document['seeds'])} seeds an agent; one set of trained members; figures by body part "
+        30: f"{len(document['seeds'])} seeds an agent; {_trainings(document)}; figures by body part "
         f"({parts}).",
         31: "The weights of each member by body part and by study are in report.html and benchmark.json. "
         "What members see in a radiograph is not explained.",
@@ -199,6 +199,14 @@ def _discussion() -> dict[int, str]:
         43: "Software: MIT licence. Members and agents: in the run directory. Data: under their own licence.",
         44: AUTHORS,
     }
+
+
+def _trainings(document: Mapping[str, Any]) -> str:
+    """How many sets of members there are, and whether agents were cross-validated."""
+    n = document.get("repeats", {"n": 1})["n"]
+    words = "one set of trained members" if n == 1 else f"{n} trainings of the members"
+    cross_validated = "agents" in document.get("cross_validated", {})
+    return f"{words}; agents cross-validated on the training table, not nested" if cross_validated else words
 
 
 def _detectable(document: Mapping[str, Any]) -> str:

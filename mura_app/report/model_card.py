@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from mura_app.report.claim import claim_items
-from mura_app.report.sections import learned_agents, verdict
+from mura_app.report.sections import further_comparisons, learned_agents, verdict
 from mura_env.atomic_files import replacing
 
 Document = Mapping[str, Any]
@@ -53,6 +53,7 @@ def render_model_card(
         title=_cell(title),
         overall=_cell(answer["overall"]),
         verdict=[_cell(sentence) for sentence in answer["verdict"]],
+        repeats=[_cell(sentence) for sentence in answer["repeats"]],
         models=protocol["model_names"],
         class_names=protocol["class_names"],
         protocol=protocol,
@@ -65,6 +66,7 @@ def render_model_card(
         n_studies=document["n_studies"],
         seeds=document["seeds"],
         contested_share=document["contested_share"],
+        **further_comparisons(document),
         training=training,
         evaluated_run=Path(settings["evaluated_run"]).name if "evaluated_run" in settings else "",
         claim=claim_items(document, settings, training),

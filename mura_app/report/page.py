@@ -52,6 +52,7 @@ def render_page(
         settings=json.dumps(settings, indent=2),
         **sections.verdict(document),
         **sections.figure_tables(document),
+        **sections.further_comparisons(document),
         **sections.pictures(document),
         **sections.curve_pictures(document),
         **sections.behaviour_sections(document, thumbnails or {}),

@@ -13,11 +13,14 @@ from mura_app.report.figures import body_part_plot, difference_plot, learning_cu
 from mura_app.report.verdict import (
     difference_shown,
     overall_sentence,
+    repeats_sentence,
     verdict_sentence,
     weights_sentence,
 )
 
 Document = Mapping[str, Any]
+
+_NOTHING: Document = {"reason": "this benchmark was written by an earlier version"}
 
 MOST_CURVES = 8
 """Lines that a picture of curves can hold."""
@@ -43,6 +46,11 @@ def verdict(document: Document) -> dict[str, Any]:
     return {
         "overall": overall,
         "verdict": [verdict_sentence(name, comparison) for name, comparison in comparisons.items()],
+        "repeats": [
+            repeats_sentence(name, comparison["over_repeats"])
+            for name, comparison in comparisons.items()
+            if "over_repeats" in comparison
+        ],
         "enough_seeds": enough,
         "n_seeds": len(document["seeds"]),
     }
@@ -62,7 +70,39 @@ def figure_tables(document: Document) -> dict[str, Any]:
         "models_table": _mark(tables.models_table(document["models"])),
         "body_part_table": _mark(tables.body_part_table(parts, shown)),
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons.items()),
+        "no_weightings": [name for name, row in agents.items() if not row.get("is_weighting", True)],
     }
+
+
+def further_comparisons(document: Document) -> dict[str, Any]:
+    """The figures of single radiographs and the cross-validated comparison, or why there are none."""
+    images, cross_validated = document.get("images", _NOTHING), document.get("cross_validated", _NOTHING)
+    return {
+        "images": {
+            **images,
+            "table": "" if "reason" in images else _mark(tables.images_table(images)),
+        },
+        "cross_validated": {
+            **cross_validated,
+            "table": ""
+            if "reason" in cross_validated
+            else _mark(tables.cross_validated_table(cross_validated)),
+            "reading": _cross_validated_reading(cross_validated),
+        },
+    }
+
+
+def _cross_validated_reading(cross_validated: Document) -> str:
+    """Which agents differ from uniform averaging in the secondary comparison, in one sentence."""
+    rows = {
+        name: row["vs_uniform"]
+        for name, row in cross_validated.get("agents", {}).items()
+        if name != "uniform" and difference_shown(row["vs_uniform"])
+    }
+    if not rows:
+        return "No agent differs from uniform averaging here."
+    words = ", ".join(f"{name} {100 * row['accuracy_difference']:+.1f}" for name, row in rows.items())
+    return f"Different from uniform averaging here, in points of accuracy: {words}."
 
 
 def pictures(document: Document) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mura_app.report.html_table import Cell, estimate_cell, html_table, number_cell, text_cell
+from mura_app.report.html_table import MISSING, Cell, estimate_cell, html_table, number_cell, text_cell
 from mura_app.report.verdict import NBSP, format_p
 
 Row = Mapping[str, Any]
@@ -46,11 +46,56 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
         "Holm p",
         "McNemar p",
     ]
-    rows = [
-        [_name(name, row, others), *_main_figures(row), *_comparison(name, row["vs_uniform"])]
-        for name, row in {**agents, **others}.items()
-    ]
+    repeated = any("over_repeats" in row["vs_uniform"] for row in agents.values())
+    if repeated:
+        headings.insert(6, "over trainings, points")
+    rows = []
+    for name, row in {**agents, **others}.items():
+        difference, *p_values = _comparison(name, row["vs_uniform"])
+        repeats = None if name == "uniform" else row["vs_uniform"].get("over_repeats")
+        over_repeats = [_over_repeats(repeats)] if repeated else []
+        rows.append([_name(name, row, others), *_main_figures(row), difference, *over_repeats, *p_values])
     return html_table("Agents and controls on the test table", headings, rows)
+
+
+def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
+    """One row an agent, member or control: the main figures of single radiographs.
+
+    Args:
+        images: `images` of the document.
+    """
+    headings = ["agent or member", "accuracy, %", "kappa", "AUROC", "AUROC within parts"]
+    headings.append("minus uniform, points")
+    controls = images["controls"]
+    rows = [
+        [_name(name, row, controls), *_main_figures(row), _comparison(name, row["vs_uniform"])[0]]
+        for name, row in {**images["agents"], **images["models"], **controls}.items()
+    ]
+    return html_table("Agents and members on single radiographs of the test table", headings, rows)
+
+
+def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
+    """One row an agent or control: how it compares with uniform averaging on the training table.
+
+    Args:
+        cross_validated: `cross_validated` of the document.
+    """
+    headings = ["agent", "accuracy, %", "kappa", "AUROC", "minus uniform, points", "p", "Holm p"]
+    headings += ["McNemar p", "could have shown, points"]
+    rows, controls = [], cross_validated["controls"]
+    for name, row in {**cross_validated["agents"], **controls}.items():
+        accuracy = estimate_cell(row["accuracy"], *_PERCENT)
+        shown = None if name == "uniform" else row["vs_uniform"]["smallest_detectable_difference"]
+        rows.append(
+            [
+                _name(name, row, controls),
+                accuracy,
+                *map(estimate_cell, (row["kappa"], row["auroc"])),
+                *_comparison(name, row["vs_uniform"]),
+                number_cell(shown, ".1f", 100.0),
+            ]
+        )
+    return html_table("Agents cross-validated on the training table", headings, rows)
 
 
 def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
@@ -93,8 +138,12 @@ def body_part_table(parts: Sequence[str], agents: Mapping[str, Row]) -> str:
 
 
 def _name(name: str, row: Row, controls: Mapping[str, Row]) -> Cell:
-    note = "bound: sees the labels" if row.get("is_bound") else "control" if name in controls else ""
-    return text_cell(name, note)
+    notes = {
+        "bound: sees the labels": row.get("is_bound", False),
+        "control": name in controls,
+        "no weighting": not row.get("is_weighting", True),
+    }
+    return text_cell(name, ", ".join(note for note, holds in notes.items() if holds))
 
 
 def _main_figures(row: Row) -> list[Cell]:
@@ -108,6 +157,14 @@ def _comparison(name: str, comparison: Mapping[str, Any]) -> list[Cell]:
     difference = {"mean": comparison["accuracy_difference"], "ci95": comparison["ci95"]}
     tests = [comparison.get(test) for test in ("permutation_p", "holm_p", "mcnemar_p")]
     return [estimate_cell(difference, "+.1f", 100.0), *map(_p_cell, tests)]
+
+
+def _over_repeats(over_repeats: Mapping[str, Any] | None) -> Cell:
+    """Mean and standard deviation of a difference over trainings of the base models."""
+    if over_repeats is None:
+        return MISSING
+    mean, spread = 100 * over_repeats["mean"], 100 * over_repeats["spread"]
+    return f"{mean:+.1f} <small>± {spread:.1f}</small>", over_repeats["mean"]
 
 
 def _p_cell(p: float | None) -> Cell:

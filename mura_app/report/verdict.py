@@ -48,6 +48,21 @@ def verdict_sentence(name: str, comparison: Mapping[str, Any]) -> str:
     return f"{sentence}."
 
 
+def repeats_sentence(name: str, over_repeats: Mapping[str, Any]) -> str:
+    """Says how an agent's difference varies over trainings of the base models.
+
+    Args:
+        name: The agent.
+        over_repeats: Its differences in accuracy, see `mura_app.repeats.with_repeats`.
+    """
+    values = over_repeats["values"]
+    return (
+        f"{name}, over {len(values)} trainings of the base models: {100 * over_repeats['mean']:+.1f} points "
+        f"over uniform averaging, standard deviation {100 * over_repeats['spread']:.1f} "
+        f"({', '.join(f'{100 * value:+.1f}' for value in values)})."
+    )
+
+
 def overall_sentence(agents: Mapping[str, Mapping[str, Any]], *, enough_seeds: bool = True) -> str:
     """Says which of several agents beat uniform averaging.
 

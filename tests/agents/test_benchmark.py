@@ -14,6 +14,8 @@ import pytest
 from agents import load_agent
 from agents.agent import Agent
 from agents.benchmark import run_benchmark
+from agents.cross_validation import cross_validate
+from agents.metrics import youden_threshold
 from mura_env import Predictions
 from tests.agents.tables import noise_table, switching_table
 
@@ -28,7 +30,7 @@ MORE = {**AGENTS, "a2c": SMALL["reinforce"]}
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     directory = tmp_path_factory.mktemp("run")
-    return directory, run_benchmark(TRAIN, TEST, AGENTS, [0, 1], directory, n_jobs=1)
+    return directory, run_benchmark(TRAIN, TEST, AGENTS, [0, 1], directory, n_jobs=1, n_cross_validated=0)
 
 
 def test_agents_are_saved_below_the_directory(finished):
@@ -55,19 +57,20 @@ def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(Agent, "fit", noted)
-    again = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], tmp_path / "run", n_jobs=1)
+    options = {"n_jobs": 1, "n_cross_validated": 0}
+    again = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], tmp_path / "run", **options)
     assert sorted(fitted) == [("reinforce", 1), ("static", 0)]
     assert again == document
 
     fitted.clear()
     other = {"reinforce": {**SMALL["reinforce"], "total_steps": 512}}
-    run_benchmark(TRAIN, TEST, other, [0], tmp_path / "run", n_jobs=1)
+    run_benchmark(TRAIN, TEST, other, [0], tmp_path / "run", **options)
     assert fitted == [("reinforce", 0)]  # other options
     fitted.clear()
-    run_benchmark(TRAIN.select(np.arange(250)), TEST, ["static"], [0], tmp_path / "run", n_jobs=1)
+    run_benchmark(TRAIN.select(np.arange(250)), TEST, ["static"], [0], tmp_path / "run", **options)
     assert sorted(fitted) == [("static", 0), ("uniform", 0)]  # another table
     fitted.clear()
-    run_benchmark(TRAIN, TEST, ["static"], [0], tmp_path / "run", n_jobs=1, resume=False)
+    run_benchmark(TRAIN, TEST, ["static"], [0], tmp_path / "run", **options, resume=False)
     assert sorted(fitted) == [("static", 0), ("uniform", 0)]
 
 
@@ -102,9 +105,23 @@ def test_seeds_fitted_as_one_stack_are_resumed_one_by_one(tmp_path):
 
 def test_the_number_of_processes_changes_nothing(finished):
     bars = []
-    parallel = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], n_jobs=2, progress=lambda *bar: bars.append(bar))
+    options = {"n_jobs": 2, "progress": lambda *bar: bars.append(bar)}
+    parallel = run_benchmark(TRAIN, TEST, AGENTS, [0, 1], n_cross_validated=0, **options)
     assert parallel == finished[1]
     assert [bar[1:] for bar in bars] == [(done, 4) for done in range(1, 5)]
+
+
+def test_the_second_comparison_is_that_of_cross_validated_agents():
+    document = run_benchmark(TRAIN, TEST, ["static", "oracle"], [3], n_jobs=1)
+    held_out = cross_validate(TRAIN, {"static": {}}, [3], n_jobs=1)["static"]
+    expected = (held_out[0].argmax(axis=1) == TRAIN.labels).mean()
+    row = document["cross_validated"]["agents"]["static"]
+    assert row["accuracy"]["mean"] == pytest.approx(expected)
+    assert list(document["cross_validated"]["agents"]) == ["uniform", "static"]
+    threshold = document["agents"]["static"]["threshold"]["mean"]
+    assert threshold == youden_threshold(TRAIN.labels, held_out[0])
+    assert "not cross-validated" in document["agents"]["oracle"]["no_threshold"]
+    assert document["images"] == {"reason": "the tables hold studies only, not their radiographs"}
 
 
 def test_controls_get_the_same_rows(finished):
@@ -112,7 +129,8 @@ def test_controls_get_the_same_rows(finished):
     document = run_benchmark(TRAIN, TEST, [], [0], n_jobs=1, controls={"first": probabilities})
     model, control = document["models"]["model-0"], document["controls"]["first"]
     assert model == finished[1]["models"]["model-0"]
-    assert control["threshold"]["mean"] is None  # there is no training table to choose one on
+    assert control["threshold"]["mean"] is None
+    assert control["no_threshold"] == "the control is not known there"
     for figure in ("accuracy", "kappa", "auroc", "brier", "auroc_within_body_parts", "vs_uniform"):
         assert control[figure] == model[figure]
     assert set(document["controls"]) == {"first", "majority"}

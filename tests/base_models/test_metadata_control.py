@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from base_models.datasets import open_dataset
 from base_models.datasets.study import Study
-from base_models.metadata_control import metadata_features, metadata_logits
+from base_models.metadata_control import metadata_features, metadata_log_probabilities, metadata_logits
 from tests.base_models.trees import picture, save_picture
 
 
@@ -55,6 +55,8 @@ def test_the_control_is_out_of_fold_and_equals_a_plain_regression(tmp_path: Path
         np.testing.assert_allclose(out_of_fold[inside], expected, atol=1e-4)
     np.testing.assert_allclose(on_test, plain(features[:27], labels[:27], features[27:]), atol=1e-4)
     assert (np.exp(on_test).argmax(axis=1) == labels[27:]).all()
+    elsewhere = metadata_log_probabilities(train, test, ("hand", "leg"), 2)
+    np.testing.assert_array_equal(elsewhere, on_test)
 
 
 def test_the_control_reads_headers_only(fracatlas_root: Path) -> None:

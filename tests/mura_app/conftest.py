@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from base_models.synthetic import synthesize
 from mura_env import Predictions
 
 
@@ -29,3 +30,10 @@ def make_table(n_studies, seed, prefix, n_parts=3):
 @pytest.fixture(scope="session")
 def tables():
     return make_table(400, 0, "train"), make_table(300, 1, "test")
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("radiographs")
+    synthesize(folder / "tree", n_patients=60, seed=3)
+    return folder / "tree"

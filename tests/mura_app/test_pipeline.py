@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from base_models.synthetic import synthesize
 from mura_app.main import run_command
 from mura_env import Predictions
 
@@ -29,13 +28,6 @@ TINY = [
     "--ensemble.members.2.image-size",
     "16",
 ]
-
-
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("radiographs")
-    synthesize(folder / "tree", n_patients=60, seed=3)
-    return folder / "tree"
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,14 @@ IMAGES = Predictions.from_arrays(
     body_part_names=STUDIES.body_part_names,
 )
 WEIGHTS = GENERATOR.dirichlet([1, 1, 1], (2, 120)).astype(np.float32)
+CONTROLS = {"first": STUDIES.probabilities[:, 0]}
 UNIFORM = np.full((1, 120, 3), 1 / 3, dtype=np.float32)
 
 
 def level(**weights):
     chosen = {"uniform": UNIFORM, **weights}
     return image_level_document(
-        STUDIES, IMAGES, chosen, {"learned": 0.4}, baseline="uniform", n_resamples=100
+        STUDIES, IMAGES, chosen, CONTROLS, {"learned": 0.4}, baseline="uniform", n_resamples=100
     )
 
 
@@ -49,6 +50,9 @@ def test_each_radiograph_gets_the_weights_of_its_study():
     assert row["n_studies"] == len(STUDY)
     assert set(document["models"]) == set(STUDIES.model_names)
     assert list(document["left_out"]) == ["stacked"]
+    of_study = STUDIES.probabilities[:, 0].argmax(axis=1) == STUDIES.labels
+    control = document["controls"]["first"]["accuracy"]["mean"]
+    assert control == pytest.approx(of_study[STUDY].mean())
     assert document["agents"]["uniform"]["vs_uniform"]["accuracy_difference"] == 0
     json.dumps(document, allow_nan=False)
 
@@ -56,7 +60,7 @@ def test_each_radiograph_gets_the_weights_of_its_study():
 def test_one_radiograph_a_study_needs_no_figures_of_its_own():
     single = replace(STUDIES, n_views=np.ones(120, dtype=np.int64))
     document = image_level_document(
-        single, STUDIES, {"uniform": UNIFORM}, {}, baseline="uniform", n_resamples=10
+        single, STUDIES, {"uniform": UNIFORM}, {}, {}, baseline="uniform", n_resamples=10
     )
     assert list(document) == ["reason"]
 

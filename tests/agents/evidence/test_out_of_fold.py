@@ -18,7 +18,7 @@ EXPERTS = TRAIN.probabilities[np.arange(240), TRAIN.body_parts % 3][None]
 @pytest.fixture(scope="module")
 def document():
     held_out = HeldOut({"uniform": UNIFORM, "members": MEMBERS, "experts": EXPERTS}, (0, 1), 3)
-    return out_of_fold_document(TRAIN, held_out, baseline="uniform")
+    return out_of_fold_document(TRAIN, held_out, {"first": TRAIN.probabilities[:, 0]}, baseline="uniform")
 
 
 def test_every_study_of_the_training_table_is_compared(document):
@@ -45,10 +45,16 @@ def test_it_is_corrected_for_its_own_family_and_labelled(document):
     names = ["members", "experts"]
     assert [rows[name]["holm_p"] for name in names] == holm([rows[name]["permutation_p"] for name in names])
     assert rows["uniform"]["holm_p"] is None
+    control = document["controls"]["first"]
+    right = (TRAIN.probabilities[:, 0].argmax(axis=1) == TRAIN.labels).mean()
+    assert control["accuracy"]["mean"] == pytest.approx(right)
+    assert control["vs_uniform"]["holm_p"] is None
     assert document["label"] == LABEL == "not nested"
     assert "networks that had the studies" in document["why"]
     json.dumps(document, allow_nan=False)
 
 
 def test_where_there_is_nothing_there_is_a_reason():
-    assert out_of_fold_document(TRAIN, HeldOut(reason="too few"), baseline="uniform") == {"reason": "too few"}
+    assert out_of_fold_document(TRAIN, HeldOut(reason="too few"), {}, baseline="uniform") == {
+        "reason": "too few"
+    }

@@ -48,6 +48,8 @@ def test_the_own_test_table_gives_the_benchmark_again(run, tmp_path, capsys):
     benchmark = json.loads((run / "benchmark.json").read_text())
     assert printed.pop("title") == "test, external validation of run"
     assert benchmark.pop("title") == "test"
+    assert printed.pop("cross_validated") == {"reason": "nothing was fitted for this evaluation"}
+    assert set(benchmark.pop("cross_validated")["agents"]) == {"uniform", "static_per_body_part"}
     assert printed == benchmark
     assert (tmp_path / "out" / "report.html").is_file()
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
@@ -95,8 +97,10 @@ def test_only_an_evaluation_is_replaced(run, foreign, tmp_path, capsys):
     [
         ([], ["--data or --predictions", "neither"]),
         (["--predictions", "{foreign}", "--data", "{tmp}"], ["both"]),
+        (["--data", "{tmp}", "--images", "{foreign}"], ["--images beside --predictions"]),
+        (["--predictions", "{foreign}", "--images", "{others}"], ["radiographs with the model_names"]),
         (["--predictions", "{foreign}", "--map-body-part", "hand"], ["THEIRS=OURS", "'hand'"]),
-        (["--predictions", "{foreign}", "--map-body-part", "knee=PART0"], ["outside table", "knee"]),
+        (["--predictions", "{foreign}", "--map-body-part", "knee=PART0"], ["outside data", "knee"]),
         (["--predictions", "{foreign}", "--map-body-part", "hand=PARTO"], ["of the run", "PARTO"]),
         (["--predictions", "{others}"], ["models coarse, fine", "got fine, coarse"]),
         (["--predictions", "{train}"], ["of the training table"]),
@@ -123,7 +127,7 @@ def test_what_cannot_be_scored_is_one_line_and_nothing_is_written(run, foreign, 
     assert not out.exists()
 
 
-def test_members_read_radiographs_from_elsewhere(tmp_path, capsys):
+def test_members_read_radiographs_from_elsewhere(tmp_path, capsys, monkeypatch):
     """A whole run on one synthetic hospital, validated on another, and on its own test split."""
     for name, seed in (("here", 1), ("there", 2)):
         synthesize(tmp_path / name, n_patients=60, seed=seed)
@@ -137,12 +141,30 @@ def test_members_read_radiographs_from_elsewhere(tmp_path, capsys):
     run = tmp_path / "run"
     assert run_command(["run", "--data", str(tmp_path / "here"), "--out", str(run), *tiny]) == 0
     capsys.readouterr()
+    asked = []
+    monkeypatch.setattr(
+        "mura_app.evidence.study_thumbnails", lambda *wanted: asked.append(wanted) or {"x": "data:,"}
+    )
     assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "there"), "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     table = Predictions.load(run / "evaluations" / "there" / "predictions" / "test.npz")
     assert document["n_studies"] == len(table)
     assert "patient ids are in the training table too" in captured.err  # MURA's names repeat
+    written = run / "evaluations" / "there"
+    assert document["images"]["n_images"] == len(Predictions.load(written / "predictions/test-images.npz"))
+    assert document["images"]["n_images"] == table.n_views.sum() > len(table)
+    assert set(document["controls"]) == {"metadata only", "majority"}
+    (outside, drawn), *_ = asked
+    assert outside.root.is_relative_to(tmp_path / "there")
+    changed = document["behaviour"]["agents"]["best_single"]["changed_verdicts"]["studies"]
+    assert drawn == {study["study_id"] for study in changed}
+    parts = document["protocol"]["body_part_names"]
+    mapping = ["--map-body-part", f"{parts[0]}={parts[1]}", "--overwrite", "--json"]
+    assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "there"), *mapping]) == 0
+    mapped = json.loads(capsys.readouterr().out)
+    assert parts[0] not in mapped["protocol"]["body_part_names"]
+    assert mapped["images"]["n_images"] == document["images"]["n_images"]
 
     assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "here"), "--json"]) == 0
     captured = capsys.readouterr()
@@ -150,5 +172,15 @@ def test_members_read_radiographs_from_elsewhere(tmp_path, capsys):
     assert "only its test split is scored" in captured.err
     assert again["n_studies"] == finished["n_studies"]
     for name in ("uniform", "best_single"):
-        expected = finished["agents"][name]["log_loss"]["mean"]
-        assert again["agents"][name]["log_loss"]["mean"] == pytest.approx(expected, abs=1e-3)
+        for rows, of_run in ((again, finished), (again["images"], finished["images"])):
+            expected = of_run["agents"][name]["log_loss"]["mean"]
+            assert rows["agents"][name]["log_loss"]["mean"] == pytest.approx(expected, abs=1e-3)
+    control, of_run = (document["controls"]["metadata only"] for document in (again, finished))
+    assert control["log_loss"]["mean"] == pytest.approx(of_run["log_loss"]["mean"], abs=1e-3)
+
+    (tmp_path / "here").rename(tmp_path / "moved")
+    outside = ["--data", str(tmp_path / "there"), "--overwrite", "--json"]
+    assert run_command(["evaluate", "--run", str(run), *outside]) == 0
+    captured = capsys.readouterr()
+    assert set(json.loads(captured.out)["controls"]) == {"majority"}
+    assert "no metadata-only control: the run's own radiographs are no longer" in captured.err

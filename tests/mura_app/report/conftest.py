@@ -1,20 +1,50 @@
 import base64
 import io
+import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from agents.benchmark import run_benchmark
+from mura_app.repeats import with_repeats
 from mura_app.report.page import render_page
 from mura_app.report.sections import shown_changes
+from mura_env import Predictions
 
 TITLE = "Two experts <test>"
 
 
 @pytest.fixture(scope="session")
-def document(tables):
-    agents = {"best_single": {}, "reinforce": {"total_steps": 4_000}, "static_per_body_part": {}}
-    return run_benchmark(*tables, agents=agents, seeds=(0, 1), n_jobs=1, n_resamples=200)
+def single_training(tables):
+    """A benchmark with everything that a page can show, of one set of base models."""
+    agents = {
+        "best_single": {},
+        "reinforce": {"total_steps": 4_000},
+        "static_per_body_part": {},
+        "stacking": {},
+    }
+    train, test = tables
+    test = replace(test, n_views=np.resize([1, 2, 1], len(test)))
+    study = np.repeat(np.arange(len(test)), test.n_views)
+    images = Predictions.from_arrays(
+        test.logits[study] * np.random.default_rng(2).uniform(0.5, 1.5, (len(study), 1, 1)),
+        test.labels[study],
+        test.body_parts[study],
+        patient_ids=test.patient_ids[study],
+        model_names=test.model_names,
+        class_names=test.class_names,
+        body_part_names=test.body_part_names,
+    )
+    return run_benchmark(train, test, agents, seeds=(0, 1), n_jobs=1, n_resamples=200, test_images=images)
+
+
+@pytest.fixture(scope="session")
+def document(single_training):
+    other = json.loads(json.dumps(single_training))
+    other["agents"]["reinforce"]["vs_uniform"]["accuracy_difference"] -= 0.02
+    return with_repeats(single_training, [other], [0, 1])
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,21 @@ def test_the_figures_are_those_of_the_benchmark(card, document):
     assert sentence.replace(NBSP, " ") in card
 
 
+def test_the_other_comparisons_stand_beside_it(card, document):
+    text = " ".join(card.split())
+    assert "Cross-validated on the training table: **not nested**. Different from uniform averaging" in text
+    assert document["cross_validated"]["why"] in text
+    assert "Single radiographs: accuracy uniform" in text
+    assert "- reinforce, over 2 trainings of the base models:" in card
+    assert [row[0] for row in tables(card)["Model"] if "no weighting" in row[0]] == [
+        "stacking (no weighting)"
+    ]
+    without = {**document, "cross_validated": {"reason": "turned off"}, "images": {"reason": "one each"}}
+    poorer = render_model_card(without, title="x", settings=SETTINGS, training=TRAINING)
+    assert "Cross-validated on the training table: turned off.\n" in poorer
+    assert "Single radiographs: one each.\n" in poorer
+
+
 def test_every_subgroup_has_its_figures(card, document):
     header, rule, *rows = tables(card)["By body part"]
     assert set(rule) == {"---"}
@@ -88,6 +103,7 @@ def test_every_item_of_the_checklist_is_answered(card, document):
     assert [row[0] for row in rows] == [str(number) for number in range(1, 45)]
     assert "torch 9.9" in rows[22][2]
     assert rows[15][2].startswith(NOT_KNOWN)  # who annotated
+    assert "2 trainings of the members; agents cross-validated" in rows[29][2]
     assert "1 unreadable images" in rows[11][2]
 
 

@@ -9,7 +9,7 @@ import pytest
 from mura_app.report import write_report
 from mura_app.report.behaviour_tables import MOST_CHANGES
 from mura_app.report.page import render_page
-from mura_app.report.verdict import verdict_sentence
+from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from tests.mura_app.report.conftest import TITLE
 
 VOID = {"meta", "link", "br", "img"}
@@ -104,6 +104,45 @@ def test_every_agent_stands_in_the_table_with_its_figures(document, reader):
         assert f"{row['kappa']['mean']:.3f}" in text
 
 
+def test_the_second_comparison_is_labelled_and_says_why(document, reader):
+    text = " ".join(" ".join(reader.texts).split())
+    found = document["cross_validated"]
+    assert "(not nested)" in text
+    assert found["why"] in text
+    assert f"All {found['n_studies']} studies of {found['n_patients']} patients, 3 folds by patient" in text
+    comparison = found["agents"]["static_per_body_part"]["vs_uniform"]
+    assert f"static_per_body_part {100 * comparison['accuracy_difference']:+.1f}" in text  # far beyond chance
+    without = {**document, "cross_validated": {"reason": "it was turned off"}}
+    assert "There is none: it was turned off." in render_page(without, title="x", settings={})
+
+
+def test_single_radiographs_have_a_table_of_their_own(document, reader):
+    images, text = document["images"], " ".join(" ".join(reader.texts).split())
+    assert f"{images['n_images']} radiographs, each with the label and the weights of its study" in text
+    figure = images["agents"]["reinforce"]["accuracy"]["mean"]
+    assert f"{100 * figure:.1f}" in text
+    assert "stacking has no row: it is no weighting" in text
+    without = {**document, "images": {"reason": "every study has one radiograph"}}
+    page = render_page(without, title="x", settings={})
+    assert "No figures at image level: every study has one radiograph." in page
+
+
+def test_what_is_no_weighting_is_marked(reader):
+    text = " ".join(" ".join(reader.texts).split())
+    assert "stacking no weighting" in text
+    assert "No weighting: stacking combines" in text
+
+
+def test_repeats_stand_beside_the_interval(document, single_training, reader):
+    text = " ".join(" ".join(reader.texts).split())
+    over_repeats = document["agents"]["reinforce"]["vs_uniform"]["over_repeats"]
+    assert repeats_sentence("reinforce", over_repeats) in text
+    assert f"{100 * over_repeats['mean']:+.1f} ± {100 * over_repeats['spread']:.1f}" in text
+    alone = render_page(single_training, title="x", settings={})
+    assert "All of it holds for one set of trained base models" in alone
+    assert "over trainings" not in alone
+
+
 def test_the_page_is_the_same_each_time(document, page, thumbnails):
     assert render_page(document, title=TITLE, settings={"seed": 0}, thumbnails=thumbnails) == page
 
@@ -125,11 +164,13 @@ def test_the_clearest_changes_stand_there_with_pictures_where_there_are_some(doc
     assert all(values["alt"] for values in pictures)
 
 
-def test_a_document_without_behaviour_or_curves_is_still_shown(document):
-    old = {name: value for name, value in document.items() if name not in {"behaviour", "curves"}}
+def test_a_document_of_an_earlier_version_is_still_shown(document):
+    later = {"behaviour", "curves", "images", "cross_validated"}
+    old = {name: value for name, value in document.items() if name not in later}
     page = render_page(old, title="x", settings={})
     assert "Agents on the test table" in page
     assert "Changed verdicts" not in page
+    assert "There is none: this benchmark was written by an earlier version." in page
 
 
 def test_the_page_is_written_whole(document, tmp_path):

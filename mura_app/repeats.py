@@ -1,0 +1,82 @@
+"""Trainings of the ensemble over again: how far an agent's gain depends on one set of base models.
+
+Everything else in a benchmark is conditional on the networks that were trained. A repeat trains them anew on
+the same test split with another seed (other folds, initial weights, order and augmentations), and benchmarks
+the same agents on what they say; each lies in `repeats/<number>/` of the run, a run directory of its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Document = dict[str, Any]
+
+
+def training_seeds(seed: int, repeats: int) -> list[int]:
+    """Seeds of the trainings, that of the run itself first."""
+    return [seed + number for number in range(repeats)]
+
+
+def run_repeats(
+    document: Document, seed: int, repeats: int, train_and_benchmark: Callable[[int, int], Document]
+) -> Document:
+    """Repeats a run, and sets the spread of every difference beside it.
+
+    Args:
+        document: What the run itself found.
+        seed: Seed of its training.
+        repeats: Trainings in all, the run's own among them, at least 2.
+        train_and_benchmark: Called with a number, from 2, and the seed of that training for its document.
+
+    Returns:
+        The document with `repeats`, see `with_repeats`.
+    """
+    seeds = training_seeds(seed, repeats)
+    others = [train_and_benchmark(number, seeds[number - 1]) for number in range(2, repeats + 1)]
+    return with_repeats(document, others, seeds)
+
+
+def with_repeats(document: Document, others: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Document:
+    """Sets what other trainings gave beside what the first gave.
+
+    Args:
+        document: The benchmark of the first training; its tables are those of the report.
+        others: The benchmarks of the others, of the same agents on the same test split.
+        seeds: Seeds of all trainings, in order.
+
+    Returns:
+        The document with `repeats` (`n`, `training_seeds` and `uniform_accuracy`) and in each agent's
+        `vs_uniform` the difference in accuracy `over_repeats`: `values` in the order of the trainings, `mean`
+        and `spread`, their standard deviation.
+    """
+    documents = [document, *others]
+    agents = {}
+    for name, row in document["agents"].items():
+        differences = [each["agents"][name]["vs_uniform"]["accuracy_difference"] for each in documents]
+        agents[name] = {**row, "vs_uniform": {**row["vs_uniform"], "over_repeats": _summary(differences)}}
+    notes = [
+        f"Tables and tests are conditional on the first of {len(documents)} trainings of the base models; "
+        "how far each difference from uniform averaging varies over them stands beside its interval.",
+        *document["protocol"]["notes"][1:],
+    ]
+    return {
+        **document,
+        "protocol": {**document["protocol"], "notes": notes},
+        "agents": agents,
+        "repeats": {
+            "n": len(documents),
+            "training_seeds": list(seeds),
+            "uniform_accuracy": _summary(
+                [each["agents"]["uniform"]["accuracy"]["mean"] for each in documents]
+            ),
+        },
+    }
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "values": list(values),
+        "mean": float(np.mean(values)),
+        "spread": float(np.std(values, ddof=1)),
+    }
