@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent_document import SAVED_FIELDS, saved_fields
-from agents.configuration import make_config, plain_values, shortened
+from agents.configuration import checked_seed, make_config, plain_values, shortened
 from agents.storage import DOCUMENT_NAME, write_agent
 from mura_env import Predictions
 
 ConfigType = TypeVar("ConfigType")
-
-_MAX_SEED = 10**9
-"""Agents count on from a seed; no generator takes one of more than 32 bits."""
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(description, completed, total)."""
@@ -129,7 +126,7 @@ class Agent(ABC, Generic[ConfigType]):
         self.arrays_: dict[str, NDArray[Any]] = {}
         self.total_steps_ = 0
         self.learning_curve_: list[dict[str, float]] = []
-        self.seed_ = _checked_seed(seed)
+        self.seed_ = checked_seed(seed)
         if validation is not None:
             self._check_table(validation)
             validation = _with_body_parts(validation, self.body_part_names_)
@@ -317,12 +314,6 @@ def fingerprint(*tables: Predictions | None) -> str:
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update("\n".join((*names, *map(str, table.patient_ids))).encode())
     return digest.hexdigest()[:16]
-
-
-def _checked_seed(seed: int) -> int:
-    if not 0 <= seed <= _MAX_SEED:
-        raise ValueError(f"expected a seed from 0 to {_MAX_SEED}, got {seed}")
-    return int(seed)
 
 
 def _check_training_table(train: Predictions) -> None:

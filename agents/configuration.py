@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 ConfigType = TypeVar("ConfigType")
 
+MAX_SEED = 10**9
+"""Agents count on from a seed, and no generator takes one of more than 32 bits."""
+
 
 def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner: str) -> ConfigType:
     """Fill a frozen dataclass from plain values.
@@ -39,6 +42,17 @@ def plain_values(config: Any) -> dict[str, Any]:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(config).items()
     }
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed.
+
+    Raises:
+        ValueError: If some generator would not take it, or not take what agents count on from it.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"expected a seed from 0 to {MAX_SEED}, got {seed}")
+    return int(seed)
 
 
 def shortened(value: Any) -> str:

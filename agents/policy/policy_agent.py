@@ -21,12 +21,7 @@ from agents.policy.policy_networks import NetworkName, make_policy_network
 from agents.policy.policy_selection import PolicySelection
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.reference import ReferenceChoice, choose_reference, reference_weights
-from agents.policy.separate_training import (
-    Snapshot,
-    single_thread,
-    stacked_state,
-    train_separately,
-)
+from agents.policy.separate_training import Snapshot, single_thread, stacked_state, train_separately
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_plan import TrainingPlan
 from agents.policy.training_watch import Report, TrainingWatch
@@ -92,11 +87,9 @@ class PolicyConfig:
         strengths = self.kl_strengths
         if not strengths or list(strengths) != sorted(set(strengths)) or strengths[0] < 0:
             raise ValueError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
-        for name, value in (("exploration", self.exploration), ("learning_rate", self.learning_rate)):
-            if not np.isfinite(value):
-                raise ValueError(f"expected a finite {name}, got {value}")
-        if not np.isfinite(strengths).all():
-            raise ValueError(f"expected finite kl_strengths, got {strengths}")
+        for name in ("exploration", "learning_rate", "kl_strengths"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"expected finite {name}, got {getattr(self, name)}")
         if self.hidden_size > MAX_HIDDEN_SIZE:
             raise ValueError(f"expected hidden_size of at most {MAX_HIDDEN_SIZE}, got {self.hidden_size}")
         make_reward(self.reward)
