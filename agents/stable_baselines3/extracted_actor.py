@@ -1,6 +1,6 @@
 """An actor of stable-baselines3 as the project's own network: features, linear head, squash."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -74,5 +74,6 @@ def n_features(network: StackedNetwork) -> int:
 
 def features(network: StackedNetwork, observations: Tensor) -> Tensor:
     """Return what the linear head, and a critic, read: the network's scores, then the observation."""
-    scores: Any = network(observations)
+    # Not `network(…)`: an algorithm may take gradients of gradients, as TRPO does.
+    scores = network.scores(*network.hidden(observations))
     return torch.cat((scores, observations), dim=-1)
