@@ -33,8 +33,9 @@ endif
 demo: $(STAMP)  ## the main job on synthetic radiographs, in runs/demo
 	$(VENV)/bin/mura demo --resume
 
+# One thread a process, as many processes as processors: more threads would only wait for one another.
 test: $(STAMP)  ## the test suite, on all processors
-	$(RUN) -m pytest --numprocesses logical --dist loadscope
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --dist loadscope
 
 test-slow: $(STAMP)  ## the checks that take longer
 	$(RUN) -m pytest -m slow

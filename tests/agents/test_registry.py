@@ -10,6 +10,7 @@ from agents import Agent, agent_class, list_agents, make_agent, register_agent
 from agents.controls.uniform import Uniform
 
 EXAMPLE = Path(__file__).with_name("plug_in_example.py")
+README = Path(__file__).parents[2] / "README.md"
 
 PLUG_IN = '''
 from dataclasses import dataclass
@@ -123,6 +124,7 @@ def test_a_plug_in_package_adds_an_agent(tmp_path: Path):
 def test_the_example_of_an_own_algorithm_is_short_and_finds_the_better_member(tmp_path: Path):
     source = EXAMPLE.read_text()
     assert len(source.splitlines()) < 60
+    assert source in README.read_text()
     environment = install(tmp_path, "own", source, "cross_entropy = own:CrossEntropy")
     code = """
 import json, sys
