@@ -15,6 +15,7 @@ from agents.cross_validation import hold_out
 from agents.evidence.benchmark_document import AgentResult, benchmark_document
 from agents.evidence.image_level import check_images
 from agents.evidence.outcomes import Outcome, gather, outcome_of
+from agents.interrupts import whole_trainings
 from agents.parallel import Backend, check_backend, run_all, workers_stopped
 from agents.registry import make_agent
 from agents.resuming import saved_agent
@@ -169,7 +170,9 @@ def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> li
         if resume and place is not None and (saved := saved_agent(place, wanted, seed, train)) is not None
     }
     missing = [seed for seed in task.seeds if seed not in agents]
-    for agent in wanted.fit_seeds(train, missing):
+    with whole_trainings():
+        fitted = wanted.fit_seeds(train, missing)
+    for agent in fitted:
         agents[agent.seed_] = agent
         place = places[agent.seed_]
         if place is not None:

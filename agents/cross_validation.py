@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agents.agent import Progress
 from agents.evidence.out_of_fold import HeldOut
+from agents.interrupts import whole_trainings
 from agents.parallel import Backend, run_all
 from agents.policy.inner_folds import folds_by_patient
 from agents.registry import agent_class, make_agent
@@ -129,7 +130,8 @@ def _run(
     learn = train.select(folds != task.fold)
     saved = saved_agent(task.directory, agent, task.seed, learn) if resume and task.directory else None
     if saved is None:
-        agent.fit(learn, seed=task.seed)
+        with whole_trainings():
+            agent.fit(learn, seed=task.seed)
         if task.directory is not None:
             agent.save(task.directory)
     else:

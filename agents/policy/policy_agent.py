@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
+from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
 from agents.policy.network_shapes import network_shapes
@@ -165,7 +166,7 @@ class PolicyAgent(Agent[ConfigType]):
                 message = (
                     f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; {kept}"
                 )
-                warnings.warn(message, UserWarning, stacklevel=3)
+                warnings.warn(message, TrainingInterrupted, stacklevel=3)
         self._keep(train, plan)
 
     def _plan(

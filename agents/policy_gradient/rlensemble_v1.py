@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
+from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.inner_folds import fold_pairs
 from agents.policy.network_shapes import network_shapes
@@ -217,7 +218,7 @@ def _stop_at_interrupt(name: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         message = f"the training of {name!r} was interrupted; the network of the last checkpoint is kept"
-        warnings.warn(message, UserWarning, stacklevel=5)
+        warnings.warn(message, TrainingInterrupted, stacklevel=5)
 
 
 def reward_weighted_loss(log_weights: Tensor, rewards: Tensor, drawn: Tensor | None) -> Tensor:

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from agents.benchmark import run_benchmark
 from agents.cross_validation import cross_validate
 from agents.metrics import youden_threshold
 from mura_env import Predictions
+from mura_env.vector_env import EnsembleWeightingVectorEnv
 from tests.agents.tables import noise_table, switching_table
 
 TRAIN, TEST = switching_table(300, 0, n_parts=3), switching_table(240, 1, n_parts=3, prefix="t")
@@ -91,6 +93,24 @@ def test_a_benchmark_killed_half_way_ends_like_an_uninterrupted_one(tmp_path):
     resumed = run_benchmark(TRAIN, TEST, MORE, range(4), killed, n_jobs=1)
     uninterrupted = run_benchmark(TRAIN, TEST, MORE, range(4), tmp_path / "whole", n_jobs=1)
     assert json.dumps(resumed) == json.dumps(uninterrupted)
+
+
+@pytest.mark.parametrize("name", ["reinforce", "a2c", "trpo", "rlensemble_v1"])
+def test_an_interrupted_training_is_not_taken_for_a_finished_one(name, tmp_path, monkeypatch):
+    options = {"total_steps": 1_024} if name == "rlensemble_v1" else SMALL["reinforce"]
+    steps = itertools.count()
+    step = EnsembleWeightingVectorEnv.step
+
+    def interrupted(self, actions):
+        if next(steps) == 1:
+            raise KeyboardInterrupt
+        return step(self, actions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EnsembleWeightingVectorEnv, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_benchmark(TRAIN, TEST, {name: options}, [0], tmp_path, n_jobs=1, n_cross_validated=0)
+    assert not (tmp_path / "agents" / f"{name}-seed0").exists()
 
 
 def test_seeds_fitted_as_one_stack_are_resumed_one_by_one(tmp_path):
