@@ -100,9 +100,9 @@ def _cross_validated_reading(cross_validated: Document) -> str:
         if name != "uniform" and difference_shown(row["vs_uniform"])
     }
     if not rows:
-        return "No agent differs from uniform averaging here."
+        return "No agent is shown to differ from uniform averaging here."
     words = ", ".join(f"{name} {100 * row['accuracy_difference']:+.1f}" for name, row in rows.items())
-    return f"Different from uniform averaging here, in points of accuracy: {words}."
+    return f"Shown to differ from uniform averaging here, in points of accuracy: {words}."
 
 
 def pictures(document: Document) -> dict[str, Any]:
