@@ -10,6 +10,9 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe i
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
+PATIENCE = 180_000
+"""Milliseconds: a busy machine may take long to draw a page, which says nothing of the page."""
+
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium found: install it, or name it in the environment variable CHROMIUM"
 )
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as engine:
-        running = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
         yield running
         running.close()
 
@@ -37,6 +40,7 @@ def opened(browser, address):
 
     def open_page(width=1200, **options):
         tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        tab.set_default_timeout(PATIENCE)
         tabs.append(tab)
         tab.on("console", lambda entry: complaints.append(entry.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
