@@ -62,7 +62,10 @@ def test_the_figures_are_those_of_the_benchmark(card, document):
 
 def test_the_other_comparisons_stand_beside_it(card, document):
     text = " ".join(card.split())
-    assert "Cross-validated on the training table: **not nested**. Shown to differ from uniform averaging" in text
+    assert (
+        "Cross-validated on the training table: **not nested**. Shown to differ from uniform averaging"
+        in text
+    )
     assert document["cross_validated"]["why"] in text
     assert "Single radiographs: accuracy uniform" in text
     assert "- reinforce, over 2 trainings of the base models:" in card
