@@ -59,9 +59,7 @@ def evaluate_saved_agents(
         ValueError: If the table does not fit or has studies of the training table, an agent learned from
             another table than `train`, or a file is damaged.
     """
-    _check(train, outside)
-    if outside_images is not None:
-        check_images(outside, outside_images)
+    _check(train, outside, outside_images)
     _warn_of_unknown_parts(train, outside)
     names = [*agents] if BASELINE in agents else [BASELINE, *agents]
     results = {}
@@ -125,7 +123,7 @@ def _saved(directory: Path, digest: str) -> Agent[Any]:
     return agent
 
 
-def _check(train: Predictions, outside: Predictions) -> None:
+def _check(train: Predictions, outside: Predictions, outside_images: Predictions | None) -> None:
     for what, expected, got in (
         ("models", train.model_names, outside.model_names),
         ("classes", train.class_names, outside.class_names),
@@ -148,3 +146,5 @@ def _check(train: Predictions, outside: Predictions) -> None:
             f"expected studies from elsewhere, got {len(copied)} of the training table, among them "
             f"{copied[0]!r}; an agent cannot be validated on what it learned from"
         )
+    if outside_images is not None:
+        check_images(outside, outside_images)

@@ -100,12 +100,7 @@ class WeightingTask:
         sampling: Sampling = "all",
         draws_per_study: int = 1,
     ) -> None:
-        if not isinstance(predictions, Predictions | str | PathLike):
-            raise ValueError(
-                f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
-                "wrap arrays with Predictions.from_arrays"
-            )
-        table = predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
+        table = _table(predictions)
         _require_one_of("action", action, get_args(Action))
         _require_one_of("combine", combine, get_args(Combine))
         _require_one_of("reward_baseline", reward_baseline, ("reference", None))
@@ -299,6 +294,16 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
         raise ValueError(f"expected {name} of non-negative weights that sum to 1, got {rows.tolist()}")
     weights: FloatArray = (rows / totals).astype(np.float32)
     return weights
+
+
+def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
+    """The table itself, or the one that a path leads to."""
+    if not isinstance(predictions, Predictions | str | PathLike):
+        raise ValueError(
+            f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
+            "wrap arrays with Predictions.from_arrays"
+        )
+    return predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
 
 
 def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
