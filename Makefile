@@ -8,7 +8,7 @@ RUN    := $(VENV)/bin/python
 # or the address that PyTorch's installation page names for a CPU-only or a particular CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo test test-slow test-search check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/' 
@@ -39,6 +39,9 @@ test: $(STAMP)  ## the test suite, on all processors
 
 test-slow: $(STAMP)  ## the checks that take longer
 	$(RUN) -m pytest -m slow
+
+test-search: $(STAMP)  ## the property tests of the environment, with ten times as many and new examples
+	HYPOTHESIS_PROFILE=search $(RUN) -m pytest --numprocesses logical tests/mura_env
 
 check: $(STAMP)  ## format, lint, types, import contract
 	$(VENV)/bin/ruff format --check .

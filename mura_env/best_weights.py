@@ -11,7 +11,8 @@ How it is found depends on the reward:
   concave functions of the weights, whose maximum may lie inside the simplex: found to 1e-7, with a
   certificate (`simplex_ascent`; of logits beyond ±10,000 rounding leaves less of it).
 - ``brier`` of three or more classes' combined logits is not concave, and of another reward nothing is known:
-  a search that can end below the best (`search`), so that the regret may be understated, never overstated.
+  a search from several points that can end below the best (`search`), so that the regret may be understated,
+  never overstated.
 
 In each case the reward returned is that of weights at hand, by the environment's own rules in float32.
 """
@@ -145,17 +146,24 @@ def _rewards_of_prediction(task: WeightingTask, shown: StudyBatch, k: int) -> Fl
 
 def _best_of_concave(task: WeightingTask, shown: StudyBatch, best: FloatArray, which: IntArray) -> FloatArray:
     """The maximum of a concave reward, sought where the best member alone is not yet it."""
-    scores = shown.scores.transpose(2, 0, 1).astype(np.float64)
     heights_of = log_score_heights if isinstance(task.reward, LogScore) else brier_heights
-    n_models = scores.shape[1]
-    corners = np.eye(n_models)[which]
-    rows = np.flatnonzero(gaps(heights_of(scores, shown.labels, corners), corners) > GAP)
-    weights, _ = climb(
-        lambda some, at: heights_of(scores[rows[some]], shown.labels[rows[some]], at),
-        np.full((rows.size, n_models), 1 / n_models),
-    )
-    best[rows] = np.maximum(best[rows], _rewards(task, _part(shown, rows), weights.T))
+    weights, rows = _highest(shown, heights_of, np.eye(task.table.n_models)[which])
+    best[rows] = np.maximum(best[rows], _rewards(task, _part(shown, rows), weights[rows].T))
     return best
+
+
+def _highest(
+    shown: StudyBatch, heights_of: Callable[[Doubles, IntArray, Doubles], Heights], weights: Doubles
+) -> tuple[Doubles, IntArray]:
+    """Replace the weights that are not yet the maximum of a concave function, and say which those were."""
+    scores = shown.scores.transpose(2, 0, 1).astype(np.float64)
+    rows = np.flatnonzero(gaps(heights_of(scores, shown.labels, weights), weights) > GAP)
+    found = weights.copy()
+    found[rows], _ = climb(
+        lambda some, at: heights_of(scores[rows[some]], shown.labels[rows[some]], at),
+        np.full((rows.size, scores.shape[1]), 1 / scores.shape[1]),
+    )
+    return found, rows
 
 
 def log_score_heights(logits: Doubles, labels: IntArray, weights: Doubles) -> Heights:
@@ -198,9 +206,17 @@ def brier_heights(probabilities: Doubles, labels: IntArray, weights: Doubles) ->
 
 
 def _best_found(task: WeightingTask, shown: StudyBatch, best: FloatArray, which: IntArray) -> FloatArray:
-    """The best reward that a search from the best member and one from the reference come to."""
+    """The best reward that searches from the best member and the reference come to.
+
+    Of `Brier` of combined logits, one more begins where the `LogScore` is highest, which sees the true class
+    rise where the other is flat.
+    """
     corners = np.eye(task.table.n_models, dtype=np.float32)[:, which]
-    for start in (corners, task.reference_weights(shown.studies)):
+    starts = [corners, task.reference_weights(shown.studies)]
+    if isinstance(task.reward, Brier):
+        highest, _ = _highest(shown, log_score_heights, corners.T.astype(np.float64))
+        starts.append(highest.T.astype(np.float32))
+    for start in starts:
         np.maximum(best, search(lambda weights: _rewards(task, shown, weights), start), out=best)
     return best
 
