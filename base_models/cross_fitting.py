@@ -1,14 +1,14 @@
 """Cross-fitting: every training study is predicted by networks that never saw its patient."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base_models.configuration import EnsembleConfig
-from base_models.datasets.study import Study
+from base_models.datasets.study import Dataset, Study
 from base_models.fitting import FitJob, FitResult
 from base_models.fold_images import Views, images_outside_fold, views_of
 from base_models.folds import stratified_group_folds
@@ -35,11 +35,19 @@ class CrossFit:
     """The same of each radiograph of the test studies, study by study, shape (n_images, …)."""
     fits: tuple[tuple[FitResult, ...], ...]
     """The fits, by member and fold."""
+    folds: NDArray[np.int64]
+    """Fold of each training study, shape (n_train,)."""
 
     def of_members(self, kept: Sequence[int]) -> "CrossFit":
         """Return what some of the members say, in the given order."""
         fits = tuple(self.fits[index] for index in kept)
-        return CrossFit(self.train[:, kept], self.test[:, kept], self.test_images[:, kept], fits)
+        return replace(
+            self,
+            train=self.train[:, kept],
+            test=self.test[:, kept],
+            test_images=self.test_images[:, kept],
+            fits=fits,
+        )
 
 
 def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -65,11 +73,8 @@ def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.
 
 
 def cross_fit(
-    train: Sequence[Study],
-    test: Sequence[Study],
+    dataset: Dataset,
     *,
-    folds: NDArray[np.int64],
-    n_classes: int,
     cache: ImageCache,
     config: EnsembleConfig,
     run_dir: Path,
@@ -81,25 +86,27 @@ def cross_fit(
     """Train every member once per fold and predict what it has not seen.
 
     Args:
-        train: Training studies.
-        test: Test studies, which no network learns from.
-        folds: Fold of each training study, shape (n_train,).
-        n_classes: Number of classes.
+        dataset: No network learns from its test studies.
         cache: Image cache with the views of all studies.
         config: The ensemble.
         run_dir: Folder of the run, which gets the weights.
-        seed: Seed of the initial weights, the order of the images and the augmentations.
+        seed: Seed of the folds, the initial weights, the order of the images and the augmentations.
         resume: Take finished weights over.
         progress: Called as `progress(description, completed, total)`.
         group: The processes that share the run; each gets all logits.
+
+    Raises:
+        ValueError: If there are fewer patients than folds, or the studies outside a fold lack a class.
     """
+    train, test = dataset.of_split("train"), dataset.of_split("test")
+    folds = draw_folds(train, config.folds, seed)
     train_views, test_views = views_of(train, cache), views_of(test, cache)
     jobs = _fit_jobs(
         train,
         train_views,
         test_views.rows,
         folds=folds,
-        n_classes=n_classes,
+        n_classes=len(dataset.class_names),
         images=cache.file,
         config=config,
         run_dir=run_dir,
@@ -183,4 +190,4 @@ def _assemble(
         test_logits[:, model, fold] = study_logits(of_test, test_views.study, n_test, view_rule)
         image_logits[:, model, fold] = image_log_probabilities(of_test)
     fits = [tuple(results[i : i + n_folds]) for i in range(0, len(results), n_folds)]
-    return CrossFit(train_logits, test_logits, image_logits, tuple(fits))
+    return CrossFit(train_logits, test_logits, image_logits, tuple(fits), folds)

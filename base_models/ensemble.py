@@ -6,11 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
-from base_models.cross_fitting import CrossFit, cross_fit, draw_folds
+from base_models.cross_fitting import CrossFit, cross_fit
 from base_models.datasets.study import Dataset, check_dataset
 from base_models.image_cache import ImageCache, open_image_cache
 from base_models.member_choice import weak_members
@@ -68,12 +65,8 @@ def train_ensemble(
     with join_process_group() as group:
         cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), group, progress)
         dataset = _without_bad_images(dataset, cache.unreadable, skip_bad_images)
-        folds = draw_folds(dataset.of_split("train"), config.folds, seed)
         fitted = cross_fit(
-            dataset.of_split("train"),
-            dataset.of_split("test"),
-            folds=folds,
-            n_classes=len(dataset.class_names),
+            dataset,
             cache=cache,
             config=config,
             run_dir=run_dir,
@@ -83,7 +76,7 @@ def train_ensemble(
             group=group,
         )
         if group.is_first:
-            record = _write_tables(dataset, config, fitted, folds=folds, run_dir=run_dir, seed=seed)
+            record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
             record["skipped_images"] = {str(path): reason for path, reason in cache.unreadable.items()}
             write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
         group.wait()
@@ -114,7 +107,6 @@ def _write_tables(
     config: EnsembleConfig,
     fitted: CrossFit,
     *,
-    folds: NDArray[np.int64],
     run_dir: Path,
     seed: int,
 ) -> dict[str, Any]:
@@ -125,19 +117,18 @@ def _write_tables(
     tables = calibrated_tables(
         dataset,
         fitted.of_members(kept),
-        folds=folds,
         config=replace(config, members=tuple(config.members[index] for index in kept)),
         cache_size=max(member.image_size for member in config.members),
         run_dir=run_dir,
         seed=seed,
     )
-    control = metadata_logits(train, test, folds, dataset.body_part_names, len(dataset.class_names))
+    control = metadata_logits(train, test, fitted.folds, dataset.body_part_names, len(dataset.class_names))
     tables["metadata-train"] = prediction_table(dataset, train, control[0][:, None], ["metadata"])
     tables["metadata-test"] = prediction_table(dataset, test, control[1][:, None], ["metadata"])
     (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.save(run_dir / "predictions" / f"{name}.npz")
-    return training_record(dataset, config, fitted, dropped=dropped, folds=folds, seed=seed)
+    return training_record(dataset, config, fitted, dropped=dropped, seed=seed)
 
 
 def _without_bad_images(dataset: Dataset, unreadable: Mapping[Path, str], skip: bool) -> Dataset:

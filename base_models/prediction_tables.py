@@ -19,7 +19,6 @@ def calibrated_tables(
     dataset: Dataset,
     fitted: CrossFit,
     *,
-    folds: NDArray[np.int64],
     config: EnsembleConfig,
     cache_size: int,
     run_dir: Path,
@@ -30,7 +29,6 @@ def calibrated_tables(
     Args:
         dataset: Gives the labels and names.
         fitted: The uncalibrated logits of the members.
-        folds: Fold of each training study, shape (n_train,).
         config: Its members are those of the tables.
         cache_size: Side of the square, in pixels, that radiographs were fitted into.
         run_dir: Folder of the run, which gets `members/`.
@@ -46,7 +44,7 @@ def calibrated_tables(
     spread = config.part_spread
     for index, member in enumerate(config.members):
         train_logits[:, index], of_folds = cross_calibrate(
-            fitted.train[:, index], labels, folds, train_parts, spread
+            fitted.train[:, index], labels, fitted.folds, train_parts, spread
         )
         calibration = fit_calibration(fitted.train[:, index], labels, train_parts, spread)
         test_logits[:, index] = calibration.apply(fitted.test[:, index], test_parts)

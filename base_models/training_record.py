@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from base_models.configuration import EnsembleConfig
 from base_models.cross_fitting import CrossFit
 from base_models.datasets.study import Dataset
@@ -19,7 +16,6 @@ def training_record(
     fitted: CrossFit,
     *,
     dropped: Mapping[str, str],
-    folds: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Any]:
     """Return the JSON document by which a run can be checked.
@@ -29,7 +25,6 @@ def training_record(
         config: The ensemble, with all members that were trained.
         fitted: The fits of all members.
         dropped: Member that the tables do not have → why.
-        folds: Fold of each training study, shape (n_train,).
         seed: Seed of the run.
     """
     train = dataset.of_split("train")
@@ -62,5 +57,5 @@ def training_record(
             for member, fits in zip(config.members, fitted.fits, strict=True)
         },
         "dropped_members": dict(dropped),
-        "folds": {study.study_id: int(fold) for study, fold in zip(train, folds, strict=True)},
+        "folds": {study.study_id: int(fold) for study, fold in zip(train, fitted.folds, strict=True)},
     }
