@@ -10,14 +10,13 @@ the second adds `sac`, `td3`,
 `tqc` and `trpo` with one strength of the pull and two inner folds, the fewest there can be: two policies.
 """
 
-import argparse
-import json
 import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from document import document_parser, print_document
 
 from agents import agent_class, list_agents
 from agents.benchmark import run_benchmark
@@ -45,7 +44,7 @@ def mura_sized_table(n_studies: int, seed: int, prefix: str) -> Predictions:
     )
 
 
-def measure(train: Predictions, test: Predictions, agents: Mapping[str, Mapping[str, Any]]) -> float:
+def seconds_of(train: Predictions, test: Predictions, agents: Mapping[str, Mapping[str, Any]]) -> float:
     """Return the seconds that a benchmark of these agents takes, intervals and tests included.
 
     The secondary, cross-validated comparison is left out.
@@ -55,17 +54,14 @@ def measure(train: Predictions, test: Predictions, agents: Mapping[str, Mapping[
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    arguments = parser.parse_args()
+def measure() -> dict[str, Any]:
+    """Return how long both groups take."""
     train, test = mura_sized_table(13_457, 0, "train"), mura_sized_table(1_199, 1, "test")
     names = [name for name in list_agents() if name not in LEFT_OUT]
     first: dict[str, Mapping[str, Any]] = {name: {} for name in names if name not in OTHERS}
     others: dict[str, Mapping[str, Any]] = {name: TWO_POLICIES for name in names if name in OTHERS}
-    seconds = [measure(train, test, first), measure(train, test, others)]
-    document = {
+    seconds = [seconds_of(train, test, first), seconds_of(train, test, others)]
+    return {
         "processors": os.cpu_count(),
         "n_studies": [len(train), len(test)],
         "seeds": N_SEEDS,
@@ -76,12 +72,20 @@ def main() -> None:
             name: getattr(agent_class(name).config_class(), "total_steps", 0) for name in (*first, *others)
         },
     }
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-        return
-    print(f"{len(first)} agents, five policies, {N_SEEDS} seeds   {seconds[0]:7.1f} s")
-    print(f"{len(others)} agents more, two policies      {seconds[1]:7.1f} s")
-    print(f"together                           {sum(seconds):7.1f} s")
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print the table."""
+    first, others = document["five policies"], document["two policies added"]
+    print(f"{len(first['agents'])} agents, five policies, {N_SEEDS} seeds   {first['seconds']:7.1f} s")
+    print(f"{len(others['agents'])} agents more, two policies      {others['seconds']:7.1f} s")
+    print(f"together                           {document['seconds']:7.1f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    options = document_parser(__doc__).parse_args()
+    print_document(measure(), show, options.json)
 
 
 if __name__ == "__main__":

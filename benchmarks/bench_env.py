@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from document import machine
 from gymnasium.vector import AutoresetMode
 
 from mura_env import ENVIRONMENT_ID, EnsembleWeightingEnv, EnsembleWeightingVectorEnv, Predictions
@@ -264,7 +263,7 @@ def measure() -> dict[str, Any]:
     by_studies = growth((n, models, classes) for n in (10**3, 10**4, 10**5, 10**6))
     first, *_, last = by_studies.values()
     return {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "numpy": np.__version__},
+        "machine": machine(numpy=np.__version__),
         "table": dict(zip(("studies", "models", "classes"), MURA, strict=True)),
         "steps_per_second": speed,
         "left_out": left_out,

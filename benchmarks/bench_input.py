@@ -14,10 +14,7 @@ images per second with worker processes count wall-clock time, best of several r
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from document import document_parser, machine, print_document
 from full_size_tree import REAL, picture
 from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset
@@ -158,7 +156,7 @@ def measure(workers: int) -> dict[str, Any]:
         }
     per_core = by_workers[0]
     return {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "machine": machine(torch=torch.__version__),
         "files": {"images": N_IMAGES, "pixels": list(REAL), "kilobytes": kilobytes, "output": SIZE},
         "images_per_second_and_core": per_core,
         "images_per_second_with_workers": {"workers": workers, **by_workers[workers]},
@@ -180,17 +178,10 @@ def show(document: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = document_parser(__doc__)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     options = parser.parse_args()
-    document = measure(options.workers)
-    if options.json:
-        print(json.dumps(document, indent=2))
-    else:
-        show(document)
+    print_document(measure(options.workers), show, options.json)
 
 
 if __name__ == "__main__":

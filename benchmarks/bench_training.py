@@ -16,16 +16,13 @@ rate that the training reaches.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from document import document_parser, machine, print_document
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -221,21 +218,14 @@ def show(document: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    options = parser.parse_args()
+    options = document_parser(__doc__).parse_args()
     without = {"reason": "not measured, torch sees no GPU on this machine"}
     document = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "machine": machine(torch=torch.__version__),
         "processor": measure_processor(),
         "gpu": measure_gpu() if torch.cuda.is_available() else without,
     }
-    if options.json:
-        print(json.dumps(document, indent=2))
-    else:
-        show(document)
+    print_document(document, show, options.json)
 
 
 if __name__ == "__main__":
