@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,10 @@ RIGHT, WRONG = (21, 128, 61), (185, 28, 28)
 CLASS_COLORS = ((148, 163, 184), (234, 88, 12), (13, 148, 136), (147, 51, 234), (202, 138, 4), (219, 39, 119))
 """Colours of the classes, repeated where there are more."""
 
-
 RENDER_MODES = ("ansi", "rgb_array")
+
+RENDER_METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 2}
+"""What an environment says of its frames, in gymnasium's terms."""
 
 
 def require_render_mode(render_mode: str | None) -> None:

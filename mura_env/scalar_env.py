@@ -12,7 +12,7 @@ from gymnasium import spaces
 from mura_env.combination import FloatArray, IntArray
 from mura_env.decisions import Decisions
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_MODES, StudyView, render, require_render_mode
+from mura_env.rendering import RENDER_METADATA, StudyView, render, require_render_mode
 from mura_env.study_columns import StudyBatch
 from mura_env.weighting_task import TaskOptions, WeightingTask
 
@@ -34,10 +34,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
-    metadata = {  # noqa: RUF012 - gymnasium declares it as an instance variable
-        "render_modes": list(RENDER_MODES),
-        "render_fps": 2,
-    }
+    metadata = RENDER_METADATA.copy()
 
     def __init__(
         self,

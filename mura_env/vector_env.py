@@ -14,7 +14,7 @@ from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
 from mura_env.episode_statistics import EpisodeStatistics
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_MODES, StudyView, render, require_render_mode
+from mura_env.rendering import RENDER_METADATA, StudyView, render, require_render_mode
 from mura_env.study_columns import StudyBatch
 from mura_env.weighting_task import TaskOptions, WeightingTask
 
@@ -43,11 +43,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
-    metadata = {  # noqa: RUF012 - gymnasium declares it as an instance variable
-        "render_modes": list(RENDER_MODES),
-        "render_fps": 2,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
+    metadata = {**RENDER_METADATA, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
         self,
