@@ -29,11 +29,16 @@ class Augmentation:
     Args:
         transforms: Albumentations transforms, applied after one another; empty for a plain reduction.
         size: Side of the square output in pixels.
+        share: Probability that an image goes through all transforms; others are mirrored only, where they
+            mirror.
     """
 
-    def __init__(self, transforms: list[A.BasicTransform | A.BaseCompose], size: int) -> None:
+    def __init__(
+        self, transforms: list[A.BasicTransform | A.BaseCompose], size: int, share: float = 1.0
+    ) -> None:
         self.size = size
         self._transforms = transforms
+        self._share = share
 
     def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         """Change one image of shape (height, width); the result is a function of the image and the seed.
@@ -43,9 +48,13 @@ class Augmentation:
         """
         if self._transforms:
             generators = np.random.Generator(np.random.PCG64(seed)), random.Random(seed)  # noqa: S311
-            generators[1].random()  # `Compose` draws whether to do anything at all; it always does
+            mirrored_only = (
+                generators[1].random() >= self._share
+            )  # `Compose` draws here whether to do anything
             image = np.array(image)
             for transform in self._transforms:
+                if mirrored_only and not isinstance(transform, A.HorizontalFlip | A.VerticalFlip):
+                    continue
                 transform.set_random_state(*generators)
                 image = _change(transform, image)
         return resize(image, self.size)
@@ -107,10 +116,10 @@ def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
     return product
 
 
-def _rlensemble_v1(size: int) -> list[A.BasicTransform | A.BaseCompose]:
+def _rlensemble_v1(side: int) -> list[A.BasicTransform | A.BaseCompose]:
     """Return the recipe of MURA-RLEnsemble-V1."""
     return [
-        A.RandomResizedCrop((size, size), scale=(0.8, 1.0), area_for_downscale="image"),
+        A.RandomResizedCrop((side, side), scale=(0.8, 1.0), area_for_downscale="image"),
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
         A.Rotate(limit=(-20, 20), p=1.0),
@@ -127,7 +136,7 @@ def _rlensemble_v1(size: int) -> list[A.BasicTransform | A.BaseCompose]:
     ]
 
 
-def _standard(size: int) -> list[A.BasicTransform | A.BaseCompose]:  # resized afterwards
+def _standard(side: int) -> list[A.BasicTransform | A.BaseCompose]:  # of any side
     """Return a lighter recipe: mirror, one small affine change, brightness and contrast."""
     return [
         A.HorizontalFlip(p=0.5),
@@ -136,12 +145,12 @@ def _standard(size: int) -> list[A.BasicTransform | A.BaseCompose]:  # resized a
     ]
 
 
-def _flips(size: int) -> list[A.BasicTransform | A.BaseCompose]:
+def _flips(side: int) -> list[A.BasicTransform | A.BaseCompose]:
     """Return the recipe that neither blurs small pictures nor costs time: mirrored, upside down."""
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
 
 
-def _none(size: int) -> list[A.BasicTransform | A.BaseCompose]:  # nothing to configure
+def _none(side: int) -> list[A.BasicTransform | A.BaseCompose]:  # of any side
     return []
 
 
@@ -150,16 +159,22 @@ PRESETS: Mapping[str, Callable[[int], list[A.BasicTransform | A.BaseCompose]]] =
 )
 
 
-def create_augmentation(preset: str, size: int) -> Augmentation:
+def create_augmentation(
+    preset: str, size: int, *, side: int | None = None, share: float = 1.0
+) -> Augmentation:
     """Create the augmentation of a preset.
 
     Args:
         preset: A name in `PRESETS`.
         size: Side of the square output in pixels.
+        side: Side of the square images in pixels, at which they are changed before they are reduced; that of
+            the output if None. Small pictures blur where they are turned.
+        share: Probability that an image goes through the whole preset; others are mirrored only, where it
+            mirrors.
 
     Raises:
         ValueError: If there is no such preset.
     """
     if preset not in PRESETS:
         raise ValueError(f"expected an augmentation among {sorted(PRESETS)}, got {preset!r}")
-    return Augmentation(PRESETS[preset](size), size)
+    return Augmentation(PRESETS[preset](side or size), size, share)

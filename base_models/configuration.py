@@ -75,6 +75,9 @@ class TrainingConfig:
     """Parameter α of mixup (arXiv:1710.09412), which blends pairs of images and losses; 0 does without."""
     augmentation: AugmentationName = "standard"
     """Preset of random changes to the training images."""
+    augmentation_share: float = 1.0
+    """Share of the training images that go through the whole preset; the others are only mirrored, where the
+    preset mirrors. What the published recipe hides from a network is learned slowly."""
     loss: LossName = "cross_entropy"
     """Loss of an image; `class_weighted_bce` is the MURA paper's, weighted by body part and class."""
     class_weighted: bool = True
@@ -122,6 +125,8 @@ class TrainingConfig:
                 f"expected frozen_layers from 0 to 1 and first_layer_rate above 0, at most 1, got "
                 f"{self.frozen_layers} and {self.first_layer_rate}"
             )
+        if not 0 <= self.augmentation_share <= 1:
+            raise ValueError(f"expected augmentation_share from 0 to 1, got {self.augmentation_share}")
         self._check_validation()
         if not (self.focal_gamma >= 0 and 0 <= self.smoothing < 1):
             raise ValueError(
@@ -160,6 +165,9 @@ class EnsembleConfig:
     """How each network is trained."""
     folds: int = 3
     """Folds of the cross-fitting: each member is trained this many times, each time without one fold."""
+    cache_size: int = 0
+    """Side of the square, in pixels, that radiographs are fitted into and changed at before they are reduced
+    to a member's size, if no member sees larger ones: twice the largest keeps sharp what is turned."""
     jobs: int = 0
     """Fits that run at the same time, each in a process of its own; 0 takes one per GPU, or where there is
     none one per processor core."""
@@ -191,6 +199,7 @@ class EnsembleConfig:
             raise ValueError(f"expected at least one member, each with its own name, got {names}")
         _at_least("folds", self.folds, 2)
         _at_least("jobs", self.jobs, 0)
+        _at_least("cache_size", self.cache_size, 0)
         _at_least("devices", self.devices, 0)
         _at_least("oversample", self.oversample, 1)
         if not (self.part_spread >= 0 and self.drop_below >= 0):
@@ -202,6 +211,11 @@ class EnsembleConfig:
                 "expected a share of patients to choose members by, got training.inner_validation of 0; set "
                 "it, to 0.1 for example, or leave drop_below out"
             )
+
+    @property
+    def cached_side(self) -> int:
+        """Side of the cached radiographs in pixels: no member sees larger ones."""
+        return max(self.cache_size, *(member.image_size for member in self.members))
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -91,9 +91,9 @@ def _decode(
     group: ProcessGroup,
     progress: Progress | None,
 ) -> ImageCache:
-    """Decode all radiographs once, at the largest size that a member sees; the first process does it."""
+    """Decode all radiographs once, at the size at which they are changed; the first process does it."""
     paths = [path for study in dataset.studies for path in study.image_paths]
-    size = max(member.image_size for member in config.members)
+    size = config.cached_side
     if not group.is_first:
         group.wait()
     cache = open_image_cache(paths, size, directory, progress)
@@ -118,7 +118,7 @@ def _write_tables(
         dataset,
         fitted.of_members(kept),
         config=replace(config, members=tuple(config.members[index] for index in kept)),
-        cache_size=max(member.image_size for member in config.members),
+        cache_size=config.cached_side,
         run_dir=run_dir,
         seed=seed,
     )

@@ -96,7 +96,9 @@ def fit_network(
         network.load_state_dict(dict(start.network))
     freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
     done = start.epochs if start else 0
-    augmentation = create_augmentation(training.augmentation, member.image_size)
+    augmentation = create_augmentation(
+        training.augmentation, member.image_size, side=images.shape[1], share=training.augmentation_share
+    )
     samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
     processes, group = training.loader_processes, placement.group
     batches = training_batches(samples, training.batch_size, seed, done, group=group, processes=processes)

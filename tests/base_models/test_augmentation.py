@@ -116,6 +116,39 @@ def test_draws_and_pixels_are_those_of_the_librarys_pipeline(preset: str) -> Non
         np.testing.assert_array_equal(augmentation(IMAGE, seed), expected)
 
 
+def test_a_share_of_the_images_goes_through_the_preset_and_the_others_are_mirrored() -> None:
+    mirrored = {view.tobytes() for view in (IMAGE, IMAGE[:, ::-1], IMAGE[::-1], IMAGE[::-1, ::-1])}
+    whole, some = (
+        create_augmentation("rlensemble_v1", 48),
+        create_augmentation("rlensemble_v1", 48, share=0.3),
+    )
+    changed, seen = 0, set()
+    for seed in range(400):
+        result = some(IMAGE, seed)
+        if result.tobytes() in mirrored:
+            seen.add(result.tobytes())
+        else:
+            changed += 1
+            np.testing.assert_array_equal(result, whole(IMAGE, seed))
+    assert seen == mirrored
+    assert 90 < changed < 150  # 120 ± 3 standard deviations
+    one_way = create_augmentation("standard", 48, share=0.0)
+    assert {one_way(IMAGE, seed).tobytes() for seed in range(40)} == {
+        IMAGE.tobytes(),
+        IMAGE[:, ::-1].tobytes(),
+    }
+
+
+def test_larger_images_are_changed_at_their_size_and_then_reduced() -> None:
+    crop = albumentations.RandomResizedCrop((48, 48), scale=(0.8, 1.0), area_for_downscale="image")
+    library = albumentations.Compose([crop, *LIBRARY["rlensemble_v1"][1:]])
+    augmentation = create_augmentation("rlensemble_v1", 24, side=48)
+    for seed in range(30):
+        library.set_random_state(np.random.Generator(np.random.PCG64(seed)), random.Random(seed))  # noqa: S311
+        expected = library(image=np.array(IMAGE))["image"].reshape(24, 2, 24, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(augmentation(IMAGE, seed), expected, atol=0.51)
+
+
 def test_no_augmentation_only_reduces() -> None:
     np.testing.assert_array_equal(create_augmentation("none", 24)(IMAGE, 3), resize(IMAGE, 24))
     blocks = IMAGE.reshape(24, 2, 24, 2).astype(float).mean(axis=(1, 3))

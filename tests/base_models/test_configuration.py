@@ -16,6 +16,8 @@ from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConf
         (lambda: TrainingConfig(inner_validation=0.6), "expected inner_validation from 0 to 0.5"),
         (lambda: TrainingConfig(early_stopping=2, schedule="cosine"), "got inner_validation of 0"),
         (lambda: TrainingConfig(early_stopping=2, inner_validation=0.1), "got one_cycle"),
+        (lambda: TrainingConfig(augmentation_share=1.1), "expected augmentation_share from 0 to 1, got 1.1"),
+        (lambda: EnsembleConfig((MemberConfig("a"),), cache_size=-1), "expected cache_size of at least 0"),
         (lambda: EnsembleConfig((MemberConfig("a"),), drop_below=0.04), "to choose members by"),
         (lambda: EnsembleConfig((MemberConfig("a"),), part_spread=-1.0), "expected part_spread"),
         (lambda: EnsembleConfig((MemberConfig("a"),), oversample=0), "expected oversample of at least 1"),
@@ -27,3 +29,9 @@ from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConf
 def test_impossible_choices_are_refused(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(("cache_size", "side"), [(0, 64), (48, 64), (128, 128)])
+def test_radiographs_are_cached_no_smaller_than_a_member_sees_them(cache_size: int, side: int) -> None:
+    members = MemberConfig("a", image_size=32), MemberConfig("b", image_size=64)
+    assert EnsembleConfig(members, cache_size=cache_size).cached_side == side

@@ -262,6 +262,7 @@ def test_a_run_with_every_option_predicts_new_studies_as_its_test_table(
         drop_below=1e-9,
         hard_studies=str(run_dir),
         tensorboard=True,
+        cache_size=40,
     )
     train, test = train_ensemble(dataset, config, tmp_path)
     record = json.loads((tmp_path / "training.json").read_text())
@@ -274,7 +275,7 @@ def test_a_run_with_every_option_predicts_new_studies_as_its_test_table(
     members = load_trained_members(tmp_path)
     assert [member.config.name for member in members] == list(train.model_names)
     assert all(
-        (member.views, member.mirror, member.cache_size) == ("noisy_or", True, 24) for member in members
+        (member.views, member.mirror, member.cache_size) == ("noisy_or", True, 40) for member in members
     )
     assert all(set(member.calibration.part_biases) == set(dataset.body_part_names) for member in members)
     logits = predict_studies(members, dataset.of_split("test"))
