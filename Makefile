@@ -33,9 +33,10 @@ endif
 demo: $(STAMP)  ## the main job on synthetic radiographs, in runs/demo
 	$(VENV)/bin/mura demo --resume
 
-# One thread a process, as many processes as processors: more threads would only wait for one another.
+# One thread a process, as many processes as processors: more threads would only wait for one another. Modules are
+# given out in the order of `tests/conftest.py`, the long ones first.
 test: $(STAMP)  ## the test suite, on all processors
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --dist loadscope
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --dist loadscope --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## the checks that take longer
 	$(RUN) -m pytest -m slow

@@ -54,12 +54,8 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         self._position = 0  # in the episode
         self._draws_left = 0
         self._shown: StudyBatch | None = None
-        self._decisions: Decisions | None = None
-
-    @property
-    def decisions(self) -> Decisions | None:
+        self.decisions: Decisions | None = None
         """The study decided in the last step, None right after a reset."""
-        return self._decisions
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -73,7 +69,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
             self._studies = self.task.order.take(self.task.episode_length, self.np_random)
             self._draws_left = self.task.draws_per_study
         self._draws_left -= 1
-        self._decisions = None
+        self.decisions = None
         return self._show(0), {}
 
     def step(self, action: Any) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
@@ -89,7 +85,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         weights = self.task.weights(np.asarray(action)[None], shown.studies)
         decisions = self.task.decide_shown(weights, shown)
         reward = float(self.task.rewards(decisions)[0])
-        self._decisions = decisions
+        self.decisions = decisions
         info: dict[str, Any] = {}
         if self._infos:
             info["weights"] = weights[:, 0].copy()
@@ -109,7 +105,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
 
     def render(self) -> Any:
         """Show the study just decided, or after a reset the one to be decided, as text or uint8 picture."""
-        if self.render_mode is None or (self._shown is None and self._decisions is None):
+        if self.render_mode is None or (self._shown is None and self.decisions is None):
             return None
         study = -1 if self._shown is None else int(self._shown.studies[0])
-        return render(StudyView.of(self.task.table, study, self._decisions), self.render_mode)
+        return render(StudyView.of(self.task.table, study, self.decisions), self.render_mode)

@@ -72,12 +72,8 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         self._observations: FloatArray = np.empty(0, dtype=np.float32)  # of the studies shown
         self._step_in_episode = 0
         self.statistics = EpisodeStatistics(self.task.best_rewards, len(self.task.table))
-        self._decisions: Decisions | None = None
-
-    @property
-    def decisions(self) -> Decisions | None:
+        self.decisions: Decisions | None = None
         """The studies decided in the last step, None right after a reset."""
-        return self._decisions
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -87,7 +83,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         if seed is not None:
             self.task.order.restart()
         self._step_in_episode = 0
-        self._decisions = None
+        self.decisions = None
         self.statistics.clear()
         return self._show_next(), {}
 
@@ -104,7 +100,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
             raise RuntimeError("expected a call of reset before step")
         decisions = self.task.decide_shown(self.task.weights(actions, self._shown.studies), self._shown)
         rewards = self.task.rewards(decisions)
-        self._decisions = decisions
+        self.decisions = decisions
         self.statistics.add(decisions, rewards)
         self._step_in_episode = (self._step_in_episode + 1) % self.task.episode_length
         done = self._step_in_episode == 0
@@ -118,7 +114,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         if self.render_mode is None or self._shown is None:
             return None
         views = (
-            StudyView.of(self.task.table, int(study), self._decisions, position)
+            StudyView.of(self.task.table, int(study), self.decisions, position)
             for position, study in enumerate(self._shown.studies)
         )
         return tuple(render(view, self.render_mode) for view in views)

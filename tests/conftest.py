@@ -1,11 +1,47 @@
 """What all tests have in common."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 
-# No test asserts a time: how long an example takes depends on what else the machine does.
+from tests.processors import processors
+
+# No test asserts a time: how long an example takes, or drawing it, depends on what else the machine does.
+TIMELESS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 # The same examples in every run, so that a suite that passed passes again; `make test-search` draws new ones.
-settings.register_profile("repeat", deadline=None, derandomize=True)
-settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+settings.register_profile("repeat", **TIMELESS, derandomize=True)
+settings.register_profile("search", **TIMELESS, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+LONG = (
+    "notebooks/test_notebooks.py",
+    "mura_app/test_pipeline.py",
+    "base_models/test_process_group.py",
+    "base_models/synthetic/test_needs_looking.py",
+    "mura_app/commands/test_evaluate.py",
+    "base_models/test_ensemble.py",
+    "agents/test_benchmark.py",
+    "base_models/test_fitting.py",
+)
+"""Modules that take longest, the longest first: begun last, they would keep one processor busy for minutes,
+with nothing left to do for the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long modules (`make test` gives out modules in this order)."""
+    place = {Path(__file__).parent / name: index for index, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_processor() -> Iterator[None]:
+    """Every process of the suite behaves as on a machine with one processor.
+
+    `make test` has a process a processor already, and to start another one takes longer than what tests ask
+    of it. Tests of several processes name their number.
+    """
+    with processors(1):
+        yield

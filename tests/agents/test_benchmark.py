@@ -1,11 +1,9 @@
 import itertools
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +74,30 @@ def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished
     assert sorted(fitted) == [("static", 0), ("uniform", 0)]
 
 
+KILLED_BENCHMARK = """
+import itertools, os, signal, sys
+from pathlib import Path
+from agents.benchmark import run_benchmark
+from mura_env.vector_env import EnsembleWeightingVectorEnv
+from tests.agents.test_benchmark import MORE, TEST, TRAIN
+
+directory, steps, step = Path(sys.argv[1]), itertools.count(), EnsembleWeightingVectorEnv.step
+
+def dying_step(self, actions):
+    if len(list(directory.glob("agents/*/agent.json"))) >= 2 and next(steps) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, actions)
+
+EnsembleWeightingVectorEnv.step = dying_step
+run_benchmark(TRAIN, TEST, MORE, range(4), directory, n_jobs=1)
+"""
+
+
 def test_a_benchmark_killed_half_way_ends_like_an_uninterrupted_one(tmp_path):
-    """The process is killed while it fits its fifth or a later agent, wherever it happens to be."""
-    code = (
-        "import sys; from agents.benchmark import run_benchmark; "
-        "from tests.agents.test_benchmark import MORE, TEST, TRAIN; "
-        "run_benchmark(TRAIN, TEST, MORE, range(4), sys.argv[1], n_jobs=1)"
-    )
+    """The process is killed in the middle of a training, when some agents are finished and others are not."""
     killed = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", code, killed], start_new_session=True)
-    while process.poll() is None and len(list(killed.glob("agents/*/agent.json"))) < 2:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process = subprocess.run([sys.executable, "-c", KILLED_BENCHMARK, killed], check=False)
+    assert process.returncode == -signal.SIGKILL
     assert 2 <= len(list(killed.glob("agents/*/agent.json"))) < 10
     resumed = run_benchmark(TRAIN, TEST, MORE, range(4), killed, n_jobs=1)
     uninterrupted = run_benchmark(TRAIN, TEST, MORE, range(4), tmp_path / "whole", n_jobs=1)

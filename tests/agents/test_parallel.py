@@ -53,9 +53,19 @@ def test_a_backend_that_is_not_installed_is_explained(backend, package, monkeypa
         check_backend("spark")
 
 
-def test_the_workers_of_a_dask_cluster_do_the_work():
+@pytest.fixture
+def distributed():
+    """Dask, waiting as long as a busy machine takes to start its processes."""
+    package = pytest.importorskip("distributed", reason="dask (the package distributed) is not installed")
+    import dask
+
+    timeouts = {f"distributed.comm.timeouts.{name}": "30 minutes" for name in ("connect", "tcp")}
+    with dask.config.set(timeouts):
+        yield package
+
+
+def test_the_workers_of_a_dask_cluster_do_the_work(distributed):
     """A real cluster of two processes; a benchmark on it gives what this process gives."""
-    distributed = pytest.importorskip("distributed", reason="dask (the package distributed) is not installed")
     train, test = switching_table(120, 0, n_parts=3), switching_table(90, 1, n_parts=3, prefix="t")
     with (
         distributed.LocalCluster(
@@ -73,7 +83,7 @@ def test_the_workers_of_a_dask_cluster_do_the_work():
     assert on_cluster == run_benchmark(train, test, **options, n_jobs=1)
 
 
+@pytest.mark.usefixtures("distributed")
 def test_a_dask_cluster_is_opened_where_there_is_none():
-    pytest.importorskip("distributed", reason="dask (the package distributed) is not installed")
     outcomes = list(run_all(math.factorial, [3, 4, 5], n_jobs=2, backend="dask"))
     assert sorted(outcomes) == [6, 24, 120]

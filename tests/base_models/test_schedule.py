@@ -34,7 +34,7 @@ def test_fits_are_spread_over_the_gpus(
             busy[placement] += 1
             assert busy[placement] <= -(-at_once // max(n_gpus, 1)) or not n_gpus
         if len(started) <= at_once:
-            together.wait(timeout=60)  # the first ones do run at the same time
+            together.wait(timeout=600)  # the first ones do run at the same time
         with lock:
             busy[placement] -= 1
         return FitResult(np.full((1, 2), job.fold), [], 0.0, "")

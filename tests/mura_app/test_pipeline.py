@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from mura_app.main import run_command
 from mura_env import Predictions
+from tests.processors import processors
 
 TINY = [
     "--preset",
@@ -30,10 +32,12 @@ TINY = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finished(tree, tmp_path_factory):
+    """A run on two processors; the other runs of this module have one."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY]) == 0
+    with processors(2):
+        assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY]) == 0
     return out
 
 
@@ -82,7 +86,9 @@ def test_a_finished_run_is_neither_overwritten_nor_lost(tree, finished, capsys):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_resuming_after_a_loss_gives_the_same_benchmark(tree, finished, tmp_path, capsys):
+def test_resuming_after_a_loss_gives_the_benchmark_of_the_run_on_two_processors(
+    tree, finished, tmp_path, capsys
+):
     out = tmp_path / "resumed"
     arguments = ["run", "--data", str(tree), "--out", str(out), *TINY]
     assert run_command(arguments) == 0
@@ -96,8 +102,6 @@ def test_resuming_after_a_loss_gives_the_same_benchmark(tree, finished, tmp_path
 
 
 def test_an_unreadable_image_is_named_and_skipped_only_when_told(tree, tmp_path, capsys):
-    import shutil
-
     broken = tmp_path / "broken"
     shutil.copytree(tree, broken)
     image = sorted((broken / "MURA-v1.1" / "train").rglob("*.png"))[0]
@@ -141,3 +145,47 @@ def test_a_table_comes_back_from_csv_as_it_was(finished, tmp_path, capsys):
     again = Predictions.load(out)
     assert again.model_names == table.model_names
     np.testing.assert_array_equal(again.logits, table.logits)
+
+
+def test_a_run_with_repeats_goes_on_where_it_was_interrupted(tree, finished, tmp_path, capsys):
+    out = shutil.copytree(finished, tmp_path / "run")
+    alone = json.loads((out / "benchmark.json").read_text())
+    assert "repeats" not in alone
+    more = ["run", "--data", str(tree), "--out", str(out), *TINY, "--repeats", "2", "--resume", "--json"]
+    assert run_command(more) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((out / "benchmark.json").read_text())
+    second = json.loads((out / "repeats" / "2" / "benchmark.json").read_text())
+    for name, row in printed["agents"].items():
+        values = [each["agents"][name]["vs_uniform"]["accuracy_difference"] for each in (alone, second)]
+        assert row["vs_uniform"]["over_repeats"]["values"] == values
+        assert row["accuracy"] == alone["agents"][name]["accuracy"]
+    tables = [Predictions.load(folder / "predictions/test.npz") for folder in (out, out / "repeats" / "2")]
+    assert (tables[0].study_ids == tables[1].study_ids).all()
+    assert np.abs(tables[0].logits - tables[1].logits).max() > 0.01
+    assert not (out / "repeats" / "2" / "image_cache").exists()
+    for name in ("report.html", "MODEL_CARD.md"):
+        assert "over 2 trainings of the base models" in (out / name).read_text()
+
+    members = {path: path.stat().st_mtime_ns for path in out.rglob("members/*/*.safetensors")}
+    lost = next((out / "repeats" / "2" / "members").rglob("*.safetensors"))
+    lost.unlink()
+    (out / "repeats" / "2" / "benchmark.json").unlink()
+    assert run_command(more) == 0
+    assert json.loads(capsys.readouterr().out) == printed
+    assert {path for path, time in members.items() if path.stat().st_mtime_ns != time} == {lost}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--repeats", "0"], "expected --repeats to be at least 1, got 0"),
+        (["--cross-validation-seeds", "-1"], "expected --cross-validation-seeds to be at least 0, got -1"),
+        (["--agent-seeds", "0"], "expected --agent-seeds to be at least 1, got 0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_before_the_long_work(tree, tmp_path, capsys, options, words):
+    out = tmp_path / "run"
+    assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY, *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()

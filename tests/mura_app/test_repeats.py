@@ -1,13 +1,7 @@
-import json
-
-import numpy as np
 import pytest
 
-from mura_app.main import run_command
 from mura_app.repeats import run_repeats, training_seeds, with_repeats
 from mura_app.report.verdict import repeats_sentence
-from mura_env import Predictions
-from tests.mura_app.test_pipeline import TINY
 
 
 def document(difference, accuracy):
@@ -52,50 +46,3 @@ def test_each_repeat_has_a_seed_of_its_own():
     assert run_repeats(document(0.0, 0.5), 4, 3, train_and_benchmark)["repeats"]["n"] == 3
     assert asked == [(2, 5), (3, 6)]
     assert training_seeds(4, 3) == [4, 5, 6]
-
-
-def test_a_run_with_repeats_goes_on_where_it_was_interrupted(tree, tmp_path, capsys):
-    out = tmp_path / "run"
-    arguments = ["run", "--data", str(tree), "--out", str(out), *TINY, "--cross-validation-seeds", "0"]
-    assert run_command(arguments) == 0
-    alone = json.loads((out / "benchmark.json").read_text())
-    assert "repeats" not in alone
-    capsys.readouterr()
-    more = [*arguments, "--repeats", "2", "--resume", "--json"]
-    assert run_command(more) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((out / "benchmark.json").read_text())
-    second = json.loads((out / "repeats" / "2" / "benchmark.json").read_text())
-    for name, row in printed["agents"].items():
-        values = [each["agents"][name]["vs_uniform"]["accuracy_difference"] for each in (alone, second)]
-        assert row["vs_uniform"]["over_repeats"]["values"] == values
-        assert row["accuracy"] == alone["agents"][name]["accuracy"]
-    tables = [Predictions.load(folder / "predictions/test.npz") for folder in (out, out / "repeats" / "2")]
-    assert (tables[0].study_ids == tables[1].study_ids).all()
-    assert np.abs(tables[0].logits - tables[1].logits).max() > 0.01
-    assert not (out / "repeats" / "2" / "image_cache").exists()
-    for name in ("report.html", "MODEL_CARD.md"):
-        assert "over 2 trainings of the base models" in (out / name).read_text()
-
-    members = {path: path.stat().st_mtime_ns for path in out.rglob("members/*/*.safetensors")}
-    lost = next((out / "repeats" / "2" / "members").rglob("*.safetensors"))
-    lost.unlink()
-    (out / "repeats" / "2" / "benchmark.json").unlink()
-    assert run_command(more) == 0
-    assert json.loads(capsys.readouterr().out) == printed
-    assert {path for path, time in members.items() if path.stat().st_mtime_ns != time} == {lost}
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--repeats", "0"], "expected --repeats to be at least 1, got 0"),
-        (["--cross-validation-seeds", "-1"], "expected --cross-validation-seeds to be at least 0, got -1"),
-        (["--agent-seeds", "0"], "expected --agent-seeds to be at least 1, got 0"),
-    ],
-)
-def test_numbers_that_mean_nothing_are_refused_before_the_long_work(tree, tmp_path, capsys, options, words):
-    out = tmp_path / "run"
-    assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY, *options]) == 2
-    assert words in capsys.readouterr().err
-    assert not out.exists()

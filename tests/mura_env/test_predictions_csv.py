@@ -18,7 +18,7 @@ def _read(tmp_path: Path, *lines: str) -> Predictions:
     return Predictions.from_csv(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
 @given(table=tables())
 def test_a_table_comes_back_exactly(tmp_path: Path, table: Predictions) -> None:
     table.to_csv(tmp_path / "table.csv")

@@ -9,6 +9,8 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = ("01_train_base_models", "02_swap_weighting_agents", "03_benchmark_against_uniform")
+PATIENCE = 1800
+"""Seconds a cell, or the start of the kernel, may take: how busy the machine is says nothing of the page."""
 PATHS = [FOLDER / f"{name}.ipynb" for name in NAMES]
 
 
@@ -69,7 +71,9 @@ def test_it_runs_and_shows_what_is_kept(path, tmp_path):
     for cell in code_cells(fresh):
         cell.outputs = []
     resources = {"metadata": {"path": str(tmp_path)}}  # nothing is written into the repository
-    NotebookClient(fresh, kernel_name="python3", timeout=120, resources=resources).execute()
+    NotebookClient(
+        fresh, kernel_name="python3", timeout=PATIENCE, startup_timeout=PATIENCE, resources=resources
+    ).execute()
     for before, after in zip(code_cells(kept), code_cells(fresh), strict=True):
         assert not any(output.get("name") == "stderr" for output in after.outputs), after.outputs
         assert pictures(after) == pictures(before), after.source

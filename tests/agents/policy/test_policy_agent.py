@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from functools import cache
 
 import numpy as np
 import pytest
@@ -43,6 +44,13 @@ LEARNERS = list(SMALL)
 ONE_AT_A_TIME = ["trpo", "stable_baselines3"]
 FAST = ["reinforce", "grpo", "ppo"]
 THREADED = ["grpo", "ppo", "sac", "trpo"]
+TABLE = switching_table(400, 0)
+
+
+@cache
+def fitted(name):
+    """The agent of `SMALL` on `TABLE` with seed 3, for those who only look at it."""
+    return make_agent(name, **SMALL[name]).fit(TABLE, seed=3)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -112,26 +120,25 @@ def test_pure_noise_does_no_harm(name):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_seed_gives_the_same_weights_and_leaves_global_generators_alone(name):
-    table = switching_table(400, 0)
+    first = fitted(name)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 - only read
-    first, again = (make_agent(name, **SMALL[name]).fit(table, seed=3) for _ in range(2))
+    again = make_agent(name, **SMALL[name]).fit(TABLE, seed=3)
     assert random.getstate() == before[0]
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002 - as above
     assert torch.equal(torch.get_rng_state(), before[2])
-    assert np.array_equal(first.weights(table), again.weights(table))
+    assert np.array_equal(first.weights(TABLE), again.weights(TABLE))
     assert first.learning_curve_ == again.learning_curve_
-    other = make_agent(name, **SMALL[name]).fit(table, seed=4)
-    assert not np.array_equal(first.weights(table), other.weights(table))
+    other = make_agent(name, **SMALL[name]).fit(TABLE, seed=4)
+    assert not np.array_equal(first.weights(TABLE), other.weights(TABLE))
 
 
 THREADS = """
 import sys, torch
-from agents import load_agent, make_agent
-from tests.agents.tables import switching_table
-from tests.agents.policy.test_policy_agent import SMALL, THREADED
+from agents import make_agent
+from tests.agents.policy.test_policy_agent import SMALL, TABLE, THREADED
 torch.set_num_threads(2)
 for name in THREADED:
-    make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3).save(f"{sys.argv[1]}/{name}")
+    make_agent(name, **SMALL[name]).fit(TABLE, seed=3).save(f"{sys.argv[1]}/{name}")
 """
 
 
@@ -139,22 +146,18 @@ def test_the_number_of_threads_changes_no_bit(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], check=True, env=environment)
     for name in THREADED:
-        agent, other = (
-            make_agent(name, **SMALL[name]).fit(switching_table(400, 0), seed=3),
-            load_agent(tmp_path / name),
-        )
-        for key, array in agent.arrays_.items():
+        other = load_agent(tmp_path / name)
+        for key, array in fitted(name).arrays_.items():
             assert np.array_equal(other.arrays_[key], array)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_saved_policy_weights_alike_to_the_bit(name, tmp_path):
-    table = switching_table(400, 0)
-    agent = make_agent(name, **SMALL[name]).fit(table)
+    agent = fitted(name)
     agent.save(tmp_path)
     again = load_agent(tmp_path)
-    assert np.array_equal(again.weights(table), agent.weights(table))
-    assert np.array_equal(again.predict_proba(table), agent.predict_proba(table))
+    assert np.array_equal(again.weights(TABLE), agent.weights(TABLE))
+    assert np.array_equal(again.predict_proba(TABLE), agent.predict_proba(TABLE))
     assert again.total_steps_ == agent.total_steps_ > 0
     assert again.config == agent.config
     assert again.learning_curve_ == agent.learning_curve_
@@ -163,7 +166,7 @@ def test_a_saved_policy_weights_alike_to_the_bit(name, tmp_path):
 def test_saved_agents_are_read_without_stable_baselines3(tmp_path):
     names = ["ppo", "dqn", "sac", "trpo", "stable_baselines3"]
     for name in names:
-        make_agent(name, **SMALL[name]).fit(switching_table(300, 0)).save(tmp_path / name)
+        fitted(name).save(tmp_path / name)
     code = (
         "import sys; from agents import load_agent; from tests.agents.tables import switching_table;"
         f"[load_agent({str(tmp_path)!r} + '/' + name).weights(switching_table(20, 1)) for name in {names}];"
