@@ -9,9 +9,12 @@ the transforms are called one after another instead, and the warps without what 
 draws and the pixels are those of `Compose`.
 """
 
+import math
 import os
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -69,29 +72,44 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _change(transform: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image behind one transform: the library's draws and pixels, shorter where that pays."""
-    if not isinstance(transform, A.RandomResizedCrop | A.Rotate | A.Affine):
-        return np.asarray(transform(image=image)["image"])
-    if not transform.should_apply():
+    """Return the image behind one transform: the library's draws and pixels, without its checks."""
+    if isinstance(transform, A.OneOf):
+        if transform.py_random.random() >= transform.p:
+            return image
+        transform = _draw_one(transform)
+    elif not transform.should_apply():
         return image
-    if isinstance(transform, A.RandomResizedCrop):
-        drawn = transform.get_params_dependent_on_data({"shape": image.shape}, {})
-        return np.asarray(transform.apply(image, **drawn))
-    height, width = image.shape
-    warped = cv2.warpAffine(
-        image,
-        _pixel_map(transform, height, width)[:2],
-        (width, height),
-        flags=transform.interpolation,
-        borderMode=transform.border_mode,
-    )
-    return np.asarray(warped)
+    if isinstance(transform, A.Rotate | A.Affine):
+        height, width = image.shape
+        changed = cv2.warpAffine(
+            image,
+            _pixel_map(transform, height, width),
+            (width, height),
+            flags=transform.interpolation,
+            borderMode=transform.border_mode,
+        )
+    else:
+        data = {"image": image}
+        drawn = transform.update_transform_params(transform.get_params(), data)
+        drawn |= transform.get_params_dependent_on_data(drawn, data)
+        changed = transform.apply(image, **drawn)
+    return np.ascontiguousarray(changed)
+
+
+def _draw_one(group: A.OneOf) -> Any:
+    """Draw one of several transforms, by the rule of `Generator.choice`."""
+    sums = list(accumulate(group.transforms_ps))
+    return group.transforms[bisect_right([part / sums[-1] for part in sums], group.random_generator.random())]
 
 
 def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
-    """Draw a rotation or an affine change, in the library's order, about the middle; shape (3, 3)."""
+    """Draw a rotation or an affine change, in the library's order, about the middle; shape (2, 3).
+
+    Shear · rotation · scale is [[a, b], [c, d]], written out, for products of small arrays take longer than
+    the numbers in them.
+    """
     x, y = (width - 1) / 2, (height - 1) / 2
-    steps = [[[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]]]
+    along, across, scale, translate = 0.0, 0.0, {"x": 1.0, "y": 1.0}, {"x": 0.0, "y": 0.0}
     if isinstance(transform, A.Affine):
         translate = transform._get_translate_params((height, width))
         shear = transform._get_shear_params()
@@ -99,21 +117,13 @@ def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
             transform.scale, transform.keep_ratio, transform.balanced_scale, transform.py_random
         )
         angle = transform.py_random.uniform(*transform.rotate)
-        along, across = np.tan(np.deg2rad(shear["x"])), np.tan(np.deg2rad(shear["y"]))
-        steps.append([[1.0, 0.0, translate["x"]], [0.0, 1.0, translate["y"]], [0.0, 0.0, 1.0]])
-        steps.append([[1.0, along, 0.0], [across, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        along, across = math.tan(math.radians(shear["x"])), math.tan(math.radians(shear["y"]))
     else:
         angle = transform.py_random.uniform(*transform.limit)
-    turn = np.deg2rad(angle % 360)
-    cosine, sine = np.cos(turn), np.sin(turn)
-    steps.append([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    if isinstance(transform, A.Affine):
-        steps.append([[scale["x"], 0.0, 0.0], [0.0, scale["y"], 0.0], [0.0, 0.0, 1.0]])
-    steps.append([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
-    product = np.array(steps[0])
-    for matrix in np.array(steps[1:]):
-        product = product @ matrix
-    return product
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    a, b = (cosine - along * sine) * scale["x"], (sine + along * cosine) * scale["y"]
+    c, d = (across * cosine - sine) * scale["x"], (across * sine + cosine) * scale["y"]
+    return np.array([[a, b, x + translate["x"] - a * x - b * y], [c, d, y + translate["y"] - c * x - d * y]])
 
 
 def _rlensemble_v1(side: int) -> list[A.BasicTransform | A.BaseCompose]:

@@ -124,7 +124,7 @@ def measure_processor() -> dict[str, Any]:
             if number:  # the first round warms up
                 best[name] = min(best.get(name, np.inf), (time.process_time() - started) / STEPS)
     return {
-        "precision": autocast_precision(),
+        "precision": autocast_precision(training.precision, Placement().device),
         "images": {"size": SIZE, "batch": BATCH},
         "seconds_per_step": best,
         "ratio": best["original"] / best["this project"],
@@ -148,6 +148,7 @@ def bare_rate(network: nn.Module, images: np.ndarray, batch_size: int) -> float:
     """Return images per second of training steps on one batch that stays in the GPU's memory."""
     network.to("cuda", memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters())
+    bf16 = autocast_precision("auto", torch.device("cuda", 0)) == "bf16-mixed"
     planes = normalise(torch.from_numpy(images[:batch_size]).cuda())
     labels = torch.arange(batch_size, device="cuda") % 2
     started = 0.0
@@ -155,7 +156,7 @@ def bare_rate(network: nn.Module, images: np.ndarray, batch_size: int) -> float:
         if step == 10:  # the first steps choose kernels
             torch.cuda.synchronize()
             started = time.perf_counter()
-        with torch.autocast("cuda", torch.bfloat16, enabled=autocast_precision() == "bf16-mixed"):
+        with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
             logits = network(planes)
         nn.functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
@@ -191,7 +192,7 @@ def measure_gpu() -> dict[str, Any]:
         }
     return {
         "device": torch.cuda.get_device_name(0),
-        "precision": autocast_precision(),
+        "precision": autocast_precision("auto", torch.device("cuda", 0)),
         "matrix_operations_per_second": peak,
         "required_share_of_bare_network": REQUIRED_SHARE,
         "networks": networks,

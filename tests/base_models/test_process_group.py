@@ -73,12 +73,19 @@ def test_two_processes_get_the_gradient_of_one(folder: Path) -> None:
 
 def test_fits_divided_between_processes_are_bit_equal(folder: Path, tmp_path: Path) -> None:
     train_ensemble(open_dataset(folder / "data"), SMALL, tmp_path)
-    for file in sorted((tmp_path / "predictions").iterdir()):
-        assert file.read_bytes() == (folder / "fits" / "predictions" / file.name).read_bytes()
-    for file in sorted(tmp_path.glob("members/*/*.safetensors")):
-        ours, theirs = load_tensors(file)[0], load_tensors(folder / "fits" / file.relative_to(tmp_path))[0]
+    _assert_bit_equal(tmp_path, folder / "fits")
+
+
+def _assert_bit_equal(run: Path, other: Path) -> None:
+    """Two runs have the same weights and tables, and nothing unfinished lies about."""
+    for file in sorted((run / "predictions").iterdir()):
+        assert file.read_bytes() == (other / "predictions" / file.name).read_bytes()
+    weights = sorted(run.glob("members/*/*.safetensors"))
+    assert weights
+    for file in weights:
+        ours, theirs = load_tensors(file)[0], load_tensors(other / file.relative_to(run))[0]
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert not list((folder / "fits").glob("members/*/*.epoch*"))
+    assert not list(other.glob("members/*/*.epoch*"))
 
 
 def test_batches_divided_between_processes_make_a_run(folder: Path) -> None:
@@ -87,3 +94,10 @@ def test_batches_divided_between_processes_make_a_run(folder: Path) -> None:
     assert np.isfinite(table.logits).all()
     fits = json.loads((folder / "batches" / "training.json").read_text())["fits"]["one"]
     assert all(len(fit["epoch_losses"]) == 2 and 0 <= fit["inner_score"]["auroc"] <= 1 for fit in fits)
+
+
+def test_stopped_processes_that_share_batches_go_on_to_the_same_bits(folder: Path) -> None:
+    _assert_bit_equal(folder / "batches", folder / "stopped")
+    for rank in range(2):
+        before, after = torch.load(folder / f"{rank}.pt", weights_only=True)["batches"]
+        assert 0 < before < after  # one epoch of one fit, then its second and both of the other fold

@@ -23,15 +23,17 @@ IMAGES = np.stack([picture(seed, label, (24, 24)) for seed, label in enumerate(L
 MEMBER = MemberConfig("tiny", image_size=16, epochs=3, options={"blocks": 1, "width": 4, "dropout": 0.5})
 
 
-def _fit(seed: int = 1, training: TrainingConfig | None = None) -> tuple[torch.nn.Module, list[float]]:
-    network = seeded_network(MEMBER, 2, seed)
+def _fit(
+    seed: int = 1, training: TrainingConfig | None = None, member: MemberConfig = MEMBER
+) -> tuple[torch.nn.Module, list[float]]:
+    network = seeded_network(member, 2, seed)
     history = fit_network(
         network,
         IMAGES,
         rows=np.arange(24),
         labels=LABELS,
         weights=WEIGHTS,
-        member=MEMBER,
+        member=member,
         training=training or TrainingConfig(batch_size=8),
         seed=seed,
     )
@@ -55,6 +57,34 @@ def test_training_repeats_bit_for_bit_and_leaves_nothing_behind(
     assert warnings.filters == filters
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_training_is_channels_last_which_changes_only_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+    forward = torch.nn.Conv2d.forward
+
+    def noted(layer: torch.nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
+        if layer.training and layer.in_channels > 1:  # with one plane, both formats are the same
+            formats = images.is_contiguous(memory_format=last), layer.weight.is_contiguous(memory_format=last)
+            assert not images.is_contiguous()
+            seen.append(formats)
+        return forward(layer, images)
+
+    last, training = torch.channels_last, TrainingConfig(batch_size=8, precision="fp32")
+    member = replace(MEMBER, options={**MEMBER.options, "dropout": 0.0})  # masks follow the order in memory
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Conv2d, "forward", noted)
+        trained, losses = _fit(1, training, member)
+    assert len(seen) >= 9  # three epochs of three batches
+    assert all(map(all, seen))
+    assert all(weights.is_contiguous() for weights in trained.parameters())
+    monkeypatch.setattr(torch, "channels_last", torch.contiguous_format)
+    contiguous, others = _fit(1, training, member)
+    np.testing.assert_allclose(losses, others, rtol=1e-4)
+    outputs = [view_logits(network, IMAGES, np.arange(24), 16) for network in (trained, contiguous)]
+    np.testing.assert_allclose(*outputs, rtol=0, atol=0.02)  # AdamW makes much of a small gradient's rounding
+    again = view_logits(trained.to(memory_format=last), IMAGES, np.arange(24), 16)
+    np.testing.assert_allclose(again, outputs[0], rtol=0, atol=1e-5)
 
 
 def test_seeds_matter() -> None:

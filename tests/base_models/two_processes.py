@@ -1,5 +1,6 @@
 """What each of two processes does that `test_process_group.py` starts with torchrun."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -87,16 +88,49 @@ class _replaced:  # noqa: N801  # a context manager
         setattr(self.owner, self.name, self.before)
 
 
+class _Stop(Exception):  # noqa: N818  # no error: it stands for the moment of an interruption
+    pass
+
+
+def stop_and_resume(group: ProcessGroup, folder: Path, config: EnsembleConfig) -> list[int]:
+    """Train an ensemble that is stopped behind the first epoch of its first fit, and go on.
+
+    Returns:
+        The batches that were trained before and after the interruption.
+    """
+    dataset, batches = open_dataset(folder / "data"), [0, 0]
+    step = ImageClassifier.training_step
+
+    def stopped(module: ImageClassifier, *arguments: object) -> torch.Tensor:
+        if len(module.epoch_losses) == 1:
+            raise _Stop
+        batches[0] += 1
+        return step(module, *arguments)
+
+    def counted(module: ImageClassifier, *arguments: object) -> torch.Tensor:
+        batches[1] += 1
+        return step(module, *arguments)
+
+    with _replaced(ImageClassifier, "training_step", stopped), contextlib.suppress(_Stop):
+        train_ensemble(dataset, config, folder / "stopped")
+    group.wait()  # the first process may still be writing what all go on from
+    with _replaced(ImageClassifier, "training_step", counted):
+        train_ensemble(dataset, config, folder / "stopped", resume=True)
+    return batches
+
+
 def main(folder: Path) -> None:
     """Leave what this process finds in a file of its own."""
     with join_process_group() as group:
         found, seen = gradients(group)
         exchanged = group.share(f"from {group.rank}"), group.gather(group.rank)
-        torch.save({"found": found, "seen": seen, "exchanged": exchanged}, folder / f"{group.rank}.pt")
         dataset = open_dataset(folder / "data")
         train_ensemble(dataset, SMALL, folder / "fits")
         batches = replace(SMALL, members=SMALL.members[:1], spread="batches")
         train_ensemble(dataset, batches, folder / "batches")
+        trained = stop_and_resume(group, folder, batches)
+        notes = {"found": found, "seen": seen, "exchanged": exchanged, "batches": trained}
+        torch.save(notes, folder / f"{group.rank}.pt")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,314 @@
+"""Is an ensemble better than one ResNet-18 on the same folds, at the same size and epochs, or the same cost?
+
+From the finished run directory of an ensemble (`mura train`, `mura run`), one ResNet-18 is trained twice with
+the run's own settings, split and folds: at the size and epochs of its largest member, and with the epochs
+that take as many seconds as all fits of the ensemble together. The ensemble's uniform average, both ResNet-18
+and the control that sees no pixel are scored on the test studies: AUROC, and accuracy and kappa at 0.5 and at
+two thresholds that out-of-fold studies alone have chosen, each with a 95 % interval by patient; then ensemble
+minus ResNet-18, paired. Where the interval includes zero or the test does not reject, a difference is "not
+shown".
+
+    python benchmarks/compare_with_resnet18.py --run runs/fracatlas --out runs/fracatlas-resnet18
+
+An interrupted comparison goes on where it was stopped.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evidence.scored_table import ScoredTable
+from agents.metrics import youden_threshold
+from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.datasets import open_dataset
+from base_models.ensemble import train_ensemble
+from mura_app.evidence import METADATA_CONTROL
+from mura_app.pipeline import PipelineConfig
+from mura_app.report.verdict import LEVEL, format_p
+from mura_app.run_directory import RunDirectory
+from mura_app.terminal import ProgressBars, error_line, print_text
+from mura_env import Predictions
+from mura_env.atomic_files import replacing
+from mura_env.json_files import read_json, write_json
+
+NETWORK = "resnet18"
+N_RESAMPLES = 10_000
+SAME_EPOCHS, SAME_SECONDS = "ResNet-18, same epochs", "ResNet-18, same seconds"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Something that gives each study a probability."""
+
+    train: NDArray[np.float64]
+    """Of the training studies, out of fold, shape (n_train, 2)."""
+    test: NDArray[np.float64]
+    """Of the test studies, shape (n_test, 2)."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """How it was trained."""
+
+
+def kappa_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float:
+    """Return the threshold on the probability of class 1 with the highest kappa, half-way between two.
+
+    Args:
+        labels: Shape (n_studies,).
+        probabilities: Shape (n_studies, 2).
+    """
+    order = np.argsort(probabilities[:, 1], kind="stable")
+    scores = probabilities[order, 1].astype(np.float64)
+    distinct = np.unique([0.0, *scores, 1.0])
+    thresholds = (distinct[1:] + distinct[:-1]) / 2
+    below = np.searchsorted(scores, thresholds)
+    missed = np.concatenate([[0], np.cumsum(labels[order])])[below]
+    n, true, said = len(order), labels.sum(), len(order) - below
+    right = (true - missed + below - missed) / n
+    by_chance = (said * true + below * (n - true)) / n**2
+    return float(thresholds[np.argmax((right - by_chance) / (1 - by_chance))])
+
+
+THRESHOLDS: dict[str, Callable[[NDArray[Any], NDArray[Any]], float | None]] = {
+    "0.5": lambda labels, probabilities: 0.5,
+    "threshold of most kappa": kappa_threshold,
+    "threshold of most sensitivity + specificity": youden_threshold,
+}
+"""How each is chosen from the out-of-fold studies: labels (n_studies,) and probabilities (n_studies, 2)."""
+
+
+def threshold_at_half(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """Move probabilities (n_studies, 2) on the scale of log odds, so that a threshold comes to lie at 0.5."""
+    odds = probabilities * np.array([threshold, 1.0 - threshold])
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def ensemble_of(settings: Mapping[str, Any]) -> EnsembleConfig:
+    """Return the ensemble of a run's `config.json`."""
+    try:
+        plain = dict(settings["ensemble"])
+        members = tuple(MemberConfig(**member) for member in plain.pop("members"))
+        return EnsembleConfig(members, TrainingConfig(**plain.pop("training")), **plain)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected a run of `mura train` or `mura run` by this version, got other settings ({error}); "
+            "train the ensemble anew"
+        ) from error
+
+
+def resnet18(ensemble: EnsembleConfig, epochs: int | None = None) -> EnsembleConfig:
+    """Return the ensemble's settings with one ResNet-18, at the size and epochs of the largest member."""
+    largest = max(ensemble.members, key=lambda member: (member.image_size, member.epochs))
+    member = MemberConfig(NETWORK, NETWORK, largest.image_size, epochs or largest.epochs)
+    return replace(ensemble, members=(member,), drop_below=0.0)
+
+
+def training_record(run: RunDirectory) -> dict[str, Any]:
+    return read_json(run.training_path, "the record of a finished training")
+
+
+def fit_seconds(run: RunDirectory) -> float:
+    """Return the seconds of all fits of a finished training, as if one after another."""
+    return float(sum(fit["seconds"] for fits in training_record(run)["fits"].values() for fit in fits))
+
+
+def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory, progress: Progress) -> None:
+    """Train other networks on the split and folds of an ensemble's run; a finished training is kept."""
+    settings, folds = ensemble.read_config(), training_record(ensemble)["folds"]
+    data, seed = Path(settings["data"]), settings["seed"]
+    training_seed = settings.get("training_seed", seed)  # of a repeat
+    plan = PipelineConfig(config, agents=(), agent_seeds=0, seed=seed)
+    run.claim({**plan.settings(data), "training_seed": training_seed}, resume=True)
+    if not run.training_path.is_file():
+        train_ensemble(
+            open_dataset(data, seed=seed),
+            config,
+            run.path,
+            seed=training_seed,
+            skip_bad_images=bool(training_record(ensemble)["skipped_images"]),
+            resume=True,
+            cache_dir=run.path.parent / "image_cache",
+            progress=progress,
+        )
+    if training_record(run)["folds"] != folds:
+        raise ValueError(
+            f"expected the folds of {ensemble.path} in {run.path}, got others: the data have changed since; "
+            "train both anew"
+        )
+
+
+def read_predictor(run: RunDirectory, prefix: str = "", **facts: Any) -> Predictor:
+    """Read what a finished training says of its studies: the uniform average of its members."""
+    train, test = (
+        Predictions.load(run.predictions / f"{prefix}{split}.npz").probabilities.mean(axis=1)
+        for split in ("train", "test")
+    )
+    return Predictor(train.astype(np.float64), test.astype(np.float64), facts)
+
+
+def score(
+    test: Predictions, labels: NDArray[np.int64], predictors: Mapping[str, Predictor]
+) -> dict[str, Any]:
+    """Score all predictors on the test studies, and compare the first with each ResNet-18.
+
+    Args:
+        test: The test studies.
+        labels: Classes of the training studies, shape (n_train,).
+        predictors: By name, the ensemble first.
+
+    Returns:
+        JSON-ready: `predictors`, by name `facts`, `thresholds` and `figures`, and `ensemble_minus`, by name
+        of the ResNet-18 and figure.
+    """
+    ensemble = next(iter(predictors))
+    rows: dict[str, Any] = {
+        name: {"facts": dict(predictor.facts), "thresholds": {}, "figures": {}}
+        for name, predictor in predictors.items()
+    }
+    differences: dict[str, Any] = {name: {} for name in predictors if name in (SAME_EPOCHS, SAME_SECONDS)}
+    for key, choose in THRESHOLDS.items():
+        moved = {}
+        for name, predictor in predictors.items():
+            threshold = choose(labels, predictor.train)
+            if threshold is None:
+                raise ValueError("expected out-of-fold studies of two classes, got one")
+            rows[name]["thresholds"][key] = threshold
+            moved[name] = threshold_at_half(predictor.test, threshold)[None]  # one seed
+        for name, row in rows.items():
+            table = ScoredTable(test, N_RESAMPLES, moved[name])
+            row["figures"] |= _figures(table.row(moved[name], is_baseline=True), key)
+            if name in differences:
+                differences[name] |= _differences(table.row(moved[ensemble])["vs_uniform"], key)
+    return {"predictors": rows, "ensemble_minus": differences}
+
+
+def _figures(scored: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the figures of one threshold; the AUROC depends on none and comes with the first."""
+    names = {f"accuracy at {key}": "accuracy", f"kappa at {key}": "kappa"}
+    if key == "0.5":
+        names = {"AUROC": "auroc", "AUROC within body parts": "auroc_within_body_parts", **names}
+    return {
+        name: {"mean": scored[figure]["mean"], "ci95": scored[figure]["ci95"]}
+        for name, figure in names.items()
+    }
+
+
+def _differences(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the paired differences at one threshold, each with its interval, its test and what they show."""
+    figures = {
+        f"accuracy at {key}": {
+            "mean": found["accuracy_difference"], "ci95": found["ci95"], "p": found["permutation_p"],
+        },
+        f"kappa at {key}": {**found["kappa_difference"], "p": None},
+    }  # fmt: skip
+    if key == "0.5":
+        p = found["delong"] and found["delong"]["p"]
+        figures = {"AUROC": {**found["auroc_difference"], "p": p}, **figures}
+    for figure in figures.values():
+        low, high = figure["ci95"] or (0.0, 0.0)
+        shown = (low > 0 or high < 0) and (figure["p"] is None or figure["p"] < LEVEL)
+        figure["verdict"] = ("better" if low > 0 else "worse") if shown else "not shown"
+    return figures
+
+
+def compare(run_path: Path, out: Path, progress: Progress) -> dict[str, Any]:
+    """Train what is not yet trained, score all, write `comparison.json` and `comparison.md`."""
+    run = RunDirectory(run_path)
+    ensemble, seconds = ensemble_of(run.read_config()), fit_seconds(run)
+    train, test = (Predictions.load(run.predictions / f"{split}.npz") for split in ("train", "test"))
+    if test.n_classes != 2:
+        raise ValueError(f"expected two classes, got {', '.join(test.class_names)}")
+    average = f"uniform average of {train.n_models} members"
+    predictors = {average: read_predictor(run, fit_seconds=seconds)}
+    config = resnet18(ensemble)
+    for name, folder in ((SAME_EPOCHS, "same-epochs"), (SAME_SECONDS, "same-seconds")):
+        own, (member,) = RunDirectory(out / folder), config.members
+        train_like(run, config, own, lambda what, *counts, of=name: progress(f"{of}, {what}", *counts))
+        predictors[name] = read_predictor(
+            own, fit_seconds=fit_seconds(own), image_size=member.image_size, epochs=member.epochs
+        )
+        config = resnet18(ensemble, max(1, round(seconds / fit_seconds(own) * member.epochs)))
+    predictors[METADATA_CONTROL] = read_predictor(run, "metadata-")
+    document = {
+        "run": run_path.resolve().name,
+        "n_studies": len(test),
+        "n_patients": len(np.unique(test.patient_ids)),
+        "bootstrap_resamples": N_RESAMPLES,
+        **score(test, train.labels, predictors),
+    }
+    write_json(out / "comparison.json", document)
+    with replacing(out / "comparison.md") as temporary:
+        temporary.write_text(markdown(document), encoding="utf-8")
+    return document
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the tables of a comparison."""
+    predictors, differences = document["predictors"], document["ensemble_minus"]
+    figures = next(iter(predictors.values()))["figures"]
+    facts = {"fit_seconds": "fits, seconds", "epochs": "epochs", "image_size": "image size"}
+    rows = [[name, *(_estimate(row["figures"][name]) for row in predictors.values())] for name in figures]
+    rows += [
+        [words, *(f"{row['facts'][key]:,.0f}" if key in row["facts"] else "" for row in predictors.values())]
+        for key, words in facts.items()
+    ]
+    compared = next(iter(differences.values()))
+    return "\n".join(
+        [
+            f"{document['n_studies']:,} test studies of {document['n_patients']:,} patients; 95 % intervals "
+            "by patient, thresholds from the out-of-fold studies:\n",
+            *_table(["", *predictors], rows),
+            "\nEnsemble minus ResNet-18, paired (p: sign-flip permutation by patient for accuracy, clustered "
+            "DeLong for AUROC; not corrected for the number of comparisons; one training of each network):\n",
+            *_table(
+                ["", *differences],
+                [[name, *(_difference(row[name]) for row in differences.values())] for name in compared],
+            ),
+            "",
+        ]
+    )
+
+
+def _estimate(figure: Mapping[str, Any]) -> str:
+    if figure["mean"] is None:
+        return "not defined"
+    ends = figure["ci95"]
+    return f"{figure['mean']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+
+
+def _difference(figure: Mapping[str, Any]) -> str:
+    if figure["mean"] is None or figure["ci95"] is None:
+        return "not defined"
+    low, high = figure["ci95"]
+    p = "" if figure["p"] is None else f", p {format_p(figure['p'])}"
+    return f"{figure['mean']:+.3f} ({low:+.3f} to {high:+.3f}){p}: {figure['verdict']}"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    return [f"| {' | '.join(row)} |" for row in (heading, ["---"] * len(heading), *rows)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True, help="finished run directory of the ensemble")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the ResNet-18 and the comparison")
+    options = parser.parse_args()
+    try:
+        with ProgressBars() as progress:
+            document = compare(options.run, options.out, progress)
+    except (ValueError, OSError) as error:
+        error_line(str(error))
+        sys.exit(2)
+    print_text(markdown(document))
+
+
+if __name__ == "__main__":
+    main()
