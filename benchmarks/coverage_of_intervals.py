@@ -31,7 +31,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from agents.evidence.scored_table import ScoredTable
-from agents.metrics import evaluate
+from agents.metrics import FIGURES, evaluate
 from agents.statistics.delong import delong_test
 from agents.statistics.paired_tests import mcnemar, sign_flip_test
 from agents.statistics.power import LEVEL
@@ -45,10 +45,13 @@ POSITIVE = np.array([66, 83, 64, 66, 67, 95, 97]) / PARTS
 STUDIES_A_PATIENT = 1_199 / 783
 TABLES = {"MURA's size": 783, "a quarter of it": 196}
 """Patients of the tables."""
-FIGURES = ("accuracy", "balanced_accuracy", "kappa", "sensitivity", "specificity", "f1", "brier", "log_loss")
-SMALLEST = "in the smallest part"
+THRESHOLD = 0.4
+"""As if other studies had chosen it."""
+INTERVALS = tuple(name for name in FIGURES if name != "threshold")
+"""Figures with an interval: overall, in each body part, and their mean over body parts."""
+SMALLEST, MACRO = "in the smallest part", "mean over parts"
 PATIENTS_FOR_A_PART = 700
-"""A body part has intervals of its own checked in tables of at least so many patients: about 130 studies."""
+"""Intervals of body parts are checked in tables of at least so many patients: 130 studies or more a part."""
 N_RESAMPLES = 1_000
 POPULATION_PATIENTS = 650_000
 
@@ -110,7 +113,7 @@ def scored(studies: Studies, policy: Policy) -> dict[str, Any]:
         np.stack([zero, one], axis=2), studies.labels, studies.parts, patient_ids=studies.patients.astype(str)
     )
     both = [np.stack([1 - p, p], axis=2) for p in map(studies.weighted, (UNIFORM, policy))]
-    return ScoredTable(table, N_RESAMPLES, both[0]).row(both[1])
+    return ScoredTable(table, N_RESAMPLES, both[0]).row(both[1], [THRESHOLD] * len(policy))
 
 
 def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:
@@ -118,8 +121,9 @@ def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:
     comparison = row["vs_uniform"]
     part = row["per_body_part"]["part-2"]
     return {
-        **{name: row[name]["ci95"] for name in (*FIGURES, "auroc", "auroc_within_body_parts")},
-        **{f"{name} {SMALLEST}": part[name]["ci95"] for name in ("accuracy", "kappa", "auroc")},
+        **{name: row[name]["ci95"] for name in (*INTERVALS, "auroc_within_body_parts")},
+        **{f"{name}, {MACRO}": row["macro"][name]["ci95"] for name in INTERVALS},
+        **{f"{name} {SMALLEST}": part[name]["ci95"] for name in INTERVALS},
         "accuracy difference": comparison["ci95"],
         f"accuracy difference {SMALLEST}": (part["vs_uniform"] or {"ci95": None})["ci95"],
         "kappa difference": comparison["kappa_difference"]["ci95"],
@@ -130,32 +134,31 @@ def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:
 
 def truths(population: Studies, policy: Policy) -> dict[str, float]:
     """The same figures of a population."""
-    of_policy, of_uniform, in_part, in_part_uniform = (
-        _mean_figures(population, weights, chosen)
-        for chosen in (slice(None), population.parts == 2)
-        for weights in (policy, UNIFORM)
-    )
+    of_policy, of_uniform = (mean_figures(population, weights) for weights in (policy, UNIFORM))
     difference = {name: of_policy[name] - of_uniform[name] for name in of_policy}
     return {
-        **{name: of_policy[name] for name in (*FIGURES, "auroc", "auroc_within_body_parts")},
-        **{f"{name} {SMALLEST}": in_part[name] for name in ("accuracy", "kappa", "auroc")},
+        **of_policy,
         "accuracy difference": difference["accuracy"],
-        f"accuracy difference {SMALLEST}": in_part["accuracy"] - in_part_uniform["accuracy"],
+        f"accuracy difference {SMALLEST}": difference[f"accuracy {SMALLEST}"],
         "kappa difference": difference["kappa"],
         "auroc difference": difference["auroc"],
         "auroc difference, DeLong": difference["auroc"],
     }
 
 
-def _mean_figures(population: Studies, policy: Policy, chosen: Any) -> dict[str, float]:
-    labels, parts = population.labels[chosen], population.parts[chosen]
-    rows = [
-        evaluate(labels, np.stack([1 - p, p], axis=1), parts)
-        for p in population.weighted(policy)[:, chosen].astype(np.float64)
-    ]
-    return {name: float(np.mean([row[name] for row in rows])) for name in (*FIGURES, "auroc")} | {
-        "auroc_within_body_parts": float(np.mean([row["auroc_within_body_parts"] for row in rows]))
-    }
+def mean_figures(population: Studies, policy: Policy) -> dict[str, float]:
+    """Figures of a population by the names of `intervals_of`, the mean over seeds."""
+    rows = []
+    for p in population.weighted(policy).astype(np.float64):
+        row = evaluate(population.labels, np.stack([1 - p, p], axis=1), population.parts, threshold=THRESHOLD)
+        rows.append(
+            {
+                **{name: row[name] for name in (*INTERVALS, "auroc_within_body_parts")},
+                **{f"{name}, {MACRO}": row["macro"][name] for name in INTERVALS},
+                **{f"{name} {SMALLEST}": row["per_body_part"]["2"][name] for name in INTERVALS},
+            }
+        )
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy: Policy) -> dict[str, Any]:
@@ -167,7 +170,8 @@ def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy:
     for _ in progress(f"coverage, {n_patients} patients", repetitions):
         row = scored(draw(n_patients, SKILL, rng), policy)
         for name, ends in intervals_of(row).items():
-            if ends is not None and (n_patients >= PATIENTS_FOR_A_PART or SMALLEST not in name):
+            of_parts = SMALLEST in name or MACRO in name
+            if ends is not None and (n_patients >= PATIENTS_FOR_A_PART or not of_parts):
                 given[name] += 1
                 inside[name] += ends[0] <= truth[name] <= ends[1]
         rejected += row["vs_uniform"]["permutation_p"] <= LEVEL

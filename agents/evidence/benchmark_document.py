@@ -20,8 +20,9 @@ A row holds
 
 - `n_studies` and every figure of `agents.metrics.FIGURES` as `{"mean", "ci95", "seed_spread"}`: mean and
   standard deviation over seeds, and the patient-bootstrap interval of the mean over seeds (None for
-  `threshold`; that of `calibration_error` allows for noise, which can only raise it, and need not contain the
-  mean, see `agents.statistics.bootstrap_curves`). The spread over seeds and the interval over patients are
+  `threshold`; that of `average_precision` is the jackknife's, see `agents.statistics.jackknife`; that of
+  `calibration_error` allows for noise, which can only raise it, and need not contain the mean, see
+  `agents.statistics.calibration_interval`). The spread over seeds and the interval over patients are
   two things: neither contains the other. `threshold` is chosen (Youden) on studies of the training table that
   whatever is scored has not learned from, an agent's by cross-validation: one for all seeds. Where it is
   None, `no_threshold` says why;

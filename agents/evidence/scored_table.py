@@ -12,9 +12,10 @@ from agents.statistics.bootstrap import (
     Samples,
     auroc_of_pairs,
     interval,
-    logit_interval,
 )
-from agents.statistics.bootstrap_curves import calibration_interval, curve_samples
+from agents.statistics.bootstrap_curves import curve_samples
+from agents.statistics.calibration_interval import calibration_interval
+from agents.statistics.jackknife import average_precisions, jackknife_interval, leave_out_each
 from mura_env import Predictions
 
 Pairs = dict[int, tuple[Samples, Samples]]
@@ -35,11 +36,15 @@ class ScoredTable:
         self.n_classes = len(test.class_names)
         self._all = np.arange(len(test))
         self._bootstrap = PatientBootstrap.draw(test.labels, self.n_classes, test.patient_ids, n_resamples)
+        self._left_out = leave_out_each(test.labels, self.n_classes, test.patient_ids)
         self._studies_of = {
             part: np.flatnonzero(test.body_parts == part) for part in np.unique(test.body_parts)
         }
         self._bootstrap_of = {
             part: self._bootstrap.of_studies(chosen) for part, chosen in self._studies_of.items()
+        }
+        self._left_out_of = {
+            part: self._left_out.of_studies(chosen) for part, chosen in self._studies_of.items()
         }
         self._baseline = baseline
         self._baseline_samples = {
@@ -74,6 +79,7 @@ class ScoredTable:
         }
         samples = self._samples(self._bootstrap, self._all, probabilities, thresholds)
         samples["auroc"] = self._bootstrap.auroc(probabilities)
+        samples["average_precision"] = average_precisions(self._left_out, probabilities)
         samples["auroc_within_body_parts"] = auroc_of_pairs(
             np.sum([in_order for in_order, _ in pairs.values()], axis=0),
             np.sum([of_part for _, of_part in pairs.values()], axis=0),
@@ -101,6 +107,9 @@ class ScoredTable:
                 chosen, bootstrap = self._studies_of[part], self._bootstrap_of[part]
                 samples = self._samples(bootstrap, chosen, probabilities[:, chosen], thresholds)
                 samples["auroc"] = auroc_of_pairs(*pairs[part])
+                samples["average_precision"] = average_precisions(
+                    self._left_out_of[part], probabilities[:, chosen]
+                )
                 of_parts.append(samples)
             part_row = {**facts, **_over_seeds(figures, samples)}
             if not is_baseline:
@@ -123,7 +132,7 @@ class ScoredTable:
         probabilities: NDArray[Any],
         thresholds: list[float | None],
     ) -> dict[str, Samples]:
-        """Resample all figures but the AUROC, the mean over seeds each.
+        """Resample all figures but the AUROC and the average precision, the mean over seeds each.
 
         Args:
             bootstrap: Resamples of the studies.
@@ -188,7 +197,8 @@ def _over_seeds(per_seed: list[dict[str, Any]], samples: dict[str, Samples]) -> 
 
     Args:
         per_seed: Each seed's figures by name; those of `FIGURES` and `auroc_within_body_parts` are taken.
-        samples: Resampled figures by name, the mean over seeds each.
+        samples: Resampled figures by name, the mean over seeds each; the average precision is that without
+            each patient.
     """
     row: dict[str, Any] = {}
     for name in (*FIGURES, "auroc_within_body_parts"):
@@ -212,5 +222,5 @@ def _ends(name: str, estimate: float, samples: Samples) -> list[float] | None:
     if name == "calibration_error":
         return calibration_interval(estimate, samples)
     if name == "average_precision":
-        return logit_interval(estimate, samples)
+        return jackknife_interval(estimate, samples)
     return interval(samples)

@@ -224,29 +224,6 @@ def interval(samples: Samples, level: float = 0.95) -> list[float] | None:
     return [float(end) for end in np.quantile(defined, (tail, 1.0 - tail))]
 
 
-def logit_interval(estimate: float, samples: Samples) -> list[float] | None:
-    """Return the 95 % interval of a figure in (0, 1), normal on the scale of log odds.
-
-    For the average precision, whose resamples lie above the truth as its estimate does: the interval about
-    the estimate with the resamples' standard error is nearer to its level than the percentile interval (Boyd,
-    Eng and Page, ECML PKDD 2013).
-
-    Args:
-        estimate: The figure of the table itself.
-        samples: Shape `(n_resamples,)`; NaN where a resample has none.
-
-    Returns:
-        As `interval`, which it is where the estimate or a resample is 0 or 1.
-    """
-    ends, defined = interval(samples), samples[np.isfinite(samples)]
-    inside = 0.0 < estimate < 1.0 and bool(((defined > 0.0) & (defined < 1.0)).all())
-    if ends is None or not inside:
-        return ends
-    half = 1.959964 * float(np.log(defined / (1.0 - defined)).std())
-    centre = float(np.log(estimate / (1.0 - estimate)))
-    return [float(1.0 / (1.0 + np.exp(-end))) for end in (centre - half, centre + half)]
-
-
 def _from_counts(true: Samples, said: Samples, right: Samples) -> dict[str, Samples]:
     """Derive figures from the studies that are of each class, are said to be, and are rightly said to be.
 

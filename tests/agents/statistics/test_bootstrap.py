@@ -5,7 +5,7 @@ from sklearn import metrics as reference
 from sklearn.metrics import roc_auc_score
 
 from agents.metrics import auroc_within, evaluate
-from agents.statistics.bootstrap import PatientBootstrap, auroc_of_pairs, interval, logit_interval
+from agents.statistics.bootstrap import PatientBootstrap, auroc_of_pairs, interval
 
 GENERATOR = np.random.default_rng(0)
 N_STUDIES = 40
@@ -111,13 +111,3 @@ def test_the_interval_agrees_with_scipy_where_every_study_is_a_patient():
     ).confidence_interval
     width = theirs.high - theirs.low
     assert ours == pytest.approx([theirs.low, theirs.high], abs=0.08 * width)
-
-
-def test_a_logit_interval_is_normal_on_the_scale_of_log_odds():
-    log_odds = np.random.default_rng(0).normal(2.2, 0.3, 50_000)
-    low, high = logit_interval(stats.logistic.cdf(2.0), stats.logistic.cdf(log_odds))
-    assert stats.logistic.ppf([low, high]) == pytest.approx([2.0 - 1.96 * 0.3, 2.0 + 1.96 * 0.3], abs=0.01)
-    at_the_edge = np.linspace(0.9, 1.0, 101)
-    assert logit_interval(0.95, at_the_edge) == interval(at_the_edge)
-    assert logit_interval(1.0, at_the_edge[:-1]) == interval(at_the_edge[:-1])
-    assert logit_interval(0.5, np.full(4, np.nan)) is None
