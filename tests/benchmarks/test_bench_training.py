@@ -30,3 +30,22 @@ def test_both_trainings_are_measured(script, monkeypatch: pytest.MonkeyPatch, ca
     )
     script.show({"processor": found, "gpu": {"reason": "none here"}})
     assert "GPU: none here" in capsys.readouterr().out
+
+
+def test_the_measurements_of_a_gpu_are_told(script, capsys) -> None:
+    rates = {
+        "images_per_second": 900.0,
+        "images_per_second_from_gpu_memory": 1000.0,
+        "share_of_time_waiting": 0.1,
+        "share_of_matrix_rate": 0.3,
+    }
+    processor = {"seconds_per_step": {}, "precision": "bf16-mixed", "ratio": 2.0, "required_ratio": 1.7}
+    gpu = {
+        "device": "a card",
+        "matrix_operations_per_second": 5e14,
+        "networks": {"attention_cnn": rates},
+        "original_images_per_second": 100.0,
+        "ratio": 3.0,
+    }
+    script.show({"processor": processor, "gpu": gpu})
+    assert "three are 3.00 times as fast" in capsys.readouterr().out
