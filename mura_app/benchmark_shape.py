@@ -15,7 +15,10 @@ _COMPARISON = {
     "permutation_p": SHARE,
     "holm_p": Maybe(SHARE),
     "mcnemar_p": Maybe(SHARE),
-    "smallest_detectable_difference": Maybe(NUMBER),
+    "mcnemar_mid_p": Maybe(SHARE),
+    "delong": Maybe({"p": SHARE}),
+    **dict.fromkeys(("kappa_difference", "auroc_difference"), Maybe(_FIGURE)),
+    **dict.fromkeys(("standard_error", "seed_spread", "smallest_detectable_difference"), Maybe(NUMBER)),
     "over_repeats": Maybe({"values": ListOf(NUMBER, least=1), "mean": NUMBER, "spread": NUMBER}),
 }
 _MAIN = dict.fromkeys(("accuracy", "kappa", "auroc"), _FIGURE)

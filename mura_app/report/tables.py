@@ -58,6 +58,34 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     return html_table("Agents and controls on the test table", headings, rows)
 
 
+def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+    """The other tests against uniform averaging of the same rows, and what spreads over seeds and patients.
+
+    Args:
+        agents: `agents` of the benchmark's document.
+        controls: `controls` of the document.
+    """
+    headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
+    headings += ["standard error over patients, points", "standard deviation over seeds, points"]
+    headings.append("could have shown, points")
+    spreads = ("standard_error", "seed_spread", "smallest_detectable_difference")
+    rows = []
+    for name, row in _with_controls(agents, controls):
+        if name == "uniform":
+            continue
+        comparison = row["vs_uniform"]
+        rows.append(
+            [
+                _name(name, row, controls),
+                *(estimate_cell(comparison.get(f"{of}_difference"), "+.3f") for of in ("kappa", "auroc")),
+                _p_cell((comparison.get("delong") or {}).get("p")),
+                _p_cell(comparison.get("mcnemar_mid_p")),
+                *(number_cell(comparison.get(spread), ".1f", 100.0) for spread in spreads),
+            ]
+        )
+    return html_table("Further comparisons with uniform averaging", headings, rows)
+
+
 def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
     """One row an agent, member or control: the main figures of single radiographs.
 

@@ -206,3 +206,19 @@ def test_the_controls_stand_in_every_table_of_figures(document, page):
         "Agents cross-validated on the training table",
     ):
         assert "majority" in rows_of(page, caption)[0]
+
+
+def test_other_tests_and_both_spreads_stand_beside_the_primary_one(document, page):
+    names, headings = rows_of(page, "Further comparisons with uniform averaging")
+    assert names == [*(name for name in document["agents"] if name != "uniform"), "majority"]
+    table = page.partition('aria-label="Further comparisons with uniform averaging"')[2]
+    row = table.partition('data-value="reinforce"')[2].partition("</tr>")[0]
+    values = re.findall(r'<td data-value="([^"]*)"', row)
+    comparison = document["agents"]["reinforce"]["vs_uniform"]
+    expected = {
+        "DeLong p": comparison["delong"]["p"],
+        "McNemar mid-p": comparison["mcnemar_mid_p"],
+        "standard error over patients, points": comparison["standard_error"],
+        "standard deviation over seeds, points": comparison["seed_spread"],
+    }
+    assert {name: float(values[headings.index(name) - 1]) for name in expected} == expected
