@@ -13,11 +13,10 @@ from base_models.datasets.study import Study, single_images
 from base_models.members import load_trained_members
 from base_models.metadata_control import metadata_log_probabilities
 from base_models.prediction import predict_studies_and_images
-from mura_app.evidence import METADATA_CONTROL, dataset_of_run
+from mura_app.evidence import METADATA_CONTROL, dataset_of_run, read_training
 from mura_app.run_directory import RunDirectory
 from mura_app.tables import load_table
 from mura_env import Predictions
-from mura_env.json_files import read_json
 
 Progress = Callable[[str, int, int], None]
 
@@ -126,7 +125,7 @@ def metadata_control(
         why, where the run's own radiographs, whose sizes it learns from, are no longer in their place.
     """
     dataset = dataset_of_run(run)
-    skipped = set(read_json(run.training_path, "the record of a training").get("skipped_images", {}))
+    skipped = set(read_training(run)["skipped_images"])
     learned = [
         replace(study, image_paths=kept)
         for study in (() if dataset is None else dataset.of_split("train"))

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mura_app.document_shape import COUNT, TEXT, ByName, ListOf, Maybe, misfit
 from mura_env.json_files import read_json, write_json
 
 FORMAT_VERSION = 1
@@ -30,6 +31,13 @@ GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")
 LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
 PLACES = ("jobs", "devices", "tensorboard")
 """Settings of an ensemble that decide where it computes and what can be watched, not what comes out."""
+_SETTINGS = {
+    "agents": Maybe(ListOf(TEXT)),
+    **dict.fromkeys((*GROWING[1:], "seed"), Maybe(COUNT)),
+    "evaluated_run": Maybe(TEXT),
+    "versions": Maybe(ByName(TEXT)),
+}
+"""Shape of the settings that are read again."""
 
 
 class RunDirectory:
@@ -143,7 +151,11 @@ class RunDirectory:
         Raises:
             ValueError: The folder holds no run, or a damaged one.
         """
-        return read_json(self.config_path, "a run directory, with config.json in it")
+        config = read_json(self.config_path, "a run directory, with config.json in it")
+        found = misfit(config, _SETTINGS)
+        if found is not None:
+            raise ValueError(f"expected the settings of a run, got {self.config_path} {found}; mend it")
+        return config
 
 
 def _without_places(setting: Any) -> Any:

@@ -122,7 +122,11 @@ def _scored(
             outside.table,
             list(finished["agents"]),
             finished["seeds"],
-            thresholds={name: row["threshold"]["mean"] for name, row in finished["agents"].items()},
+            thresholds={
+                name: figure["mean"]
+                for name, row in finished["agents"].items()
+                if (figure := row.get("threshold")) is not None
+            },
             controls=outside.controls,
             outside_images=outside.images,
             progress=progress,

@@ -147,11 +147,10 @@ def _model(
         22: f"Members {members}: a radiograph in, class probabilities out. Agents: members' outputs and "
         "the body part in, one weight a member out.",
         23: f"{versions}." if versions else NOT_KNOWN,
-        24: NOT_KNOWN
-        if training is None
-        else "Random and seeded, unless a member's options say otherwise; see Model.",
+        24: NOT_KNOWN if training is None else _initialization(training),
         25: trained,
-        26: "Members: the last epoch. Agents: chosen on inner folds of the training table, by patient.",
+        26: f"Members: {_member_choice(training)} Agents: chosen on inner folds of the training table, by "
+        "patient.",
         27: "The subject of this study: weighted means of the members' class probabilities.",
     }
 
@@ -181,7 +180,7 @@ def _evaluation(
         "What members see in a radiograph is not explained.",
         32: "In the run that this evaluation is of." if outside else "Held-out test split, scored once.",
         33: "This is one: nothing was fitted again. See Figures." if outside else "None in this run.",
-        34: "Not registered.",
+        34: NOT_KNOWN,
         35: f"{document['n_studies']:,} test studies of {document['protocol']['n_test_patients']:,} "
         f"patients.{excluded}",
         36: f"Body part only. Age, sex and clinical history: {NOT_KNOWN.lower()}",
@@ -199,6 +198,26 @@ def _discussion() -> dict[int, str]:
         43: "Software: MIT licence. Members and agents: in the run directory. Data: under their own licence.",
         44: AUTHORS,
     }
+
+
+def _initialization(training: Mapping[str, Any]) -> str:
+    """What the members' training began with."""
+    given = [
+        member["name"]
+        for member in training["config"]["members"]
+        if member.get("pretrained") or member.get("init_weights")
+    ]
+    return f"Weights from elsewhere: {', '.join(given)}; see training.json." if given else "Random, seeded."
+
+
+def _member_choice(training: Mapping[str, Any] | None) -> str:
+    """Which epoch's weights a member keeps, and which members an ensemble keeps."""
+    if training is None:
+        return NOT_KNOWN.lower()
+    inner = training["config"].get("training", {}).get("inner_validation", 0.0)
+    epoch = "the best epoch on inner patients" if inner else "the last epoch"
+    dropped = training.get("dropped_members", [])
+    return f"{epoch}." if not dropped else f"{epoch}; left out: {', '.join(map(str, dropped))}."
 
 
 def _trainings(document: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ def render_model_card(
         protocol=protocol,
         agents=agents,
         rows={**agents, **document["controls"]},
-        shown=["uniform", *learned_agents(document)],
+        shown=["uniform", *learned_agents(document), *document["controls"]],
         reasons={
             part: row["reason"] for part, row in agents["uniform"]["per_body_part"].items() if "reason" in row
         },

@@ -67,8 +67,9 @@ def figure_tables(document: Document) -> dict[str, Any]:
     return {
         "agents_table": _mark(tables.agents_table(agents, controls)),
         "figures_table": _mark(tables.figures_table(agents, controls)),
-        "models_table": _mark(tables.models_table(document["models"])),
-        "body_part_table": _mark(tables.body_part_table(parts, shown)),
+        "comparisons_table": _mark(tables.comparisons_table(agents, controls)),
+        "models_table": _mark(tables.models_table(document["models"], controls)),
+        "body_part_table": _mark(tables.body_part_table(parts, shown, controls)),
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons.items()),
         "no_weightings": [name for name, row in agents.items() if not row.get("is_weighting", True)],
     }

@@ -58,6 +58,34 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     return html_table("Agents and controls on the test table", headings, rows)
 
 
+def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+    """The other tests against uniform averaging of the same rows, and what spreads over seeds and patients.
+
+    Args:
+        agents: `agents` of the benchmark's document.
+        controls: `controls` of the document.
+    """
+    headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
+    headings += ["standard error over patients, points", "standard deviation over seeds, points"]
+    headings.append("could have shown, points")
+    spreads = ("standard_error", "seed_spread", "smallest_detectable_difference")
+    rows = []
+    for name, row in _with_controls(agents, controls):
+        if name == "uniform":
+            continue
+        comparison = row["vs_uniform"]
+        rows.append(
+            [
+                _name(name, row, controls),
+                *(estimate_cell(comparison.get(f"{of}_difference"), "+.3f") for of in ("kappa", "auroc")),
+                _p_cell((comparison.get("delong") or {}).get("p")),
+                _p_cell(comparison.get("mcnemar_mid_p")),
+                *(number_cell(comparison.get(spread), ".1f", 100.0) for spread in spreads),
+            ]
+        )
+    return html_table("Further comparisons with uniform averaging", headings, rows)
+
+
 def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
     """One row an agent, member or control: the main figures of single radiographs.
 
@@ -116,25 +144,46 @@ def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     )
 
 
-def models_table(models: Mapping[str, Row]) -> str:
-    """One row a member of the ensemble, alone."""
-    headings = ("member", "accuracy, %", "kappa", "AUROC", "AUROC within parts")
-    rows = [[text_cell(name), *_main_figures(row)] for name, row in models.items()]
+def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+    """One row a member of the ensemble, alone, and one a control.
+
+    Args:
+        models: `models` of the benchmark's document.
+        controls: `controls` of the document.
+    """
+    headings = ("member", "accuracy, %", "kappa", "AUROC", "AUROC within parts", "minus uniform, points", "p")
+    rows = [
+        [_name(name, row, controls), *_main_figures(row), *_comparison(name, row["vs_uniform"])[:2]]
+        for name, row in _with_controls(models, controls)
+    ]
     return html_table("Members alone on the test table", headings, rows)
 
 
-def body_part_table(parts: Sequence[str], agents: Mapping[str, Row]) -> str:
-    """Accuracy by body part, one column an agent, and their mean where the document has it."""
+def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+    """Accuracy by body part, one row an agent or control, and the mean of the parts.
+
+    Args:
+        parts: Names of the body parts; one column each, with its number of studies.
+        agents: Agents to show.
+        controls: `controls` of the document.
+    """
+    shown = _with_controls(agents, controls)
+    counts = {part: next(iter(agents.values()))["per_body_part"][part]["n_studies"] for part in parts}
+    headings = ["agent", *(f"{part} ({counts[part]:,})" for part in parts)]
+    with_mean = all("macro" in row for _, row in shown)
+    if with_mean:
+        headings.append("mean of the parts")
     rows = []
-    for part in parts:
-        figures = [row["per_body_part"][part] for row in agents.values()]
-        accuracies = [estimate_cell(figure["accuracy"], *_PERCENT) for figure in figures]
-        rows.append([text_cell(part), number_cell(figures[0]["n_studies"], ",.0f"), *accuracies])
-    if all("macro" in row for row in agents.values()):
-        accuracies = [estimate_cell(row["macro"]["accuracy"], *_PERCENT) for row in agents.values()]
-        rows.append([text_cell("mean of the parts"), ("", None), *accuracies])
-    headings = ("body part", "studies", *(f"{name}, %" for name in agents))
+    for name, row in shown:
+        figures = [row["per_body_part"][part]["accuracy"] for part in parts]
+        figures += [row["macro"]["accuracy"]] if with_mean else []
+        rows.append([_name(name, row, controls), *(estimate_cell(figure, *_PERCENT) for figure in figures)])
     return html_table("Accuracy by body part", headings, rows)
+
+
+def _with_controls(rows: Mapping[str, Row], controls: Mapping[str, Row]) -> list[tuple[str, Row]]:
+    """Rows and below them the controls; a member may have a control's name."""
+    return [*rows.items(), *controls.items()]
 
 
 def _name(name: str, row: Row, controls: Mapping[str, Row]) -> Cell:

@@ -1,8 +1,11 @@
 import math
 import os
 import sys
+import types
 
 import pytest
+from joblib._parallel_backends import ThreadingBackend
+from joblib.parallel import BACKENDS
 
 from agents.benchmark import run_benchmark
 from agents.parallel import check_backend, run_all, workers_stopped
@@ -51,6 +54,16 @@ def test_a_backend_that_is_not_installed_is_explained(backend, package, monkeypa
         list(run_all(squared, [1], backend=backend))
     with pytest.raises(ValueError, match="loky, dask, ray, got 'spark'"):
         check_backend("spark")
+
+
+def test_ray_is_asked_through_its_own_joblib_backend(monkeypatch):
+    """With threads in place of its cluster: what this package itself does to use it."""
+    stand_in = types.ModuleType("ray.util.joblib")
+    stand_in.register_ray = lambda: monkeypatch.setitem(BACKENDS, "ray", ThreadingBackend)
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    monkeypatch.setitem(sys.modules, "ray.util.joblib", stand_in)
+    outcomes = list(run_all(squared, range(4), n_jobs=2, backend="ray"))
+    assert [result for result, _ in outcomes] == [0, 1, 4, 9]
 
 
 @pytest.fixture

@@ -57,3 +57,10 @@ def test_a_damaged_record_of_the_training_is_named(document, tmp_path):
     run.training_path.write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match=r"training\.json"):
         write_evidence(run, document, title="x")
+
+
+def test_an_edited_record_of_the_training_is_named(document, tmp_path):
+    run = claimed(tmp_path / "run", {"seed": 0})
+    run.training_path.write_text('{"dataset": {"name": 3}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"training\.json without 'counts'"):
+        write_evidence(run, document, title="x")

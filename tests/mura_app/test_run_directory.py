@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from mura_app.run_directory import RunDirectory
@@ -81,3 +83,19 @@ def test_a_run_may_be_resumed_on_another_machine(tmp_path):
     assert run.claim({**SETTINGS, "ensemble": elsewhere}, resume=True)["ensemble"] == elsewhere
     with pytest.raises(ValueError, match="got others for ensemble"):
         run.claim({**SETTINGS, "ensemble": {**elsewhere, "folds": 4}}, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"agents": 3}, "with 3 where agents should be a list"),
+        ({"agent_seeds": "x"}, "with 'x' where agent_seeds should be a whole number"),
+        ({"seed": -1}, "with -1 where seed should be a whole number, not negative"),
+    ],
+)
+def test_edited_settings_are_refused(tmp_path, setting, words):
+    run = RunDirectory(tmp_path)
+    run.claim({**SETTINGS, "agents": ["static"], "agent_seeds": 2})
+    run.config_path.write_text(json.dumps({**run.read_config(), **setting}), encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        run.claim({**SETTINGS, "agents": ["static"], "agent_seeds": 2}, resume=True)

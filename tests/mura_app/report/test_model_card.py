@@ -83,7 +83,7 @@ def test_every_subgroup_has_its_figures(card, document):
     assert set(rule) == {"---"}
     assert len(rows) == len(document["protocol"]["body_part_names"])
     for row in rows:
-        assert len(row) == len(header) == 2 + 2 * 2  # uniform and the one learned agent
+        assert len(row) == len(header) == 2 + 3 * 2  # uniform, the one learned agent and the control
         part = document["agents"]["uniform"]["per_body_part"][row[0]]
         assert int(row[1]) == part["n_studies"]
         assert row[2].startswith(f"{100 * part['accuracy']['mean']:.1f} ")
@@ -145,7 +145,7 @@ def test_few_studies_have_a_reason_instead_of_figures(document):
     card = render_model_card(poor, title="x", settings=SETTINGS, training=None)
     assert "PART1: a class has 2 studies, fewer than 5." in card
     row = next(row for row in tables(card)["By body part"] if row[0] == "PART1")
-    assert row[2:] == ["–"] * 4
+    assert row[2:6] == ["–"] * 4
 
 
 def test_the_card_is_written_whole(document, card, tmp_path):

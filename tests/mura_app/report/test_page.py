@@ -179,3 +179,46 @@ def test_the_page_is_written_whole(document, tmp_path):
     assert text.endswith("</html>")
     assert "12345" in text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
+
+
+def rows_of(page, caption):
+    """Names of the rows of a table, and its headings."""
+    table = page.partition(f'aria-label="{caption}"')[2].partition("</table>")[0]
+    names = re.findall(r'<th scope="row" data-value="([^"]*)"', table)
+    return names, re.findall(r"<button[^>]*>([^<]*)</button>", table)
+
+
+def test_the_controls_stand_in_every_table_of_figures(document, page):
+    members, _ = rows_of(page, "Members alone on the test table")
+    assert members == [*document["models"], "majority"]
+    agents, headings = rows_of(page, "Accuracy by body part")
+    assert agents == ["uniform", "best_single", "reinforce", "static_per_body_part", "stacking", "majority"]
+    counts = {part: row["n_studies"] for part, row in document["agents"]["uniform"]["per_body_part"].items()}
+    assert headings == [
+        "agent",
+        *(f"{part} ({count})" for part, count in counts.items()),
+        "mean of the parts",
+    ]
+    for caption in (
+        "Agents and controls on the test table",
+        "Further figures of agents and controls",
+        "Agents and members on single radiographs of the test table",
+        "Agents cross-validated on the training table",
+    ):
+        assert "majority" in rows_of(page, caption)[0]
+
+
+def test_other_tests_and_both_spreads_stand_beside_the_primary_one(document, page):
+    names, headings = rows_of(page, "Further comparisons with uniform averaging")
+    assert names == [*(name for name in document["agents"] if name != "uniform"), "majority"]
+    table = page.partition('aria-label="Further comparisons with uniform averaging"')[2]
+    row = table.partition('data-value="reinforce"')[2].partition("</tr>")[0]
+    values = re.findall(r'<td data-value="([^"]*)"', row)
+    comparison = document["agents"]["reinforce"]["vs_uniform"]
+    expected = {
+        "DeLong p": comparison["delong"]["p"],
+        "McNemar mid-p": comparison["mcnemar_mid_p"],
+        "standard error over patients, points": comparison["standard_error"],
+        "standard deviation over seeds, points": comparison["seed_spread"],
+    }
+    assert {name: float(values[headings.index(name) - 1]) for name in expected} == expected
