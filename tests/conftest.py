@@ -18,11 +18,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 LONG = (
     "agents/policy/test_policy_agent.py",
+    "base_models/synthetic/test_needs_looking.py",
     "mura_app/test_pipeline.py",
     "notebooks/test_notebooks.py",
-    "base_models/test_process_group.py",
-    "base_models/synthetic/test_needs_looking.py",
     "agents/test_benchmark.py",
+    "base_models/test_process_group.py",
     "mura_app/commands/test_evaluate.py",
     "base_models/test_ensemble.py",
     "base_models/test_fitting.py",
