@@ -17,13 +17,14 @@ settings.register_profile("search", **TIMELESS, max_examples=1000, print_blob=Tr
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 LONG = (
-    "notebooks/test_notebooks.py",
-    "mura_app/test_pipeline.py",
-    "base_models/test_process_group.py",
+    "agents/policy/test_policy_agent.py",
     "base_models/synthetic/test_needs_looking.py",
+    "mura_app/test_pipeline.py",
+    "notebooks/test_notebooks.py",
+    "agents/test_benchmark.py",
+    "base_models/test_process_group.py",
     "mura_app/commands/test_evaluate.py",
     "base_models/test_ensemble.py",
-    "agents/test_benchmark.py",
     "base_models/test_fitting.py",
 )
 """Modules that take longest, the longest first: begun last, they would keep one processor busy for minutes,
