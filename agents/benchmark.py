@@ -1,12 +1,12 @@
 """Every agent over several seeds on one test table: fitting in parallel, and resuming."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,7 +147,7 @@ def _tasks(
     Seeds that make one stack are shared out evenly among the processes.
     """
     tasks = []
-    most = min(MOST_SEEDS, -(-len(seeds) // (n_jobs or os.cpu_count() or 1)))
+    most = min(MOST_SEEDS, -(-len(seeds) // (n_jobs or joblib.cpu_count())))
     for name, config in configs.items():
         agent = make_agent(name, **config)  # an unknown name or option is an error before anything is fitted
         own = [int(seed) for seed in (seeds if agent.uses_seed else seeds[:1])]

@@ -1,14 +1,13 @@
 """Many independent calls on all processors, or on the machines of a cluster, through joblib."""
 
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 Backend = Literal["loky", "dask", "ray"]
@@ -46,7 +45,7 @@ def run_all(
         ValueError: If a backend is unknown or its package is not installed.
     """
     check_backend(backend)
-    n_jobs = max(1, min(n_jobs or os.cpu_count() or 1, len(tasks)))
+    n_jobs = max(1, min(n_jobs or cpu_count(), len(tasks)))
     if backend == "loky" and n_jobs == 1:
         yield from map(function, tasks)
         return
