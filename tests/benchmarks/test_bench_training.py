@@ -9,7 +9,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "bench_training.py"
 
 
 @pytest.fixture
-def script():
+def script(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # as for a script that is run
     specification = importlib.util.spec_from_file_location("bench_training", SCRIPT)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
