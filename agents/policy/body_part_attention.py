@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from agents.policy.policy_network import MEMBER_FEATURES, PolicyNetwork
+from agents.policy.stacked_network import StackedNetwork
 
 OWN_UNITS = 8
 """Units in the hidden layer of a body part's own head."""
@@ -45,17 +46,21 @@ class BodyPartAttention(PolicyNetwork):
         """What a critic can read: the units of all heads and the study's own columns."""
         return super().n_critic_inputs + self.own_weight.shape[2]
 
-    def forward(self, observations: Tensor) -> Tensor:
+    def logits(self, inputs: Tensor) -> Tensor:
         """Score the members by the common head and those of body parts."""
-        return self.scores(*self.hidden(observations))
+        return StackedNetwork.logits(self, inputs)
 
-    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def logits_and_critic_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Do so, and return what a critic can read; see `StackedNetwork`."""
+        return StackedNetwork.logits_and_critic_inputs(self, inputs)
+
+    def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layers of the common and the own heads side by side, and the study's columns."""
-        common, study = super().hidden(observations)
-        features, _ = self._features(observations)
-        with_bias = torch.cat((features, torch.ones_like(features[..., :1])), dim=-1)
+        common, study = super().hidden(inputs)
+        by_member = self._by_member(inputs)
+        with_bias = torch.cat((by_member[..., : len(MEMBER_FEATURES)], by_member[..., -1:]), dim=-1)
         own = torch.tanh(with_bias.flatten(1, 2) @ self.own_weight)
-        own = own.view(*features.shape[:3], len(self.own_parts), OWN_UNITS)
+        own = own.view(*by_member.shape[:3], len(self.own_parts), OWN_UNITS)
         routed = study[..., self.own_parts]  # (n_policies, n, n_own_parts), 1 for the study's own part
         own = own * routed[:, :, None, :, None]
         return torch.cat((common, own.flatten(3)), dim=-1), study

@@ -44,11 +44,11 @@ class MLPNetwork(StackedNetwork):
         self.column_mean.copy_(torch.from_numpy(mean))
         self.column_scale.copy_(torch.from_numpy(np.where(scale < 1e-3, 1.0, scale).astype(np.float32)))
 
-    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer `(n_policies, n, 1, hidden_size)` and the study's own columns."""
-        standard = (observations - self.column_mean) / self.column_scale
+        standard = (inputs - self.column_mean) / self.column_scale
         hidden = torch.tanh(standard @ self.input_weight + self.hidden_bias)
-        return hidden.unsqueeze(2), self.split(observations)[1]
+        return hidden.unsqueeze(2), self.split(inputs)[1]
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Score the members from what `hidden` returned."""

@@ -97,41 +97,65 @@ class PolicyNetwork(StackedNetwork):
         self.feature_mean.copy_(features.mean(0))
         self.feature_scale.copy_(features.std(0, correction=0).clamp_min(1e-3))
 
-    def forward(self, observations: Tensor) -> Tensor:
+    @property
+    def n_inputs(self) -> int:
+        """Columns of `inputs`."""
+        return self.n_outputs * (len(MEMBER_FEATURES) + self.n_body_parts + 2)
+
+    def inputs(self, observations: Tensor) -> Tensor:
+        """Return, member by member: its standardised features, the study's own columns, and a one."""
+        log_probabilities, study = self.split(observations)
+        features = (member_features(log_probabilities) - self.feature_mean) / self.feature_scale
+        study = study.unsqueeze(-2).expand(*features.shape[:-1], -1)
+        return torch.cat((features, study, torch.ones_like(features[..., :1])), dim=-1).flatten(-2)
+
+    def logits(self, inputs: Tensor) -> Tensor:
         """Score the members; the same as `scores` of `hidden`, in fewer passes over the hidden layer."""
         if self.n_outputs > self.n_models:
-            return super().forward(observations)
-        features, study = self._features(observations)
-        shape = (*features.shape[:3], -1)
-        ones = torch.ones_like(features[..., :1])
-        inputs = torch.cat((features, study.unsqueeze(2).expand(shape), ones), dim=-1).flatten(1, 2)
+            return super().logits(inputs)
+        return self._shared_scores(inputs)[0]
+
+    def logits_and_critic_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits, and for a critic the units averaged over members and the study's own columns."""
+        if self.n_outputs > self.n_models:
+            return super().logits_and_critic_inputs(inputs)
+        scores, logistic = self._shared_scores(inputs)
+        units = logistic.view(*scores.shape, -1).mean(2).mul_(2.0).sub_(1.0)  # tanh(x) = 2·σ(2x) - 1
+        return scores, torch.cat((units, self._study(inputs)), dim=-1)
+
+    def _shared_scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the members' scores, and what `SharedHead` keeps of the hidden layer."""
+        shape = (*inputs.shape[:2], self.n_outputs)
         weight = torch.cat((self.member_weight, self.study_weight, self.hidden_bias), dim=1)
-        scores: Tensor = SharedHead.apply(inputs, weight, self.output_weight / self.hidden_size)
-        return scores.view(features.shape[:3]) + study[..., :-1] @ self.offset
+        rows = self._by_member(inputs).flatten(1, 2)
+        scores, logistic = SharedHead.apply(rows, weight, self.output_weight / self.hidden_size)
+        return scores.view(shape) + self._study(inputs)[..., :-1] @ self.offset, logistic
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Score the members from what `hidden` returned."""
         return self._head_scores(hidden, self.output_weight) + study[..., :-1] @ self.offset
 
-    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the head's hidden layer, `(n_policies, n, n_outputs, hidden_size)`, and study columns."""
-        features, study = self._features(observations)
-        shape = (*features.shape[:3], -1)
         # One product for what a member and what the study says: adding them up later would cost another pass
         # over the largest array there is.
-        inputs = torch.cat((features, study.unsqueeze(2).expand(shape)), dim=-1)
-        weight = torch.cat((self.member_weight, self.study_weight), dim=1)
-        hidden = torch.baddbmm(self.hidden_bias, inputs.flatten(1, 2), weight).view(shape)
+        by_member = self._by_member(inputs)
+        weight = torch.cat((self.member_weight, self.study_weight, self.hidden_bias), dim=1)
+        hidden = torch.bmm(by_member.flatten(1, 2), weight).view(*by_member.shape[:3], -1)
         if self.n_outputs > self.n_models:
-            average = torch.cat((self.average_weight, self.study_weight), dim=1)
-            of_average = torch.baddbmm(self.hidden_bias, inputs[:, :, -1], average)
+            average = torch.cat((self.average_weight, self.study_weight, self.hidden_bias), dim=1)
+            of_average = torch.bmm(by_member[:, :, -1], average)
             hidden = torch.cat((hidden[:, :, :-1], of_average.unsqueeze(2)), dim=2)
-        return torch.tanh(hidden), study
+        return torch.tanh(hidden), self._study(inputs)
 
-    def _features(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the members' standardised features and the study's own columns."""
-        log_probabilities, study = self.split(observations)
-        return (member_features(log_probabilities) - self.feature_mean) / self.feature_scale, study
+    def _by_member(self, inputs: Tensor) -> Tensor:
+        """Return inputs in shape `(n_policies, n, n_outputs, n_features + n_body_parts + 2)`."""
+        return inputs.view(*inputs.shape[:2], self.n_outputs, -1)
+
+    def _study(self, inputs: Tensor) -> Tensor:
+        """Return the study's own columns, `(n_policies, n, n_body_parts + 1)`."""
+        first = len(MEMBER_FEATURES)
+        return inputs[..., first : first + self.n_body_parts + 1]
 
     @staticmethod
     def _head_scores(hidden: Tensor, output_weight: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ class StackedNetwork(nn.Module):
 
     All parameters have a leading axis `n_policies`: the policies of inner folds and settings are trained side
     by side as one stack of independent networks. A subclass writes `hidden`, `scores` and `standardise`.
+    Whoever reads the same observations several times can keep `inputs` of them, which no training changes.
 
     Args:
         layout: What the observation's columns mean.
@@ -54,12 +55,25 @@ class StackedNetwork(nn.Module):
     def n_critic_inputs(self) -> int:
         """What a critic can read: hidden units averaged over members, and the study's own columns."""
 
+    @property
+    def n_inputs(self) -> int:
+        """Columns of `inputs`."""
+        return self.n_columns
+
+    def inputs(self, observations: Tensor) -> Tensor:
+        """Return what is computed of observations without parameters, `(..., n, n_inputs)`.
+
+        Args:
+            observations: Shape `(..., n, n_columns)`.
+        """
+        return observations
+
     @abstractmethod
-    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer and the study's own columns.
 
         Args:
-            observations: Shape `(n_policies, n, n_columns)`.
+            inputs: Shape `(n_policies, n, n_inputs)`.
 
         Returns:
             Shapes `(n_policies, n, n_outputs or 1, n_units)` and `(n_policies, n, n_body_parts + 1)`: the
@@ -83,7 +97,16 @@ class StackedNetwork(nn.Module):
         Returns:
             Logits to add to those of the reference, shape `(n_policies, n, n_outputs)`.
         """
-        return self.scores(*self.hidden(observations))
+        return self.logits(self.inputs(observations))
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Do the same from what `inputs` returned, `(n_policies, n, n_inputs)`; a gradient is taken once."""
+        return self.scores(*self.hidden(inputs))
+
+    def logits_and_critic_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits, and what a critic can read, `(n_policies, n, n_critic_inputs)`, without gradient."""
+        hidden, study = self.hidden(inputs)
+        return self.scores(hidden, study), torch.cat((hidden.detach().mean(2), study), dim=-1)
 
     def resized(self, n_policies: int) -> Self:
         """Return a new network of the same kind with another number of policies."""

@@ -158,7 +158,8 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
         for update in range(1, n_updates + 1):
             # A study's draws are neighbours with the same observation: the network reads it once.
             studies = torch.from_numpy(observations[:: config.draws_per_study]).reshape(*shape[:2], -1)
-            outputs = network(studies)  # (n_policies, n_studies, n_models)
+            inputs = network.inputs(studies)
+            outputs = network.logits(inputs)  # (n_policies, n_studies, n_models)
             drawn, actions = exploration.draw(outputs.detach(), studies, generators)
             observations, rewards, _, _, _ = env.step(actions)
             log_density = exploration.log_density(outputs, drawn)
@@ -171,7 +172,7 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
             advantages = self._advantages(draws.rewards)
             for done in range(n_passes):
                 if done:
-                    log_density = exploration.log_density(network(studies), drawn)
+                    log_density = exploration.log_density(network.logits(inputs), drawn)
                 # The sum over policies: each gets the gradient that it would get alone.
                 losses = self._loss(log_density, draws, advantages).mean((1, 2))  # (n_policies,)
                 optimizer.descend(losses.sum())

@@ -40,9 +40,9 @@ class ExtractedActor(StackedNetwork):
         """Return a new network of the same kind with another number of policies."""
         return type(self)(self.features.resized(n_policies))
 
-    def hidden(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features, `(n_policies, n, 1, n_features)`, and the study's own columns."""
-        return features(self.features, observations).unsqueeze(2), self.split(observations)[1]
+        return features(self.features, inputs).unsqueeze(2), self.split(inputs)[1]
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Return the bounded action times the action's scale."""
@@ -75,5 +75,5 @@ def n_features(network: StackedNetwork) -> int:
 def features(network: StackedNetwork, observations: Tensor) -> Tensor:
     """Return what the linear head, and a critic, read: the network's scores, then the observation."""
     # Not `network(…)`: an algorithm may take gradients of gradients, as TRPO does.
-    scores = network.scores(*network.hidden(observations))
+    scores = network.scores(*network.hidden(network.inputs(observations)))
     return torch.cat((scores, observations), dim=-1)

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -66,12 +70,16 @@ def train_on_policy(
             "rollout_buffer_kwargs": {"n_policies": env.n_policies},
             **options,
         }
-        model = make_model(imported(algorithm), StackPolicy, env, added(ours, config.options()))
+        shown = NetworkInputs(env, network)
+        model = make_model(imported(algorithm), StackPolicy, shown, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
 
 
 def make_model(
-    algorithm: type[BaseAlgorithm], policy: Any, env: PolicyStackEnv, arguments: Mapping[str, Any]
+    algorithm: type[BaseAlgorithm],
+    policy: Any,
+    env: VectorEnv[Any, Any, Any],
+    arguments: Mapping[str, Any],
 ) -> Any:
     """Make a model of stable-baselines3.
 
@@ -110,12 +118,49 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
     callback.tell()
 
 
+class NetworkInputs(VectorWrapper):
+    """Shows what a network computes of an observation without parameters, so that it is computed once.
+
+    An algorithm reads a study again in every pass over an update.
+
+    Args:
+        env: The environment of the stack.
+        network: The actors of the stack.
+    """
+
+    def __init__(self, env: PolicyStackEnv, network: StackedNetwork) -> None:
+        super().__init__(env)
+        self._stack, self._network = env, network
+        self.single_observation_space = spaces.Box(-np.inf, np.inf, (network.n_inputs,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start all episodes anew."""
+        observations, infos = self._stack.reset(seed=seed, options=options)
+        return self._shown(observations), infos
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[
+        NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+    ]:
+        """Weight one study per row."""
+        observations, rewards, terminations, truncations, infos = self._stack.step(actions)
+        return self._shown(observations), rewards, terminations, truncations, infos
+
+    def _shown(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        inputs: NDArray[np.float32] = self._network.inputs(torch.from_numpy(observations)).numpy()
+        return inputs
+
+
 class StackPolicy(ActorCriticPolicy):
     """Actor and critic of a stack of policies, whose rows stand together in every batch.
 
-    The actor's mean action is the network's logits in units of each fold's action scale. The critic is linear
-    in the study's own columns and in the actor's hidden layer, averaged over members, whose gradient it does
-    not touch.
+    Its observations are those of `NetworkInputs`. The actor's mean action is the network's logits in units of
+    each fold's action scale. The critic is linear in the study's own columns and in the actor's hidden layer,
+    averaged over members, whose gradient it does not touch.
     """
 
     def __init__(
@@ -144,36 +189,44 @@ class StackPolicy(ActorCriticPolicy):
         else:
             self.register_buffer("log_std", deviation.log())
         # The loss is a mean over all policies, so one policy's gradients are small: so must eps be.
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=lr_schedule(1.0), eps=1e-8)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=lr_schedule(1.0), eps=1e-8, fused=True)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log probabilities of a batch of observations."""
-        mean, deviation, values = self._evaluate(obs)
-        actions = mean if deterministic else mean + deviation * torch.randn_like(mean)
-        return actions, values, _log_density(actions, mean, deviation)
+        mean, values = self._evaluate(obs)
+        actions = mean if deterministic else mean + self.log_std.exp() * torch.randn_like(mean)
+        return actions.flatten(0, 1), values, self._log_density(actions, mean)
 
     def evaluate_actions(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]  # no dictionaries here
         """Return values, log probabilities of the actions, and entropies."""
-        mean, deviation, values = self._evaluate(obs)
-        entropy = (deviation.log() + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
-        return values, _log_density(actions, mean, deviation), entropy
+        mean, values = self._evaluate(obs)
+        entropy = (self.log_std + 0.5 * np.log(2 * np.pi * np.e)).sum(-1).expand(mean.shape[:2])
+        return values, self._log_density(actions.view_as(mean), mean), entropy.flatten()
 
     def get_distribution(self, obs: Tensor) -> DiagGaussianDistribution:  # type: ignore[override]  # no dictionaries here
-        """Return the distribution of actions given observations."""
-        mean, deviation, _ = self._evaluate(obs)
-        return DiagGaussianDistribution(mean.shape[-1]).proba_distribution(mean, deviation.log())
+        """Return the distribution of actions given observations; TRPO takes gradients of its gradients."""
+        mean = self.actor.scores(*self.actor.hidden(self._stacked(obs))) / self.scales
+        rows, log_std = mean.flatten(0, 1), self.log_std.expand_as(mean).flatten(0, 1)
+        return DiagGaussianDistribution(mean.shape[-1]).proba_distribution(rows, log_std)
 
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]  # no dictionaries here
         """Return the critic's values alone."""
-        return self._evaluate(obs)[2]
+        return self._evaluate(obs)[1]
 
-    def _evaluate(self, obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        stacked = obs.reshape(self.actor.n_policies, -1, obs.shape[-1])  # (n_policies, n, n_columns)
-        hidden, study = self.actor.hidden(stacked)
-        mean = self.actor.scores(hidden, study) / self.scales
-        deviation = self.log_std.exp().expand_as(mean)
-        values = torch.cat((hidden.detach().mean(2), study), dim=-1) @ self.value_critic
-        return mean.flatten(0, 1), deviation.flatten(0, 1), values.flatten(0, 1)
+    def _stacked(self, obs: Tensor) -> Tensor:
+        return obs.reshape(self.actor.n_policies, -1, obs.shape[-1])  # (n_policies, n, n_inputs)
+
+    def _evaluate(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean actions, `(n_policies, n, n_models)`, and the critic's values, `(n_rows, 1)`."""
+        logits, critic_inputs = self.actor.logits_and_critic_inputs(self._stacked(obs))
+        return logits / self.scales, (critic_inputs @ self.value_critic).flatten(0, 1)
+
+    def _log_density(self, actions: Tensor, mean: Tensor) -> Tensor:
+        """Return the log density of a diagonal Gaussian for actions like `mean`, shape `(n_rows,)`."""
+        distance = ((actions - mean) * (-self.log_std).exp()).square().sum(-1)
+        constant = (self.log_std + 0.5 * np.log(2 * np.pi)).sum(-1)
+        density: Tensor = -0.5 * distance - constant
+        return density.flatten()
 
 
 class StackRolloutBuffer(RolloutBuffer):
@@ -223,13 +276,6 @@ class _Report(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self.num_timesteps:
             self.tell()
-
-
-def _log_density(actions: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Return the log density of a diagonal Gaussian, summed over the last axis."""
-    standard = (actions - mean) / deviation
-    density: Tensor = -(0.5 * standard**2 + deviation.log() + 0.5 * np.log(2 * np.pi)).sum(-1)
-    return density
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def test_scores_and_gradients_are_those_of_autograd(shape, seed):
     output_weight.requires_grad_()
     gradient = torch.randn(*shape[:2], 1, generator=torch.Generator().manual_seed(seed + 1)).double()
     expected = torch.tanh(inputs @ weight) @ output_weight
-    scores = SharedHead.apply(inputs, weight, output_weight)
+    scores, _ = SharedHead.apply(inputs, weight, output_weight)
     torch.testing.assert_close(scores, expected)
     of_hand = torch.autograd.grad(scores, (weight, output_weight), gradient)
     torch.testing.assert_close(of_hand, torch.autograd.grad(expected, (weight, output_weight), gradient))
@@ -33,18 +33,19 @@ def test_scores_and_gradients_are_those_of_autograd(shape, seed):
 
 def test_it_agrees_with_a_loop():
     inputs, weight, output_weight = arguments((2, 3, 4, 5), 0)
-    scores = SharedHead.apply(inputs, weight, output_weight)
+    scores, kept = SharedHead.apply(inputs, weight, output_weight)
     for policy in range(2):
         for row in range(3):
             hidden = np.tanh([float(inputs[policy, row] @ weight[policy, :, unit]) for unit in range(5)])
             assert scores[policy, row, 0].item() == pytest.approx(
                 hidden @ output_weight[policy, :, 0].numpy()
             )
+            assert (2.0 * kept[policy, row] - 1.0).tolist() == pytest.approx(hidden.tolist())
 
 
 def test_a_gradient_is_taken_once():
     inputs, weight, output_weight = arguments((1, 2, 3, 4), 0)
-    total = SharedHead.apply(inputs, weight.requires_grad_(), output_weight).sum()
+    total = SharedHead.apply(inputs, weight.requires_grad_(), output_weight)[0].sum()
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
@@ -59,7 +60,8 @@ def test_the_network_scores_as_its_layers_do():
         for parameter in network.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator))
     observations = torch.from_numpy(observe(table)).expand(4, -1, -1)
-    scores, expected = network(observations), network.scores(*network.hidden(observations))
+    inputs = network.inputs(observations)
+    scores, expected = network(observations), network.scores(*network.hidden(inputs))
     torch.testing.assert_close(scores, expected)
     parameters = list(network.parameters())
     weights = torch.randn(scores.shape, generator=generator)

@@ -62,8 +62,17 @@ def test_the_average_is_scored_as_one_more_member(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_critic_can_read_what_it_is_told_it_can(kind):
     network = make(kind, 2)
-    hidden, study = network.hidden(torch.from_numpy(observe(TABLE)).expand(2, -1, -1))
-    assert hidden.shape[-1] + study.shape[-1] == network.n_critic_inputs
+    inputs = network.inputs(torch.from_numpy(observe(TABLE)).expand(2, -1, -1))
+    assert inputs.shape == (2, 30, network.n_inputs)
+    hidden, study = network.hidden(inputs)
+    logits, critic_inputs = network.logits_and_critic_inputs(inputs)
+    assert critic_inputs.shape[-1] == network.n_critic_inputs
+    assert not critic_inputs.requires_grad
+    torch.testing.assert_close(critic_inputs, torch.cat((hidden.mean(2), study), dim=-1).detach())
+    torch.testing.assert_close(logits, network.scores(hidden, study))
+    torch.testing.assert_close(logits, network.logits(inputs))
+    logits.sum().backward()
+    assert any(parameter.grad is not None for parameter in network.parameters())
 
 
 def test_an_extracted_actor_is_bounded_as_its_algorithm_bounds_it():
@@ -71,7 +80,7 @@ def test_an_extracted_actor_is_bounded_as_its_algorithm_bounds_it():
     observations = torch.from_numpy(observe(TABLE))[None]
     with torch.no_grad():
         network.scale.fill_(2.5)
-        hidden, _ = network.hidden(observations)
+        hidden, _ = network.hidden(network.inputs(observations))
         raw = hidden[0, :, 0] @ network.head_weight[0] + network.head_bias[0]
         torch.testing.assert_close(network(observations)[0], 2.5 * raw.clamp(-1, 1))
         network.squash.fill_(1.0)

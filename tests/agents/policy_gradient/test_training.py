@@ -97,7 +97,7 @@ def test_an_update_is_a_step_of_adam_down_the_gradient_of_the_drawn_logits():
     studies = torch.from_numpy(shown[0][::4].astype(np.float64)).reshape(2, 32, -1)
     drawn = torch.from_numpy(done[0].astype(np.float64)).reshape(2, 32, 4, 3)
     drawn = drawn * float(env.action_scales[0])  # uniform references: one scale
-    outputs = twin.scores(*twin.hidden(studies))
+    outputs = twin.scores(*twin.hidden(twin.inputs(studies)))
     loss = torch.zeros((), dtype=torch.float64)
     rewards = rewarded[0].astype(np.float64).reshape(2, 32, 4)
     for policy in range(2):

@@ -5,7 +5,7 @@ from gymnasium import spaces
 from agents.policy.inner_folds import fold_pairs, inner_folds
 from agents.policy.policy_network import PolicyNetwork
 from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.stable_baselines3.on_policy_training import StackPolicy, StackRolloutBuffer
+from agents.stable_baselines3.on_policy_training import NetworkInputs, StackPolicy, StackRolloutBuffer
 from mura_env import ObservationLayout
 from tests.agents.tables import switching_table
 
@@ -37,8 +37,9 @@ def test_the_policys_densities_are_those_of_torch():
     env = PolicyStackEnv(folds, (0.0, 0.1), 3, "correctness")
     network = PolicyNetwork(ObservationLayout.of(TABLE), 3, 4, 8)
     torch.manual_seed(0)
+    shown = NetworkInputs(env, network)
     policy = StackPolicy(
-        env.single_observation_space,
+        shown.single_observation_space,
         env.single_action_space,
         lambda _: 0.1,
         network=network,
@@ -50,14 +51,20 @@ def test_the_policys_densities_are_those_of_torch():
         network.offset.normal_()
         policy.value_critic.normal_()
     observations = torch.from_numpy(env.reset(seed=0)[0])
-    actions, values, log_density = policy(observations)
-    again, same_density, entropy = policy.evaluate_actions(observations, actions)
+    inputs = torch.from_numpy(shown.reset(seed=0)[0])
+    assert shown.observation_space.contains(inputs.numpy())
+    torch.testing.assert_close(inputs, network.inputs(observations))
+    actions, values, log_density = policy(inputs)
+    again, same_density, entropy = policy.evaluate_actions(inputs, actions)
     torch.testing.assert_close(again, values)
     torch.testing.assert_close(same_density, log_density)
-    torch.testing.assert_close(policy.predict_values(observations), values)
+    torch.testing.assert_close(policy.predict_values(inputs), values)
     scales = torch.from_numpy(env.row_scales)
     mean = network(observations.reshape(4, 3, -1)).flatten(0, 1) / scales
     expected = torch.distributions.Normal(mean, 1.5 / scales.expand_as(mean))
     torch.testing.assert_close(log_density, expected.log_prob(actions).sum(-1))
     torch.testing.assert_close(entropy, expected.entropy().sum(-1))
-    torch.testing.assert_close(policy(observations, deterministic=True)[0], mean)
+    torch.testing.assert_close(policy(inputs, deterministic=True)[0], mean)
+    distribution = policy.get_distribution(inputs)
+    torch.testing.assert_close(distribution.log_prob(actions), log_density)
+    torch.testing.assert_close(distribution.entropy(), entropy)
