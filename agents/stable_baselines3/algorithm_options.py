@@ -17,7 +17,7 @@ _SET_BY_FIT = {
     "policy": "the agent has its own",
     "env": "the agent makes it",
     "seed": "fit takes it",
-    "device": "policies are trained on the CPU",
+    "device": "the agent has an option of its own for it",
     "verbose": "the agent reports the progress",
     "tensorboard_log": "tensorboard_dir names the folder",
     "action_noise": "exploration is its standard deviation",
@@ -35,6 +35,10 @@ class AlgorithmConfig(PolicyConfig):
     algorithm_options: str = "{}"
     """Further arguments of the algorithm's class, for which there is no option here, as a JSON object such
     as '{"target_kl": 0.03}'."""
+
+    device: str = "cpu"
+    """Where policies are trained: `cpu`, which is the faster for networks of this size, or a GPU such as
+    `cuda`. Everything else, from the environment to the fitted agent, is on the CPU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from agents.policy.training_watch import Report
 from agents.stable_baselines3.algorithm_options import imported, merged
 from agents.stable_baselines3.extracted_actor import ExtractedActor, features, n_features
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
+from agents.stable_baselines3.training_device import training_device
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.algorithm_by_path import StableBaselines3Config
@@ -127,7 +128,10 @@ def _options(
         ours["n_steps"] = config.n_steps
     known = inspect.signature(algorithm).parameters
     chosen = {name: value for name, value in ours.items() if name in known}
-    return merged(chosen | {"policy_kwargs": policy, "seed": seed, "device": "cpu"}, config.options())
+    return merged(
+        chosen | {"policy_kwargs": policy, "seed": seed, "device": training_device(config.device)},
+        config.options(),
+    )
 
 
 def _take_actor(model: Any, network: ExtractedActor, scale: float, *, check: bool = False) -> None:

@@ -19,6 +19,7 @@ from agents.policy.training_watch import Report
 from agents.stable_baselines3.algorithm_options import added, imported
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 from agents.stable_baselines3.stack_critic import StackCritic
+from agents.stable_baselines3.training_device import network_on, training_device
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.off_policy import OffPolicyConfig
@@ -44,9 +45,11 @@ def train_off_policy(
         env: The environment of the stack.
         seed: Seed of every random choice.
         report: Called before every step of the environment.
-        policy_options: Arguments of the policy's class.
+        policy_options: Arguments of the policy's class, `network` among them.
         **options: Arguments of the algorithm's class that are particular to it.
     """
+    device = training_device(config.device)
+    trained, report = network_on(device, policy_options["network"], report)
     with global_random_state_kept():
         ours = {
             "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
@@ -58,9 +61,9 @@ def train_off_policy(
             "gradient_steps": config.gradient_steps,
             "replay_buffer_class": StackReplayBuffer,
             "replay_buffer_kwargs": {"n_policies": env.n_policies},
-            "policy_kwargs": policy_options,
+            "policy_kwargs": {**policy_options, "network": trained},
             "seed": seed,
-            "device": "cpu",
+            "device": device,
             **options,
         }
         model = make_model(imported(algorithm), policy, env, added(ours, config.options()))

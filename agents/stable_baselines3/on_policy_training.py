@@ -25,6 +25,7 @@ from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.stable_baselines3.adapter import VectorEnvAdapter
 from agents.stable_baselines3.algorithm_options import added, imported
+from agents.stable_baselines3.training_device import network_on, training_device
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.on_policy import OnPolicyConfig
@@ -51,6 +52,8 @@ def train_on_policy(
         report: Called after every update.
         **options: Arguments of the class that are particular to it.
     """
+    device = training_device(config.device)
+    trained, report = network_on(device, network, report)
     with global_random_state_kept():
         ours = {
             "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
@@ -59,13 +62,13 @@ def train_on_policy(
             "gae_lambda": 0.0,
             "use_sde": False,
             "policy_kwargs": {
-                "network": network,
+                "network": trained,
                 "exploration": config.exploration,
                 "learn_exploration": config.learn_exploration,
                 "env": env,
             },
             "seed": seed,
-            "device": "cpu",
+            "device": device,
             "rollout_buffer_class": StackRolloutBuffer,
             "rollout_buffer_kwargs": {"n_policies": env.n_policies},
             **options,

@@ -111,10 +111,14 @@ def test_identical_members_get_the_reference_weights(name, reference):
     assert agent.learning_curve_ == []
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+# which trains one policy after the other
+ONE_BY_ONE = pytest.param("stable_baselines3", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [*(name for name in LEARNERS if name != "stable_baselines3"), ONE_BY_ONE])
 def test_pure_noise_does_no_harm(name):
     differences = []
-    for table in range(10 if name != "stable_baselines3" else 2):  # which trains one policy after the other
+    for table in range(10):
         train, test = noise_table(400, table), noise_table(4_000, 100 + table)
         agent = make_agent(name, **SMALL[name]).fit(train)
         uniform = accuracy(test.probabilities.mean(axis=1), test)

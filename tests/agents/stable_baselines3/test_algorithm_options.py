@@ -28,7 +28,7 @@ def test_arguments_without_an_option_reach_the_class(name):
         make_agent(name, **small, algorithm_options='{"nonsense": 1}').fit(TABLE)
     with pytest.raises(ValueError, match="without 'learning_rate', got it; the agent sets it itself"):
         make_agent(name, **small, algorithm_options='{"learning_rate": 1}').fit(TABLE)
-    with pytest.raises(ValueError, match="without 'device', got it; policies are trained on the CPU"):
+    with pytest.raises(ValueError, match="without 'device', got it; the agent has an option of its own"):
         make_agent(name, **small, algorithm_options='{"device": "cuda"}')
 
 
