@@ -22,10 +22,10 @@ A row holds
   standard deviation over seeds, and the patient-bootstrap interval of the mean over seeds (None for
   `threshold`; that of `average_precision` is the jackknife's, see `agents.statistics.jackknife`; that of
   `calibration_error` allows for noise, which can only raise it, and need not contain the mean, see
-  `agents.statistics.calibration_interval`). The spread over seeds and the interval over patients are
-  two things: neither contains the other. `threshold` is chosen (Youden) on studies of the training table that
-  whatever is scored has not learned from, an agent's by cross-validation: one for all seeds. Where it is
-  None, `no_threshold` says why;
+  `agents.statistics.calibration_interval`; its mean over body parts has none). The spread over seeds and the
+  interval over patients are two things: neither contains the other. `threshold` is chosen (Youden) on studies
+  of the training table that whatever is scored has not learned from, an agent's by cross-validation: one for
+  all seeds. Where it is None, `no_threshold` says why;
 - `auroc_within_body_parts`, the same way;
 - `macro`: the plain mean over the body parts that are scored, the same way, with `n_body_parts`;
 - `per_body_part`, by name: the same figures, `vs_uniform` with `accuracy_difference` and `ci95`, and for a

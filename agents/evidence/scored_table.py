@@ -118,6 +118,7 @@ class ScoredTable:
         macro = {
             name: np.mean([samples[name] for samples in of_parts], axis=0)
             for name in (of_parts[0] if of_parts else {})
+            if name != "calibration_error"  # parts err differently: no one error of theirs can be tested
         }
         figures = [scores["macro"] for scores in per_seed]
         return {
