@@ -1,9 +1,12 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
+from mura_app import main
 from mura_app.main import COMMANDS, run_command
+from tests.agents.tables import switching_table
 
 FILES = ["--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"]
 
@@ -71,6 +74,39 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
     for word in words:
         assert word.format(tmp=tmp_path) in line
     assert not (tmp_path / "out").exists()
+
+
+def test_more_than_the_memory_holds_is_one_line_and_status_2(tmp_path, capsys):
+    switching_table(60, 0).save(tmp_path / "table.npz")
+    arguments = ["--predictions", str(tmp_path / "table.npz"), "--out", str(tmp_path / "agent")]
+    assert run_command(["fit-agent", "reinforce", *arguments, "--draws-per-study", "1000000000000"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(
+        r"expected work that the memory .* \(Unable to allocate .*\); make what they size smaller", last
+    )
+    assert not (tmp_path / "agent").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), True),
+        (RuntimeError("something else"), False),
+    ],
+)
+def test_defects_keep_their_traceback_and_lack_of_memory_does_not(error, is_told, monkeypatch, capsys):
+    class Command:
+        def run(self):
+            raise error
+
+    monkeypatch.setattr(main, "parse", lambda *_: Command())
+    if is_told:
+        assert run_command(["report"]) == 2
+        assert "expected work that the memory of this machine holds" in capsys.readouterr().err
+    else:
+        with pytest.raises(RuntimeError, match="something else"):
+            run_command(["report"])
 
 
 def test_the_overview_starts_without_the_heavy_libraries():
