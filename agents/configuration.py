@@ -9,6 +9,18 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 ConfigType = TypeVar("ConfigType")
 
+MAX_UNITS = 16_384
+"""More units than this in a layer would fill the memory before they taught anything."""
+
+MAX_STUDIES = 2**18
+"""Studies, or draws of them, that a policy takes at once: far more than any batch that is of use."""
+
+MAX_STORED = 2**22
+"""Studies that a policy keeps of those it has seen."""
+
+MAX_JOBS = 1_024
+"""Processes of one training."""
+
 MAX_SEED = 10**9
 """Agents count on from a seed, and no generator takes one of more than 32 bits."""
 
@@ -34,6 +46,20 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
             )
     converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
     return config_class(**converted)
+
+
+def require_at_most(sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse sizes that no memory holds, before anything is made of that size.
+
+    Args:
+        sizes: By the option's name, its value and the highest one.
+
+    Raises:
+        ValueError: If a size is above the highest.
+    """
+    for name, (size, most) in sizes.items():
+        if size > most:
+            raise ValueError(f"expected {name} of at most {most}, got {size}")
 
 
 def plain_values(config: Any) -> dict[str, Any]:

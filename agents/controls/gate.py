@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Callback, Progress
+from agents.configuration import MAX_STUDIES, require_at_most
 from agents.mixture import probabilities_of_label
 from agents.policy.inner_folds import InnerFold
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
@@ -38,6 +39,7 @@ class GateConfig(PolicyConfig):
         super().__post_init__()
         if self.studies_per_update < 1:
             raise ValueError(f"expected studies_per_update of at least 1, got {self.studies_per_update}")
+        require_at_most({"studies_per_update": (self.studies_per_update, MAX_STUDIES)})
 
 
 @register_agent("gate")

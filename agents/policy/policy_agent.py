@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
+from agents.configuration import MAX_UNITS, require_at_most
 from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
@@ -31,9 +32,6 @@ from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import depends_on_prediction_only, make_reward
 from mura_env.weighting_task import contested
-
-MAX_HIDDEN_SIZE = 16_384
-"""More units than this would fill the memory before they taught anything."""
 
 _CHUNK = 16_384
 _NETWORK = "network."
@@ -91,8 +89,13 @@ class PolicyConfig:
         for name in ("exploration", "learning_rate", "kl_strengths"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"expected finite {name}, got {getattr(self, name)}")
-        if self.hidden_size > MAX_HIDDEN_SIZE:
-            raise ValueError(f"expected hidden_size of at most {MAX_HIDDEN_SIZE}, got {self.hidden_size}")
+        require_at_most(
+            {
+                "hidden_size": (self.hidden_size, MAX_UNITS),
+                "n_folds": (self.n_folds, 1_000),
+                "n_checkpoints": (self.n_checkpoints, 100_000),
+            }
+        )
         make_reward(self.reward)
 
 

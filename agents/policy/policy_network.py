@@ -39,7 +39,7 @@ def member_features(log_probabilities: Tensor) -> Tensor:
     second = probabilities.topk(2, dim=-1).values[..., 1]
     log_odds = torch.log(top.clamp_min(1e-6)) - torch.log((1.0 - top).clamp_min(1e-6))
     entropy = -(probabilities * log_probabilities).sum(-1) / math.log(n_classes)
-    predicts = (own.unsqueeze(-1) == torch.arange(n_classes)).to(probabilities.dtype)
+    predicts = (own.unsqueeze(-1) == torch.arange(n_classes, device=own.device)).to(probabilities.dtype)
     others = max(1, n_models - 1)
     agreement = ((predicts * predicts.sum(-2, keepdim=True)).sum(-1) - 1.0) / others
     support = ((predicts * probabilities.sum(-2, keepdim=True)).sum(-1) - top) / others

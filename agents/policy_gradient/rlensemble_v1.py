@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
+from agents.configuration import MAX_STUDIES, MAX_UNITS, require_at_most
 from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.inner_folds import fold_pairs
@@ -69,6 +70,13 @@ class RLEnsembleV1Config:
             raise ValueError(f"expected weight_decay of at least 0, got {self.weight_decay}")
         if not 0 <= self.beta <= 1:
             raise ValueError(f"expected beta between 0 and 1, got {self.beta}")
+        require_at_most(
+            {
+                "hidden_size": (self.hidden_size, MAX_UNITS),
+                "batch_size": (self.batch_size, MAX_STUDIES),
+                "n_checkpoints": (self.n_checkpoints, 100_000),
+            }
+        )
         make_reward(self.reward)
 
 

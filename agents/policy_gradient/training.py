@@ -9,6 +9,7 @@ from typing import Literal, Self, TypeVar
 import torch
 from torch import Tensor
 
+from agents.configuration import MAX_STUDIES, require_at_most
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.separate_training import single_thread, stacked_state
@@ -42,6 +43,8 @@ class PolicyGradientConfig(PolicyConfig):
         for name in ("studies_per_update", "draws_per_study"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        draws = self.studies_per_update * self.draws_per_study
+        require_at_most({"studies_per_update times draws_per_study": (draws, MAX_STUDIES)})
 
 
 GradientConfigType = TypeVar("GradientConfigType", bound=PolicyGradientConfig)

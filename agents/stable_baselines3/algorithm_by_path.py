@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from agents.configuration import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_at_most
 from agents.policy.policy_agent import PolicyAgent
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
@@ -53,6 +54,15 @@ class StableBaselines3Config(AlgorithmConfig):
         for field in ("studies_per_step", "n_steps", "batch_size", "gradient_steps", "critic_size", "n_jobs"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"expected {field} greater than 0, got {getattr(self, field)}")
+        studies = self.studies_per_step * self.n_steps
+        require_at_most(
+            {
+                "studies_per_step times n_steps": (studies, MAX_STUDIES),
+                "batch_size": (self.batch_size, MAX_STUDIES),
+                "critic_size": (self.critic_size, MAX_UNITS // 4),
+                "n_jobs": (self.n_jobs, MAX_JOBS),
+            }
+        )
 
 
 @register_agent("stable_baselines3")

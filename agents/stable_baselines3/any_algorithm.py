@@ -13,6 +13,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from agents.configuration import MAX_STORED
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
@@ -117,7 +118,7 @@ def _options(
     if issubclass(algorithm, OffPolicyAlgorithm):
         policy["net_arch"] = {"pi": [], "qf": critic}
         ours |= {"train_freq": 1, "gradient_steps": config.gradient_steps, "learning_starts": 0}
-        ours["buffer_size"] = config.total_steps
+        ours["buffer_size"] = min(config.total_steps, MAX_STORED)
         if issubclass(algorithm, TD3):
             ours["action_noise"] = NormalActionNoise(
                 np.zeros(env.n_models), np.full(env.n_models, config.exploration / scale)

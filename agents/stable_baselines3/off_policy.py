@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
+from agents.configuration import MAX_STORED, MAX_STUDIES, require_at_most
 from agents.policy.policy_agent import PolicyAgent
 from agents.policy.policy_decision import Decide, squashed_softmax
 from agents.policy.policy_networks import make_policy_network
@@ -42,6 +43,13 @@ class OffPolicyConfig(AlgorithmConfig):
                 f"expected buffer_size of at least studies_per_step, {self.studies_per_step}, "
                 f"got {self.buffer_size}"
             )
+        require_at_most(
+            {
+                "studies_per_step": (self.studies_per_step, MAX_STUDIES),
+                "batch_size": (self.batch_size, MAX_STUDIES),
+                "buffer_size": (self.buffer_size, MAX_STORED),
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,7 @@ class ActorCriticConfig(OffPolicyConfig):
         for name in ("critic_sharpness", "n_critics"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        require_at_most({"n_critics": (self.n_critics, 100)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +83,7 @@ class MaximumEntropyConfig(ActorCriticConfig):
 
 OffPolicyConfigType = TypeVar("OffPolicyConfigType", bound=OffPolicyConfig)
 ActorCriticConfigType = TypeVar("ActorCriticConfigType", bound=ActorCriticConfig)
+MaximumEntropyConfigType = TypeVar("MaximumEntropyConfigType", bound=MaximumEntropyConfig)
 
 
 class OffPolicyAgent(PolicyAgent[OffPolicyConfigType]):
@@ -142,3 +152,10 @@ class ActorCriticAgent(OffPolicyAgent[ActorCriticConfigType]):
             tau=config.tau,
             **self._arguments(),
         )
+
+
+class MaximumEntropyAgent(ActorCriticAgent[MaximumEntropyConfigType]):
+    """An actor-critic that is paid for exploring, with one standard deviation per member, not per study."""
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"ent_coef": self.config.entropy_coefficient}

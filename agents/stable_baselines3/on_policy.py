@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from agents.configuration import MAX_STUDIES, require_at_most
 from agents.policy.policy_agent import PolicyAgent
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
@@ -29,6 +30,8 @@ class OnPolicyConfig(AlgorithmConfig):
         for name in ("studies_per_step", "n_steps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        studies = self.studies_per_step * self.n_steps
+        require_at_most({"studies_per_step times n_steps": (studies, MAX_STUDIES)})
 
 
 OnPolicyConfigType = TypeVar("OnPolicyConfigType", bound=OnPolicyConfig)

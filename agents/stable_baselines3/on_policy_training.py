@@ -97,7 +97,7 @@ def make_model(
     """
     try:
         return algorithm(policy, VectorEnvAdapter(env), **arguments)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             "expected an algorithm for continuous actions, and algorithm_options that it takes, got "
             f"{algorithm.__name__}, which says: {error}"

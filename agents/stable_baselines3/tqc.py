@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agents.configuration import require_at_most
 from agents.registry import register_agent
-from agents.stable_baselines3.off_policy import ActorCriticAgent, MaximumEntropyConfig
+from agents.stable_baselines3.off_policy import MaximumEntropyAgent, MaximumEntropyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,26 +24,23 @@ class TQCConfig(MaximumEntropyConfig):
                 f"expected top_quantiles_to_drop from 0 to less than n_quantiles, {self.n_quantiles}, got "
                 f"{self.top_quantiles_to_drop}"
             )
+        require_at_most({"n_quantiles": (self.n_quantiles, 1_000)})
 
 
 @register_agent("tqc")
-class TQC(ActorCriticAgent[TQCConfig]):
+class TQC(MaximumEntropyAgent[TQCConfig]):
     """Softmax weights, learned by truncated quantile critics (Kuznetsov et al. 2020).
 
     The actor is the project's own network; see `agents.stable_baselines3.ppo.PPO`. The critic is
-    `agents.stable_baselines3.stack_critic`; the exploration has one standard deviation per member, not one
-    per study.
+    `agents.stable_baselines3.stack_critic`.
     """
 
     config_class = TQCConfig
     algorithm = "sb3_contrib.TQC"
 
     def _arguments(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "ent_coef": config.entropy_coefficient,
-            "top_quantiles_to_drop_per_net": config.top_quantiles_to_drop,
-        }
+        dropped = self.config.top_quantiles_to_drop
+        return super()._arguments() | {"top_quantiles_to_drop_per_net": dropped}
 
     def _critic_arguments(self) -> dict[str, Any]:
         return {"n_quantiles": self.config.n_quantiles}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agents.configuration import MAX_JOBS, require_at_most
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
@@ -32,6 +33,7 @@ class TRPOConfig(OnPolicyConfig):
         for name in ("target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", "n_jobs"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        require_at_most({"n_jobs": (self.n_jobs, MAX_JOBS)})
 
 
 @register_agent("trpo")
