@@ -68,7 +68,7 @@ def test_scalars_are_written_for_tensorboard(name, tmp_path):
         assert [event.value for event in written] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "ppo", "dqn", "sac", *ONE_AT_A_TIME])
+@pytest.mark.parametrize("name", LEARNERS)
 def test_an_interrupt_keeps_the_best_policies(name):
     def callback(row):
         raise KeyboardInterrupt
