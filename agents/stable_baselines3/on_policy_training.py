@@ -213,8 +213,11 @@ class StackPolicy(ActorCriticPolicy):
         return DiagGaussianDistribution(mean.shape[-1]).proba_distribution(rows, log_std)
 
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]  # no dictionaries here
-        """Return the critic's values alone."""
-        return self._evaluate(obs)[1]
+        """Return the critic's values alone; zeros between updates.
+
+        There, an algorithm asks what a rollout's last step leads to. An episode is one study: to nothing.
+        """
+        return self._evaluate(obs)[1] if self.training else obs.new_zeros((len(obs), 1))
 
     def _stacked(self, obs: Tensor) -> Tensor:
         return obs.reshape(self.actor.n_policies, -1, obs.shape[-1])  # (n_policies, n, n_inputs)
@@ -249,13 +252,16 @@ class StackRolloutBuffer(RolloutBuffer):
             for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
                 setattr(self, name, self.swap_and_flatten(getattr(self, name)))
             self.generator_ready = True
+        columns = (data.reshape(-1) for data in (self.values, self.log_probs, self.advantages, self.returns))
+        of_rows = [torch.from_numpy(data) for data in (self.observations, self.actions, *columns)]
         rows = self.buffer_size * self.n_envs
         per_policy = rows // self._n_policies
         part = per_policy if batch_size is None else batch_size // self._n_policies
         # swap_and_flatten puts a policy's rows next to each other: (n_policies, per_policy) row numbers.
         order = np.arange(rows).reshape(self._n_policies, per_policy)[:, np.random.permutation(per_policy)]  # noqa: NPY002 - stable-baselines3 seeds and keeps this generator
         for start in range(0, per_policy, part):
-            yield self._get_samples(order[:, start : start + part].reshape(-1))
+            chosen = torch.from_numpy(order[:, start : start + part].reshape(-1))
+            yield RolloutBufferSamples(*(data.index_select(0, chosen).to(self.device) for data in of_rows))
 
 
 class _Report(BaseCallback):
