@@ -1,4 +1,3 @@
-import re
 import subprocess
 import sys
 
@@ -6,7 +5,6 @@ import pytest
 
 from mura_app import main
 from mura_app.main import COMMANDS, run_command
-from tests.agents.tables import switching_table
 
 FILES = ["--predictions", "{tmp}/a.npz", "--out", "{tmp}/out"]
 
@@ -74,17 +72,6 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
     for word in words:
         assert word.format(tmp=tmp_path) in line
     assert not (tmp_path / "out").exists()
-
-
-def test_more_than_the_memory_holds_is_one_line_and_status_2(tmp_path, capsys):
-    switching_table(60, 0).save(tmp_path / "table.npz")
-    arguments = ["--predictions", str(tmp_path / "table.npz"), "--out", str(tmp_path / "agent")]
-    assert run_command(["fit-agent", "reinforce", *arguments, "--draws-per-study", "1000000000000"]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert re.search(
-        r"expected work that the memory .* \(Unable to allocate .*\); make what they size smaller", last
-    )
-    assert not (tmp_path / "agent").exists()
 
 
 @pytest.mark.parametrize(
