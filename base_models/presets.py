@@ -16,9 +16,9 @@ from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConf
 _DEMO = EnsembleConfig(
     members=(
         MemberConfig(
-            "cnn-32-deep", image_size=32, epochs=16, options={"blocks": 2, "width": 12, "dropout": 0.0}
+            "cnn-32-deep", image_size=32, epochs=18, options={"blocks": 2, "width": 12, "dropout": 0.0}
         ),
-        MemberConfig("cnn-48", image_size=48, epochs=18, options={"blocks": 1, "width": 12, "dropout": 0.0}),
+        MemberConfig("cnn-48", image_size=48, epochs=20, options={"blocks": 1, "width": 12, "dropout": 0.0}),
         MemberConfig("cnn-64", image_size=64, epochs=20, options={"blocks": 1, "width": 8, "dropout": 0.0}),
     ),
     training=TrainingConfig(
