@@ -28,14 +28,14 @@ from agents.metrics import youden_threshold
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.datasets import open_dataset
 from base_models.ensemble import train_ensemble
-from mura_app.evidence import METADATA_CONTROL
+from mura_app.evidence import METADATA_CONTROL, read_training
 from mura_app.pipeline import PipelineConfig
 from mura_app.report.verdict import LEVEL, format_p
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, error_line, print_text
 from mura_env import Predictions
 from mura_env.atomic_files import replacing
-from mura_env.json_files import read_json, write_json
+from mura_env.json_files import write_json
 
 NETWORK = "resnet18"
 N_RESAMPLES = 10_000
@@ -108,18 +108,14 @@ def resnet18(ensemble: EnsembleConfig, epochs: int | None = None) -> EnsembleCon
     return replace(ensemble, members=(member,), drop_below=0.0)
 
 
-def training_record(run: RunDirectory) -> dict[str, Any]:
-    return read_json(run.training_path, "the record of a finished training")
-
-
 def fit_seconds(run: RunDirectory) -> float:
     """Return the seconds of all fits of a finished training, as if one after another."""
-    return float(sum(fit["seconds"] for fits in training_record(run)["fits"].values() for fit in fits))
+    return float(sum(fit["seconds"] for fits in read_training(run)["fits"].values() for fit in fits))
 
 
 def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory, progress: Progress) -> None:
     """Train other networks on the split and folds of an ensemble's run; a finished training is kept."""
-    settings, folds = ensemble.read_config(), training_record(ensemble)["folds"]
+    settings, folds = ensemble.read_config(), read_training(ensemble)["folds"]
     data, seed = Path(settings["data"]), settings["seed"]
     training_seed = settings.get("training_seed", seed)  # of a repeat
     plan = PipelineConfig(config, agents=(), agent_seeds=0, seed=seed)
@@ -130,12 +126,12 @@ def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory
             config,
             run.path,
             seed=training_seed,
-            skip_bad_images=bool(training_record(ensemble)["skipped_images"]),
+            skip_bad_images=bool(read_training(ensemble)["skipped_images"]),
             resume=True,
             cache_dir=run.path.parent / "image_cache",
             progress=progress,
         )
-    if training_record(run)["folds"] != folds:
+    if read_training(run)["folds"] != folds:
         raise ValueError(
             f"expected the folds of {ensemble.path} in {run.path}, got others: the data have changed since; "
             "train both anew"
