@@ -4,121 +4,134 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.metrics import FIGURES
-from mura_app.document_shape import COUNT, FLAG, NUMBER, SHARE, TEXT, ByName, ListOf, Maybe, OrReason, Shape
+from mura_app.document_shape import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    SHARE,
+    TEXT,
+    Shape,
+    by_name,
+    list_of,
+    or_null,
+    or_reason,
+    record,
+)
 
-_ENDS = ListOf(NUMBER, length=2)
-_FIGURE = {"mean": Maybe(NUMBER), "ci95": Maybe(_ENDS)}
-_SPREAD = {"mean": NUMBER, "seed_spread": NUMBER}
-_COMPARISON = {
-    "accuracy_difference": NUMBER,
-    "ci95": _ENDS,
-    "permutation_p": SHARE,
-    "holm_p": Maybe(SHARE),
-    "mcnemar_p": Maybe(SHARE),
-    "mcnemar_mid_p": Maybe(SHARE),
-    "delong": Maybe({"p": SHARE}),
-    **dict.fromkeys(("kappa_difference", "auroc_difference"), Maybe(_FIGURE)),
-    **dict.fromkeys(("standard_error", "seed_spread", "smallest_detectable_difference"), Maybe(NUMBER)),
-    "over_repeats": Maybe({"values": ListOf(NUMBER, least=1), "mean": NUMBER, "spread": NUMBER}),
-}
-_MAIN = dict.fromkeys(("accuracy", "kappa", "auroc"), _FIGURE)
-_CURVE = {"steps": ListOf(NUMBER), "accuracy": {"mean": ListOf(NUMBER), "seed_spread": ListOf(NUMBER)}}
-_CURVES = {
-    "roc": Maybe({"false_positive_rate": ListOf(NUMBER), "true_positive_rate": ListOf(NUMBER)}),
-    "reliability": {"predicted": ListOf(NUMBER), "observed": ListOf(NUMBER), "n": ListOf(NUMBER)},
-}
-
-
-def benchmark_shape(document: Mapping[str, Any]) -> Shape:
-    """Return the shape that a benchmark of these models and body parts must have.
-
-    Args:
-        document: The benchmark, with a `protocol` of the shape `PROTOCOL`.
-    """
-    protocol = document["protocol"]
-    parts, n_models = tuple(protocol["body_part_names"]), len(protocol["model_names"])
-    weights = {"mean": ListOf(NUMBER, length=n_models), "seed_spread": ListOf(NUMBER, length=n_models)}
-    figures = {**{name: Maybe(_FIGURE) for name in FIGURES}, **_MAIN}
-    part = {**figures, "n_studies": COUNT, "weights": Maybe(weights), "reason": Maybe(TEXT)}
-    row = {
-        **figures,
-        "auroc_within_body_parts": Maybe(_FIGURE),
-        "vs_uniform": _COMPARISON,
-        "per_body_part": ByName(part, needed=parts),
-        "macro": Maybe(_MAIN),
+_NUMBERS, _ENDS = list_of(NUMBER), list_of(NUMBER, length=2)
+_FIGURE = record({"mean?": NUMBER, "ci95?": _ENDS})
+_SPREAD = record({"mean seed_spread": NUMBER})
+_MAIN = {"accuracy kappa auroc": _FIGURE}
+_OTHERS = {f"{name}?": _FIGURE for name in FIGURES if name not in {"accuracy", "kappa", "auroc"}}
+_COMPARISON = record(
+    {
+        "accuracy_difference": NUMBER,
+        "ci95": _ENDS,
+        "permutation_p holm_p? mcnemar_p? mcnemar_mid_p?": SHARE,
+        "delong?": record({"p": SHARE}),
+        "kappa_difference? auroc_difference?": _FIGURE,
+        "standard_error? seed_spread? smallest_detectable_difference?": NUMBER,
+        "over_repeats?": record({"values": list_of(NUMBER, least=1), "mean spread": NUMBER}),
     }
-    agent = {
-        **row,
-        "learns_by_reinforcement": FLAG,
-        "is_bound": FLAG,
-        "is_weighting": Maybe(FLAG),
-        "total_steps": NUMBER,
-        "learning_curve": Maybe(_CURVE),
-        "weights": Maybe(weights),
+)
+_COMPARED = by_name(record({**_MAIN, "vs_uniform": _COMPARISON}))
+_CURVE = record({"steps": _NUMBERS, "accuracy": record({"mean seed_spread": _NUMBERS})})
+_CURVES = record(
+    {
+        "roc?": record({"false_positive_rate true_positive_rate": _NUMBERS}),
+        "reliability": record({"predicted observed n": _NUMBERS}),
     }
-    rows = ByName({**_MAIN, "vs_uniform": _COMPARISON})
-    return {
-        "title": Maybe(TEXT),
-        "n_studies": COUNT,
-        "seeds": ListOf(COUNT, least=1),
-        "contested_share": SHARE,
-        "agents": ByName(agent, needed=("uniform",)),
-        "models": ByName(row),
-        "controls": ByName(row),
-        "weights_vary": ByName({"between_body_parts": Maybe(NUMBER), "between_seeds": Maybe(NUMBER)}),
-        "behaviour": Maybe(_behaviour(weights, n_models)),
-        "curves": Maybe(ByName(_CURVES)),
-        "cross_validated": Maybe(OrReason(_cross_validated(rows))),
-        "images": Maybe(OrReason({"n_images": COUNT, "agents": rows, "models": rows, "controls": rows})),
-        "repeats": Maybe({"n": COUNT}),
+)
+_CROSS_VALIDATED = record(
+    {
+        "label why": TEXT,
+        "n_studies n_patients n_folds": COUNT,
+        "seeds": list_of(COUNT),
+        "agents controls": _COMPARED,
     }
+)
+_IMAGES = record({"n_images": COUNT, "agents models controls": _COMPARED})
 
-
-PROTOCOL = {
-    **dict.fromkeys(("n_train_studies", "n_train_patients", "n_test_patients", "bootstrap_resamples"), COUNT),
-    **dict.fromkeys(("model_names", "class_names", "body_part_names"), ListOf(TEXT, least=1)),
-    "train_contested_share": SHARE,
-    "enough_seeds": FLAG,
-    "notes": ListOf(TEXT),
-    "holm_family": Maybe(ListOf(TEXT)),
-}
+PROTOCOL = record(
+    {
+        "n_train_studies n_train_patients n_test_patients bootstrap_resamples": COUNT,
+        "model_names class_names body_part_names": list_of(TEXT, least=1),
+        "train_contested_share": SHARE,
+        "enough_seeds": FLAG,
+        "notes holm_family?": list_of(TEXT),
+    }
+)
 """Shape of `protocol`."""
 
 
-def _behaviour(weights: Shape, n_models: int) -> Shape:
-    study = {
-        **dict.fromkeys(("study_id", "body_part", "label", "change"), TEXT),
-        **dict.fromkeys(("probability", "baseline_probability"), NUMBER),
-        "weights": ListOf(NUMBER, length=n_models),
+def benchmark_shape(protocol: Mapping[str, Any]) -> Shape:
+    """Return the shape that a benchmark of these models and body parts must have.
+
+    Args:
+        protocol: The benchmark's `protocol`, of the shape `PROTOCOL`.
+    """
+    by_model = list_of(NUMBER, length=len(protocol["model_names"]))
+    weights = record({"mean seed_spread": by_model})
+    part = record({**_MAIN, **_OTHERS, "n_studies": COUNT, "weights?": weights, "reason?": TEXT})
+    row = {
+        **_MAIN,
+        **_OTHERS,
+        "auroc_within_body_parts?": _FIGURE,
+        "vs_uniform": _COMPARISON,
+        "per_body_part": by_name(part, needed=protocol["body_part_names"]),
+        "macro?": record(_MAIN),
     }
     agent = {
-        "entropy": _SPREAD,
-        "distance_from_uniform": _SPREAD,
-        "by_body_part": ByName(
-            Maybe({"weights": {**weights, "study_spread": ListOf(NUMBER, length=n_models)}})
-        ),
-        "changed_verdicts": {
-            **dict.fromkeys(("better", "worse", "neither"), COUNT),
-            "studies": ListOf(study),
-        },
-        "gap_closed": Maybe(NUMBER),
-        "regret": {"to_best_member": _SPREAD},
-        "learning_regret": Maybe({"mean": NUMBER}),
+        **row,
+        "learns_by_reinforcement is_bound is_weighting?": FLAG,
+        "total_steps": NUMBER,
+        "learning_curve?": _CURVE,
+        "weights?": weights,
+    }
+    return record(
+        {
+            "title?": TEXT,
+            "n_studies": COUNT,
+            "seeds": list_of(COUNT, least=1),
+            "contested_share": SHARE,
+            "agents": by_name(record(agent), needed=["uniform"]),
+            "models controls": by_name(record(row)),
+            "weights_vary": by_name(record({"between_body_parts? between_seeds?": NUMBER})),
+            "behaviour?": _behaviour(by_model),
+            "curves?": by_name(_CURVES),
+            "cross_validated?": or_reason(_CROSS_VALIDATED),
+            "images?": or_reason(_IMAGES),
+            "repeats?": record({"n": COUNT}),
+        }
+    )
+
+
+def _behaviour(by_model: Shape) -> Shape:
+    study = {
+        "study_id body_part label change": TEXT,
+        "probability baseline_probability": NUMBER,
+        "weights": by_model,
+    }
+    weights = record({"mean seed_spread study_spread": by_model})
+    agent = {
+        "entropy distance_from_uniform": _SPREAD,
+        "by_body_part": by_name(or_null(record({"weights": weights}))),
+        "changed_verdicts": record({"better worse neither": COUNT, "studies": list_of(record(study))}),
+        "gap_closed?": NUMBER,
+        "regret": record({"to_best_member": _SPREAD}),
+        "learning_regret?": record({"mean": NUMBER}),
     }
     pair = {
-        "members": ListOf(TEXT, length=2),
-        **dict.fromkeys(("agreement", "disagreement", "double_fault"), SHARE),
-        "q_statistic": Maybe(NUMBER),
+        "members": list_of(TEXT, length=2),
+        "agreement disagreement double_fault": SHARE,
+        "q_statistic?": NUMBER,
     }
-    member = {"slope": Maybe(NUMBER), "intercepts": Maybe(ListOf(NUMBER))}
-    return {
-        "agents": ByName(agent),
-        "members": {"pairs": ListOf(pair), "all_wrong_share": SHARE},
-        "calibration": ByName({"members": ByName(Maybe(member)), "contested_share": SHARE}),
-        "oracle": {"accuracy": SHARE, "uniform_accuracy": SHARE},
-    }
-
-
-def _cross_validated(rows: Shape) -> Shape:
-    counts = dict.fromkeys(("n_studies", "n_patients", "n_folds"), COUNT)
-    return {"label": TEXT, "why": TEXT, **counts, "seeds": ListOf(COUNT), "agents": rows, "controls": rows}
+    calibrations = by_name(or_null(record({"slope?": NUMBER, "intercepts?": _NUMBERS})))
+    return record(
+        {
+            "agents": by_name(record(agent)),
+            "members": record({"pairs": list_of(record(pair)), "all_wrong_share": SHARE}),
+            "calibration": by_name(record({"members": calibrations, "contested_share": SHARE})),
+            "oracle": record({"accuracy uniform_accuracy": SHARE}),
+        }
+    )

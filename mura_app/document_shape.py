@@ -1,131 +1,108 @@
 """What the documents of a run must look like, so that an edited one is refused in one line.
 
-A shape is a type's name in words (`NUMBER`, …), a dictionary of shapes by key (other keys may be there), or
-one of the classes below.
+A shape is a JSON schema (draft 2020-12) that says in its `description` what it asks for.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-Shape = Any
-"""See the module."""
+from mura_env.json_files import read_json
 
-NUMBER, SHARE, COUNT, FLAG, TEXT, ANYTHING = (
-    "a number",
-    "a number from 0 to 1",
-    "a whole number, not negative",
-    "true or false",
-    "a text",
-    "anything",
-)
+Shape = Mapping[str, Any]
 
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+NUMBER: Shape = {"type": "number", "description": "a number"}
+SHARE: Shape = {"type": "number", "minimum": 0, "maximum": 1, "description": "a number from 0 to 1"}
+COUNT: Shape = {"type": "integer", "minimum": 0, "description": "a whole number, not negative"}
+FLAG: Shape = {"type": "boolean", "description": "true or false"}
+TEXT: Shape = {"type": "string", "description": "a text"}
+ANYTHING: Shape = {}
+_OBJECT: Shape = {"type": "object", "description": "an object"}
 
 
-_TESTS: Mapping[str, Callable[[Any], bool]] = {
-    NUMBER: _is_number,
-    SHARE: lambda value: _is_number(value) and 0 <= value <= 1,
-    COUNT: lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-    FLAG: lambda value: isinstance(value, bool),
-    TEXT: lambda value: isinstance(value, str),
-    ANYTHING: lambda value: True,
-}
+def list_of(values: Shape, *, length: int | None = None, least: int = 0) -> Shape:
+    """A list of values of one shape; `length` is their number if it matters, `least` the fewest."""
+    size = f" of {length} values" if length is not None else f" of at least {least} values" if least else ""
+    limits = {"minItems": least} if length is None else {"minItems": length, "maxItems": length}
+    return {"type": "array", "description": f"a list{size}", **limits, "items": values}
 
 
-@dataclass(frozen=True)
-class Maybe:
-    """A shape, or null, or no such key at all."""
-
-    shape: Shape
-
-    def allows(self, value: Any) -> bool:
-        """Whether there is none, which is allowed."""
-        return value is None
-
-
-@dataclass(frozen=True)
-class ListOf:
-    """A list of values of one shape."""
-
-    shape: Shape
-    length: int | None = None
-    """Values, if their number matters."""
-    least: int = 0
-    """Fewest values."""
-
-
-@dataclass(frozen=True)
-class ByName:
-    """Values of one shape by names of any kind."""
-
-    shape: Shape
-    needed: tuple[str, ...] = ()
-    """Names that must be there."""
-
-
-@dataclass(frozen=True)
-class OrReason:
-    """A shape, or a dictionary with a `reason` why there is none."""
-
-    shape: Shape
-
-    def allows(self, value: Any) -> bool:
-        """Whether there is none, and it says why."""
-        return isinstance(value, dict) and isinstance(value.get("reason"), str)
-
-
-def misfit(value: Any, shape: Shape, place: str = "") -> str | None:
-    """Say where a document has another shape than it must have.
+def record(shapes: Mapping[str, Shape]) -> Shape:
+    """An object, which may hold more than this.
 
     Args:
-        value: The document, or a part of it.
-        shape: What it must look like.
-        place: Where the part stands in the document.
-
-    Returns:
-        The first misfit in words, or None.
+        shapes: Key → shape, or several keys of one shape with spaces between them. A key with a question mark
+            behind it may be missing or null.
     """
-    while isinstance(shape, Maybe | OrReason):
-        if shape.allows(value):
-            return None
-        shape = shape.shape
-    if isinstance(shape, str):
-        return None if _TESTS[shape](value) else _expected(shape, value, place)
-    if isinstance(shape, ListOf):
-        return _list_misfit(value, shape, place)
-    return _object_misfit(value, shape, place)
+    by_key = {key: shape for keys, shape in shapes.items() for key in keys.split()}
+    return {
+        **_OBJECT,
+        "required": [key for key in by_key if not key.endswith("?")],
+        "properties": {
+            key.removesuffix("?"): or_null(shape) if key.endswith("?") else shape
+            for key, shape in by_key.items()
+        },
+    }
 
 
-def _object_misfit(value: Any, shape: Shape, place: str) -> str | None:
-    if not isinstance(value, dict):
-        return _expected("an object", value, place)
-    if isinstance(shape, ByName):
-        needed, shapes = shape.needed, dict.fromkeys(value, shape.shape)
-    else:
-        needed, shapes = tuple(key for key, part in shape.items() if not isinstance(part, Maybe)), shape
-    missing = [name for name in needed if name not in value]
-    if missing:
-        return f"without {missing[0]!r}" + (f" in {place}" if place else "")
-    return _first_misfit(
-        (f"{place}.{name}".lstrip("."), value.get(name), part) for name, part in shapes.items()
-    )
+def by_name(values: Shape, *, needed: Iterable[str] = ()) -> Shape:
+    """An object of values of one shape by names of any kind; `needed` ones must be there."""
+    return {**_OBJECT, "required": [*needed], "additionalProperties": values}
 
 
-def _list_misfit(value: Any, shape: ListOf, place: str) -> str | None:
-    if not isinstance(value, list):
-        return _expected("a list", value, place)
-    if len(value) < shape.least or shape.length not in (None, len(value)):
-        return _expected(f"a list of {shape.length or f'at least {shape.least}'} values", value, place)
-    return _first_misfit((f"{place}[{index}]", part, shape.shape) for index, part in enumerate(value))
+def or_null(shape: Shape) -> Shape:
+    """A shape, or null."""
+    return {**shape, "type": [shape["type"], "null"]}
 
 
-def _first_misfit(parts: Iterable[tuple[str, Any, Shape]]) -> str | None:
-    return next((found for place, part, shape in parts if (found := misfit(part, shape, place))), None)
+def or_reason(shape: Shape) -> Shape:
+    """An object of a shape, or one with a `reason` why there is none."""
+    return {**_OBJECT, "if": {"required": ["reason"], "properties": {"reason": TEXT}}, "else": shape}
 
 
-def _expected(shape: str, value: Any, place: str) -> str:
-    words = repr(value)
-    return f"with {words if len(words) < 40 else words[:40] + '…'} where {place or 'it'} should be {shape}"
+def read_document(path: Path, expected: str, shape: Shape, advice: str) -> dict[str, Any]:
+    """Read a JSON document of this shape.
+
+    Args:
+        path: The file.
+        expected: What the reader hopes to find, for the messages.
+        shape: What it must look like.
+        advice: What to do where it has another shape.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no JSON object or has another shape.
+    """
+    document = read_json(path, expected)
+    found = misfit(document, shape)
+    if found is not None:
+        raise ValueError(f"expected {expected}, got {path} {found}; {advice}")
+    return document
+
+
+def misfit(document: Any, shape: Shape) -> str | None:
+    """Say where a document has another shape than it must have: of all such places the outermost; or None."""
+    try:
+        errors = _validator()(shape).iter_errors(document)
+        error = min(errors, key=lambda error: (len(error.path), error.json_path), default=None)
+        words = "" if error is None else repr(error.instance)
+    except RecursionError:
+        return "with lists or objects nested too deeply"
+    if error is None:
+        return None
+    place = error.json_path.removeprefix("$").removeprefix(".")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"without {missing!r}" + (f" in {place}" if place else "")
+    got = words if len(words) <= 40 else words[:40] + "…"
+    return f"with {got} where {place or 'it'} should be {error.schema['description']}"
+
+
+@cache
+def _validator() -> Any:
+    """The validator of draft 2020-12, except that 1.0 is no whole number: a count must serve as an index."""
+    # to import it takes a tenth of a second, for which `--help` need not wait
+    from jsonschema import Draft4Validator, Draft202012Validator, validators  # noqa: PLC0415
+
+    return validators.extend(Draft202012Validator, type_checker=Draft4Validator.TYPE_CHECKER)

@@ -6,30 +6,28 @@ from typing import Any
 
 from base_models.datasets import Dataset, open_dataset
 from mura_app.benchmark_shape import PROTOCOL, benchmark_shape
-from mura_app.document_shape import ANYTHING, COUNT, TEXT, ByName, ListOf, Shape, misfit
+from mura_app.document_shape import ANYTHING, COUNT, TEXT, by_name, list_of, read_document, record
 from mura_app.report import write_report
 from mura_app.report.model_card import write_model_card
 from mura_app.report.sections import shown_changes
 from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
-from mura_env.json_files import read_json
 
 METADATA_CONTROL = "metadata only"
 """Name of the control that sees no pixel."""
 
-_MEMBER = {
-    **dict.fromkeys(("name", "network"), TEXT),
-    **dict.fromkeys(("image_size", "epochs"), COUNT),
-    "options": ByName(ANYTHING),
-}
-_SPLIT = {**dict.fromkeys(("studies", "images", "patients"), COUNT), "classes": ByName(COUNT)}
-_TRAINING = {
-    "dataset": {"name": TEXT, "remarks": ListOf(TEXT)},
-    "counts": ByName(_SPLIT),
-    "config": {"members": ListOf(_MEMBER, least=1), "folds": COUNT},
-    "skipped_images": ByName(ANYTHING),
-}
+_MEMBER = record({"name network": TEXT, "image_size epochs": COUNT, "options": by_name(ANYTHING)})
+_SPLIT = record({"studies images patients": COUNT, "classes": by_name(COUNT)})
+_TRAINING = record(
+    {
+        "dataset": record({"name": TEXT, "remarks": list_of(TEXT)}),
+        "counts": by_name(_SPLIT),
+        "config": record({"members": list_of(_MEMBER, least=1), "folds": COUNT}),
+        "skipped_images": by_name(ANYTHING),
+    }
+)
 """Shape of `training.json`, as far as the model card reads it."""
+_ADVICE = "run its command again with --resume"
 
 
 def write_evidence(
@@ -58,9 +56,8 @@ def read_benchmark(run: RunDirectory) -> dict[str, Any]:
         ValueError: If the file is damaged or edited, or of another version.
     """
     path, what = run.benchmark_path, "a finished benchmark of this version"
-    document = _read(path, what, {"protocol": PROTOCOL})
-    _check(document, path, what, benchmark_shape(document))
-    return document
+    protocol = read_document(path, what, record({"protocol": PROTOCOL}), _ADVICE)["protocol"]
+    return read_document(path, what, benchmark_shape(protocol), _ADVICE)
 
 
 def read_training(run: RunDirectory) -> dict[str, Any]:
@@ -70,20 +67,7 @@ def read_training(run: RunDirectory) -> dict[str, Any]:
         FileNotFoundError: If the run has none.
         ValueError: If the file is damaged or edited.
     """
-    return _read(run.training_path, "the record of a training", _TRAINING)
-
-
-def _read(path: Path, what: str, shape: Shape) -> dict[str, Any]:
-    """Read a document of this shape; `what` names it in messages."""
-    document = read_json(path, what)
-    _check(document, path, what, shape)
-    return document
-
-
-def _check(document: Mapping[str, Any], path: Path, what: str, shape: Shape) -> None:
-    found = misfit(document, shape)
-    if found is not None:
-        raise ValueError(f"expected {what}, got {path} {found}; run its command again with --resume")
+    return read_document(run.training_path, "the record of a training", _TRAINING, _ADVICE)
 
 
 def dataset_of_run(run: RunDirectory) -> Dataset | None:

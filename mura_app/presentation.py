@@ -10,7 +10,6 @@ from rich.table import Table
 from mura_app.report.verdict import NBSP, format_p, repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message
-from mura_env.json_files import read_json
 
 
 def show_benchmark(document: Mapping[str, Any], run: RunDirectory) -> None:
@@ -30,12 +29,16 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory) -> None:
     console.print(f"report: {run.report_path}", soft_wrap=True)
 
 
-def show_skipped_images(run: RunDirectory) -> None:
-    """Says on standard error how many images a run left out, if any."""
-    training = run.path / "training.json"
-    skipped = read_json(training, "the record of a training").get("skipped_images", {})
+def show_skipped_images(training: Mapping[str, Any], run: RunDirectory) -> None:
+    """Says on standard error how many images a run left out, if any.
+
+    Args:
+        training: What `training.json` holds.
+        run: Where it lies.
+    """
+    skipped = training["skipped_images"]
     if skipped:
-        message(f"left out {len(skipped):,} unreadable image(s); {training} names them")
+        message(f"left out {len(skipped):,} unreadable image(s); {run.training_path} names them")
 
 
 def benchmark_table(document: Mapping[str, Any]) -> Table:

@@ -22,8 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mura_app.document_shape import COUNT, TEXT, ByName, ListOf, Maybe, misfit
-from mura_env.json_files import read_json, write_json
+from mura_app.document_shape import COUNT, TEXT, by_name, list_of, read_document, record
+from mura_env.json_files import write_json
 
 FORMAT_VERSION = 1
 GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")
@@ -31,12 +31,14 @@ GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")
 LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
 PLACES = ("jobs", "devices", "tensorboard")
 """Settings of an ensemble that decide where it computes and what can be watched, not what comes out."""
-_SETTINGS = {
-    "agents": Maybe(ListOf(TEXT)),
-    **dict.fromkeys((*GROWING[1:], "seed"), Maybe(COUNT)),
-    "evaluated_run": Maybe(TEXT),
-    "versions": Maybe(ByName(TEXT)),
-}
+_SETTINGS = record(
+    {
+        "agents?": list_of(TEXT),
+        **{f"{name}?": COUNT for name in (*GROWING[1:], "seed")},
+        "evaluated_run?": TEXT,
+        "versions?": by_name(TEXT),
+    }
+)
 """Shape of the settings that are read again."""
 
 
@@ -151,11 +153,9 @@ class RunDirectory:
         Raises:
             ValueError: The folder holds no run, or a damaged one.
         """
-        config = read_json(self.config_path, "a run directory, with config.json in it")
-        found = misfit(config, _SETTINGS)
-        if found is not None:
-            raise ValueError(f"expected the settings of a run, got {self.config_path} {found}; mend it")
-        return config
+        return read_document(
+            self.config_path, "a run directory, with config.json in it", _SETTINGS, "mend it"
+        )
 
 
 def _without_places(setting: Any) -> Any:

@@ -39,6 +39,7 @@ class Command(TrainingOptions):
 
     def run(self) -> None:
         """Trains, weights, benchmarks and reports."""
+        from mura_app.evidence import read_training
         from mura_app.pipeline import PipelineConfig, run_pipeline
 
         run = RunDirectory(self.out)
@@ -59,7 +60,7 @@ class Command(TrainingOptions):
                 resume=self.resume,
                 progress=progress,
             )
-        show_skipped_images(run)
+        show_skipped_images(read_training(run), run)
         if self.json:
             print_json(document)
         else:

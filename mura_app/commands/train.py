@@ -74,6 +74,7 @@ class Command(TrainingOptions):
     def run(self) -> None:
         """Trains and writes `predictions/train.npz` and `predictions/test.npz`."""
         from base_models.process_group import launched_group
+        from mura_app.evidence import read_training
         from mura_app.pipeline import PipelineConfig, train_base_models
 
         run = RunDirectory(self.out)
@@ -89,7 +90,7 @@ class Command(TrainingOptions):
             )
         if not launched_group().is_first:
             return
-        show_skipped_images(run)
+        show_skipped_images(read_training(run), run)
         facts = {
             "data": dataset.name,
             "train": str(run.predictions / "train.npz"),

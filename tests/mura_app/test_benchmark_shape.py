@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from agents.benchmark import run_benchmark
+from mura_app.benchmark_shape import PROTOCOL, benchmark_shape
 from mura_app.evidence import read_benchmark
 from mura_app.run_directory import RunDirectory
 
@@ -41,7 +43,7 @@ def test_a_benchmark_fits(document, tmp_path):
         (("seeds",), None, "without 'seeds'"),
         (("n_studies",), -3, "with -3 where n_studies should be a whole number, not negative"),
         (("protocol",), None, "without 'protocol'"),
-        (("protocol", "body_part_names"), ["a"], "without 'a' in agents.uniform.per_body_part"),
+        (("protocol", "body_part_names"), ["a"], "without 'a' in agents.oracle.per_body_part"),
         (("agents", "uniform"), None, "without 'uniform' in agents"),
         (("agents", "reinforce", "vs_uniform", "ci95"), [1], "agents.reinforce.vs_uniform.ci95 should be"),
         (("agents", "reinforce", "accuracy", "mean"), "high", "agents.reinforce.accuracy.mean should be"),
@@ -55,3 +57,9 @@ def test_an_edited_benchmark_is_refused_in_one_line(document, tmp_path, place, v
         read(changed(document, place, value), tmp_path)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_shapes_are_json_schemas_that_name_no_other_file(document):
+    for shape in (PROTOCOL, benchmark_shape(document["protocol"])):
+        Draft202012Validator.check_schema(shape)
+        assert "$ref" not in json.dumps(shape)

@@ -4,7 +4,8 @@ import pytest
 
 from agents.benchmark import run_benchmark
 from base_models.synthetic import synthesize
-from mura_app.evidence import dataset_of_run, write_evidence
+from mura_app.evidence import dataset_of_run, read_training, write_evidence
+from mura_app.presentation import show_skipped_images
 from mura_app.run_directory import RunDirectory
 
 
@@ -64,3 +65,22 @@ def test_an_edited_record_of_the_training_is_named(document, tmp_path):
     run.training_path.write_text('{"dataset": {"name": 3}}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"training\.json without 'counts'"):
         write_evidence(run, document, title="x")
+
+
+def test_images_left_out_are_counted_from_a_checked_record(tmp_path, capsys):
+    run = claimed(tmp_path / "run", {"seed": 0})
+    record = {
+        "dataset": {"name": "MURA", "remarks": []},
+        "counts": {},
+        "config": {"members": [{"name": "a", "network": "b", "image_size": 8, "epochs": 1, "options": {}}]},
+        "skipped_images": {"x.png": "damaged"},
+    }
+    run.training_path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"training\.json without 'folds' in config; run its command again"):
+        read_training(run)
+    record["config"]["folds"] = 2
+    run.training_path.write_text(json.dumps(record), encoding="utf-8")
+    show_skipped_images(read_training(run), run)
+    assert "left out 1 unreadable image(s)" in capsys.readouterr().err
+    show_skipped_images({**record, "skipped_images": {}}, run)
+    assert capsys.readouterr().err == ""
