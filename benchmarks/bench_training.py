@@ -147,7 +147,7 @@ def matrix_rate() -> float:
 
 def bare_rate(network: nn.Module, images: np.ndarray, batch_size: int) -> float:
     """Return images per second of training steps on one batch that stays in the GPU's memory."""
-    network.to("cuda", memory_format=torch.channels_last).train()
+    network.to(device="cuda").to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters())
     bf16 = autocast_precision("auto", torch.device("cuda", 0)) == "bf16-mixed"
     planes = normalise(torch.from_numpy(images[:batch_size]).cuda())
@@ -159,7 +159,8 @@ def bare_rate(network: nn.Module, images: np.ndarray, batch_size: int) -> float:
             started = time.perf_counter()
         with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
             logits = network(planes)
-        nn.functional.cross_entropy(logits.float(), labels).backward()
+        loss = nn.functional.cross_entropy(logits.float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         optimizer.step()
         optimizer.zero_grad()
     torch.cuda.synchronize()
