@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 
 from base_models.synthetic.cases import CASES
@@ -128,7 +128,7 @@ def synthesize(
     """
     out = Path(out)
     n_valid = _check(out, n_patients, seed, valid_fraction)
-    workers = _available_workers() if n_workers is None else n_workers
+    workers = joblib.cpu_count() if n_workers is None else n_workers
     if workers < 1:
         message = f"expected at least 1 worker, got {n_workers}"
         raise ValueError(message)
@@ -149,12 +149,6 @@ def synthesize(
                 progress("drawing radiographs", done, n_patients)
         _write_tables(draft, written)
         draft.replace(out)
-
-
-def _available_workers() -> int:
-    """Processors that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # absent outside Linux
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
