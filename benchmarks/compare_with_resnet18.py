@@ -30,7 +30,8 @@ from base_models.datasets import open_dataset
 from base_models.ensemble import train_ensemble
 from mura_app.evidence import METADATA_CONTROL, read_training
 from mura_app.pipeline import PipelineConfig
-from mura_app.report.verdict import LEVEL, format_p
+from mura_app.report.numbers import format_p, number
+from mura_app.report.verdict import LEVEL
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, error_line, print_text
 from mura_env import Predictions
@@ -280,9 +281,9 @@ def _estimate(figure: Mapping[str, Any]) -> str:
 def _difference(figure: Mapping[str, Any]) -> str:
     if figure["mean"] is None or figure["ci95"] is None:
         return "not defined"
-    low, high = figure["ci95"]
+    mean, low, high = (number(value, "+.3f") for value in (figure["mean"], *figure["ci95"]))
     p = "" if figure["p"] is None else f", p {format_p(figure['p'])}"
-    return f"{figure['mean']:+.3f} ({low:+.3f} to {high:+.3f}){p}: {figure['verdict']}"
+    return f"{mean} ({low} to {high}){p}: {figure['verdict']}"
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

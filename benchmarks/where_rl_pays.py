@@ -236,7 +236,7 @@ def main() -> None:
     plot(document, options.sizes, options.seeds, options.plot)
     for name, by_size in document["summary"]["gains"].items():
         row = "  ".join(
-            f"{size:>6}: {gain['mean']:+5.2f} ±{gain['spread']:.2f}" for size, gain in by_size.items()
+            f"{size:>6}: {gain['mean']:+z5.2f} ±{gain['spread']:.2f}" for size, gain in by_size.items()
         )
         print(f"{name:22s}{row}")
 

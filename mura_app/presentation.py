@@ -7,7 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mura_app.report.verdict import NBSP, format_p, repeats_sentence, verdict_sentence
+from mura_app.report.numbers import NBSP, format_p, number, points
+from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message
 
@@ -55,13 +56,13 @@ def benchmark_table(document: Mapping[str, Any]) -> Table:
     for name, row in [*document["agents"].items(), *document["controls"].items()]:
         comparison = row["vs_uniform"]
         low, high = comparison["ci95"]
-        difference = f"{100 * comparison['accuracy_difference']:+.1f} ({100 * low:+.1f}, {100 * high:+.1f})"
+        difference = f"{points(comparison['accuracy_difference'])} ({points(low)}, {points(high)})"
         compared = (difference, format_p(comparison["permutation_p"]).removeprefix(f"={NBSP}"))
         table.add_row(
             name + (" (bound)" if row.get("is_bound") else ""),
-            f"{100 * row['accuracy']['mean']:.1f}",
-            f"{row['kappa']['mean']:.3f}",
-            f"{row['auroc']['mean']:.3f}",
+            number(row["accuracy"]["mean"], ".1f", 100.0),
+            number(row["kappa"]["mean"]),
+            number(row["auroc"]["mean"]),
             *(("–", "–") if name == "uniform" else compared),
         )
     return table

@@ -81,7 +81,7 @@ class Command:
             return
         message(f"{self.name} is fitted on {len(table):,} studies and saved in {options.out}; mean weights:")
         for part, row in by_part.items():
-            message(f"  {part:<12} " + "  ".join(f"{model} {weight:.2f}" for model, weight in row.items()))
+            message(f"  {part:<12} " + "  ".join(f"{model} {weight:z.2f}" for model, weight in row.items()))
 
 
 def parse_command(arguments: list[str]) -> Command:

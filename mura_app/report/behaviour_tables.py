@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mura_app.report.html_table import Cell, html_table, number_cell, text_cell
+from mura_app.report.numbers import number
 
 Row = Mapping[str, Any]
 
@@ -136,7 +137,7 @@ def _study_name(study_id: str) -> Cell:
 def _intercepts(values: Sequence[float] | None) -> Cell:
     if values is None:
         return number_cell(None)
-    return ", ".join(f"{value:+.2f}" for value in values), values[0]
+    return ", ".join(number(value, "+.2f") for value in values), values[0]
 
 
 def _picture(study: Row, thumbnails: Mapping[str, str]) -> Cell:
@@ -149,4 +150,4 @@ def _picture(study: Row, thumbnails: Mapping[str, str]) -> Cell:
 
 def _weight(weight: float) -> Cell:
     share = f"{100 * weight:.0f}"
-    return f'{weight:.2f}<span class="bar"><span style="width:{share}%"></span></span>', weight
+    return f'{number(weight, ".2f")}<span class="bar"><span style="width:{share}%"></span></span>', weight

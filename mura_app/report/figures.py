@@ -8,6 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from mura_app.report.drawing import FAINT, INK, PALETTE, figure, to_svg
+from mura_app.report.numbers import number, points
 
 Interval = tuple[float, float]
 FloatArray = NDArray[np.float64]
@@ -42,7 +43,7 @@ def difference_plot(
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
         words = "; ".join(
-            f"{name} {100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+            f"{name} {points(value)} ({points(low)} to {points(high)})"
             for name, value, (low, high) in zip(names, differences, intervals, strict=True)
         )
         return to_svg(
@@ -109,7 +110,7 @@ def weights_heatmap(
             for column in range(len(models)):
                 weight = float(weights[row, column])
                 ink = "#ffffff" if weight > 0.45 else "#16202a"
-                text = f"{weight:.2f}"
+                text = number(weight, ".2f")
                 if varies and spread is not None:
                     text += f"\n± {spread[row, column]:.2f}"
                 axes.text(
@@ -129,7 +130,8 @@ def weights_heatmap(
         for spine in axes.spines.values():
             spine.set_visible(False)
         words = "; ".join(
-            f"{part} " + ", ".join(f"{model} {weight:.2f}" for model, weight in zip(models, row, strict=True))
+            f"{part} "
+            + ", ".join(f"{model} {number(weight, '.2f')}" for model, weight in zip(models, row, strict=True))
             for part, row in zip(parts, np.asarray(weights), strict=True)
         )
         return to_svg(drawing, f"weights-{name}", f"Mean weights of {name}: {words}")

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from mura_app.report.numbers import number
+
 Cell = tuple[str, float | str | None]
 """What a cell shows (HTML) and the value it is sorted by; None goes last in either direction."""
 
@@ -35,16 +37,16 @@ def text_cell(text: str, note: str = "") -> Cell:
 
 def number_cell(value: float | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
     """A plain number; a dash where there is none."""
-    return MISSING if value is None else (format(scale * value, digits), value)
+    return MISSING if value is None else (number(value, digits, scale), value)
 
 
 def estimate_cell(figure: Mapping[str, Any] | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
     """A `mean` with its `ci95`, where it has one; a dash where there is no mean."""
     if figure is None or figure["mean"] is None:
         return MISSING
-    text = format(scale * figure["mean"], digits)
+    text = number(figure["mean"], digits, scale)
     if figure.get("ci95") is not None:
-        low, high = (format(scale * end, digits) for end in figure["ci95"])
+        low, high = (number(end, digits, scale) for end in figure["ci95"])
         text += f" <small>{low} to {high}</small>"
     return text, figure["mean"]
 

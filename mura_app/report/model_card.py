@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from mura_app.report.claim import claim_items
+from mura_app.report.numbers import number
 from mura_app.report.sections import further_comparisons, learned_agents, verdict
 from mura_env.atomic_files import replacing
 
@@ -89,10 +90,10 @@ def _estimate(figure: Mapping[str, Any] | None, scale: float, digits: str) -> st
     """An estimate with its interval; a dash where there is none."""
     if figure is None or figure["mean"] is None:
         return "–"
-    text = format(scale * figure["mean"], digits)
+    text = number(figure["mean"], digits, scale)
     if figure.get("ci95") is None:
         return text
-    low, high = (format(scale * end, digits) for end in figure["ci95"])
+    low, high = (number(end, digits, scale) for end in figure["ci95"])
     return f"{text} ({low} to {high})"
 
 
@@ -106,7 +107,7 @@ def _difference(name: str, row: Mapping[str, Any]) -> str:
 
 def _weights(row: Mapping[str, Any]) -> str:
     weights = row.get("weights")
-    return "–" if weights is None else ", ".join(f"{weight:.2f}" for weight in weights["mean"])
+    return "–" if weights is None else ", ".join(number(weight, ".2f") for weight in weights["mean"])
 
 
 def _options(member: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from mura_app.report import behaviour_tables as behaviour
 from mura_app.report import tables
 from mura_app.report.curve_figures import reliability_plot, roc_plot
 from mura_app.report.figures import body_part_plot, difference_plot, learning_curves, weights_heatmap
+from mura_app.report.numbers import points
 from mura_app.report.verdict import (
     difference_shown,
     overall_sentence,
@@ -102,7 +103,7 @@ def _cross_validated_reading(cross_validated: Document) -> str:
     }
     if not rows:
         return "No agent is shown to differ from uniform averaging here."
-    words = ", ".join(f"{name} {100 * row['accuracy_difference']:+.1f}" for name, row in rows.items())
+    words = ", ".join(f"{name} {points(row['accuracy_difference'])}" for name, row in rows.items())
     return f"Shown to differ from uniform averaging here, in points of accuracy: {words}."
 
 

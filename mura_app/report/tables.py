@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mura_app.report.html_table import MISSING, Cell, estimate_cell, html_table, number_cell, text_cell
-from mura_app.report.verdict import NBSP, format_p
+from mura_app.report.numbers import NBSP, format_p, points
 
 Row = Mapping[str, Any]
 
@@ -212,8 +212,8 @@ def _over_repeats(over_repeats: Mapping[str, Any] | None) -> Cell:
     """Mean and standard deviation of a difference over trainings of the base models."""
     if over_repeats is None:
         return MISSING
-    mean, spread = 100 * over_repeats["mean"], 100 * over_repeats["spread"]
-    return f"{mean:+.1f} <small>± {spread:.1f}</small>", over_repeats["mean"]
+    mean, spread = over_repeats["mean"], over_repeats["spread"]
+    return f"{points(mean)} <small>± {100 * spread:.1f}</small>", mean
 
 
 def _p_cell(p: float | None) -> Cell:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-NBSP = "\N{NO-BREAK SPACE}"
+from mura_app.report.numbers import NBSP, format_p, points
 
 LEVEL = 0.05
 """A difference is shown where the p value is below this, after Holm's correction where it was made."""
@@ -33,15 +33,11 @@ def verdict_sentence(name: str, comparison: Mapping[str, Any]) -> str:
     p = f"p{NBSP}{format_p(comparison['permutation_p'])}"
     if comparison.get("holm_p") is not None:
         p += f", after Holm's correction {format_p(comparison['holm_p']).removeprefix(f'={NBSP}')}"
-    figures = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}, {p}"
+    figures = f"95 % interval {points(low)} to {points(high)}, {p}"
     if difference_shown(comparison):
         word = "better" if difference > 0 else "worse"
-        return (
-            f"{name}: {100 * difference:+.1f} points of accuracy over uniform averaging ({figures}): {word}."
-        )
-    sentence = (
-        f"{name}: no difference from uniform averaging shown ({100 * difference:+.1f} points, {figures})"
-    )
+        return f"{name}: {points(difference)} points of accuracy over uniform averaging ({figures}): {word}."
+    sentence = f"{name}: no difference from uniform averaging shown ({points(difference)} points, {figures})"
     detectable = comparison.get("smallest_detectable_difference")
     if detectable is not None and detectable > 0:
         sentence += f"; this test set could have shown {100 * detectable:.1f} points"
@@ -57,9 +53,9 @@ def repeats_sentence(name: str, over_repeats: Mapping[str, Any]) -> str:
     """
     values = over_repeats["values"]
     return (
-        f"{name}, over {len(values)} trainings of the base models: {100 * over_repeats['mean']:+.1f} points "
+        f"{name}, over {len(values)} trainings of the base models: {points(over_repeats['mean'])} points "
         f"over uniform averaging, standard deviation {100 * over_repeats['spread']:.1f} "
-        f"({', '.join(f'{100 * value:+.1f}' for value in values)})."
+        f"({', '.join(map(points, values))})."
     )
 
 
@@ -87,13 +83,6 @@ def overall_sentence(agents: Mapping[str, Mapping[str, Any]], *, enough_seeds: b
     if undecided:
         parts.append(f"for {undecided} of {len(agents)} learned weightings no difference is shown")
     return f"{answer}: {'; '.join(parts)}."
-
-
-def format_p(p: float) -> str:
-    """A p value with its relation sign and the digits that mean something."""
-    if p < 0.001:
-        return f"<{NBSP}0.001"
-    return f"={NBSP}{p:.3f}" if p < 0.1 else f"={NBSP}{p:.2f}"
 
 
 def weights_sentence(name: str, variation: Mapping[str, float | None]) -> str:

@@ -4,7 +4,8 @@ import pytest
 
 from mura_app.report.claim import NOT_KNOWN, TOPICS, claim_items
 from mura_app.report.model_card import render_model_card, write_model_card
-from mura_app.report.verdict import NBSP, verdict_sentence
+from mura_app.report.numbers import NBSP
+from mura_app.report.verdict import verdict_sentence
 
 SETTINGS = {"seed": 0, "versions": {"torch": "9.9"}}
 TRAINING = {
