@@ -10,16 +10,20 @@ from rich.table import Table
 from mura_app.report.numbers import NBSP, format_p, number, points
 from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import message
+from mura_app.terminal import message, print_json
 
 
-def show_benchmark(document: Mapping[str, Any], run: RunDirectory) -> None:
+def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: bool) -> None:
     """Prints the result of a benchmark on standard output.
 
     Args:
         document: What `benchmark.json` holds.
         run: Where it and the report lie.
+        as_json: The document itself instead of a table and sentences.
     """
+    if as_json:
+        print_json(document)
+        return
     console = Console(highlight=False)
     console.print(benchmark_table(document))
     for name, row in document["agents"].items():

@@ -10,7 +10,7 @@ from mura_app.commands.run import DEFAULT_AGENTS
 from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.tables import load_table
-from mura_app.terminal import ProgressBars, print_json
+from mura_app.terminal import ProgressBars
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,4 @@ class Command:
                 resume=self.resume,
                 progress=progress,
             )
-        if self.json:
-            print_json(document)
-        else:
-            show_benchmark(document, run)
+        show_benchmark(document, run, as_json=self.json)

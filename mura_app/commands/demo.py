@@ -7,7 +7,7 @@ from base_models.presets import PRESETS
 from mura_app.commands.run import DEFAULT_AGENTS
 from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import ProgressBars, message, print_json
+from mura_app.terminal import ProgressBars, message
 
 TEST_SHARE = 0.4
 """Share of the synthetic patients that are only scored: enough studies for an interval to mean something."""
@@ -67,7 +67,4 @@ class Command:
                 resume=self.resume,
                 progress=progress,
             )
-        if self.json:
-            print_json(document)
-        else:
-            show_benchmark(document, run)
+        show_benchmark(document, run, as_json=self.json)

@@ -11,7 +11,7 @@ import tyro
 from mura_app.evidence import read_benchmark
 from mura_app.presentation import show_benchmark
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import ProgressBars, message, print_json
+from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
 from mura_env.json_files import write_json
 
@@ -80,10 +80,7 @@ class Command:
         title = f"{source.stem}, external validation of {run.path.resolve().name}"
         document = {"title": title, **document}
         _write(out, outside, document, title)
-        if self.json:
-            print_json(document)
-        else:
-            show_benchmark(document, out)
+        show_benchmark(document, out, as_json=self.json)
 
     def _source(self) -> Path:
         """Where the outside studies come from."""

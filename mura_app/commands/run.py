@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mura_app.commands.train import TrainingOptions, parse_with_preset
 from mura_app.presentation import show_benchmark, show_skipped_images
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import ProgressBars, print_json
+from mura_app.terminal import ProgressBars
 
 DEFAULT_AGENTS = (
     "uniform",
@@ -61,10 +61,7 @@ class Command(TrainingOptions):
                 progress=progress,
             )
         show_skipped_images(read_training(run), run)
-        if self.json:
-            print_json(document)
-        else:
-            show_benchmark(document, run)
+        show_benchmark(document, run, as_json=self.json)
 
 
 def parse_command(arguments: list[str]) -> Command:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
@@ -29,19 +30,12 @@ def difference_plot(
         shown: Whether each difference counts as shown; the others are drawn in a neutral colour.
     """
     with figure(5.4, 0.9 + 0.42 * len(names)) as (drawing, [axes]):
-        rows = np.arange(len(names))[::-1]
+        rows = _named_rows(axes, names, "points of accuracy over uniform averaging")
         axes.axvline(0, color=INK, linewidth=1)
         for row, difference, (low, high), is_shown in zip(rows, differences, intervals, shown, strict=True):
             colour = PALETTE[2 if difference > 0 else 5] if is_shown else PALETTE[0]
             axes.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
             axes.plot([100 * difference], [row], "o", color=colour, markersize=8)
-        axes.set_yticks(rows, labels=list(names))
-        axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_xlabel("points of accuracy over uniform averaging")
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(length=0)
         words = "; ".join(
             f"{name} {points(value)} ({points(low)} to {points(high)})"
             for name, value, (low, high) in zip(names, differences, intervals, strict=True)
@@ -59,7 +53,7 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         accuracies: Agent → accuracy per part in [0, 1]; None where it cannot be given.
     """
     with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, [axes]):
-        rows = np.arange(len(parts))[::-1]
+        rows = _named_rows(axes, parts, "accuracy, %")
         table = 100 * np.array(list(accuracies.values()), dtype=np.float64)  # (n_agents, n_parts)
         for row, values in zip(rows, table.T, strict=True):
             known = values[~np.isnan(values)]
@@ -70,13 +64,6 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
             colour = INK if name == "uniform" else next(colours)
             filling = "none" if name == "uniform" else colour
             axes.plot(values, rows, "o", color=colour, markerfacecolor=filling, markersize=8, label=name)
-        axes.set_yticks(rows, labels=list(parts))
-        axes.set_ylim(-0.6, len(parts) - 0.4)
-        axes.set_xlabel("accuracy, %")
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(length=0)
         drawing.legend(loc="outside lower center", ncols=max(1, min(4, len(accuracies))))
         return to_svg(
             drawing,
@@ -154,3 +141,16 @@ def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArra
         axes.set_axisbelow(True)
         axes.legend(loc="lower right")
         return to_svg(drawing, "learning", "Learning curves of " + ", ".join(curves))
+
+
+def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.int64]:
+    """Give a picture a row a name, top to bottom, and return the rows' heights."""
+    rows = np.arange(len(names))[::-1]
+    axes.set_yticks(rows, labels=list(names))
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlabel(x_label)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(length=0)
+    return rows
