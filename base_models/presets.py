@@ -41,14 +41,8 @@ _FAST = EnsembleConfig(
 
 _FULL = EnsembleConfig(
     members=(
-        MemberConfig("cnn-96", image_size=96, epochs=30, options={"dropout": 0.3}),
-        MemberConfig(
-            "se-64-wide",
-            network="attention_cnn_se",
-            image_size=64,
-            epochs=40,
-            options={"width": 24, "dropout": 0.3},
-        ),
+        MemberConfig("cnn-96", image_size=96, epochs=24, options={"dropout": 0.3}),
+        MemberConfig("se-64", network="attention_cnn_se", image_size=64, epochs=40, options={"dropout": 0.3}),
         MemberConfig("resnet18-96", network="resnet18", image_size=96, epochs=24),
     ),
     training=TrainingConfig(augmentation="rlensemble_v1", augmentation_share=0.5),
