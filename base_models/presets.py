@@ -48,6 +48,9 @@ _FULL = EnsembleConfig(
     training=TrainingConfig(augmentation="rlensemble_v1", augmentation_share=0.5),
     folds=4,
     cache_size=192,
+    # Out of fold on FracAtlas, where hands are fractured three times as often as legs, the members of `fast`
+    # had an AUROC of 0.764 when calibrated by common biases alone and of 0.773 with a quarter logit for parts.
+    part_spread=0.25,
 )
 
 PRESETS: Mapping[str, EnsembleConfig] = MappingProxyType({"demo": _DEMO, "fast": _FAST, "full": _FULL})
