@@ -49,7 +49,7 @@ _FULL = EnsembleConfig(
     folds=4,
     cache_size=192,
     # Out of fold on FracAtlas, where hands are fractured three times as often as legs, the members of `fast`
-    # had an AUROC of 0.764 when calibrated by common biases alone and of 0.773 with a quarter logit for parts.
+    # had an AUROC of 0.764 when calibrated again by common biases alone, of 0.773 with a quarter logit for parts.
     part_spread=0.25,
 )
 
