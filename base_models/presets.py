@@ -48,8 +48,8 @@ _FULL = EnsembleConfig(
     training=TrainingConfig(augmentation="rlensemble_v1", augmentation_share=0.5),
     folds=4,
     cache_size=192,
-    # Out of fold on FracAtlas, where hands are fractured three times as often as legs, members of `fast` had an
-    # AUROC of 0.764 when calibrated again by common biases alone, of 0.773 with a quarter logit for parts.
+    # Out of fold on FracAtlas, where hands are fractured three times as often as legs, members of `fast` had
+    # an AUROC of 0.764 when calibrated again by common biases, of 0.773 with a quarter logit for parts.
     part_spread=0.25,
 )
 
