@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
+from mura_env.worker_processes import end_with_parent
+
 Backend = Literal["loky", "dask", "ray"]
 
 _LARGE_LIBRARIES = ("torch",)
@@ -61,7 +63,7 @@ def run_all(
             needed = [name for name in _LARGE_LIBRARIES if name in sys.modules]
             stack.enter_context(
                 parallel_config(
-                    backend="loky", inner_max_num_threads=1, initializer=_import_all, initargs=(needed,)
+                    backend="loky", inner_max_num_threads=1, initializer=_prepare_worker, initargs=(needed,)
                 )
             )
             parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
@@ -103,8 +105,9 @@ def check_backend(backend: str) -> None:
         ) from error
 
 
-def _import_all(names: Sequence[str]) -> None:
-    """Import modules in a new process."""
+def _prepare_worker(names: Sequence[str]) -> None:
+    """Import modules in a new process, and see that it ends with its parent."""
+    end_with_parent()
     for name in names:
         importlib.import_module(name)
 

@@ -12,7 +12,7 @@ import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
-from base_models.images import ImageError, read_grey
+from base_models.images import ImageError, decode, misnamed, read_file
 
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most, for each process."""
@@ -40,6 +40,8 @@ class PartState:
     """Hash of its bytes."""
     unreadable: dict[str, str]
     """Image files that could not be read, each with the reason."""
+    misnamed: dict[str, str]
+    """Image files whose name says something else than their content, each with what it says."""
 
 
 def fit_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -60,16 +62,20 @@ def build_part(part: Part) -> PartState:
     """Decode the images of a part and write them to their place in the file."""
     images = np.zeros((len(part.paths), part.size, part.size), dtype=np.uint8)
     unreadable: dict[str, str] = {}
+    wrong_names: dict[str, str] = {}
     for image, path in zip(images, part.paths, strict=True):
         try:
             # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
-            image[:] = fit_into_square(read_grey(path, at_least=2 * part.size), part.size)
+            picture = decode(path, read_file(path), at_least=2 * part.size)
+            image[:] = fit_into_square(picture.grey, part.size)
+            if why := misnamed(path, picture):
+                wrong_names[str(path)] = why
         except ImageError as error:
             unreadable[str(path)] = str(error)
     with part.file.open("r+b") as file:
         file.seek(part.offset)
         file.write(images.data)
-    return PartState(_digest(images.data), unreadable)
+    return PartState(_digest(images.data), unreadable, wrong_names)
 
 
 def build_parts(parts: Sequence[Part], n_processes: int, finished: Callable[[Part, PartState], None]) -> None:
@@ -114,7 +120,7 @@ def whole_parts(parts: Sequence[Part], states: Mapping[int, PartState]) -> dict[
 def _readable(path: str) -> bool:
     """Say whether a file that could not be read can be by now: a library may have been installed since."""
     try:
-        read_grey(Path(path))
+        decode(Path(path), read_file(Path(path)))
     except ImageError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""DICOM radiographs to 8-bit grey: modality rescale, VOI window or table, photometric interpretation."""
+"""DICOM radiographs to 8-bit grey: rescale, VOI window or table, photometric interpretation, colours."""
 
 import math
 from importlib import import_module
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 SUFFIXES = (".dcm", ".dicom")
 _MAGIC = b"DICM"
 _MAGIC_OFFSET = 128
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Of red, green and blue (ITU-R BT.601), as Pillow's."""
 _OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM")
 """How PNG, JPEG, TIFF and BMP files begin."""
 
@@ -32,7 +35,8 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
 
     All 8 to 16 stored bits are kept until the window is scaled. The first window of the file decides what
     becomes black and white (DICOM PS3.3 C.11.2); without one, the darkest and the brightest pixel do, or the
-    whole range where only 8 bits are stored.
+    whole range where only 8 bits are stored. Colours, in which screens and scanners store radiographs, become
+    luminance.
 
     Args:
         file: The file, opened.
@@ -42,17 +46,22 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
         Array of shape (height, width), dtype uint8.
 
     Raises:
-        ValueError: If the file is no picture of one frame in grey, or too large.
+        ValueError: If the file is no picture of one frame, in grey or colours, or too large.
         Exception: Whatever pydicom raises for damaged files and compressions it has no decoder for.
     """
     dataset = _pydicom().dcmread(file)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     photometric = str(dataset.get("PhotometricInterpretation", ""))
-    if frames != 1 or not photometric.startswith("MONOCHROME"):
-        raise ValueError(f"expected one frame in grey, got {frames} in {photometric or 'no colours'}")
+    is_grey = photometric.startswith("MONOCHROME")
+    if frames != 1 or not (is_grey or photometric in _COLOURS):
+        raise ValueError(
+            f"expected one frame in grey or colours, got {frames} in {photometric or 'none of them'}"
+        )
     if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
         raise ValueError(f"{dataset.Columns}×{dataset.Rows} pixels, more than {max_pixels:,}")
     stored = np.asarray(dataset.pixel_array)
+    if not is_grey:
+        return _luminance(stored, dataset)
     slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
     shares = _shares(stored, stored.astype(np.float64) * slope + intercept, dataset)
     if photometric == "MONOCHROME1":  # the lowest value is white
@@ -64,6 +73,15 @@ def dicom_size(file: BinaryIO) -> tuple[int, int]:
     """Return the width and height in the header of a DICOM file, in pixels."""
     dataset = _pydicom().dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
     return int(dataset.Columns), int(dataset.Rows)
+
+
+def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
+    """Return the luminance of stored indices into a palette, or of red, green and blue, as 8-bit grey."""
+    bits = int(dataset.BitsStored)
+    if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
+        stored = np.asarray(import_module("pydicom.pixels").apply_color_lut(stored, dataset))
+        bits = 8 * stored.dtype.itemsize
+    return np.asarray(np.rint(stored[..., :3] @ _LUMINANCE * (255 / (2**bits - 1))), dtype=np.uint8)
 
 
 def _shares(stored: NDArray[Any], values: NDArray[np.float64], dataset: Any) -> NDArray[np.float64]:

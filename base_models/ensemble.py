@@ -48,7 +48,8 @@ def train_ensemble(
         config: The ensemble.
         run_dir: Folder of the run.
         seed: Seed of everything drawn: folds, initial weights, the images' order and changes.
-        skip_bad_images: Go on without images that cannot be read; `training.json` lists them.
+        skip_bad_images: Go on without images that cannot be read; `training.json` lists them, and those
+            whose name says something else than their content.
         resume: Take the finished fits of an interrupted run over.
         cache_dir: Folder of the decoded radiographs, such as that of another run on the same data; the run's
             own `image_cache` if None.
@@ -78,6 +79,7 @@ def train_ensemble(
         if group.is_first:
             record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
             record["skipped_images"] = {str(path): reason for path, reason in cache.unreadable.items()}
+            record["misnamed_images"] = {str(path): reason for path, reason in cache.misnamed.items()}
             write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
         group.wait()
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from base_models.elapsed import Elapsed
 from base_models.inner_validation import Score
 from base_models.tensor_files import load_tensors, save_tensors
 
@@ -29,7 +30,7 @@ class EpochState:
     """Optimisation steps done."""
     epoch_losses: tuple[float, ...]
     """Mean training loss of each epoch done."""
-    seconds: float
+    elapsed: Elapsed
     """Time that they took."""
     network: Mapping[str, Tensor]
     """The network's state dict, with batch norm's statistics."""
@@ -60,7 +61,7 @@ def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
         "epochs": state.epochs,
         "steps": state.steps,
         "epoch_losses": list(state.epoch_losses),
-        "seconds": state.seconds,
+        "elapsed": asdict(state.elapsed),
         "scores": [asdict(score) for score in state.scores],
     }
     if path.is_file():
@@ -110,7 +111,7 @@ def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
         epochs=progress["epochs"],
         steps=progress["steps"],
         epoch_losses=tuple(progress["epoch_losses"]),
-        seconds=progress["seconds"],
+        elapsed=Elapsed(**progress["elapsed"]),
         network=_below(_NETWORK, tensors),
         optimizer=optimizer,
         average=_below(_AVERAGE, tensors),

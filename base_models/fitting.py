@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.elapsed import Elapsed
 from base_models.epoch_checkpoint import EpochState, load_epoch, remove_epochs, save_epoch
 from base_models.inner_validation import Score, ValidationImages
 from base_models.losses import image_weights
@@ -96,7 +96,7 @@ class FitResult:
     """Logits of the rows to predict, shape (n_predicted, n_classes)."""
     epoch_losses: list[float]
     """Mean training loss of each epoch."""
-    seconds: float
+    elapsed: Elapsed
     """Time the training took, also where finished weights were taken over."""
     precision: str
     """Arithmetic of the training, Lightning's name."""
@@ -107,7 +107,8 @@ class FitResult:
 def is_finished(job: FitJob) -> bool:
     """Say whether the job's weights are there, whole and trained in just this way."""
     try:
-        return bool(read_facts(job.weights)["fingerprint"] == job.fingerprint)
+        facts = read_facts(job.weights)
+        return bool(facts["fingerprint"] == job.fingerprint) and "elapsed" in facts  # older files have none
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
@@ -146,7 +147,8 @@ def run_fit(
             )
     facts, logits = read_facts(job.weights), group.share(predicted)
     score = Score(**facts["inner_score"]) if facts.get("inner_score") else None
-    return FitResult(logits, facts["epoch_losses"], facts["seconds"], facts["precision"], score)
+    elapsed = Elapsed(**facts["elapsed"])
+    return FitResult(logits, facts["epoch_losses"], elapsed, facts["precision"], score)
 
 
 def _train(
@@ -157,7 +159,7 @@ def _train(
     placement: Placement,
 ) -> nn.Module:
     """Train a network, write its weights and return it as it was written."""
-    started = time.perf_counter()
+    started = Elapsed.now()
     group = placement.group
     name, fold = job.member.name, job.fold
     # what decides the bits; a checkpoint of anything else is not gone on from
@@ -200,10 +202,14 @@ def _train(
         placement=placement,
         log_folder=job.log_folder if group.is_first else None,
     )
-    seconds = (start.seconds if start else 0.0) + time.perf_counter() - started
+    elapsed = (start.elapsed if start else Elapsed()) + Elapsed.now() - started
     if group.is_first:
         inner_score = asdict(history.inner_score) if history.inner_score else None
-        outcome = {"epoch_losses": history.epoch_losses, "seconds": seconds, "inner_score": inner_score}
+        outcome = {
+            "epoch_losses": history.epoch_losses,
+            "elapsed": asdict(elapsed),
+            "inner_score": inner_score,
+        }
         save_weights(network, job.weights, {**facts, **outcome})
         remove_epochs(job.checkpoint)
     group.wait()

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class ImageCache:
     """Row of each image file."""
     unreadable: Mapping[Path, str]
     """Image files that could not be read, each with the reason (which names the file)."""
+    misnamed: Mapping[Path, str]
+    """Image files whose name says something else than the content, which is read; each with what it is."""
 
 
 def stretch_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -87,13 +89,18 @@ def open_image_cache(
 
         build_parts([parts[number] for number in missing], n_processes, finished)
     images = np.load(file, mmap_mode="r", allow_pickle=False)
-    unreadable = {path: reason for state in states.values() for path, reason in state.unreadable.items()}
     return ImageCache(
         file,
         images,
         {path: row for row, path in enumerate(paths)},
-        {Path(path): unreadable[path] for path in sorted(unreadable)},
+        _by_path(state.unreadable for state in states.values()),
+        _by_path(state.misnamed for state in states.values()),
     )
+
+
+def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
+    """Put what the parts say of files together, in the files' order."""
+    return {Path(path): reason for path, reason in sorted(item for of in reasons for item in of.items())}
 
 
 def _key(paths: Sequence[Path], size: int) -> str:

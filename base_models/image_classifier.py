@@ -1,6 +1,5 @@
 """A network with its loss, optimiser and learning rate, as a Lightning module."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from base_models.configuration import TrainingConfig
+from base_models.elapsed import Elapsed
 from base_models.epoch_checkpoint import EpochState, optimizer_tensors, restore_optimizer
 from base_models.inner_validation import InnerValidation, Score
 from base_models.input_format import normalise
@@ -90,7 +90,7 @@ class ImageClassifier(lightning.LightningModule):
         self._batch = start.epochs * length.batches if start else 0
         self._averaged = 0
         self._losses: list[Tensor] = []
-        self._began = time.perf_counter()
+        self._began = Elapsed.now()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # Lightning's signature
         """Return the loss of a batch."""
@@ -159,7 +159,7 @@ class ImageClassifier(lightning.LightningModule):
             epochs=len(self.epoch_losses),
             steps=self._first_step + self.global_step,
             epoch_losses=tuple(self.epoch_losses),
-            seconds=(self._start.seconds if self._start else 0.0) + time.perf_counter() - self._began,
+            elapsed=(self._start.elapsed if self._start else Elapsed()) + Elapsed.now() - self._began,
             network=self.network.state_dict(),
             optimizer=optimizer_tensors(self.trainer.optimizers[0]),
             average=self.average.tensors if self.average else {},

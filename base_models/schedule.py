@@ -14,6 +14,7 @@ from base_models.configuration import EnsembleConfig
 from base_models.fitting import FitJob, FitResult, is_finished, run_fit
 from base_models.placement import Placement, machine_gpus
 from base_models.process_group import ALONE, ProcessGroup, assign
+from mura_env.worker_processes import end_with_parent
 
 Progress = Callable[[str, int, int], None]
 
@@ -112,8 +113,9 @@ def _run_parallel(
 
 
 def _prepare_process() -> None:
-    """Keep OpenCV to the core that the fit has."""
+    """Keep OpenCV to the core that the fit has, and the fit to the life of the run."""
     cv2.setNumThreads(1)
+    end_with_parent()
 
 
 def _count_epoch(file: Path, report: Callable[[], None] | None = None) -> None:

@@ -47,7 +47,7 @@ def training_record(
             member.name: [
                 {
                     "fold": fold,
-                    "seconds": fit.seconds,
+                    **asdict(fit.elapsed),
                     "precision": fit.precision,
                     "epoch_losses": fit.epoch_losses,
                     "inner_score": asdict(fit.inner_score) if fit.inner_score else None,

@@ -14,6 +14,7 @@ from torch import Tensor
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
+from mura_env.worker_processes import end_with_parent
 
 TrainOne = Callable[[PolicyStackEnv, StackedNetwork, int, Report], None]
 """Called as train(environment of one policy, network of one policy, seed, report)."""
@@ -64,7 +65,7 @@ def train_separately(
     if n_jobs == 1:
         yield from (function(*arguments) for function, arguments, _ in calls)
         return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with_parent):
         results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
     try:
         for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered

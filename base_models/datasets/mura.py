@@ -39,13 +39,20 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
     """
     studies: list[Study] = []
     contradictions: list[str] = []
+    remarks: list[str] = []
     for split, folder in _FOLDER_OF_SPLIT.items():
         images_csv, studies_csv = root / f"{folder}_image_paths.csv", root / f"{folder}_labeled_studies.csv"
         if images_csv.is_file() and studies_csv.is_file():
             found = _studies_from_paths(root, split, _paths_of_csv(images_csv, folder))
             contradictions += _compare_labels(found, studies_csv, folder)
         else:
-            found = _studies_from_paths(root, split, _paths_of_folder(root, folder))
+            paths, others = _files_of_folder(root, folder)
+            found = _studies_from_paths(root, split, paths)
+            if others:
+                remarks.append(
+                    f"{len(others):,} file(s) below {folder} are not read, since their names do not end in "
+                    f"{', '.join(IMAGE_SUFFIXES)}; the first is {others[0]}."
+                )
         studies += found
     return Dataset(
         name="MURA",
@@ -54,6 +61,7 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
         body_part_names=tuple(sorted({study.body_part for study in studies})),
         studies=tuple(studies),
         contradictions=tuple(contradictions),
+        remarks=tuple(remarks),
     )
 
 
@@ -73,19 +81,22 @@ def _below(path: str, folder: str, file: Path) -> str:
     return "/".join(parts[parts.index(folder) :])
 
 
-def _paths_of_folder(root: Path, folder: str) -> list[str]:
-    """Walk a split's folder and return its image paths in natural order, relative to `root`."""
-    paths: list[str] = []
+def _files_of_folder(root: Path, folder: str) -> tuple[list[str], list[str]]:
+    """Walk a split's folder; return its image paths and the other files, in natural order, below `root`."""
+    paths: tuple[list[str], list[str]] = ([], [])
     top = os.fspath(root / folder)
     # Links are followed: a data set may be put together of parts that lie elsewhere.
     for directory, below, files in os.walk(top, followlinks=True):
         relative = folder + directory[len(top) :].replace(os.sep, "/")
         if relative.count("/") > _STUDY_DEPTH:
             below.clear()  # a link that leads back up would be followed without end
-        # Names that begin with a dot are leftovers of file systems, not images.
-        names = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
-        paths += [f"{relative}/{name}" for name in names]
-    return sorted(paths, key=lambda path: (path.rpartition("/")[0], len(path), path))
+        for name in files:
+            if not name.startswith("."):  # a leftover of a file system, neither image nor worth a word
+                paths[not name.lower().endswith(IMAGE_SUFFIXES)].append(f"{relative}/{name}")
+    images, others = (
+        sorted(some, key=lambda path: (path.rpartition("/")[0], len(path), path)) for some in paths
+    )
+    return images, others
 
 
 def _studies_from_paths(root: Path, split: Split, paths: Iterable[str]) -> list[Study]:

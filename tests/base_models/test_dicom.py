@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from base_models.dicom import window_shares
 from base_models.images import ImageError, decode, image_size, misnamed, read_file, read_grey
@@ -128,11 +129,38 @@ def test_content_decides_over_the_name(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_colours_become_pillows_luminance(tmp_path: Path, photometric: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (12, 9, 3)).astype(np.uint8)
+    stored = np.asarray(Image.fromarray(colours).convert("YCbCr" if photometric == "YBR_FULL" else "RGB"))
+    path = _write(
+        tmp_path / "a.dcm",
+        stored,
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation=photometric,
+    )
+    expected = np.asarray(Image.fromarray(colours).convert("L")).astype(int)
+    # Two roundings on the way from luminance and chrominance to colours and back.
+    assert np.abs(read_grey(path) - expected).max() <= (1 if photometric == "RGB" else 2)
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    indices = np.arange(4, dtype=np.uint8).repeat(3).reshape(4, 3)
+    colours = np.array([[0, 0, 0], [65535, 0, 0], [0, 65535, 0], [65535, 65535, 65535]], np.uint16)
+    tables = {}
+    for name, column in zip(("Red", "Green", "Blue"), colours.T, strict=True):
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, 16]
+        tables[f"{name}PaletteColorLookupTableData"] = column.tobytes()
+    path = _write(tmp_path / "a.dcm", indices, PhotometricInterpretation="PALETTE COLOR", **tables)
+    np.testing.assert_array_equal(read_grey(path)[:, 0], [0, 76, 150, 255])  # 0.299, 0.587 of 255
+
+
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ({"NumberOfFrames": 2}, "expected one frame in grey, got 2"),
-        ({"PhotometricInterpretation": "RGB"}, "expected one frame in grey, got 1 in RGB"),
+        ({"NumberOfFrames": 2}, "expected one frame in grey or colours, got 2"),
+        ({"PhotometricInterpretation": "CMYK"}, "expected one frame in grey or colours, got 1 in CMYK"),
         ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),
     ],
 )

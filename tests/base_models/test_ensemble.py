@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from base_models import load_members
 from base_models.calibration import Calibration, cross_calibrate, fit_calibration
@@ -214,6 +215,9 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     two_views = next(study for study in dataset.of_split("train") if len(study.image_paths) == 2)
     one_view = next(study for study in dataset.of_split("test") if len(study.image_paths) == 1)
     bad = [two_views.image_paths[0], one_view.image_paths[0]]
+    misnamed = two_views.image_paths[1]
+    with Image.open(misnamed) as image:
+        image.save(misnamed, format="JPEG")
     for path in bad:
         path.write_bytes(b"no image")
     config = replace(CONFIG, members=CONFIG.members[1:])
@@ -225,6 +229,7 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     assert one_view.study_id not in test.study_ids
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert set(record["skipped_images"]) == {str(path) for path in bad}
+    assert set(record["misnamed_images"]) == {str(misnamed)}
     assert record["counts"]["test"]["studies"] == len(test)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from base_models import cache_parts, image_cache
 from base_models.cache_parts import Part
 from base_models.image_cache import fit_into_square, open_image_cache, stretch_into_square
-from base_models.images import read_grey
+from base_models.images import Radiograph, read_grey
 from tests.base_models.trees import picture, save_picture
 
 
@@ -137,15 +137,15 @@ def test_an_interrupted_build_goes_on(
 ) -> None:
     expected = _open(paths, tmp_path / "whole")
     built.clear()
-    read = cache_parts.read_grey
+    read = cache_parts.read_file
 
-    def interrupted(path: Path, at_least: int | None = None) -> np.ndarray:
+    def interrupted(path: Path) -> bytes:
         if path == paths[3]:
             raise KeyboardInterrupt
-        return read(path, at_least)
+        return read(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_parts, "read_grey", interrupted)
+        patch.setattr(cache_parts, "read_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             _open(paths, tmp_path)
     assert built == [("0", "1"), ("2", "3")]
@@ -165,14 +165,14 @@ from base_models import cache_parts, image_cache
 image_cache.PART_ROWS = 4
 root = Path(sys.argv[1])
 paths = [root / "images" / f"{i}.png" for i in range(40)]
-read = cache_parts.read_grey
+read = cache_parts.read_file
 
-def dying_read(path, **options):
+def dying_read(path):
     if path == paths[14]:  # in the middle of the fourth part
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(path, **options)
+    return read(path)
 
-cache_parts.read_grey = dying_read
+cache_parts.read_file = dying_read
 image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
 """
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
@@ -198,16 +198,28 @@ def test_unreadable_images_are_collected_and_tried_again(
         assert all(str(path) in reason for path, reason in cache.unreadable.items())
         assert not cache.images[cache.rows[paths[1]]].any()
     assert len(built) == 3
-    read = cache_parts.read_grey
+    decode = cache_parts.decode
 
-    def with_a_library(path: Path, at_least: int | None = None) -> np.ndarray:
-        return picture(7) if path == paths[1] else read(path, at_least)
+    def with_a_library(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
+        known = Radiograph(picture(7), 1, 1, "L", "a new kind")
+        return known if path == paths[1] else decode(path, data, at_least)
 
-    monkeypatch.setattr(cache_parts, "read_grey", with_a_library)
+    monkeypatch.setattr(cache_parts, "decode", with_a_library)
     cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
     assert set(cache.unreadable) == {paths[3]}
     np.testing.assert_array_equal(cache.images[cache.rows[paths[1]]], fit_into_square(picture(7), 24))
     assert built[3:] == [("0", "1")]
+
+
+def test_names_that_say_something_else_than_the_content_are_kept(paths: list[Path], tmp_path: Path) -> None:
+    jpeg = tmp_path / "other.png"
+    Image.open(paths[0]).save(jpeg, format="JPEG")
+    for _ in range(2):  # built, then opened
+        cache = open_image_cache([*paths, jpeg], 24, tmp_path / "cache", n_processes=1)
+        assert set(cache.misnamed) == {jpeg}
+        assert "content is JPEG" in cache.misnamed[jpeg]
+        assert not cache.unreadable
+        assert cache.images[cache.rows[jpeg]].any()
 
 
 def test_stretching_forgets_the_aspect(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from base_models.elapsed import Elapsed
 from base_models.fitting import FitResult
 from base_models.inner_validation import Score
 from base_models.member_choice import choose_initial_weights, choose_members, weak_members
@@ -61,7 +62,7 @@ def test_files_go_to_the_members_of_their_network() -> None:
 
 def test_members_far_below_the_best_on_inner_validation_are_left_out() -> None:
     areas = [(0.81, 0.79), (0.70, 0.90), (0.77, 0.74)]
-    fits = [[FitResult(np.zeros((0, 2)), [], 0.0, "", Score(0.5, area)) for area in of] for of in areas]
+    fits = [[FitResult(np.zeros((0, 2)), [], Elapsed(), "", Score(0.5, area)) for area in of] for of in areas]
     training = replace(FULL.training, inner_validation=0.1)
     weak = weak_members(replace(FULL, training=training, drop_below=0.04), fits)
     assert list(weak) == [FULL.members[2].name]

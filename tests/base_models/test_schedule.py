@@ -9,6 +9,7 @@ import pytest
 
 from base_models import schedule
 from base_models.configuration import EnsembleConfig
+from base_models.elapsed import Elapsed
 from base_models.fitting import FitJob, FitResult
 from base_models.placement import PROCESSOR, Placement
 from tests.base_models.test_fitting import JOB
@@ -37,7 +38,7 @@ def test_fits_are_spread_over_the_gpus(
             together.wait(timeout=600)  # the first ones do run at the same time
         with lock:
             busy[placement] -= 1
-        return FitResult(np.full((1, 2), job.fold), [], 0.0, "")
+        return FitResult(np.full((1, 2), job.fold), [], Elapsed(), "")
 
     monkeypatch.setattr(schedule, "run_fit", fake_fit)
     monkeypatch.setattr(schedule, "machine_gpus", lambda wanted: list(range(n_gpus))[: wanted or n_gpus])

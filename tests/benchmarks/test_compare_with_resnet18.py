@@ -54,7 +54,7 @@ def _compare(script, folder: Path) -> list[tuple[str, int, int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("base_models.schedule.run_fit", counted)
         patch.setattr(script, "NETWORK", "shufflenet_v2_x0_5")  # much smaller, and trained in the same way
-        patch.setattr(script, "fit_seconds", lambda run: seconds[run.path.name])
+        patch.setattr(script, "fit_seconds", lambda run, clock: seconds[run.path.name])
         script.compare(folder / "run", folder / "out", lambda *_: None)
     return begun
 

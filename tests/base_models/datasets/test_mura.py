@@ -48,8 +48,12 @@ def test_views_are_in_natural_order_and_hidden_files_are_no_images(tmp_path: Pat
     source = (folder / "image1.png").read_bytes()
     for name in ("image10.png", "image2.png", "._image1.png", "notes.txt"):
         (folder / name).write_bytes(source)
-    study = next(s for s in open_dataset(root).studies if s.image_paths[0].parent == folder)
+    dataset = open_dataset(root)
+    study = next(s for s in dataset.studies if s.image_paths[0].parent == folder)
     assert [path.name for path in study.image_paths] == ["image1.png", "image2.png", "image10.png"]
+    (remark,) = dataset.remarks
+    assert remark.startswith("1 file(s) below train are not read")
+    assert str((folder / "notes.txt").relative_to(root)) in remark
 
 
 @pytest.mark.parametrize(
