@@ -24,6 +24,7 @@ _TRAINING = record(
         "counts": by_name(_SPLIT),
         "config": record({"members": list_of(_MEMBER, least=1), "folds": COUNT}),
         "skipped_images": by_name(ANYTHING),
+        "misnamed_images?": by_name(ANYTHING),
     }
 )
 """Shape of `training.json`, as far as the model card reads it."""

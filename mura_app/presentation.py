@@ -34,16 +34,22 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
     console.print(f"report: {run.report_path}", soft_wrap=True)
 
 
-def show_skipped_images(training: Mapping[str, Any], run: RunDirectory) -> None:
-    """Says on standard error how many images a run left out, if any.
+def show_data_remarks(training: Mapping[str, Any], run: RunDirectory) -> None:
+    """Says on standard error what a run's user should know of the data: remarks, and images that are odd.
 
     Args:
         training: What `training.json` holds.
         run: Where it lies.
     """
-    skipped = training["skipped_images"]
-    if skipped:
+    for remark in training["dataset"]["remarks"]:
+        message(remark)
+    if skipped := training["skipped_images"]:
         message(f"left out {len(skipped):,} unreadable image(s); {run.training_path} names them")
+    if misnamed := training.get("misnamed_images"):
+        message(
+            f"{len(misnamed):,} image(s) with names that belie their content, which was read; "
+            f"{run.training_path} names them"
+        )
 
 
 def benchmark_table(document: Mapping[str, Any]) -> Table:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mura_app.commands.train import TrainingOptions, parse_with_preset
-from mura_app.presentation import show_benchmark, show_skipped_images
+from mura_app.presentation import show_benchmark, show_data_remarks
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars
 
@@ -60,7 +60,7 @@ class Command(TrainingOptions):
                 resume=self.resume,
                 progress=progress,
             )
-        show_skipped_images(read_training(run), run)
+        show_data_remarks(read_training(run), run)
         show_benchmark(document, run, as_json=self.json)
 
 

@@ -9,7 +9,7 @@ import tyro
 from base_models.configuration import EnsembleConfig
 from base_models.presets import PRESETS
 from mura_app.main import parse
-from mura_app.presentation import show_skipped_images
+from mura_app.presentation import show_data_remarks
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_json
 
@@ -90,7 +90,7 @@ class Command(TrainingOptions):
             )
         if not launched_group().is_first:
             return
-        show_skipped_images(read_training(run), run)
+        show_data_remarks(read_training(run), run)
         facts = {
             "data": dataset.name,
             "train": str(run.predictions / "train.npz"),
