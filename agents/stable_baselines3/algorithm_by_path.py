@@ -34,8 +34,6 @@ class StableBaselines3Config(AlgorithmConfig):
     precedence over the options here, and policy_kwargs are added to the agent's own."""
     total_steps: int = 8_192
     """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
-    kl_strengths: tuple[float, ...] = (0.03,)
-    """Strengths of the pull towards the reference to choose from on inner folds, in ascending order."""
     learning_rate: float = 0.01
     """Step size at the start; it falls linearly to zero."""
     studies_per_step: int = 64
