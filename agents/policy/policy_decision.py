@@ -1,4 +1,4 @@
-"""From a policy network's outputs to weights, the deterministic way: three rules, as algorithms act.
+"""From a policy network's outputs to weights, the deterministic way: the rules by which algorithms act.
 
 Each is a function of outputs of shape `(n, n_outputs)`, the environment's action scale and the logarithms of
 reference weights, `(n_models, n)`, and returns float32 weights `(n_models, n)`, columns with sum 1. Outputs
@@ -45,3 +45,11 @@ def greedy_choice(
     alone = chosen < n_models
     weights[:, alone] = np.eye(n_models, dtype=np.float32)[:, chosen[alone]]
     return weights
+
+
+def choice_or_softmax(
+    outputs: NDArray[np.float32], scale: float, log_references: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """As `greedy_choice` where the reference has a value of its own, else as `clipped_softmax`."""
+    rule = greedy_choice if outputs.shape[1] > len(log_references) else clipped_softmax
+    return rule(outputs, scale, log_references)

@@ -1,15 +1,20 @@
-"""Any other algorithm of stable-baselines3 or sb3-contrib for continuous actions, by its import path."""
+"""Any other algorithm of stable-baselines3 or sb3-contrib, by its import path."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
 
 from agents.configuration import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_at_most
 from agents.policy.policy_agent import PolicyAgent
+from agents.policy.policy_decision import Decide, choice_or_softmax
+from agents.policy.policy_networks import make_policy_network
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.registry import register_agent
 from agents.stable_baselines3.algorithm_options import AlgorithmConfig
-from agents.stable_baselines3.extracted_actor import ExtractedActor
+from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead
 from mura_env.observations import ObservationLayout
 
 
@@ -18,16 +23,17 @@ class StableBaselines3Config(AlgorithmConfig):
     """Options of an algorithm by its import path."""
 
     algorithm: str = "stable_baselines3.PPO"
-    """Import path of the algorithm's class, one for continuous actions whose policy MlpPolicy takes a
-    features extractor: PPO, A2C, DDPG, TD3, SAC, TRPO, TQC, CrossQ. Only a fit imports it, loading a saved
-    agent does not."""
+    """Import path of the algorithm's class, one whose policy MlpPolicy takes a features extractor: PPO, A2C,
+    DDPG, TD3, SAC, TRPO, TQC, CrossQ and, with the action select, DQN, QRDQN, MaskablePPO. Only a fit imports
+    it, loading a saved agent does not."""
+    action: Literal["softmax", "select"] = "softmax"
+    """What an action is: logits of the weights (softmax), or one member or the reference (select), which
+    classes for discrete actions need; these explore in their own way."""
     algorithm_options: str = "{}"
     """Arguments of the class as a JSON object, such as '{"policy_kwargs": {"log_std_init": -1}}'; they take
     precedence over the options here, and policy_kwargs are added to the agent's own."""
     total_steps: int = 8_192
     """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
-    kl_strengths: tuple[float, ...] = (0.03,)
-    """Strengths of the pull towards the reference to choose from on inner folds, in ascending order."""
     learning_rate: float = 0.01
     """Step size at the start; it falls linearly to zero."""
     studies_per_step: int = 64
@@ -36,7 +42,7 @@ class StableBaselines3Config(AlgorithmConfig):
     """Steps of the environment between the updates of an on-policy algorithm."""
     batch_size: int = 128
     """Studies in a minibatch."""
-    gradient_steps: int = 1
+    gradient_steps: int = 4
     """Updates of an off-policy algorithm after every step of the environment."""
     critic_size: int = 64
     """Units in each of the critic's two hidden layers."""
@@ -67,28 +73,37 @@ class StableBaselines3Config(AlgorithmConfig):
 
 @register_agent("stable_baselines3")
 class StableBaselines3(PolicyAgent[StableBaselines3Config]):
-    """Softmax weights, learned by a class of stable-baselines3 with its own policy and critic.
+    """Weights, learned by a class of stable-baselines3 with its own policy and critic.
 
     The project's network is the features extractor; the actor is a linear head on it, which is saved as the
     project's own network (`agents.stable_baselines3.extracted_actor`), so that loading needs neither the
-    library nor the class. Policies are trained one at a time.
+    library nor the class. Policies are trained one at a time. With the action `select` the actor's highest
+    number decides, and the averaged policies have a vote each, as in the agent `dqn`.
 
-    Algorithms for discrete actions alone (DQN, QR-DQN, MaskablePPO) are refused, the agent `dqn` stands for
-    them; so are those with a memory (RecurrentPPO), since an episode is one study, and those whose policy has
-    no features extractor (ARS).
+    Refused are algorithms with a memory (RecurrentPPO), since an episode is one study, and those whose policy
+    has no features extractor: ARS, which also counts a step of n environments as n² steps.
     """
 
     config_class = StableBaselines3Config
+    decide: ClassVar[Decide] = staticmethod(choice_or_softmax)
     trains_separately = True
+
+    def _action(self) -> Literal["softmax", "select"]:
+        return self.config.action
 
     def _env_width(self) -> tuple[int, int]:
         return self.config.studies_per_step, 1
 
-    def _network(self, layout: ObservationLayout, n_policies: int, seed: int = 0) -> ExtractedActor:
-        return ExtractedActor(super()._network(layout, n_policies, seed))
+    def _network(self, layout: ObservationLayout, n_policies: int, seed: int = 0) -> ExtractedHead:
+        selects = self.config.action == "select"
+        generator, n_models = torch.Generator().manual_seed(seed), len(self.model_names_)
+        network = make_policy_network(
+            self.config, layout, n_models, n_policies, generator, with_average=selects
+        )
+        return ExtractedHead(network) if selects else ExtractedActor(network)
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
         from agents.stable_baselines3.any_algorithm import train_any  # noqa: PLC0415 - see agents.stable_baselines3.ppo
 
-        assert isinstance(network, ExtractedActor)  # noqa: S101 - made by _network
+        assert isinstance(network, ExtractedHead)  # noqa: S101 - made by _network
         train_any(self.config, env, network, seed, report)

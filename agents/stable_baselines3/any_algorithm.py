@@ -1,4 +1,4 @@
-"""Training by any algorithm class of stable-baselines3 that acts in a box."""
+"""Training by any algorithm class of stable-baselines3 whose policy can have the project's network."""
 
 import inspect
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.stable_baselines3.algorithm_options import imported, merged
-from agents.stable_baselines3.extracted_actor import ExtractedActor, features, n_features
+from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 from agents.stable_baselines3.training_device import training_device
 
@@ -29,27 +29,37 @@ if TYPE_CHECKING:
 def train_any(
     config: "StableBaselines3Config",
     env: PolicyStackEnv,
-    network: ExtractedActor,
+    network: ExtractedHead,
     seed: int,
     report: Report,
 ) -> None:
     """Train one policy with the class that the configuration names, and copy its actor to the network.
 
     Raises:
-        ValueError: If there is no such class, it cannot act in a box, it refuses an option, or its actor is
-            not a linear head on the features.
+        ValueError: If there is no such class, it cannot act in the environment, it refuses an option, or its
+            actor is not a linear head on the features.
     """
     algorithm = import_algorithm(config.algorithm)
     with global_random_state_kept():
-        model = make_model(algorithm, "MlpPolicy", env, _options(algorithm, config, env, network, seed))
-        scale = float(env.policy_scales[0])
-        _take_actor(model, network, scale, check=True)
+        try:
+            model = make_model(algorithm, "MlpPolicy", env, _options(algorithm, config, env, network, seed))
+        except ValueError as error:
+            if "as action spaces" not in str(error):  # stable-baselines3's words for a space it cannot act in
+                raise
+            other = "select" if config.action == "softmax" else "softmax"
+            raise ValueError(
+                f"expected an algorithm that can act with action={config.action!r}, got "
+                f"{config.algorithm!r}, which cannot; use action={other!r} with it"
+            ) from error
+        _take_actor(model, network, env)
+        _require_same_actions(model, network, env)
 
         def copy_and_report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
-            _take_actor(model, network, scale)
+            _take_actor(model, network, env)
             report(steps, scalars)
 
-        learn(model, config.total_steps, 1, copy_and_report)
+        masks = "use_masking" in inspect.signature(model.learn).parameters  # every candidate may be chosen
+        learn(model, config.total_steps, 1, copy_and_report, **({"use_masking": False} if masks else {}))
 
 
 def import_algorithm(path: str) -> type[BaseAlgorithm]:
@@ -101,11 +111,11 @@ def _options(
     algorithm: type[BaseAlgorithm],
     config: "StableBaselines3Config",
     env: PolicyStackEnv,
-    network: ExtractedActor,
+    network: ExtractedHead,
     seed: int,
 ) -> dict[str, Any]:
     """Return the arguments for the class: those of ours that it knows, then the user's."""
-    scale, critic = float(env.policy_scales[0]), [config.critic_size] * 2
+    scale, critic, selects = float(env.policy_scales[0]), [config.critic_size] * 2, config.action == "select"
     policy: dict[str, Any] = {
         "features_extractor_class": NetworkFeatures,
         "features_extractor_kwargs": {"network": network.features},
@@ -116,7 +126,7 @@ def _options(
         "batch_size": config.batch_size,
     }
     if issubclass(algorithm, OffPolicyAlgorithm):
-        policy["net_arch"] = {"pi": [], "qf": critic}
+        policy["net_arch"] = [] if selects else {"pi": [], "qf": critic}
         ours |= {"train_freq": 1, "gradient_steps": config.gradient_steps, "learning_starts": 0}
         ours["buffer_size"] = min(config.total_steps, MAX_STORED)
         if issubclass(algorithm, TD3):
@@ -125,7 +135,8 @@ def _options(
             )
     else:
         policy["net_arch"] = {"pi": [], "vf": critic}
-        policy["log_std_init"] = float(np.log(config.exploration / scale))
+        if not selects:
+            policy["log_std_init"] = float(np.log(config.exploration / scale))
         ours["n_steps"] = config.n_steps
     known = inspect.signature(algorithm).parameters
     chosen = {name: value for name, value in ours.items() if name in known}
@@ -135,33 +146,55 @@ def _options(
     )
 
 
-def _take_actor(model: Any, network: ExtractedActor, scale: float, *, check: bool = False) -> None:
-    """Copy the actor; `check` on the environment's observations that the copy acts alike."""
-    policy: Any = model.policy
-    actor = getattr(policy, "actor", None)
-    head = getattr(policy, "action_net", None) if actor is None else getattr(actor, "mu", None)
-    squash = actor is not None
-    if isinstance(head, nn.Sequential) and len(head) == 2 and isinstance(head[1], nn.Tanh):
-        head = head[0]
-    extractor = getattr(policy if actor is None else actor, "features_extractor", None)
-    if not isinstance(head, nn.Linear) or not isinstance(extractor, NetworkFeatures):
+def _actor(policy: Any) -> tuple[Any, Any]:
+    """Return the part of a policy that has the features extractor, and its last layer or layers."""
+    for part, head in (("actor", "mu"), ("q_net", "q_net"), ("quantile_net", "quantile_net")):
+        owner = getattr(policy, part, None)
+        if owner is not None:
+            return owner, getattr(owner, head, None)
+    return policy, getattr(policy, "action_net", None)
+
+
+def _take_actor(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None:
+    """Copy the actor.
+
+    Raises:
+        ValueError: If it is not a linear head on the features.
+    """
+    owner, head = _actor(model.policy)
+    layers = list(head) if isinstance(head, nn.Sequential) else [head]
+    extractor, linear = getattr(owner, "features_extractor", None), layers[0]
+    bounds = [isinstance(layer, nn.Tanh) for layer in layers[1:]]
+    if not (isinstance(linear, nn.Linear) and isinstance(extractor, NetworkFeatures) and all(bounds)):
         raise ValueError(
             f"expected an actor that is a linear head on its features, got that of {type(model).__name__}; "
-            "only such an actor can be saved as the project's own network"
+            "leave net_arch in policy_kwargs as it is, as only such an actor can be saved as the project's "
+            "own network"
         )
-    if head.weight.shape[1] != n_features(network.features):
+    if linear.in_features != n_features(network.features):
         raise ValueError(
             f"expected an actor without hidden layers, got {type(model).__name__} with others; leave "
             "net_arch in policy_kwargs as it is"
         )
-    network.take(extractor.network, head, squash=squash, scale=scale)
-    if check:
-        observations = np.asarray(model.get_env().reset())
-        actions, _ = model.predict(observations, deterministic=True)
-        with torch.no_grad():
-            own = network(torch.from_numpy(observations)[None])[0].numpy() / np.float32(scale)
-        if not np.allclose(own, actions, atol=1e-4):
-            raise ValueError(
-                f"expected actions that are a bounded linear head on features, got others from "
-                f"{type(model).__name__}; only such an actor can be saved as the project's own network"
-            )
+    # An action may have several values, its quantiles, whose mean decides; so the mean of their weights does.
+    weight = linear.weight.view(-1, network.n_outputs, linear.in_features).mean(0)
+    network.take(extractor.network, weight, linear.bias.view(-1, network.n_outputs).mean(0))
+    if isinstance(network, ExtractedActor):
+        network.bound(squash=owner is not model.policy, scale=float(env.policy_scales[0]))
+
+
+def _require_same_actions(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None:
+    """Refuse an actor whose copy acts otherwise on the environment's observations."""
+    observations = np.asarray(model.get_env().reset())
+    actions, _ = model.predict(observations, deterministic=True)
+    with torch.no_grad():
+        own = network(torch.from_numpy(observations)[None])[0].numpy()
+    if isinstance(network, ExtractedActor):
+        alike = np.allclose(own / env.policy_scales[0], actions, atol=1e-4)
+    else:  # of values that are equal but for rounding, either may be the highest
+        alike = bool((own.max(axis=1) - own[np.arange(len(own)), actions] < 1e-4).all())
+    if not alike:
+        raise ValueError(
+            "expected actions that are a bounded linear head on features, or the highest of its numbers, got "
+            f"others from {type(model).__name__}; only such an actor can be saved as the project's network"
+        )

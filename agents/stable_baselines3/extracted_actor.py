@@ -10,22 +10,28 @@ from torch import Tensor, nn
 from agents.policy.stacked_network import StackedNetwork
 
 
-class ExtractedActor(StackedNetwork):
-    """A policy network's scores and the observation beside them, a linear head, and how actions are bounded.
+class ExtractedHead(StackedNetwork):
+    """A policy network's scores and the observation beside them, and a linear head on both.
+
+    The head gives one number per output of the network: per member and, where the network scores their
+    average too, one for the reference. These are the values of the environment's actions with `select`.
 
     Args:
         network: The network that makes the features.
     """
 
     def __init__(self, network: StackedNetwork) -> None:
-        super().__init__(network.layout, network.n_models, network.n_policies, network.hidden_size)
+        super().__init__(
+            network.layout,
+            network.n_models,
+            network.n_policies,
+            network.hidden_size,
+            with_average=network.n_outputs > network.n_models,
+        )
         self.features = network
-        n_policies, n_models = network.n_policies, network.n_models
-        self.head_weight = nn.Parameter(torch.zeros(n_policies, n_features(network), n_models))
-        self.head_bias = nn.Parameter(torch.zeros(n_policies, 1, n_models))
-        # One number per policy; parameters, so that they stand in the stack with the others.
-        self.scale = nn.Parameter(torch.ones(n_policies, 1, 1), requires_grad=False)
-        self.squash = nn.Parameter(torch.zeros(n_policies, 1, 1), requires_grad=False)
+        n_policies, n_outputs = network.n_policies, network.n_outputs
+        self.head_weight = nn.Parameter(torch.zeros(n_policies, n_features(network), n_outputs))
+        self.head_bias = nn.Parameter(torch.zeros(n_policies, 1, n_outputs))
 
     @property
     def n_critic_inputs(self) -> int:
@@ -45,31 +51,57 @@ class ExtractedActor(StackedNetwork):
         return features(self.features, inputs).unsqueeze(2), self.split(inputs)[1]
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
-        """Return the bounded action times the action's scale."""
-        raw = hidden.squeeze(2) @ self.head_weight + self.head_bias
-        bounded = torch.where(self.squash > 0.5, torch.tanh(raw), raw.clamp(-1.0, 1.0))
-        return bounded * self.scale
+        """Return what the head gives, `(n_policies, n, n_outputs)`."""
+        return hidden.squeeze(2) @ self.head_weight + self.head_bias
 
-    def take(self, network: StackedNetwork, head: nn.Linear, *, squash: bool, scale: float) -> None:
+    def take(self, network: StackedNetwork, weight: Tensor, bias: Tensor) -> None:
         """Copy a single actor's features and head.
 
         Args:
             network: Its network, of one policy.
-            head: Its last layer, from the features to one number per member.
-            squash: Whether a hyperbolic tangent bounds its actions, or they are cut.
-            scale: Logits per unit of its action.
+            weight: That of its last layer, shape `(n_outputs, n_features)`.
+            bias: That of its last layer, shape `(n_outputs,)`.
         """
         with torch.no_grad():
             self.features.load_state_dict(network.state_dict())
-            self.head_weight.copy_(head.weight.T[None])
-            self.head_bias.copy_(head.bias[None, None])
+            self.head_weight.copy_(weight.T[None])
+            self.head_bias.copy_(bias[None, None])
+
+
+class ExtractedActor(ExtractedHead):
+    """As `ExtractedHead`, for an action in a box: the head's numbers are bounded, and scaled to logits.
+
+    Args:
+        network: The network that makes the features.
+    """
+
+    def __init__(self, network: StackedNetwork) -> None:
+        super().__init__(network)
+        # One number per policy; parameters, so that they stand in the stack with the others.
+        self.scale = nn.Parameter(torch.ones(network.n_policies, 1, 1), requires_grad=False)
+        self.squash = nn.Parameter(torch.zeros(network.n_policies, 1, 1), requires_grad=False)
+
+    def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
+        """Return the bounded action times the action's scale."""
+        raw = super().scores(hidden, study)
+        bounded = torch.where(self.squash > 0.5, torch.tanh(raw), raw.clamp(-1.0, 1.0))
+        return bounded * self.scale
+
+    def bound(self, *, squash: bool, scale: float) -> None:
+        """Take notice of how actions are bounded.
+
+        Args:
+            squash: Whether by a hyperbolic tangent, or by a cut.
+            scale: Logits per unit of the action.
+        """
+        with torch.no_grad():
             self.scale.fill_(scale)
             self.squash.fill_(float(squash))
 
 
 def n_features(network: StackedNetwork) -> int:
     """Return the number of columns of `features`."""
-    return network.n_models + network.n_columns
+    return network.n_outputs + network.n_columns
 
 
 def features(network: StackedNetwork, observations: Tensor) -> Tensor:

@@ -99,12 +99,12 @@ def make_model(
         return algorithm(policy, VectorEnvAdapter(env), **arguments)
     except (AssertionError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            "expected an algorithm for continuous actions, and algorithm_options that it takes, got "
-            f"{algorithm.__name__}, which says: {error}"
+            f"expected algorithm_options that it takes, got others for {algorithm.__name__}, "
+            f"which says: {error}"
         ) from error
 
 
-def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Report) -> None:
+def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Report, **arguments: Any) -> None:
     """Let an algorithm of stable-baselines3 learn, and report before every update and at the end.
 
     Args:
@@ -112,12 +112,13 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
         total_steps: Environment steps per policy.
         n_policies: Policies in its stack.
         report: See `agents.policy.training_watch.Report`.
+        **arguments: Further arguments of the algorithm's `learn`.
     """
     callback = _Report(n_policies, report)
     total = total_steps * n_policies
     # The library's own logger leaves a folder in the system's temporary one at every call.
     model.set_logger(Logger(folder=None, output_formats=[]))
-    model.learn(total, callback=callback, log_interval=total)
+    model.learn(total, callback=callback, log_interval=total, **arguments)
     callback.tell()
 
 

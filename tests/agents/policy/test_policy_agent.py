@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import load_agent, make_agent
+from agents import agent_class, list_agents, load_agent, make_agent
 from agents.evidence.benchmark_document import weights_vary
 from mura_env import Predictions
 from tests.agents.tables import (
@@ -263,6 +263,15 @@ def test_nothing_is_left_in_the_temporary_folder(name, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     make_agent(name, **SMALL[name] | {"kl_strengths": (0.0,), "n_folds": 2}).fit(switching_table(300, 0))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_agent_chooses_from_the_same_strengths_of_the_pull():
+    for name in list_agents():
+        if (
+            agent_class(name).learns_by_reinforcement and name != "rlensemble_v1"
+        ):  # the published one has none
+            assert make_agent(name).config.kl_strengths == (0.0, 0.03, 0.1, 0.3)
+            assert make_agent(name).config.n_folds == 5
 
 
 def test_ppo_keeps_its_buffer_small():

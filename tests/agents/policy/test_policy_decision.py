@@ -1,6 +1,6 @@
 import numpy as np
 
-from agents.policy.policy_decision import clipped_softmax, greedy_choice, squashed_softmax
+from agents.policy.policy_decision import choice_or_softmax, clipped_softmax, greedy_choice, squashed_softmax
 
 REFERENCES = np.log(np.array([[0.5, 0.2], [0.3, 0.2], [0.2, 0.6]], np.float32))  # two studies
 
@@ -24,3 +24,11 @@ def test_the_highest_value_is_followed_and_the_reference_wins_ties():
     weights = greedy_choice(outputs, 1.0, REFERENCES)
     np.testing.assert_array_equal(weights[:, 0], [0, 1, 0])
     np.testing.assert_allclose(weights[:, 1], [0.2, 0.2, 0.6], atol=1e-6)
+
+
+def test_a_value_of_the_reference_tells_a_choice_from_a_softmax():
+    outputs = np.array([[0.1, 0.4, 0.2, 0.3], [0.5, 0.1, 0.2, 0.5]], np.float32)
+    for rule, n_outputs in ((greedy_choice, 4), (clipped_softmax, 3)):
+        columns = outputs[:, :n_outputs]
+        expected = rule(columns, 2.0, REFERENCES)
+        np.testing.assert_array_equal(choice_or_softmax(columns, 2.0, REFERENCES), expected)
