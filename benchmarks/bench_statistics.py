@@ -10,14 +10,12 @@ all processors of the machine and processor seconds; the draw of the patients is
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import time
 from typing import Any
 
 import numpy as np
+from document import document_parser, machine, print_document
 
 from agents.statistics.bootstrap import PatientBootstrap, interval
 
@@ -65,12 +63,7 @@ def measure() -> dict[str, Any]:
         all_intervals(*table)
         rounds.append((time.perf_counter() - wall, time.process_time() - processor))
     return {
-        "machine": {
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "numpy": np.__version__,
-            "load": os.getloadavg()[0],
-        },
+        "machine": {**machine(numpy=np.__version__), "load": os.getloadavg()[0]},
         "agents": N_AGENTS,
         "seeds": N_SEEDS,
         "studies": N_STUDIES,
@@ -82,17 +75,17 @@ def measure() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    arguments = parser.parse_args()
-    document = measure()
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-        return
+def show(document: dict[str, Any]) -> None:
+    """Print the table."""
     print("agents.statistics: paired patient bootstrap of accuracy, kappa and AUROC\n")
     for name, value in document.items():
         print(f"  {name:<24}{value if not isinstance(value, float) else f'{value:.2f}'}")
+
+
+def main() -> None:
+    """Measure and print."""
+    options = document_parser(__doc__).parse_args()
+    print_document(measure(), show, options.json)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ document, whatever was interrupted on the way and however many processes there w
 A row holds
 
 - `n_studies` and every figure of `agents.metrics.FIGURES` as `{"mean", "ci95", "seed_spread"}`: mean and
-  standard deviation over seeds, and the patient-bootstrap interval of the mean over seeds (None for
-  `threshold`; that of `average_precision` is the jackknife's, see `agents.statistics.jackknife`; that of
-  `calibration_error` allows for noise, which can only raise it, and need not contain the mean, see
-  `agents.statistics.calibration_interval`; its mean over body parts has none). The spread over seeds and the
+  standard deviation over seeds, and the interval, by patient, of the mean over seeds (None for `threshold`):
+  Wilson's for accuracy, sensitivity and specificity, see `agents.statistics.proportion_interval`, and on the
+  scale of log odds at 90 % specificity, see `agents.statistics.sensitivity_interval`; the jackknife's for
+  `average_precision`, see `agents.statistics.jackknife`; that of `calibration_error` allows for noise, which
+  can only raise it, and need not contain the mean, see `agents.statistics.calibration_interval` (its mean
+  over body parts has none); the patient bootstrap's for all others. The spread over seeds and the
   interval over patients are two things: neither contains the other. `threshold` is chosen (Youden) on studies
   of the training table that whatever is scored has not learned from, an agent's by cross-validation: one for
   all seeds. Where it is None, `no_threshold` says why;
@@ -292,7 +294,7 @@ def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: fl
 def _protocol(train: Predictions, test: Predictions, seeds: list[int], n_resamples: int) -> dict[str, Any]:
     notes = [
         "Every figure is conditional on one set of trained base models.",
-        "An agent's estimate is the mean over seeds; ci95 is the patient bootstrap of that mean.",
+        "An agent's estimate is the mean over seeds; ci95 is the interval of that mean, by patient.",
     ]
     if len(seeds) < ADVISED_SEEDS:
         notes.append(

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from agents.evidence.paired_comparison import paired_comparison, spread_over_seeds
 from agents.metrics import evaluate
-from agents.statistics.bootstrap import PatientBootstrap, interval
+from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.multiple_testing import holm
+from agents.statistics.proportion_interval import verdict_shares, wilson_interval
 from mura_env import Predictions
 
 LABEL = "not nested"
@@ -94,7 +95,8 @@ def _row(
     """Score one agent or control, of shape `(n_seeds, n_studies, n_classes)`, and compare it."""
     scores = [evaluate(train.labels, of_seed) for of_seed in probabilities]
     row = {figure: _mean([seed[figure] for seed in scores]) for figure in ("accuracy", "kappa", "auroc")}
-    row["accuracy"]["ci95"] = interval(bootstrap.verdict_figures(probabilities.argmax(axis=2))["accuracy"])
+    share = verdict_shares(train.labels, probabilities.shape[2], probabilities.argmax(axis=2))["accuracy"]
+    row["accuracy"]["ci95"] = wilson_interval(row["accuracy"]["mean"], share, train.patient_ids)
     row["vs_uniform"] = paired_comparison(
         train, bootstrap, probabilities, of_baseline, is_baseline=is_baseline
     )

@@ -13,13 +13,23 @@ from agents.statistics.bootstrap import (
     auroc_of_pairs,
     interval,
 )
-from agents.statistics.bootstrap_curves import curve_samples
-from agents.statistics.calibration_interval import calibration_interval
+from agents.statistics.calibration_interval import calibration_interval, calibration_samples
 from agents.statistics.jackknife import average_precisions, jackknife_interval, leave_out_each
+from agents.statistics.proportion_interval import (
+    Share,
+    log_odds_interval,
+    mean_over_parts,
+    verdict_shares,
+    wilson_interval,
+)
+from agents.statistics.sensitivity_interval import sensitivity_share
 from mura_env import Predictions
 
 Pairs = dict[int, tuple[Samples, Samples]]
 """By body part, the pairs in order and all pairs in each resample."""
+
+Intervals = dict[str, list[float] | None]
+"""The two ends by figure."""
 
 
 class ScoredTable:
@@ -51,7 +61,7 @@ class ScoredTable:
             "kappa": self._bootstrap.verdict_figures(baseline.argmax(axis=2))["kappa"],
             "auroc": self._bootstrap.auroc(baseline),
         }
-        self._baseline_figures = _over_seeds([evaluate(test.labels, seed) for seed in baseline], {})
+        self._baseline_figures = _over_seeds([evaluate(test.labels, seed) for seed in baseline])
 
     def row(
         self,
@@ -84,7 +94,8 @@ class ScoredTable:
             np.sum([in_order for in_order, _ in pairs.values()], axis=0),
             np.sum([of_part for _, of_part in pairs.values()], axis=0),
         )
-        row = {"n_studies": len(test), **_over_seeds(per_seed, samples)}
+        ends = _ends(per_seed, samples, _shares(test.labels, probabilities, thresholds), test.patient_ids)
+        row = {"n_studies": len(test), **_over_seeds(per_seed, ends)}
         row |= self._by_body_part(per_seed, probabilities, thresholds, pairs, is_baseline)
         row["vs_uniform"] = self._comparison(probabilities, row, samples, is_baseline)
         return row
@@ -98,11 +109,12 @@ class ScoredTable:
         is_baseline: bool,
     ) -> dict[str, Any]:
         """Return `per_body_part` and `macro` of a row; the arguments are those at hand in `row`."""
-        rows, of_parts = {}, []
-        for part, name in enumerate(self.test.body_part_names):
+        test, rows, of_parts, shares_of = self.test, {}, [], []
+        for part, name in enumerate(test.body_part_names):
             figures = [scores["per_body_part"][name] for scores in per_seed]
             facts = {key: figures[0][key] for key in ("n_studies", "reason") if key in figures[0]}
             samples: dict[str, Samples] = {}
+            ends: Intervals = {}
             if "reason" not in facts:
                 chosen, bootstrap = self._studies_of[part], self._bootstrap_of[part]
                 samples = self._samples(bootstrap, chosen, probabilities[:, chosen], thresholds)
@@ -110,8 +122,11 @@ class ScoredTable:
                 samples["average_precision"] = average_precisions(
                     self._left_out_of[part], probabilities[:, chosen]
                 )
+                shares = _shares(test.labels[chosen], probabilities[:, chosen], thresholds)
+                ends = _ends(figures, samples, shares, test.patient_ids[chosen])
                 of_parts.append(samples)
-            part_row = {**facts, **_over_seeds(figures, samples)}
+                shares_of.append((chosen, shares))
+            part_row = {**facts, **_over_seeds(figures, ends)}
             if not is_baseline:
                 part_row["vs_uniform"] = self._difference(part, probabilities) if samples else None
             rows[name] = part_row
@@ -120,9 +135,14 @@ class ScoredTable:
             for name in (of_parts[0] if of_parts else {})
             if name != "calibration_error"  # parts err differently: no one error of theirs can be tested
         }
+        shares = {
+            name: mean_over_parts([(chosen, of_part[name]) for chosen, of_part in shares_of], len(test))
+            for name in (shares_of[0][1] if shares_of else {})
+        }
         figures = [scores["macro"] for scores in per_seed]
+        ends = _ends(figures, macro, shares, test.patient_ids)
         return {
-            "macro": {"n_body_parts": figures[0]["n_body_parts"], **_over_seeds(figures, macro)},
+            "macro": {"n_body_parts": figures[0]["n_body_parts"], **_over_seeds(figures, ends)},
             "per_body_part": rows,
         }
 
@@ -133,7 +153,7 @@ class ScoredTable:
         probabilities: NDArray[Any],
         thresholds: list[float | None],
     ) -> dict[str, Samples]:
-        """Resample all figures but the AUROC and the average precision, the mean over seeds each.
+        """Resample all figures but shares of studies, the AUROC and the average precision, means over seeds.
 
         Args:
             bootstrap: Resamples of the studies.
@@ -141,15 +161,12 @@ class ScoredTable:
             probabilities: Theirs, shape `(n_seeds, n_chosen, n_classes)`.
             thresholds: One for each seed.
         """
-        samples = bootstrap.verdict_figures(probabilities.argmax(axis=2))
-        if None not in thresholds:
-            positive = probabilities[:, :, 1] >= np.array(thresholds, dtype=np.float64)[:, None]
-            at_threshold = bootstrap.verdict_figures(positive.astype(np.int64))
-            for name in ("sensitivity", "specificity"):
-                samples[f"{name}_at_threshold"] = at_threshold[name]
+        figures = bootstrap.verdict_figures(probabilities.argmax(axis=2))
+        samples = {name: figures[name] for name in ("balanced_accuracy", "kappa", "f1")}
         for name, losses in study_losses(self.test.labels[chosen], probabilities).items():
             samples[name] = bootstrap.mean(losses.mean(axis=0))
-        return {**samples, **curve_samples(bootstrap, probabilities)}
+        samples["calibration_error"] = calibration_samples(bootstrap, probabilities)
+        return samples
 
     def _difference(self, part: int, probabilities: NDArray[Any]) -> dict[str, Any]:
         """Compare accuracies in one body part."""
@@ -193,13 +210,67 @@ class ScoredTable:
         return {"mean": ours - theirs, "ci95": interval(samples[name] - self._baseline_samples[name])}
 
 
-def _over_seeds(per_seed: list[dict[str, Any]], samples: dict[str, Samples]) -> dict[str, Any]:
-    """Average each figure over seeds; the intervals are those of the resampled figures that are given.
+def _shares(
+    labels: NDArray[np.int64], probabilities: NDArray[Any], thresholds: list[float | None]
+) -> dict[str, Share]:
+    """Return the figures that are shares of studies.
+
+    Args:
+        labels: Shape `(n_studies,)`.
+        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+        thresholds: One for each seed.
+    """
+    n_classes = probabilities.shape[2]
+    shares = verdict_shares(labels, n_classes, probabilities.argmax(axis=2))
+    shares["sensitivity_at_90_specificity"] = sensitivity_share(labels, probabilities)
+    if None not in thresholds:
+        positive = probabilities[:, :, 1] >= np.array(thresholds, dtype=np.float64)[:, None]
+        at_threshold = verdict_shares(labels, n_classes, positive.astype(np.int64))
+        for name in ("sensitivity", "specificity"):
+            shares[f"{name}_at_threshold"] = at_threshold[name]
+    return shares
+
+
+def _ends(
+    per_seed: list[dict[str, Any]],
+    samples: dict[str, Samples],
+    shares: dict[str, Share],
+    patients: NDArray[Any],
+) -> Intervals:
+    """Return the interval of each figure that is defined.
+
+    Args:
+        per_seed: Each seed's figures by name.
+        samples: Resampled figures by name, the mean over seeds each; the average precision is that without
+            each patient.
+        shares: The figures that are shares of studies.
+        patients: Each study's patient, shape `(n_studies,)`.
+    """
+    ends: Intervals = {}
+    for name in (*samples, *shares):
+        values = [scores[name] for scores in per_seed]
+        if None in values:
+            continue
+        estimate = float(np.mean(values))
+        if name == "sensitivity_at_90_specificity":
+            ends[name] = log_odds_interval(estimate, shares[name], patients)
+        elif name in shares:
+            ends[name] = wilson_interval(estimate, shares[name], patients)
+        elif name == "calibration_error":
+            ends[name] = calibration_interval(estimate, samples[name])
+        elif name == "average_precision":
+            ends[name] = jackknife_interval(estimate, samples[name])
+        else:
+            ends[name] = interval(samples[name])
+    return ends
+
+
+def _over_seeds(per_seed: list[dict[str, Any]], ends: Intervals | None = None) -> dict[str, Any]:
+    """Average each figure over seeds, beside its interval.
 
     Args:
         per_seed: Each seed's figures by name; those of `FIGURES` and `auroc_within_body_parts` are taken.
-        samples: Resampled figures by name, the mean over seeds each; the average precision is that without
-            each patient.
+        ends: Intervals by name; none if None.
     """
     row: dict[str, Any] = {}
     for name in (*FIGURES, "auroc_within_body_parts"):
@@ -209,19 +280,9 @@ def _over_seeds(per_seed: list[dict[str, Any]], samples: dict[str, Samples]) -> 
         if any(value is None for value in values):
             row[name] = {"mean": None, "ci95": None, "seed_spread": None}
             continue
-        ends = _ends(name, float(np.mean(values)), samples[name]) if name in samples else None
         row[name] = {
             "mean": float(np.mean(values)),
-            "ci95": ends,
+            "ci95": (ends or {}).get(name),
             "seed_spread": spread_over_seeds(np.array(values)),
         }
     return row
-
-
-def _ends(name: str, estimate: float, samples: Samples) -> list[float] | None:
-    """Return the ends of a figure's interval."""
-    if name == "calibration_error":
-        return calibration_interval(estimate, samples)
-    if name == "average_precision":
-        return jackknife_interval(estimate, samples)
-    return interval(samples)

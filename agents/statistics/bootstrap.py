@@ -67,7 +67,7 @@ class PatientBootstrap:
         counts = np.empty((n_resamples, n_patients), dtype=np.float32)
         for resample in counts:
             resample[:] = np.bincount(generator.integers(0, n_patients, n_patients), minlength=n_patients)
-        imaginary = generator.poisson(1.0, (2, n_resamples)).astype(np.float64)
+        imaginary = generator.poisson(0.5, (2, n_resamples)).astype(np.float64)
         return cls(labels, n_classes, patients.astype(np.int64), counts, imaginary)
 
     def of_studies(self, chosen: NDArray[np.int64]) -> "PatientBootstrap":
@@ -106,10 +106,10 @@ class PatientBootstrap:
     def mean_difference(self, differences: NDArray[Any]) -> Samples:
         """Average the differences of two agents' correctness, with two imaginary patients among the others.
 
-        Each has one study, which only the first or only the second agent has right. Without them, the
-        interval of agents that hardly ever differ is far too short, and a point where no study of the table
-        shows that they do; where they often differ, the two patients change nothing (the adjustment of Bonett
-        and Price, Journal of Educational and Behavioral Statistics 37:479, 2012).
+        Each has one study, which only the first or only the second agent has right, and is drawn half as
+        often as the others. Without them, the interval of agents that hardly ever differ is far too short,
+        and a point where no study of the table shows that they do; where they often differ, the two change
+        nothing (half a study more of each kind: Agresti and Min, Statistics in Medicine 24:729, 2005).
 
         Args:
             differences: Per study, in [-1, 1], shape `(n_studies,)`.

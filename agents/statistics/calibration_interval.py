@@ -13,14 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.metrics import N_CALIBRATION_BINS, equal_mass_bins
-from agents.statistics.bootstrap import ratio
+from agents.statistics.bootstrap import PatientBootstrap, ratio
 
 TRUE_ERRORS = np.linspace(0.0, 1.0, 31) ** 2
 """True calibration errors that are tried; between them the limits are interpolated."""
 
+RESAMPLES = 1_000
+"""Resamples, of those there are, that tables to expect are made of: each is made for every error tried."""
+
+
+def calibration_samples(bootstrap: PatientBootstrap, probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the calibration errors to expect in the first `RESAMPLES` resamples, the mean over seeds.
+
+    Args:
+        bootstrap: Resamples of the studies.
+        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+
+    Returns:
+        As `errors_to_expect` gives them, of shape `(2, n_errors, n_resamples)`.
+    """
+    counts = bootstrap.counts[:RESAMPLES]
+    of_seeds = [
+        errors_to_expect(
+            seed.argmax(axis=1) == bootstrap.labels, seed.max(axis=1), bootstrap.patients, counts
+        )
+        for seed in probabilities
+    ]
+    return np.asarray(np.mean(of_seeds, axis=0))
+
 
 def errors_to_expect(
-    correct: NDArray[np.bool_], confidence: NDArray[Any], counts: NDArray[np.float32]
+    correct: NDArray[np.bool_],
+    confidence: NDArray[Any],
+    patients: NDArray[np.int64],
+    counts: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """Return the calibration errors that tables like this would show, for each true error.
 
@@ -33,17 +59,23 @@ def errors_to_expect(
     Args:
         correct: Whether the predicted class is the true one, shape `(n_studies,)`.
         confidence: Probability of the predicted class, shape `(n_studies,)`.
-        counts: How often each study is in each resample, shape `(n_resamples, n_studies)`.
+        patients: Column of `counts` that each study belongs to, shape `(n_studies,)`.
+        counts: How often each patient is in each resample, shape `(n_resamples, n_patients)`.
 
     Returns:
         Shape `(2, n_errors, n_resamples)`: by division and by `TRUE_ERRORS`; NaN where a resample is empty.
     """
     order = np.argsort(confidence, kind="stable")
     starts = equal_mass_bins(confidence[order], N_CALIBRATION_BINS)
-    surplus = np.asarray(correct, dtype=np.float64)[order] - confidence[order]
-    observed = np.add.reduceat(surplus, starts) / len(order)  # (n_bins,)
-    totals = np.add.reduceat(counts[:, order] * surplus, starts, axis=1)
-    noise = ratio(totals, counts.sum(axis=1, dtype=np.float64)[:, None]) - observed  # (n_resamples, n_bins)
+    n, n_bins, n_patients = len(order), len(starts), counts.shape[1]
+    bins = np.empty(n, dtype=np.int64)
+    bins[order] = np.repeat(np.arange(n_bins), np.diff(starts, append=n))
+    surplus = np.asarray(correct, dtype=np.float64) - confidence
+    of_patients = np.bincount(patients * n_bins + bins, weights=surplus, minlength=n_patients * n_bins)
+    totals = counts @ of_patients.reshape(n_patients, n_bins).astype(np.float32)
+    n_drawn = counts @ np.bincount(patients, minlength=n_patients).astype(np.float32)
+    observed = np.bincount(bins, weights=surplus) / n
+    noise = ratio(totals, n_drawn[:, None].astype(np.float64)) - observed  # (n_resamples, n_bins)
     spread = np.sqrt(np.nanmean(noise**2, axis=0, keepdims=True)) + 1e-12
     deviates = np.abs(np.random.default_rng(0).standard_normal(noise.shape))
     return np.stack(

@@ -2,23 +2,32 @@ import numpy as np
 import pytest
 
 from agents.metrics import calibration_error, equal_mass_bins
-from agents.statistics.calibration_interval import TRUE_ERRORS, calibration_interval, errors_to_expect
+from agents.statistics.bootstrap import PatientBootstrap
+from agents.statistics.calibration_interval import (
+    TRUE_ERRORS,
+    calibration_interval,
+    calibration_samples,
+    errors_to_expect,
+)
 
 
 def drawn_table(n_studies, surplus, generator, n_resamples):
-    """Correctness, confidence and counts of studies whose confidence is too low by so much."""
+    """Correctness, confidence, patients and counts of studies whose confidence is too low by so much."""
     confidence = generator.uniform(0.6, 0.95, n_studies)
     correct = generator.random(n_studies) < confidence + surplus
     shares = np.full(n_studies, 1 / n_studies)
-    return correct, confidence, generator.multinomial(n_studies, shares, n_resamples).astype(np.float32)
+    counts = generator.multinomial(n_studies, shares, n_resamples).astype(np.float32)
+    return correct, confidence, np.arange(n_studies), counts
 
 
 def test_an_error_in_proportion_to_the_noise_in_a_plain_loop():
     generator = np.random.default_rng(5)
     confidence = np.round(generator.uniform(0.5, 1.0, 50), 2)  # with ties
     correct = generator.random(50) < confidence
-    counts = generator.integers(0, 3, (7, 50)).astype(np.float32)
-    expected = errors_to_expect(correct, confidence, counts)
+    patients = generator.permutation(np.arange(50) % 30)  # twenty have two studies
+    of_patients = generator.integers(0, 3, (7, 30)).astype(np.float32)
+    expected = errors_to_expect(correct, confidence, patients, of_patients)
+    counts = of_patients[:, patients]
     assert expected.shape == (2, len(TRUE_ERRORS), 7)
     order = np.argsort(confidence, kind="stable")
     noise = []
@@ -58,9 +67,24 @@ def test_the_interval_allows_for_noise_that_only_adds(surplus):
     """Of 300 studies, the observed error itself is far larger than the true one."""
     generator, inside, estimates = np.random.default_rng(1), 0, []
     for _ in range(100):
-        correct, confidence, counts = drawn_table(300, surplus, generator, 200)
+        correct, confidence, patients, counts = drawn_table(300, surplus, generator, 200)
         estimates.append(calibration_error(correct, confidence))
-        low, high = calibration_interval(estimates[-1], errors_to_expect(correct, confidence, counts))
+        expected = errors_to_expect(correct, confidence, patients, counts)
+        low, high = calibration_interval(estimates[-1], expected)
         inside += low <= surplus <= high
     assert np.mean(estimates) > surplus + 0.02
     assert inside >= 92
+
+
+def test_errors_to_expect_are_averaged_over_seeds():
+    generator = np.random.default_rng(2)
+    labels, patients = generator.integers(0, 2, 60), generator.integers(0, 40, 60)
+    probabilities = generator.dirichlet([1, 1], (2, 60))
+    bootstrap = PatientBootstrap.draw(labels, 2, patients, 20)
+    each = [
+        errors_to_expect(
+            seed.argmax(axis=1) == labels, seed.max(axis=1), bootstrap.patients, bootstrap.counts
+        )
+        for seed in probabilities
+    ]
+    assert calibration_samples(bootstrap, probabilities) == pytest.approx(np.mean(each, axis=0))

@@ -4,7 +4,9 @@ from scipy import special
 
 from agents.metrics import evaluate
 from agents.statistics.jackknife import average_precisions, jackknife_interval, leave_out_each
-from tests.agents.statistics.test_bootstrap_curves import SHAPES
+
+SHAPES = [(2, 40, 8), (2, 120, 2**20), (3, 60, 8), (2, 9, 8), (2, 30, 1)]
+"""Classes, studies and levels of probability: few levels make many equal ones."""
 
 
 @pytest.mark.parametrize(("n_classes", "n_studies", "levels"), SHAPES)
