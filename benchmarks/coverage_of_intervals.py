@@ -93,7 +93,7 @@ def draw(n_patients: int, skill: NDArray[np.float64], rng: np.random.Generator) 
 def policy_towards(members: NDArray[np.int64], strength: NDArray[np.float64] | float) -> Policy:
     """Policies that lean to one member in each body part, each seed to another degree."""
     degree = np.linspace(0.6, 1.0, N_SEEDS)[:, None, None] * np.broadcast_to(strength, len(PARTS))[:, None]
-    return (1 - degree) / N_MODELS + degree * np.eye(N_MODELS)[members]
+    return np.asarray((1 - degree) / N_MODELS + degree * np.eye(N_MODELS)[members])
 
 
 UNIFORM = np.full((1, len(PARTS), N_MODELS), 1 / N_MODELS)
@@ -200,16 +200,16 @@ def rejections(
     counts: Counter[str] = Counter()
     for _ in progress(f"null, {n_patients} patients", repetitions):
         studies = draw(n_patients, skill, rng)
-        scores = [studies.weighted(policy) for policy in policies]
+        first, second = (studies.weighted(policy) for policy in policies)
         differences = correct(studies, policies[0]) - correct(studies, policies[1])
-        verdicts = [(of_agent.mean(axis=0) > 0.5) == studies.labels for of_agent in scores]
+        verdicts = [(of_agent.mean(axis=0) > 0.5) == studies.labels for of_agent in (first, second)]
         counts["sign flips by patient (primary)"] += (
             sign_flip_test(differences, studies.patients, 2_000) <= LEVEL
         )
         result = mcnemar(*verdicts)
         counts["McNemar, exact"] += result.exact_p <= LEVEL
         counts["McNemar, mid-p"] += result.mid_p <= LEVEL
-        areas = delong_test(studies.labels, *scores, studies.patients) if mirrored else None
+        areas = delong_test(studies.labels, first, second, studies.patients) if mirrored else None
         if areas is not None:
             counts["DeLong by patient"] += areas.p <= LEVEL
     return {name: count / repetitions for name, count in counts.items()}

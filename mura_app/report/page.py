@@ -74,7 +74,8 @@ def _protocol(document: Document) -> list[str]:
         f"Agents learn from {protocol['n_train_studies']:,} out-of-fold studies of "
         f"{protocol['n_train_patients']:,} patients; the members disagree on "
         f"{100 * protocol['train_contested_share']:.0f} % of them. The test table is scored once.",
-        f"Intervals: 95 %, bootstrap by patient with {protocol['bootstrap_resamples']:,} resamples.",
+        f"Intervals: 95 %, by patient; where they are bootstrapped, with {protocol['bootstrap_resamples']:,} "
+        "resamples.",
         *protocol["notes"],
         f"Members: {', '.join(protocol['model_names'])}. Classes: {', '.join(protocol['class_names'])}. "
         f"Seeds: {', '.join(map(str, document['seeds']))}.",
