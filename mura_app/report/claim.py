@@ -173,8 +173,8 @@ def _evaluation(
     )
     return {
         28: "Accuracy is primary; kappa, AUROC, sensitivity, specificity, calibration and others beside it.",
-        29: "95 % intervals by patient (Wilson's, bootstrap, jackknife); sign-flip permutation by patient over "
-        "seed-averaged correctness.",
+        29: "95 % intervals by patient (Wilson's, bootstrap, jackknife); sign-flip permutation by patient "
+        "over seed-averaged correctness.",
         30: f"{len(document['seeds'])} seeds an agent; {_trainings(document)}; figures by body part "
         f"({parts}).",
         31: "The weights of each member by body part and by study are in report.html and benchmark.json. "
