@@ -48,8 +48,7 @@ def train_ensemble(
         config: The ensemble.
         run_dir: Folder of the run.
         seed: Seed of everything drawn: folds, initial weights, the images' order and changes.
-        skip_bad_images: Go on without images that cannot be read; `training.json` lists them, and those
-            whose name says something else than their content.
+        skip_bad_images: Go on without unreadable images; `training.json` lists them and misnamed ones.
         resume: Take the finished fits of an interrupted run over.
         cache_dir: Folder of the decoded radiographs, such as that of another run on the same data; the run's
             own `image_cache` if None.

@@ -204,12 +204,8 @@ def _train(
     )
     elapsed = (start.elapsed if start else Elapsed()) + Elapsed.now() - started
     if group.is_first:
-        inner_score = asdict(history.inner_score) if history.inner_score else None
-        outcome = {
-            "epoch_losses": history.epoch_losses,
-            "elapsed": asdict(elapsed),
-            "inner_score": inner_score,
-        }
+        score = asdict(history.inner_score) if history.inner_score else None
+        outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
         save_weights(network, job.weights, {**facts, **outcome})
         remove_epochs(job.checkpoint)
     group.wait()
