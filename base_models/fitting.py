@@ -42,6 +42,8 @@ class FitJob:
     """Number of classes."""
     images: Path
     """Array file of the image cache, shape (n_cached, height, width)."""
+    pixels: str
+    """Hash of what that file holds."""
     train_rows: NDArray[np.int64]
     """Rows of the cache to learn from, shape (n_images,)."""
     train_labels: NDArray[np.int64]
@@ -79,7 +81,7 @@ class FitJob:
         """Hash of all that the weights depend on; finished weights with another one are not taken over."""
         settings = [asdict(self.member), asdict(self.training), self.fold, self.seed, self.n_classes]
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        hash_.update(self.images.parent.name.encode())  # the cache's folder is named by its content
+        hash_.update(self.pixels.encode())  # wherever they lie, and whenever they were copied there
         hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
         if self.validation is not None:
             hash_.update(self.validation.rows.tobytes() + self.validation.labels.tobytes())

@@ -31,6 +31,8 @@ class ImageCache:
     """The array's file, for other processes to map."""
     images: NDArray[np.uint8]
     """Memory-mapped, shape (n_images, size, size); a radiograph that could not be read is all zero."""
+    digest: str
+    """Hash of its pixels, the same wherever the image files lie."""
     rows: Mapping[Path, int]
     """Row of each image file."""
     unreadable: Mapping[Path, str]
@@ -92,6 +94,7 @@ def open_image_cache(
     return ImageCache(
         file,
         images,
+        hashlib.sha256("".join(states[number].digest for number in sorted(states)).encode()).hexdigest(),
         {path: row for row, path in enumerate(paths)},
         _by_path(state.unreadable for state in states.values()),
         _by_path(state.misnamed for state in states.values()),

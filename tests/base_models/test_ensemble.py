@@ -201,6 +201,7 @@ def test_resuming_with_another_configuration_trains_again(dataset: Dataset, run_
         0,
         2,
         run_dir / "x" / "images.npy",
+        "",
         rows,
         rows % 2,
         rows % 3,

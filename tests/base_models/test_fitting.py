@@ -23,6 +23,7 @@ JOB = FitJob(
     seed=0,
     n_classes=2,
     images=Path("cache/32px-abc/images.npy"),
+    pixels="abc",
     train_rows=ROWS,
     train_labels=ROWS % 2,
     train_parts=ROWS % 3,
@@ -47,7 +48,7 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
         {"training": replace(JOB.training, learning_rate=1e-3)},
         {"fold": 1},
         {"seed": 1},
-        {"images": Path("cache/32px-def/images.npy")},
+        {"pixels": "def"},
         {"train_rows": ROWS[::-1].copy()},
         {"train_labels": 1 - ROWS % 2},
         {"train_parts": ROWS % 2},
@@ -56,7 +57,8 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
 )
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
     assert replace(JOB, **change).fingerprint != JOB.fingerprint
-    assert replace(JOB, weights=Path("elsewhere"), predict_rows=ROWS[:2]).fingerprint == JOB.fingerprint
+    others = {"weights": Path("elsewhere"), "images": Path("moved.npy"), "predict_rows": ROWS[:2]}
+    assert replace(JOB, **others).fingerprint == JOB.fingerprint
 
 
 def _job(folder: Path, **choices: object) -> FitJob:
@@ -80,6 +82,7 @@ def _job(folder: Path, **choices: object) -> FitJob:
         seed=3,
         n_classes=2,
         images=images,
+        pixels="",
         train_rows=rows,
         train_labels=labels[rows],
         train_parts=labels[rows],

@@ -87,6 +87,21 @@ def test_changed_files_sizes_and_orders_have_their_own_cache(paths: list[Path], 
     assert len(files) == 4
 
 
+def test_the_digest_is_of_the_pixels_alone(paths: list[Path], tmp_path: Path) -> None:
+    digest = open_image_cache(paths, 24, tmp_path / "cache").digest
+    (tmp_path / "copy").mkdir()
+    copies = [tmp_path / "copy" / path.name for path in paths]
+    for path, copy in zip(paths, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+        os.utime(copy, (1, 1))
+    assert open_image_cache(copies, 24, tmp_path / "cache").digest == digest
+    others = {open_image_cache(paths, 32, tmp_path / "cache").digest}
+    others.add(open_image_cache(paths[::-1], 24, tmp_path / "cache").digest)
+    save_picture(copies[1], picture(99, shape=(50, 50)))
+    others.add(open_image_cache(copies, 24, tmp_path / "cache").digest)
+    assert len(others | {digest}) == 4
+
+
 def test_a_changed_picture_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
     _open(paths, tmp_path)
     save_picture(paths[1], picture(99, shape=(50, 50)))

@@ -36,6 +36,7 @@ def test_one_attention_cnn_of_the_demo_reads_unseen_patients(tmp_path: Path) -> 
         seed=0,
         n_classes=2,
         images=cache.file,
+        pixels=cache.digest,
         train_rows=views.rows,
         train_labels=labels[views.study],
         train_parts=parts[views.study],
