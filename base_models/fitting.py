@@ -109,8 +109,7 @@ class FitResult:
 def is_finished(job: FitJob) -> bool:
     """Say whether the job's weights are there, whole and trained in just this way."""
     try:
-        facts = read_facts(job.weights)
-        return bool(facts["fingerprint"] == job.fingerprint) and "elapsed" in facts  # older files have none
+        return bool(read_facts(job.weights)["fingerprint"] == job.fingerprint)
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
