@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
-from mura_env.worker_processes import end_with_parent
+from mura_env.worker_processes import end_with_parent, replaced_workers_unmentioned
 
 Backend = Literal["loky", "dask", "ray"]
 
@@ -53,13 +52,11 @@ def run_all(
         return
     with ExitStack() as stack:
         if backend == "loky":
-            # A worker takes a large library that it imports after its first task for a leak, and stops after
-            # the task at hand: what this process needed is imported at once, no worker is left for later, and
-            # nobody need know that one was replaced.
+            # A large library that a worker imports after its first task has it replaced: what this process
+            # needed is imported at once, and no worker is left for later.
             if not keep_workers:
                 stack.callback(_stop_workers)
-            stack.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+            stack.enter_context(replaced_workers_unmentioned())
             needed = [name for name in _LARGE_LIBRARIES if name in sys.modules]
             stack.enter_context(
                 parallel_config(

@@ -14,7 +14,7 @@ from base_models.configuration import EnsembleConfig
 from base_models.fitting import FitJob, FitResult, is_finished, run_fit
 from base_models.placement import Placement, machine_gpus
 from base_models.process_group import ALONE, ProcessGroup, assign
-from mura_env.worker_processes import end_with_parent
+from mura_env.worker_processes import end_with_parent, replaced_workers_unmentioned
 
 Progress = Callable[[str, int, int], None]
 
@@ -92,7 +92,10 @@ def _run_parallel(
     running: dict[Future[FitResult], tuple[int, Placement]] = {}
     free = [Placement(gpus[slot % len(gpus)] if gpus else None) for slot in reversed(range(n_processes))]
     # loky's processes neither inherit locks held by threads (fork) nor run a user's script again (spawn).
-    with ProcessPoolExecutor(n_processes, initializer=_prepare_process) as pool:
+    with (
+        replaced_workers_unmentioned(),
+        ProcessPoolExecutor(n_processes, initializer=_prepare_process) as pool,
+    ):
         try:
             while waiting or running:
                 while waiting and free:

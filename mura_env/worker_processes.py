@@ -3,6 +3,9 @@
 import os
 import threading
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -22,3 +25,16 @@ def end_with_parent() -> None:
         os._exit(1)  # from a thread, nothing else ends the process
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+@contextmanager
+def replaced_workers_unmentioned() -> Iterator[None]:
+    """Start joblib's processes without a word each time that one of them is replaced.
+
+    A worker whose memory grows after its first task, as with a large library or a larger network, is taken
+    for one that leaks: it ends after the task at hand, another one takes its place, and nothing is lost. A
+    worker that dies at its task still raises an error.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        yield

@@ -1,4 +1,4 @@
-"""Tests of workers that end with the process that started them."""
+"""Tests of workers that end with the process that started them, and of those that are replaced."""
 
 import os
 import signal
@@ -21,6 +21,21 @@ def work(file):
 
 with ProcessPoolExecutor(1, initializer=end_with_parent) as pool:
     pool.submit(work, sys.argv[1]).result()
+"""
+
+GROWING = """
+import contextlib, sys, time
+from joblib.externals.loky import ProcessPoolExecutor
+from mura_env.worker_processes import replaced_workers_unmentioned
+
+def work(megabytes):
+    sys.held = b"x" * (megabytes * 2**20)  # the function itself is sent anew with each call
+    time.sleep(1.2)  # joblib looks at the memory every second
+    return megabytes
+
+quiet = replaced_workers_unmentioned() if sys.argv[1] == "quiet" else contextlib.nullcontext()
+with quiet, ProcessPoolExecutor(1) as pool:
+    print([call.result() for call in [pool.submit(work, megabytes) for megabytes in (1, 400, 2, 3)]])
 """
 
 
@@ -56,3 +71,13 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     finally:
         if _is_alive(worker):
             os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["quiet", "aloud"])
+def test_a_worker_that_grows_is_replaced_without_a_word(how: str) -> None:
+    pytest.importorskip("psutil", reason="joblib looks at the memory of its workers through psutil")
+    run = subprocess.run(
+        [sys.executable, "-c", GROWING, how], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.strip() == "[1, 400, 2, 3]"
+    assert ("A worker stopped" in run.stderr) == (how == "aloud")
