@@ -1,7 +1,7 @@
 """Any other algorithm of stable-baselines3 or sb3-contrib, by its import path."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -11,6 +11,7 @@ from agents.policy.policy_decision import Decide, choice_or_softmax
 from agents.policy.policy_networks import make_policy_network
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_plan import TrainingPlan
 from agents.policy.training_watch import Report
 from agents.registry import register_agent
 from agents.stable_baselines3.algorithm_options import AlgorithmConfig
@@ -23,12 +24,11 @@ class StableBaselines3Config(AlgorithmConfig):
     """Options of an algorithm by its import path."""
 
     algorithm: str = "stable_baselines3.PPO"
-    """Import path of the algorithm's class, one whose policy MlpPolicy takes a features extractor: PPO, A2C,
-    DDPG, TD3, SAC, TRPO, TQC, CrossQ and, with the action select, DQN, QRDQN, MaskablePPO. Only a fit imports
-    it, loading a saved agent does not."""
+    """Import path of the algorithm's class: any of stable-baselines3 and sb3-contrib, or one of your own
+    derived from them. Only a fit imports it, loading a saved agent does not."""
     action: Literal["softmax", "select"] = "softmax"
-    """What an action is: logits of the weights (softmax), or one member or the reference (select), which
-    classes for discrete actions need; these explore in their own way."""
+    """What an action is: logits of the weights (softmax), or one member or the reference (select), which the
+    classes for discrete actions alone need: DQN, QRDQN and MaskablePPO. They explore in their own way."""
     algorithm_options: str = "{}"
     """Arguments of the class as a JSON object, such as '{"policy_kwargs": {"log_std_init": -1}}'; they take
     precedence over the options here, and policy_kwargs are added to the agent's own."""
@@ -37,7 +37,8 @@ class StableBaselines3Config(AlgorithmConfig):
     learning_rate: float = 0.01
     """Step size at the start; it falls linearly to zero."""
     studies_per_step: int = 64
-    """Studies that a policy sees in one step of the environment."""
+    """Studies that a policy sees in one step of the environment; ARS tries each of its candidates on so
+    many."""
     n_steps: int = 4
     """Steps of the environment between the updates of an on-policy algorithm."""
     batch_size: int = 128
@@ -45,7 +46,7 @@ class StableBaselines3Config(AlgorithmConfig):
     gradient_steps: int = 4
     """Updates of an off-policy algorithm after every step of the environment."""
     critic_size: int = 64
-    """Units in each of the critic's two hidden layers."""
+    """Units in each of the critic's two hidden layers, and in the LSTM of a recurrent algorithm."""
     n_jobs: int = 1
     """Processes that train policies; the result does not depend on it."""
 
@@ -80,13 +81,15 @@ class StableBaselines3(PolicyAgent[StableBaselines3Config]):
     library nor the class. Policies are trained one at a time. With the action `select` the actor's highest
     number decides, and the averaged policies have a vote each, as in the agent `dqn`.
 
-    Refused are algorithms with a memory (RecurrentPPO), since an episode is one study, and those whose policy
-    has no features extractor: ARS, which also counts a step of n environments as n² steps.
+    An episode is one study, so that the LSTM of a recurrent algorithm (RecurrentPPO) has an empty memory at
+    every step; it is a hidden layer with gates between features and head. A random search (ARS) varies the
+    parameters, not the actions: `exploration` has nothing to act on there.
     """
 
     config_class = StableBaselines3Config
     decide: ClassVar[Decide] = staticmethod(choice_or_softmax)
     trains_separately = True
+    _lstm_units = 0
 
     def _action(self) -> Literal["softmax", "select"]:
         return self.config.action
@@ -100,7 +103,19 @@ class StableBaselines3(PolicyAgent[StableBaselines3Config]):
         network = make_policy_network(
             self.config, layout, n_models, n_policies, generator, with_average=selects
         )
-        return ExtractedHead(network) if selects else ExtractedActor(network)
+        return (ExtractedHead if selects else ExtractedActor)(network, self._lstm_units)
+
+    def _plan(self, *arguments: Any, **options: Any) -> TrainingPlan:
+        from agents.stable_baselines3.any_algorithm import is_recurrent  # noqa: PLC0415 - see agents.stable_baselines3.ppo
+
+        self._lstm_units = self.config.critic_size if is_recurrent(self.config.algorithm) else 0
+        return super()._plan(*arguments, **options)
+
+    def _check_arrays(self) -> None:
+        # A loaded agent tells by its arrays whether its algorithm was recurrent: it imports no algorithm.
+        recurrent = any(name.startswith("network.lstm.") for name in self.arrays_)
+        self._lstm_units = self.config.critic_size if recurrent else 0
+        super()._check_arrays()
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
         from agents.stable_baselines3.any_algorithm import train_any  # noqa: PLC0415 - see agents.stable_baselines3.ppo

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sb3_contrib import ARS
 from stable_baselines3 import TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
@@ -20,10 +22,17 @@ from agents.policy.training_watch import Report
 from agents.stable_baselines3.algorithm_options import imported, merged
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
+from agents.stable_baselines3.random_search import SearchPolicy, counting_steps
 from agents.stable_baselines3.training_device import training_device
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.algorithm_by_path import StableBaselines3Config
+
+_POLICIES = ("MlpPolicy", "MlpLstmPolicy")
+"""Names, in their order, of the policies that see no picture."""
+
+_LSTM_SIZE = "lstm_hidden_size"
+"""What recurrent policies call the units of their LSTM."""
 
 
 def train_any(
@@ -39,12 +48,13 @@ def train_any(
         ValueError: If there is no such class, it cannot act in the environment, it refuses an option, or its
             actor is not a linear head on the features.
     """
-    algorithm = import_algorithm(config.algorithm)
+    algorithm, policy = import_algorithm(config.algorithm)
     with global_random_state_kept():
+        options = _options(algorithm, config, env, network, seed)
         try:
-            model = make_model(algorithm, "MlpPolicy", env, _options(algorithm, config, env, network, seed))
+            model = make_model(algorithm, policy, env, options)
         except ValueError as error:
-            if "as action spaces" not in str(error):  # stable-baselines3's words for a space it cannot act in
+            if _can_act(algorithm, policy, env):
                 raise
             other = "select" if config.action == "softmax" else "softmax"
             raise ValueError(
@@ -62,11 +72,11 @@ def train_any(
         learn(model, config.total_steps, 1, copy_and_report, **({"use_masking": False} if masks else {}))
 
 
-def import_algorithm(path: str) -> type[BaseAlgorithm]:
-    """Import an algorithm's class.
+def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
+    """Import an algorithm's class, and find the policy that can have the project's network.
 
     Raises:
-        ValueError: If there is none under the path, or its policy cannot have the project's network.
+        ValueError: If there is no algorithm under the path, or it has no such policy.
     """
     try:
         found = imported(path)
@@ -74,19 +84,38 @@ def import_algorithm(path: str) -> type[BaseAlgorithm]:
         raise ValueError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):
         raise ValueError(f"expected an algorithm of stable-baselines3, got {path!r}, which is {found!r}")
-    policy = found.policy_aliases.get("MlpPolicy")
+    if issubclass(found, ARS):
+        return counting_steps(found), SearchPolicy
+    policy = next((found.policy_aliases[name] for name in _POLICIES if name in found.policy_aliases), None)
     if policy is None:
         others = ", ".join(found.policy_aliases) or "none"
         raise ValueError(
-            f"expected an algorithm with a policy 'MlpPolicy', got {path!r} with {others}; an episode is one "
-            "study, so that there is no picture to see and nothing to remember"
+            f"expected an algorithm with a policy {' or '.join(_POLICIES)}, got {path!r} with {others}"
         )
     if "features_extractor_class" not in inspect.signature(policy).parameters:
         raise ValueError(
             "expected an algorithm whose policy takes a features extractor, the project's network, "
             f"got {path!r}"
         )
-    return found
+    return found, policy
+
+
+def is_recurrent(path: str) -> bool:
+    """Tell whether the actor of an algorithm has an LSTM; see `import_algorithm`."""
+    return _LSTM_SIZE in inspect.signature(import_algorithm(path)[1]).parameters
+
+
+def _can_act(algorithm: type[BaseAlgorithm], policy: type[BasePolicy], env: PolicyStackEnv) -> bool:
+    """Tell whether an algorithm takes the environment's action space.
+
+    Which ones it takes, a class says nowhere: it asserts it first of all when it is made. So it is made,
+    without a network and by its own defaults, which leave nothing else that could be wrong.
+    """
+    try:
+        make_model(algorithm, policy, env, {"device": "cpu", "_init_setup_model": False})
+    except ValueError as error:
+        return not isinstance(error.__cause__, AssertionError)
+    return True
 
 
 class NetworkFeatures(BaseFeaturesExtractor):
@@ -133,10 +162,15 @@ def _options(
             ours["action_noise"] = NormalActionNoise(
                 np.zeros(env.n_models), np.full(env.n_models, config.exploration / scale)
             )
+    elif issubclass(algorithm, ARS):
+        policy["net_arch"] = []
+        ours |= {"n_eval_episodes": config.studies_per_step, "zero_policy": False}
     else:
         policy["net_arch"] = {"pi": [], "vf": critic}
         if not selects:
             policy["log_std_init"] = float(np.log(config.exploration / scale))
+        if network.lstm is not None:
+            policy[_LSTM_SIZE] = network.lstm.n_units
         ours["n_steps"] = config.n_steps
     known = inspect.signature(algorithm).parameters
     chosen = {name: value for name, value in ours.items() if name in known}
@@ -171,16 +205,19 @@ def _take_actor(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None
             "leave net_arch in policy_kwargs as it is, as only such an actor can be saved as the project's "
             "own network"
         )
-    if linear.in_features != n_features(network.features):
+    lstm = getattr(owner, "lstm_actor", None)
+    if not network.fits(linear, lstm):
         raise ValueError(
-            f"expected an actor without hidden layers, got {type(model).__name__} with others; leave "
-            "net_arch in policy_kwargs as it is"
+            f"expected an actor without hidden layers but one LSTM of critic_size units where the algorithm "
+            f"is recurrent, got {type(model).__name__} with others; leave net_arch and the LSTM's options in "
+            "policy_kwargs as they are"
         )
     # An action may have several values, its quantiles, whose mean decides; so the mean of their weights does.
     weight = linear.weight.view(-1, network.n_outputs, linear.in_features).mean(0)
-    network.take(extractor.network, weight, linear.bias.view(-1, network.n_outputs).mean(0))
+    bias = weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+    network.take(extractor.network, weight, bias.view(-1, network.n_outputs).mean(0), lstm)
     if isinstance(network, ExtractedActor):
-        network.bound(squash=owner is not model.policy, scale=float(env.policy_scales[0]))
+        network.bound(squash=model.policy.squash_output, scale=float(env.policy_scales[0]))
 
 
 def _require_same_actions(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None:

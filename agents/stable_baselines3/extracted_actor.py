@@ -8,19 +8,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.policy.stacked_network import StackedNetwork
+from agents.stable_baselines3.first_step_lstm import FirstStepLSTM
 
 
 class ExtractedHead(StackedNetwork):
     """A policy network's scores and the observation beside them, and a linear head on both.
 
     The head gives one number per output of the network: per member and, where the network scores their
-    average too, one for the reference. These are the values of the environment's actions with `select`.
+    average too, one for the reference. These are the values of the environment's actions with `select`. The
+    actor of a recurrent algorithm has an LSTM between features and head.
 
     Args:
         network: The network that makes the features.
+        lstm_units: Units of the LSTM, 0 for none.
     """
 
-    def __init__(self, network: StackedNetwork) -> None:
+    def __init__(self, network: StackedNetwork, lstm_units: int = 0) -> None:
         super().__init__(
             network.layout,
             network.n_models,
@@ -30,13 +33,15 @@ class ExtractedHead(StackedNetwork):
         )
         self.features = network
         n_policies, n_outputs = network.n_policies, network.n_outputs
-        self.head_weight = nn.Parameter(torch.zeros(n_policies, n_features(network), n_outputs))
+        self.lstm = FirstStepLSTM(n_policies, n_features(network), lstm_units) if lstm_units else None
+        self.n_units = lstm_units or n_features(network)
+        self.head_weight = nn.Parameter(torch.zeros(n_policies, self.n_units, n_outputs))
         self.head_bias = nn.Parameter(torch.zeros(n_policies, 1, n_outputs))
 
     @property
     def n_critic_inputs(self) -> int:
-        """What a critic can read: the features and the study's own columns."""
-        return n_features(self.features) + self.n_body_parts + 1
+        """What a critic can read: what the head reads, and the study's own columns."""
+        return self.n_units + self.n_body_parts + 1
 
     def standardise(self, observations: NDArray[np.float32]) -> None:
         """Take the inputs' mean and scale from the observations of the training table."""
@@ -44,39 +49,53 @@ class ExtractedHead(StackedNetwork):
 
     def resized(self, n_policies: int) -> Self:
         """Return a new network of the same kind with another number of policies."""
-        return type(self)(self.features.resized(n_policies))
+        return type(self)(self.features.resized(n_policies), 0 if self.lstm is None else self.lstm.n_units)
 
     def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features, `(n_policies, n, 1, n_features)`, and the study's own columns."""
-        return features(self.features, inputs).unsqueeze(2), self.split(inputs)[1]
+        """Return what the head reads, `(n_policies, n, 1, n_units)`, and the study's own columns."""
+        read = features(self.features, inputs)
+        read = read if self.lstm is None else self.lstm(read)
+        return read.unsqueeze(2), self.split(inputs)[1]
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Return what the head gives, `(n_policies, n, n_outputs)`."""
         return hidden.squeeze(2) @ self.head_weight + self.head_bias
 
-    def take(self, network: StackedNetwork, weight: Tensor, bias: Tensor) -> None:
-        """Copy a single actor's features and head.
+    def take(
+        self, network: StackedNetwork, weight: Tensor, bias: Tensor, lstm: nn.LSTM | None = None
+    ) -> None:
+        """Copy a single actor's features and head, and its LSTM where it has one.
 
         Args:
             network: Its network, of one policy.
-            weight: That of its last layer, shape `(n_outputs, n_features)`.
+            weight: That of its last layer, shape `(n_outputs, n_units)`.
             bias: That of its last layer, shape `(n_outputs,)`.
+            lstm: Its LSTM, which `fits`.
         """
         with torch.no_grad():
             self.features.load_state_dict(network.state_dict())
             self.head_weight.copy_(weight.T[None])
             self.head_bias.copy_(bias[None, None])
+        if self.lstm is not None and lstm is not None:
+            self.lstm.take(lstm)
+
+    def fits(self, linear: nn.Linear, lstm: nn.LSTM | None) -> bool:
+        """Tell whether an actor's last layer, and its LSTM if any, are of the size that `take` needs."""
+        if self.lstm is None or lstm is None:
+            alike = self.lstm is None and lstm is None
+        else:
+            alike = self.lstm.fits(lstm)
+        return alike and linear.in_features == self.n_units
 
 
 class ExtractedActor(ExtractedHead):
     """As `ExtractedHead`, for an action in a box: the head's numbers are bounded, and scaled to logits.
 
-    Args:
-        network: The network that makes the features.
+    See `ExtractedHead` for the arguments.
     """
 
-    def __init__(self, network: StackedNetwork) -> None:
-        super().__init__(network)
+    def __init__(self, network: StackedNetwork, lstm_units: int = 0) -> None:
+        super().__init__(network, lstm_units)
         # One number per policy; parameters, so that they stand in the stack with the others.
         self.scale = nn.Parameter(torch.ones(network.n_policies, 1, 1), requires_grad=False)
         self.squash = nn.Parameter(torch.zeros(network.n_policies, 1, 1), requires_grad=False)

@@ -25,6 +25,7 @@ from agents.policy.stacked_network import StackedNetwork
 from agents.policy.training_watch import Report
 from agents.stable_baselines3.adapter import VectorEnvAdapter
 from agents.stable_baselines3.algorithm_options import added, imported
+from agents.stable_baselines3.one_step_rollouts import with_one_step_rollouts
 from agents.stable_baselines3.training_device import network_on, training_device
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def train_on_policy(
             **options,
         }
         shown = NetworkInputs(env, network)
-        model = make_model(imported(algorithm), StackPolicy, shown, added(ours, config.options()))
+        one_step = with_one_step_rollouts(imported(algorithm))
+        model = make_model(one_step, StackPolicy, shown, added(ours, config.options()))
         learn(model, config.total_steps, env.n_policies, report)
 
 
@@ -214,11 +216,8 @@ class StackPolicy(ActorCriticPolicy):
         return DiagGaussianDistribution(mean.shape[-1]).proba_distribution(rows, log_std)
 
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]  # no dictionaries here
-        """Return the critic's values alone; zeros between updates.
-
-        There, an algorithm asks what a rollout's last step leads to. An episode is one study: to nothing.
-        """
-        return self._evaluate(obs)[1] if self.training else obs.new_zeros((len(obs), 1))
+        """Return the critic's values alone."""
+        return self._evaluate(obs)[1]
 
     def _stacked(self, obs: Tensor) -> Tensor:
         return obs.reshape(self.actor.n_policies, -1, obs.shape[-1])  # (n_policies, n, n_inputs)

@@ -1,18 +1,26 @@
 import inspect
 import json
+import re
 import subprocess
 import sys
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import sb3_contrib
+import stable_baselines3
 import torch
+from sb3_contrib.ars.policies import ARSPolicy
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from agents import load_agent, make_agent
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.stable_baselines3 import any_algorithm
 from agents.stable_baselines3.any_algorithm import import_algorithm
-from mura_env import ObservationLayout, observe
+from agents.storage import read_agent, write_agent
+from mura_env import observe
 from tests.agents.tables import accuracy, known_optimum_table, optimum_probabilities, switching_table
 
 TABLE = switching_table(300, 0, n_parts=3)
@@ -25,17 +33,32 @@ SMALL = {
     "n_steps": 2,
 }
 FEW_QUANTILES = '{"policy_kwargs": {"n_quantiles": 25}}'
-SOFTMAX = ["stable_baselines3.DDPG", "stable_baselines3.SAC", "sb3_contrib.TRPO", "sb3_contrib.CrossQ"]
-SELECT = [
-    "stable_baselines3.PPO",
-    "stable_baselines3.A2C",
-    "stable_baselines3.DQN",
-    "sb3_contrib.QRDQN",
-    "sb3_contrib.MaskablePPO",
-    "sb3_contrib.TRPO",
+ALGORITHMS = [
+    f"{package.__name__}.{name}"
+    for package in (stable_baselines3, sb3_contrib)
+    for name, found in sorted(vars(package).items())
+    if isinstance(found, type) and issubclass(found, BaseAlgorithm)
 ]
-SUPPORTED = [*((name, "softmax") for name in SOFTMAX), *((name, "select") for name in SELECT)]
+"""Every class that the installed libraries have, so that one of a newer release is tried too."""
+ONE_ACTION = {
+    "stable_baselines3.DDPG": "softmax",
+    "stable_baselines3.DQN": "select",
+    "stable_baselines3.SAC": "softmax",
+    "stable_baselines3.TD3": "softmax",
+    "sb3_contrib.CrossQ": "softmax",
+    "sb3_contrib.MaskablePPO": "select",
+    "sb3_contrib.QRDQN": "select",
+    "sb3_contrib.TQC": "softmax",
+}
+"""Those that act in one way alone; with the other they are refused."""
+SUPPORTED = [
+    (algorithm, action)
+    for algorithm in ALGORITHMS
+    for action in ("softmax", "select")
+    if ONE_ACTION.get(algorithm, action) == action
+]
 DEEP = {"action": "select", "algorithm_options": '{"policy_kwargs": {"net_arch": [8]}}'}
+MEMORY = {"algorithm": "sb3_contrib.RecurrentPPO"}
 READ = """
 import sys
 from pathlib import Path
@@ -49,14 +72,33 @@ sys.exit("stable_baselines3" in sys.modules or "sb3_contrib" in sys.modules)
 """
 
 
-def test_what_any_algorithm_has_learned_is_read_without_its_library(tmp_path):
+@pytest.fixture
+def steps_made(monkeypatch):
+    """The rows of all steps that environments make."""
+    made, step = [], PolicyStackEnv.step
+    monkeypatch.setattr(
+        PolicyStackEnv, "step", lambda self, actions: made.append(len(actions)) or step(self, actions)
+    )
+    return made
+
+
+class Bare(PPO):
+    """An algorithm whose policy makes its features itself."""
+
+    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": ARSPolicy}
+
+
+def test_what_any_algorithm_has_learned_is_read_without_its_library(tmp_path, steps_made):
     weights, generator = {}, np.random.default_rng(0)
     for algorithm, action in SUPPORTED:
+        steps_made.clear()
         agent = make_agent("stable_baselines3", algorithm=algorithm, action=action, **SMALL).fit(TABLE)
-        assert agent.total_steps_ >= 2 * 256
+        assert agent.total_steps_ == sum(steps_made) >= 2 * 256
+        np.testing.assert_allclose(agent.weights(TABLE).sum(axis=1), 1.0, atol=1e-6)
         # So short a training hardly beats the reference, which is then kept; here, weights are to differ.
-        head = agent.arrays_["network.head_weight"]
-        head += generator.normal(size=head.shape).astype(np.float32)
+        for part in ("network.lstm.weight", "network.head_weight"):
+            array = agent.arrays_.get(part, np.empty(0))
+            array += generator.normal(size=array.shape).astype(np.float32)
         name = f"{algorithm}-{action}"
         agent.save(tmp_path / name)
         again, weights[name] = load_agent(tmp_path / name), agent.weights(TABLE)
@@ -65,6 +107,15 @@ def test_what_any_algorithm_has_learned_is_read_without_its_library(tmp_path):
     assert subprocess.run([sys.executable, "-c", READ, str(tmp_path)], check=False).returncode == 0
     for name, own in weights.items():
         assert np.array_equal(np.load(tmp_path / name / "weights.npy"), own)
+
+
+@pytest.mark.parametrize(("algorithm", "action"), ONE_ACTION.items())
+def test_an_algorithm_that_acts_in_one_way_alone_says_so(algorithm, action):
+    other = "select" if action == "softmax" else "softmax"
+    agent = make_agent("stable_baselines3", algorithm=algorithm, action=other, **SMALL)
+    message = f"can act with action='{other}', got '{algorithm}', which cannot; use action='{action}' with it"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        agent.fit(TABLE)
 
 
 @pytest.mark.parametrize(("algorithm", "action"), SUPPORTED)
@@ -78,9 +129,9 @@ def test_the_copied_actor_acts_as_the_trained_model_does(algorithm, action, monk
     monkeypatch.setattr(any_algorithm, "learn", keep_the_model)
     options = SMALL | {"learning_rate": 0.05, "total_steps": 512}
     agent = make_agent("stable_baselines3", algorithm=algorithm, action=action, **options)
-    agent.model_names_, layout = TABLE.model_names, ObservationLayout.of(TABLE)
-    folds = inner_folds(fold_pairs(TABLE, None, 2, 0), "static", all_studies=False)
-    env, network = agent._env(folds[:1], (0.03,)), agent._network(layout, 1)
+    train, _ = agent._prepare(TABLE, None, 0)
+    plan = agent._plan(train, None, 0)
+    env, network = agent._env(plan.folds[:1], (0.03,)), plan.network.subset(slice(1)).resized(1)
     network.standardise(observe(TABLE))
     agent._train(env, network, 0, lambda steps, scalars=None: None)
     with torch.no_grad():
@@ -96,6 +147,23 @@ def test_the_copied_actor_acts_as_the_trained_model_does(algorithm, action, monk
     weights = type(agent).decide(outputs, 1.0, np.zeros((3, len(TABLE)), np.float32))
     alone = clear & (actions < 3)
     np.testing.assert_array_equal(weights[:, alone], np.eye(3)[:, actions[alone]])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "steps"), [("sb3_contrib.ARS", (512, 1_024)), ("sb3_contrib.RecurrentPPO", (128, 256))]
+)
+def test_a_seed_gives_the_same_weights_whatever_the_number_of_processes(algorithm, steps):
+    """Also of a search that varies parameters, and of an actor with an LSTM, at true checkpoints."""
+    options = SMALL | {"algorithm": algorithm, "total_steps": steps[1], "n_checkpoints": 2}
+    if algorithm.endswith("ARS"):
+        options |= {"learning_rate": 0.3, "algorithm_options": '{"n_delta": 4, "delta_std": 0.2}'}
+    one, two, other = (
+        make_agent("stable_baselines3", **options, n_jobs=jobs).fit(TABLE, seed=seed)
+        for jobs, seed in ((1, 1), (2, 1), (1, 2))
+    )
+    assert tuple(row["steps"] for row in one.learning_curve_) == steps
+    assert one.learning_curve_ == two.learning_curve_ != other.learning_curve_
+    assert np.array_equal(one.weights(TABLE), two.weights(TABLE))
 
 
 @pytest.mark.slow
@@ -122,10 +190,22 @@ def test_a_changed_kind_of_action_is_refused(tmp_path):
         load_agent(tmp_path)
 
 
+@pytest.mark.parametrize("parts", ["lstm.", "lstm.weight", ""])
+def test_a_recurrent_actor_without_its_lstm_is_refused(parts, tmp_path):
+    make_agent("stable_baselines3", **SMALL | MEMORY | {"total_steps": 64, "n_steps": 1}).fit(TABLE).save(
+        tmp_path
+    )
+    document, arrays = read_agent(tmp_path)
+    kept = {name: array for name, array in arrays.items() if not name.startswith(f"network.{parts}")}
+    write_agent(tmp_path, document, kept)
+    with pytest.raises(ValueError, match="expected the array 'network"):
+        load_agent(tmp_path)
+
+
 @pytest.mark.parametrize("algorithm", ["stable_baselines3.PPO", "sb3_contrib.CrossQ"])
 def test_options_reach_the_class_and_its_policy(algorithm, monkeypatch):
     """Also those of the policy, beside the agent's own, and classes by their import path."""
-    found = import_algorithm(algorithm)
+    found, _ = import_algorithm(algorithm)
     made, begin = [], found.__init__
 
     def init(self, *arguments, **keywords):
@@ -155,13 +235,16 @@ def test_options_reach_the_class_and_its_policy(algorithm, monkeypatch):
         ({"algorithm": "os.system"}, "expected an algorithm of stable-baselines3"),
         ({"algorithm": "no_such_module.PPO"}, "expected the import path"),
         ({"algorithm": "stable_baselines3.Nothing"}, "expected the import path"),
-        ({"algorithm": "stable_baselines3.DQN"}, "got 'stable_baselines3.DQN'.*; use action='select'"),
-        ({"algorithm": "sb3_contrib.QRDQN"}, "can act with action='softmax', got 'sb3_contrib.QRDQN'"),
-        ({"algorithm": "sb3_contrib.MaskablePPO"}, "use action='select'"),
-        ({"algorithm": "stable_baselines3.SAC", "action": "select"}, "use action='softmax'"),
-        ({"algorithm": "sb3_contrib.ARS"}, "whose policy takes a features extractor"),
-        ({"algorithm": "sb3_contrib.RecurrentPPO"}, "nothing to remember"),
-        ({"algorithm": "stable_baselines3.common.base_class.BaseAlgorithm"}, "a policy 'MlpPolicy'"),
+        (
+            {"algorithm": "tests.agents.stable_baselines3.test_any_algorithm.Bare"},
+            "whose policy takes a features extractor",
+        ),
+        (
+            MEMORY | {"algorithm_options": '{"policy_kwargs": {"lstm_hidden_size": 8}}'},
+            "of critic_size units",
+        ),
+        (MEMORY | {"algorithm_options": '{"policy_kwargs": {"n_lstm_layers": 2}}'}, "leave .* the LSTM's"),
+        ({"algorithm": "stable_baselines3.common.base_class.BaseAlgorithm"}, "a policy MlpPolicy or"),
         ({"algorithm_options": '{"policy_kwargs": {"net_arch": [8]}}'}, "actor without hidden layers"),
         (DEEP | {"algorithm": "sb3_contrib.QRDQN"}, "a linear head on its features, got that of QRDQN"),
         ({"algorithm_options": '{"policy_kwargs": {"activation_fn": "no.such"}}'}, "as an import path"),
