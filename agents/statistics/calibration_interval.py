@@ -54,7 +54,8 @@ def errors_to_expect(
     truth and d + e in a table, which shows the error Σ |d + e|; e is how far a resample lies from the table.
     How a true error Σ |d| is divided between the bins matters and is not known, so there are two divisions:
     in proportion to each bin's noise, where it hides best, and as independent normal deviates, anew in each
-    resample, where a few bins stand out.
+    resample, where a few bins stand out. An error that lies in a single bin stands out more than either: the
+    interval then begins above it too often.
 
     Args:
         correct: Whether the predicted class is the true one, shape `(n_studies,)`.

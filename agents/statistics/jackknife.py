@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from agents.statistics.bootstrap import PatientBootstrap, Samples, mean_of_defined, ratio
 from agents.statistics.threshold_counts import counts_by_threshold
@@ -79,5 +80,5 @@ def jackknife_interval(estimate: float, without_each: Samples) -> list[float] | 
     log_odds = np.log(values / (1.0 - values))
     n, left, whole = len(without_each), log_odds[:-1], float(log_odds[-1])
     pseudo = n * whole - (n - 1) * left
-    half = 1.959964 * float(pseudo.std(ddof=1)) / np.sqrt(n)
+    half = float(ndtri(0.975) * pseudo.std(ddof=1)) / np.sqrt(n)
     return [float(1.0 / (1.0 + np.exp(-end))) for end in (pseudo.mean() - half, pseudo.mean() + half)]

@@ -19,7 +19,7 @@ from agents.statistics.proportion_interval import Share
 from agents.statistics.threshold_counts import counts_by_threshold
 
 _ALLOWED = 1.0 - REQUIRED_SPECIFICITY
-_QUANTILE = 1.959964
+_QUANTILE = float(ndtri(0.975))
 
 
 def sensitivity_share(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> Share:
