@@ -99,8 +99,9 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
     Departures from the publication: the members are trained beforehand, not along with the agent; weights
     average probabilities, like those of every agent here; logits are read as log-probabilities, clipped.
 
-    Nothing is chosen on held-out studies; the learning curve is measured on them. Without a validation table,
-    a fifth of the patients is held out for it, and not learned from.
+    As published there is no reference, no pull and no inner fold: members that are alike get weights near
+    uniform ones, not exactly those. Nothing is chosen on held-out studies; the learning curve is measured on
+    them. Without a validation table, a fifth of the patients is held out for it, and not learned from.
     """
 
     config_class = RLEnsembleV1Config
