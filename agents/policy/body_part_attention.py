@@ -1,5 +1,6 @@
 """The policy network with heads of their own for chosen body parts, blended with the common head."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,10 +34,7 @@ class BodyPartAttention(PolicyNetwork):
         super().__init__(*arguments, **options)
         self._options |= {"body_parts": body_parts, "beta": beta}
         self.beta = beta
-        layout = self.layout
-        names = [_plain(name.split("/", 1)[1]) for name in layout.names[layout.columns("body_part")]]
-        chosen = {_plain(part) for part in body_parts}
-        self.own_parts = [index for index, name in enumerate(names) if name in chosen]
+        self.own_parts = parts_named(body_parts, self.body_part_names)
         n_features, n_own = len(MEMBER_FEATURES), len(self.own_parts) * OWN_UNITS
         self.own_weight = self._uniform(n_features, self.n_policies, n_features + 1, n_own)
         self.own_output = torch.nn.Parameter(torch.zeros(self.n_policies, n_own, 1))
@@ -74,6 +72,17 @@ class BodyPartAttention(PolicyNetwork):
         own_scores = (own.flatten(1, 2) @ self.own_output).view(scores.shape) / OWN_UNITS
         share = self.beta * study[..., self.own_parts].sum(-1, keepdim=True)
         return (1.0 - share) * scores + share * own_scores
+
+
+def parts_named(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return the indices of chosen body parts, whatever their case and with or without `XR_`.
+
+    Args:
+        chosen: Their names; those that a table does not have are left out.
+        names: Names of the table's body parts.
+    """
+    wanted = {_plain(part) for part in chosen}
+    return [index for index, name in enumerate(names) if _plain(name) in wanted]
 
 
 def _plain(name: str) -> str:

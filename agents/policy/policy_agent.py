@@ -61,13 +61,13 @@ class PolicyConfig:
     """With fewer studies whose members disagree, nothing is learned and the reference is returned."""
     network: NetworkName = "shared_head"
     """Policy network: a head shared by all members, that head with heads of their own for some body parts
-    (body_part_attention), or a plain network on the whole observation (mlp)."""
+    (body_part_attention), a plain network on the whole observation (mlp), or the published rlensemble_v1."""
     hidden_size: int = 16
     """Units in the hidden layer of the policy network."""
     attention_body_parts: tuple[str, ...] = ("shoulder", "elbow")
-    """Body parts with a head of their own in the network body_part_attention."""
+    """Body parts with a head of their own in the networks body_part_attention and rlensemble_v1."""
     attention_beta: float = 0.5
-    """Share of a body part's own head in the network body_part_attention."""
+    """Share of a body part's own head in the networks body_part_attention and rlensemble_v1."""
     exploration: float = 1.0
     """Standard deviation of the exploration, in logits of the weights."""
     learning_rate: float = 0.1

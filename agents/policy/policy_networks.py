@@ -7,15 +7,17 @@ import torch
 from agents.policy.body_part_attention import BodyPartAttention
 from agents.policy.mlp_network import MLPNetwork
 from agents.policy.policy_network import PolicyNetwork
+from agents.policy.rlensemble_v1_network import RLEnsembleV1Network
 from agents.policy.stacked_network import StackedNetwork
 from mura_env.observations import ObservationLayout
 
-NetworkName = Literal["shared_head", "mlp", "body_part_attention"]
+NetworkName = Literal["shared_head", "mlp", "body_part_attention", "rlensemble_v1"]
 
 _CLASSES: dict[str, type[StackedNetwork]] = {
     "shared_head": PolicyNetwork,
     "mlp": MLPNetwork,
     "body_part_attention": BodyPartAttention,
+    "rlensemble_v1": RLEnsembleV1Network,
 }
 
 
@@ -31,8 +33,8 @@ def make_policy_network(
     """Make a stack of policies of the kind that a configuration names.
 
     Args:
-        config: A `PolicyConfig`: `network`, `hidden_size` and, for `body_part_attention`,
-            `attention_body_parts` and `attention_beta` are read.
+        config: A `PolicyConfig`: `network`, `hidden_size` and, for `body_part_attention` and
+            `rlensemble_v1`, `attention_body_parts` and `attention_beta` are read.
         layout: What the observation's columns mean.
         n_models: Members of the ensemble.
         n_policies: Policies in the stack.
@@ -40,7 +42,7 @@ def make_policy_network(
         with_average: Whether the average of the members is scored too.
     """
     options: dict[str, Any] = {"with_average": with_average}
-    if config.network == "body_part_attention":
+    if config.network in ("body_part_attention", "rlensemble_v1"):
         options |= {"body_parts": config.attention_body_parts, "beta": config.attention_beta}
     network_class = _CLASSES[config.network]
     return network_class(layout, n_models, n_policies, config.hidden_size, generator, **options)

@@ -48,7 +48,9 @@ class StackedNetwork(nn.Module):
         self._columns = {
             group: layout.columns(group) for group in ("log_probability", "log_views", "body_part")
         }
-        self.n_body_parts: int = self._columns["body_part"].stop - self._columns["body_part"].start
+        parts = layout.names[self._columns["body_part"]]
+        self.body_part_names = tuple(name.split("/", 1)[1] for name in parts)
+        self.n_body_parts = len(parts)
 
     @property
     @abstractmethod

@@ -1,11 +1,11 @@
-"""The published agent, MURA-RLEnsemble-V1, and the same network trained by a policy gradient."""
+"""The published agent, MURA-RLEnsemble-V1."""
 
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,7 @@ from agents.agent import Agent, Callback, Progress
 from agents.configuration import MAX_STUDIES, MAX_UNITS, require_at_most
 from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
+from agents.policy.body_part_attention import parts_named
 from agents.policy.inner_folds import fold_pairs
 from agents.policy.network_shapes import network_shapes
 from agents.policy.separate_training import single_thread
@@ -26,8 +27,6 @@ from agents.registry import register_agent
 from mura_env import ENVIRONMENT_ID, Predictions
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
-
-Objective = Literal["published", "policy_gradient"]
 
 HELD_OUT = 5
 """One patient in so many is held out for the learning curve."""
@@ -39,8 +38,6 @@ _NETWORK = "network."
 class RLEnsembleV1Config:
     """Options of the published agent."""
 
-    objective: Objective = "published"
-    """The published loss, which draws no action, or the policy gradient of a drawn member's reward."""
     total_steps: int = 100_000
     """Environment steps."""
     batch_size: int = 64
@@ -95,18 +92,16 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
     network tells apart, the optimum are uniform weights: it learns to average. Where more are wrong, there
     is no optimum: the weights run off to any one member, the worst as well as the best.
 
-    With `objective="policy_gradient"` the same network learns by the score-function gradient (Williams 1992):
-    one member is drawn with the weights as probabilities and gives the verdict, and the loss is
-
-        -(r - b) · log w_drawn,
-
-    with b the mean reward of the other studies in the batch. Its optimum is the member with the best chance.
+    The same network learns by a real policy gradient, held up by folds, reference and pull, where another
+    agent has it as its policy network: `make_agent("reinforce", network="rlensemble_v1")`. There it finds
+    the member to trust where there is one; see `agents.policy.rlensemble_v1_network`.
 
     Departures from the publication: the members are trained beforehand, not along with the agent; weights
     average probabilities, like those of every agent here; logits are read as log-probabilities, clipped.
 
-    Nothing is chosen on held-out studies; the learning curve is measured on them. Without a validation table,
-    a fifth of the patients is held out for it, and not learned from.
+    As published there is no reference, no pull and no inner fold: members that are alike get weights near
+    uniform ones, not exactly those. Nothing is chosen on held-out studies; the learning curve is measured on
+    them. Without a validation table, a fifth of the patients is held out for it, and not learned from.
     """
 
     config_class = RLEnsembleV1Config
@@ -129,7 +124,6 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        draws = np.random.default_rng(seed)
         env = gymnasium.make_vec(
             ENVIRONMENT_ID,
             num_envs=config.batch_size,
@@ -147,9 +141,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
             for update in range(1, n_updates + 1):
                 body_parts = torch.from_numpy(observations[:, parts].argmax(axis=1))
                 log_weights = network(torch.from_numpy(observations[:, inputs]), body_parts)
-                actions, drawn = self._actions(log_weights.detach().exp().numpy(), draws)
-                observations, rewards, _, _, _ = env.step(actions)
-                loss = reward_weighted_loss(log_weights, torch.from_numpy(rewards), drawn)
+                observations, rewards, _, _, _ = env.step(log_weights.detach().exp().numpy())
+                loss = reward_weighted_loss(log_weights, torch.from_numpy(rewards))
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
                 optimizer.step()
@@ -163,16 +156,6 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
                     watch.tell(row)
         watch.close()
         env.close()
-
-    def _actions(
-        self, weights: NDArray[np.float32], draws: np.random.Generator
-    ) -> tuple[NDArray[np.float32], Tensor | None]:
-        """Return what is done with weights: they themselves, or one drawn member alone, and its number."""
-        if self.config.objective == "published":
-            return weights, None
-        thresholds = draws.random((len(weights), 1), dtype=np.float32) * weights.sum(axis=1, keepdims=True)
-        drawn = (weights.cumsum(axis=1) <= thresholds).sum(axis=1).clip(max=weights.shape[1] - 1)
-        return np.eye(weights.shape[1], dtype=np.float32)[drawn], torch.from_numpy(drawn)
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         network = self._network()
@@ -190,19 +173,12 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         }
 
     def _network(self, generator: torch.Generator | None = None) -> WeightNetwork:
-        wanted = {name.lower().removeprefix("xr_") for name in self.config.attention_body_parts}
-        attended = [
-            index
-            for index, name in enumerate(self.body_part_names_)
-            if name.lower().removeprefix("xr_") in wanted
-        ]
-        n_models, n_classes = len(self.model_names_), len(self.class_names_)
-        config = self.config
+        config, n_models, n_classes = self.config, len(self.model_names_), len(self.class_names_)
         return WeightNetwork(
             n_models * n_classes,
             n_models,
             hidden_size=config.hidden_size,
-            attended=attended,
+            attended=parts_named(config.attention_body_parts, self.body_part_names_),
             beta=config.beta,
             generator=generator,
         )
@@ -229,15 +205,11 @@ def _stop_at_interrupt(name: str) -> Iterator[None]:
         warnings.warn(message, TrainingInterrupted, stacklevel=5)
 
 
-def reward_weighted_loss(log_weights: Tensor, rewards: Tensor, drawn: Tensor | None) -> Tensor:
-    """Return the mean loss of a batch; see `RLEnsembleV1` for both formulas.
+def reward_weighted_loss(log_weights: Tensor, rewards: Tensor) -> Tensor:
+    """Return the mean loss of a batch; see `RLEnsembleV1` for the formula.
 
     Args:
         log_weights: Shape `(n, n_models)`.
         rewards: Shape `(n,)`.
-        drawn: Number of the member drawn in each study, for the policy gradient; None for the published loss.
     """
-    if drawn is None:
-        return -(rewards * log_weights.sum(dim=1)).mean()
-    others = (rewards.sum() - rewards) / max(1, len(rewards) - 1)
-    return -((rewards - others) * log_weights.gather(1, drawn[:, None])[:, 0]).mean()
+    return -(rewards * log_weights.sum(dim=1)).mean()

@@ -79,16 +79,31 @@ def test_it_finds_out_that_confidence_matters(name):
     assert accuracy(agent.predict_proba(test), test) - uniform >= 0.9 * gain
 
 
+# The published network knows the body part by its attention alone, of all parts then, and unblended.
+PUBLISHED = {
+    "body part": {"attention_body_parts": tuple(f"part{part}" for part in range(7)), "attention_beta": 1.0},
+    "confidence": {},
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        *((name, "shared_head") for name in LEARNERS),
+        ("reinforce", "rlensemble_v1"),
+        ("grpo", "rlensemble_v1"),
+    ],
+)
 @pytest.mark.parametrize("kind", ["body part", "confidence"])
-def test_it_reaches_the_known_optimum_on_unseen_studies(name, kind):
+def test_it_reaches_the_known_optimum_on_unseen_studies(name, network, kind):
+    options = PUBLISHED[kind] if network == "rlensemble_v1" else {}
     shares = []
     for seed in range(5):
         train, test = (known_optimum_table(kind, 10_000, number) for number in (seed, 100 + seed))
         uniform = accuracy(test.probabilities.mean(axis=1), test)
         gain = accuracy(optimum_probabilities(test, kind), test) - uniform
-        agent = make_agent(name).fit(train, seed=seed)
+        agent = make_agent(name, network=network, **options).fit(train, seed=seed)
         shares.append((accuracy(agent.predict_proba(test), test) - uniform) / gain)
     assert np.mean(shares) >= 0.95
     assert min(shares) >= 0.90
@@ -236,7 +251,7 @@ def test_options_out_of_range_are_refused(options, message):
         make_agent("reinforce", **options)
 
 
-@pytest.mark.parametrize("network", ["mlp", "body_part_attention"])
+@pytest.mark.parametrize("network", ["mlp", "body_part_attention", "rlensemble_v1"])
 @pytest.mark.parametrize("name", ["reinforce", "dqn", "sac", "stable_baselines3"])
 def test_another_network_is_trained_saved_and_read(name, network, tmp_path):
     parts = ("part0", "part2")

@@ -11,7 +11,7 @@ from mura_env import ObservationLayout, observe
 from tests.agents.tables import noise_table
 
 TABLE = noise_table(30, 0)
-KINDS = ["shared_head", "mlp", "body_part_attention", "extracted"]
+KINDS = ["shared_head", "mlp", "body_part_attention", "rlensemble_v1", "extracted"]
 
 
 def make(kind: str, n_policies: int, with_average: bool = False):
@@ -48,7 +48,7 @@ def test_each_policy_of_a_stack_acts_as_it_would_alone_and_singles_make_a_stack(
     assert torch.equal(again(observations.expand(3, -1, -1)), together)
 
 
-@pytest.mark.parametrize("kind", KINDS[:3])
+@pytest.mark.parametrize("kind", KINDS[:4])
 def test_the_average_is_scored_as_one_more_member(kind):
     network = make(kind, 2, with_average=True)
     observations = torch.from_numpy(observe(TABLE))

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import gymnasium
@@ -34,87 +33,47 @@ def test_the_published_loss_learns_to_average_where_a_policy_gradient_finds_the_
     assert off > 0.01
     assert left < 0.005
     assert abs(accuracy(published.predict_proba(test), test) - uniform) < 0.1 * gain
-    learned = make_agent("rlensemble_v1", objective="policy_gradient", **options).fit(train)
+    own = {"attention_beta": 1.0, "total_steps": 32_000, "kl_strengths": (0.0,)}
+    learned = make_agent("reinforce", network="rlensemble_v1", **own).fit(train)
     assert accuracy(learned.predict_proba(test), test) - uniform > 0.95 * gain
-    assert learned.total_steps_ == published.total_steps_ == 32_000
 
 
-def test_both_losses_agree_with_a_loop():
+def test_the_loss_agrees_with_a_loop():
     generator = torch.Generator().manual_seed(0)
     log_weights = torch.log_softmax(torch.randn(5, 3, generator=generator), dim=1)
     rewards = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0])
-    drawn = torch.tensor([0, 2, 1, 1, 0])
-    published = gradient = 0.0
+    published = 0.0
     for study in range(5):
         for member in range(3):
             published -= float(rewards[study] * log_weights[study, member]) / 5
-        others = sum(float(rewards[other]) for other in range(5) if other != study) / 4
-        gradient -= (float(rewards[study]) - others) * float(log_weights[study, drawn[study]]) / 5
-    assert float(reward_weighted_loss(log_weights, rewards, None)) == pytest.approx(published, rel=1e-5)
-    assert float(reward_weighted_loss(log_weights, rewards, drawn)) == pytest.approx(gradient, rel=1e-5)
-    assert torch.isfinite(reward_weighted_loss(log_weights[:1], rewards[:1], drawn[:1]))
+    assert float(reward_weighted_loss(log_weights, rewards)) == pytest.approx(published, rel=1e-5)
 
 
 @pytest.mark.parametrize("reward", [1.0, -1.0])
 def test_the_published_gradient_is_as_documented(reward):
     """r · (M · w - 1) by the logits: zero at uniform weights, and blind to which member was right."""
     logits = torch.tensor([[0.3, -0.2, 1.0, 0.0]], requires_grad=True)
-    reward_weighted_loss(torch.log_softmax(logits, dim=1), torch.tensor([reward]), None).backward()
+    reward_weighted_loss(torch.log_softmax(logits, dim=1), torch.tensor([reward])).backward()
     weights = torch.softmax(logits.detach(), dim=1)
     torch.testing.assert_close(logits.grad, reward * (4 * weights - 1))
 
 
-def test_the_policy_gradient_points_at_the_better_member():
-    """Averaged over many draws, the gradient is that of the expected reward Σ w_m r_m."""
-    logits = torch.tensor([0.2, -0.1, 0.4], requires_grad=True)
-    of_member = torch.tensor([1.0, -1.0, 1.0])
-    (torch.softmax(logits, 0) @ of_member).backward()
-    expected = -logits.grad.clone()
-    logits.grad = None
-    n = 200_000
-    drawn = torch.multinomial(
-        torch.softmax(logits.detach(), 0), n, True, generator=torch.Generator().manual_seed(0)
-    )
-    log_weights = torch.log_softmax(logits, 0).expand(n, 3)
-    reward_weighted_loss(log_weights, of_member[drawn], drawn).backward()
-    torch.testing.assert_close(logits.grad, expected, atol=0.01, rtol=0)
-
-
-@pytest.mark.parametrize("objective", ["published", "policy_gradient"])
-def test_members_are_drawn_as_often_as_they_weigh(objective):
-    agent = make_agent("rlensemble_v1", objective=objective)
-    weights = np.tile(np.array([[0.1, 0.0, 0.6, 0.3]], np.float32), (20_000, 1))
-    actions, drawn = agent._actions(weights, np.random.default_rng(0))
-    if objective == "published":
-        assert actions is weights
-        assert drawn is None
-    else:
-        assert (actions == np.eye(4)[drawn.numpy()]).all()
-        np.testing.assert_allclose(actions.mean(axis=0), weights[0], atol=0.01)
-        assert not (drawn == 1).any()
-
-
-@pytest.mark.parametrize("objective", ["published", "policy_gradient"])
-def test_a_seed_gives_the_same_bits_and_a_saved_one_too(objective, tmp_path):
+def test_a_seed_gives_the_same_bits_and_a_saved_one_too(tmp_path):
     table = shoulders_and_elbows(300, 0)
     state = torch.get_rng_state()
-    agents = [
-        make_agent("rlensemble_v1", objective=objective, **SMALL).fit(table, seed=seed) for seed in (3, 3, 4)
-    ]
+    agents = [make_agent("rlensemble_v1", **SMALL).fit(table, seed=seed) for seed in (3, 3, 4)]
     assert torch.equal(torch.get_rng_state(), state)
     first, again, other = (agent.weights(table) for agent in agents)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     agents[0].save(tmp_path)
     assert np.array_equal(load_agent(tmp_path).weights(table), first)
-    document = json.loads((tmp_path / "agent.json").read_text())
-    assert document["config"]["objective"] == objective
 
 
 @pytest.mark.parametrize(("n_models", "n_classes"), [(1, 2), (2, 4), (5, 3)])
 def test_any_number_of_members_and_classes_and_a_part_never_seen(n_models, n_classes):
     table = noise_table(60, 0, n_classes, n_models)
-    agent = make_agent("rlensemble_v1", objective="policy_gradient", **SMALL).fit(table)
+    agent = make_agent("rlensemble_v1", **SMALL).fit(table)
     assert agent.predict_proba(table).shape == (60, n_classes)
     foreign = replace(table, body_part_names=("elbow", "part-1", "part-2"))
     with pytest.warns(UserWarning, match="elbow"):
@@ -159,14 +118,12 @@ def test_without_a_validation_table_the_curve_is_measured_on_patients_held_out(m
     assert agent.learning_curve_[-1]["accuracy"] == pytest.approx(final)
 
 
-@pytest.mark.parametrize("objective", ["published", "policy_gradient"])
-def test_scalars_are_written_for_tensorboard(objective, tmp_path):
+def test_scalars_are_written_for_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     table = shoulders_and_elbows(300, 0)
-    options = SMALL | {"objective": objective}
-    plain = make_agent("rlensemble_v1", **options).fit(table, seed=2)
-    watched = make_agent("rlensemble_v1", **options, tensorboard_dir=str(tmp_path)).fit(table, seed=2)
+    plain = make_agent("rlensemble_v1", **SMALL).fit(table, seed=2)
+    watched = make_agent("rlensemble_v1", **SMALL, tensorboard_dir=str(tmp_path)).fit(table, seed=2)
     assert np.array_equal(plain.weights(table), watched.weights(table))
     events = EventAccumulator(str(tmp_path / "rlensemble_v1-seed2"))
     events.Reload()
@@ -196,7 +153,6 @@ def test_an_interrupt_keeps_the_last_checkpoint():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "reward"}, "'objective' of the agent"),
         ({"beta": 1.5}, "beta between 0 and 1"),
         ({"batch_size": 0}, "batch_size greater than 0"),
         ({"weight_decay": -1.0}, "weight_decay of at least 0"),

@@ -17,6 +17,7 @@ STACKED = [
     {"total_steps": 2_048, "network": "mlp", "n_folds": 2, "studies_per_update": 24, "hidden_size": 32},
     {"total_steps": 2_048, "exploration_kind": "member", "n_folds": 2, "kl_strengths": (0.1,)},
     {"total_steps": 2_048, "network": "body_part_attention", "attention_body_parts": ("part0", "part1")},
+    {"total_steps": 2_048, "network": "rlensemble_v1", "attention_body_parts": ("part0", "part1")},
 ]
 ONE_BY_ONE = [
     {"total_steps": 512, "studies_per_update": 7, "kl_strengths": (0.0,), "n_folds": 3},
