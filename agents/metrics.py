@@ -5,7 +5,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    accuracy_score,
+    auc,
+    average_precision_score,
+    brier_score_loss,
+    cohen_kappa_score,
+    f1_score,
+    log_loss,
+    multilabel_confusion_matrix,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 MIN_STUDIES_PER_CLASS = 5
 """A body part with fewer studies of a class has no figures of its own: they would be noise."""
@@ -181,47 +193,61 @@ def _figures(
 ) -> dict[str, float | None]:
     n_classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
-    confusion = _confusion(labels, predicted, n_classes)
-    losses = study_losses(labels, probabilities)
     at_threshold: dict[str, float | None] = dict.fromkeys(("sensitivity", "specificity"))
     if threshold is not None:
         if n_classes != 2:
             raise ValueError(f"expected no threshold with {n_classes} classes, got {threshold}")
-        positive = (probabilities[:, 1] >= threshold).astype(np.int64)
-        at_threshold = _confusion_figures(_confusion(labels, positive, 2))
+        at_threshold = _rates(labels, (probabilities[:, 1] >= threshold).astype(np.int64), 2)
     return {
-        **_confusion_figures(confusion),
+        **_verdict_figures(labels, predicted, n_classes),
         **_ranking_figures(labels, probabilities),
         "threshold": threshold,
         "sensitivity_at_threshold": at_threshold["sensitivity"],
         "specificity_at_threshold": at_threshold["specificity"],
-        **{name: float(values.mean()) for name, values in losses.items()},
+        **_probability_figures(labels, probabilities),
         "calibration_error": calibration_error(predicted == labels, probabilities.max(axis=1)),
     }
 
 
-def _confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Count true (rows) and predicted (columns) classes."""
-    return np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-def _confusion_figures(confusion: NDArray[np.int64]) -> dict[str, float | None]:
-    """Compute what depends on verdicts alone from counts of true (rows) and predicted (columns) classes."""
-    total, n_classes = confusion.sum(), len(confusion)
-    true, predicted, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-    by_chance = float((true * predicted).sum()) / float(total) ** 2
-    accuracy = float(right.sum() / total)
-    several = np.count_nonzero(true) > 1
-    scored = slice(1, 2) if n_classes == 2 else slice(None)
-    f1 = np.divide(2.0 * right, true + predicted, out=np.zeros(n_classes), where=true + predicted > 0)
+def _verdict_figures(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
+) -> dict[str, float | None]:
+    """Score what depends on verdicts alone."""
+    classes, scored = np.arange(n_classes), list(_positive_classes(n_classes))
+    several = len(np.unique(labels)) > 1
+    # Not where both sides name one and the same class: there, chance agreement is perfect.
+    apart = several or bool((predicted != labels[0]).any())
+    recall = recall_score(labels, predicted, labels=np.unique(labels), average="macro")
     return {
-        "accuracy": accuracy,
-        "balanced_accuracy": _mean_ratio(right, true) if several else None,
-        # Not where both sides name one and the same class: there, chance agreement is perfect.
-        "kappa": (accuracy - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else None,
-        "sensitivity": _mean_ratio(right[scored], true[scored]),
-        "specificity": _mean_ratio((total - true - predicted + right)[scored], (total - true)[scored]),
-        "f1": float(f1[scored].mean()),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(recall) if several else None,
+        "kappa": float(cohen_kappa_score(labels, predicted, labels=classes)) if apart else None,
+        **_rates(labels, predicted, n_classes),
+        "f1": float(f1_score(labels, predicted, labels=scored, average="macro", zero_division=0)),
+    }
+
+
+def _probability_figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
+    """Score the probabilities themselves, as the means of `study_losses`."""
+    classes = np.arange(probabilities.shape[1])
+    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
+    return {
+        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
+        "log_loss": float(log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True), labels=classes)),
+    }
+
+
+def _rates(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
+) -> dict[str, float | None]:
+    """Score one class against the rest, the mean over the classes that both sides have studies for."""
+    scored = list(_positive_classes(n_classes))
+    (true_negative, false_positive), (false_negative, true_positive) = multilabel_confusion_matrix(
+        labels, predicted, labels=scored
+    ).transpose(1, 2, 0)
+    return {
+        "sensitivity": _mean_ratio(true_positive, true_positive + false_negative),
+        "specificity": _mean_ratio(true_negative, true_negative + false_positive),
     }
 
 
