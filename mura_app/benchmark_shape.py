@@ -5,6 +5,7 @@ from typing import Any
 
 from agents.metrics import FIGURES
 from mura_app.document_shape import (
+    ANYTHING,
     COUNT,
     FLAG,
     NUMBER,
@@ -84,6 +85,7 @@ def benchmark_shape(protocol: Mapping[str, Any]) -> Shape:
     agent = {
         **row,
         "learns_by_reinforcement is_bound is_weighting?": FLAG,
+        "options?": by_name(ANYTHING),
         "total_steps": NUMBER,
         "learning_curve?": _CURVE,
         "weights?": weights,

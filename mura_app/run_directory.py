@@ -28,7 +28,11 @@ from mura_env.json_files import write_json
 FORMAT_VERSION = 1
 GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")
 """Settings of which a run may get more when it is resumed; it keeps what it has."""
-LIBRARIES = ("torch", "torchvision", "lightning", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
+LIBRARIES = (
+    *("mura-rl-ensemble", "torch", "torchvision", "lightning", "albumentations", "gymnasium"),
+    *("stable-baselines3", "sb3-contrib", "numpy", "scipy", "scikit-learn", "pillow"),
+)
+"""Packages whose version may change a figure."""
 PLACES = ("jobs", "devices", "tensorboard")
 """Settings of an ensemble that decide where it computes and what can be watched, not what comes out."""
 _SETTINGS = record(

@@ -34,9 +34,9 @@ A row holds
   part with fewer than five studies of a class None for each figure and a `reason`;
 - `vs_uniform`: see below;
 - for agents also `learns_by_reinforcement`, `is_bound`, `is_weighting` (whether its probabilities are the
-  members' weighted mean), `total_steps` (mean over seeds), `learning_curve` (`steps` and, for each other
-  field, `mean` and `seed_spread` by row; or None) and `weights` (`mean` and `seed_spread` by member; in each
-  body part too).
+  members' weighted mean), `options` (the agent's configuration), `total_steps` (mean over seeds),
+  `learning_curve` (`steps` and, for each other field, `mean` and `seed_spread` by row; or None) and `weights`
+  (`mean` and `seed_spread` by member; in each body part too).
 
 `vs_uniform` compares the row with uniform averaging on the same studies, patients drawn alike:
 
@@ -96,6 +96,8 @@ class AgentResult:
     """Whether labels of the test table were read."""
     is_weighting: bool = True
     """Whether the probabilities are the members' average with the weights."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The configuration, JSON-ready."""
 
 
 def benchmark_document(
@@ -280,6 +282,7 @@ def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: fl
     row["learns_by_reinforcement"] = result.learns_by_reinforcement
     row["is_bound"] = result.is_bound
     row["is_weighting"] = result.is_weighting
+    row["options"] = dict(result.options)
     row["total_steps"] = float(np.mean(result.total_steps))
     row["learning_curve"] = mean_learning_curve(result.learning_curves)
     if result.weights is not None:

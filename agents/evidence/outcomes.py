@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent
+from agents.configuration import plain_values
 from agents.evidence.benchmark_document import AgentResult
 from mura_env import Predictions
 
@@ -36,6 +37,8 @@ class Outcome:
     """Whether it read labels of the test table."""
     is_weighting: bool
     """Whether its probabilities are the members' average with its weights."""
+    options: dict[str, Any]
+    """Its configuration, JSON-ready."""
 
 
 def outcome_of(agent: Agent[Any], test: Predictions) -> Outcome:
@@ -51,6 +54,7 @@ def outcome_of(agent: Agent[Any], test: Predictions) -> Outcome:
         learns_by_reinforcement=agent.learns_by_reinforcement,
         is_bound=agent.is_bound,
         is_weighting=agent.is_weighting,
+        options=plain_values(agent.config),
     )
 
 
@@ -65,4 +69,5 @@ def gather(outcomes: Sequence[Outcome]) -> AgentResult:
         learns_by_reinforcement=outcomes[0].learns_by_reinforcement,
         is_bound=outcomes[0].is_bound,
         is_weighting=outcomes[0].is_weighting,
+        options=outcomes[0].options,
     )

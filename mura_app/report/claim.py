@@ -12,7 +12,7 @@ from typing import Any
 from mura_app.report.sections import compared_agents, learned_agents
 
 NOT_KNOWN = "Not known to this run."
-AUTHORS = "For the authors of a publication to say."
+AUTHORS = "Not known to this run; for the authors of a publication to say."
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -49,7 +50,7 @@ def render_page(
         style=Markup(_resource("page.css")),  # noqa: S704 - the project's own file
         script=Markup(_resource("page.js")),  # noqa: S704 - the project's own file
         protocol=_protocol(document),
-        settings=json.dumps(settings, indent=2),
+        settings=json.dumps({**settings, "agent_options": _options(document)}, indent=2),
         **sections.verdict(document),
         **sections.figure_tables(document),
         **sections.further_comparisons(document),
@@ -57,6 +58,11 @@ def render_page(
         **sections.curve_pictures(document),
         **sections.behaviour_sections(document, thumbnails or {}),
     )
+
+
+def _options(document: Document) -> dict[str, Any]:
+    """Each agent's options, of a benchmark that knows them."""
+    return {name: row["options"] for name, row in document["agents"].items() if "options" in row}
 
 
 def _facts(document: Document) -> str:

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -13,7 +14,8 @@ def test_a_new_run_writes_its_settings_and_versions(tmp_path):
     config = run.read_config()
     assert config["data"] == "radiographs"
     assert config["members"] == ["a", "b"]
-    assert config["versions"]["torch"]
+    for package in ("mura-rl-ensemble", "torch", "sb3-contrib"):
+        assert config["versions"][package] == version(package)
 
 
 def test_an_earlier_run_is_neither_overwritten_nor_touched(tmp_path):

@@ -1,11 +1,14 @@
 """What the page holds, read as a browser would read it."""
 
+import html
 import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
+from agents import make_agent
+from agents.configuration import plain_values
 from mura_app.report import write_report
 from mura_app.report.behaviour_tables import MOST_CHANGES
 from mura_app.report.page import render_page
@@ -102,6 +105,15 @@ def test_every_agent_stands_in_the_table_with_its_figures(document, reader):
         assert name in text
         assert f"{100 * row['accuracy']['mean']:.1f}" in text
         assert f"{row['kappa']['mean']:.3f}" in text
+
+
+def test_every_option_of_every_agent_stands_on_the_page(document, page):
+    shown = json.loads(html.unescape(re.search('aria-label="Settings">(.*?)</pre>', page, re.DOTALL)[1]))
+    assert shown["seed"] == 0
+    for name, row in document["agents"].items():
+        given = {"total_steps": 4_000} if name == "reinforce" else {}
+        assert shown["agent_options"][name] == plain_values(make_agent(name, **given).config)
+        assert row["options"] == shown["agent_options"][name]
 
 
 def test_the_second_comparison_is_labelled_and_says_why(document, reader):
