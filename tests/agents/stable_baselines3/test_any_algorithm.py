@@ -79,7 +79,7 @@ def test_the_copied_actor_acts_as_the_trained_model_does(algorithm, action, monk
     options = SMALL | {"learning_rate": 0.05, "total_steps": 512}
     agent = make_agent("stable_baselines3", algorithm=algorithm, action=action, **options)
     agent.model_names_, layout = TABLE.model_names, ObservationLayout.of(TABLE)
-    folds = inner_folds(fold_pairs(TABLE, None, 2, 0), "static", all_studies=False)
+    folds = inner_folds(fold_pairs(TABLE, None, 2, 0), "static", "correctness")
     env, network = agent._env(folds[:1], (0.03,)), agent._network(layout, 1)
     network.standardise(observe(TABLE))
     agent._train(env, network, 0, lambda steps, scalars=None: None)
