@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
-from agents.configuration import MAX_UNITS, require_at_most
+from agents.configuration import MAX_UNITS, AgentConfig, require_at_most
 from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
@@ -38,7 +38,7 @@ _NETWORK = "network."
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
+class PolicyConfig(AgentConfig):
     """Options of agents that train policies on inner folds.
 
     These are `gate` and all that learn by reinforcement, without `rlensemble_v1`, the published one.
@@ -56,7 +56,8 @@ class PolicyConfig:
     n_folds: int = 5
     """Inner folds by patient, and policies whose weights are averaged."""
     n_checkpoints: int = 10
-    """How often in a training the policies are scored on their held-out fold."""
+    """Epochs that a training is cut into, at most one per update; at the end of each, the policies are scored
+    on their held-out fold and the callback is called."""
     min_contested: int = 20
     """With fewer contested studies, nothing is learned and the reference is returned. A study is contested
     where weights can change its reward: the members' verdicts differ or, if it reads them, probabilities."""
@@ -73,8 +74,6 @@ class PolicyConfig:
     """Standard deviation of the exploration, in logits of the weights."""
     learning_rate: float = 0.1
     """Step size of Adam at the start; it falls linearly to zero."""
-    tensorboard_dir: str = ""
-    """Folder for TensorBoard scalars of the training; empty for none."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
