@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.agent_document import SAVED_FIELDS, saved_fields
 from agents.configuration import checked_seed, make_config, plain_values, shortened
+from agents.fitted_scalars import write_fitted
 from agents.storage import DOCUMENT_NAME, write_agent
 from mura_env import Predictions
 
@@ -23,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 """Called as progress(description, completed, total)."""
 
 Callback = Callable[[dict[str, float]], None]
-"""Called with each new row of the learning curve."""
+"""Called at the end of each epoch with its row of the learning curve."""
 
 
 class Agent(ABC, Generic[ConfigType]):
@@ -89,7 +90,8 @@ class Agent(ABC, Generic[ConfigType]):
                 `train` if None.
             seed: Seed of every random choice; the same seed gives the same weights to the bit.
             progress: Called with a description, the part completed and the total.
-            callback: Called with each new row of the learning curve.
+            callback: Called at the end of each epoch with its row of the learning curve. An epoch ends where
+                policies are scored: `n_checkpoints` times, when all are trained if one is at a time.
 
         Raises:
             ValueError: If the training table is empty or has one class only, the two tables are not of the
@@ -99,8 +101,7 @@ class Agent(ABC, Generic[ConfigType]):
         started = time.perf_counter()
         train, validation = self._prepare(train, validation, seed)
         self._fit(train, validation, self.seed_, progress, callback)
-        self.seconds_ = time.perf_counter() - started
-        self._fitted = True
+        self._finish(train, validation, time.perf_counter() - started)
         return self
 
     def fit_seeds(
@@ -131,6 +132,12 @@ class Agent(ABC, Generic[ConfigType]):
             self._check_table(validation)
             validation = _with_body_parts(validation, self.body_part_names_)
         return train, validation
+
+    def _finish(self, train: Predictions, validation: Predictions | None, seconds: float) -> None:
+        """Call the agent fitted, and let TensorBoard show it where there is no learning curve to be shown."""
+        self.seconds_, self._fitted = seconds, True
+        if not self.learning_curve_:
+            write_fitted(self, train, validation)
 
     def weights(self, table: Predictions) -> NDArray[np.float32]:
         """Weight the members study by study.

@@ -1,4 +1,4 @@
-"""Configurations from plain values, typed by a user or read from a file: checked dataclasses."""
+"""Configurations: what those of all agents have, and how plain values, typed or read, become checked ones."""
 
 import dataclasses
 import difflib
@@ -8,6 +8,16 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 ConfigType = TypeVar("ConfigType")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """Options of every agent; a plug-in whose configuration derives from it has them too."""
+
+    tensorboard_dir: str = ""
+    """Folder for TensorBoard scalars: the curves of a training, or one point where none is made; empty for
+    none."""
+
 
 MAX_UNITS = 16_384
 """More units than this in a layer would fill the memory before they taught anything."""

@@ -73,7 +73,7 @@ def throughput(name: str, options: dict[str, Any], table: Predictions, seconds: 
     """Train one agent's stack for some seconds; of agents that train one policy at a time, one policy."""
     agent: Any = make_agent(name, **options | {"total_steps": 10**9})
     config = agent.config
-    folds = inner_folds(fold_pairs(table, None, config.n_folds, 0), "uniform", all_studies=False)
+    folds = inner_folds(fold_pairs(table, None, config.n_folds, 0), "uniform", "correctness")
     agent.model_names_, layout = table.model_names, ObservationLayout.of(table)
     strengths = config.kl_strengths
     if agent.trains_separately:

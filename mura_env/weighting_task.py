@@ -25,6 +25,7 @@ from mura_env.combination import (
 from mura_env.decisions import Decisions
 from mura_env.observations import CHUNK, Standardization, observation_bounds
 from mura_env.predictions import Predictions
+from mura_env.reward_rules import SMALLEST_PROBABILITY
 from mura_env.rewards import Reward, RewardRule, depends_on_prediction_only, make_reward, reward_rule
 from mura_env.study_columns import Combine, StudyBatch, study_columns
 from mura_env.study_order import Order, StudyOrder
@@ -35,6 +36,9 @@ Sampling = Literal["all", "contested"]
 
 WEIGHT_SUM_TOLERANCE = 1e-3
 """How far given weights may sum from one before they are refused; within, they are divided by their sum."""
+
+PROBABILITY_TOLERANCE = np.float32(1e-5)
+"""Probabilities that differ by a smaller share of themselves are the same, but for a softmax's rounding."""
 
 
 class TaskOptions(TypedDict, total=False):
@@ -281,6 +285,25 @@ def contested(table: Predictions) -> NDArray[np.bool_]:
     """Whether the members' predicted classes differ, bool ``(n_studies,)``; labels are not looked at."""
     votes = table.logits.argmax(axis=-1)  # ties to the lowest class, as in a combination
     result: NDArray[np.bool_] = (votes != votes[:, :1]).any(axis=1)
+    return result
+
+
+def weights_matter(table: Predictions, reward: str | Reward | RewardRule) -> NDArray[np.bool_]:
+    """Whether the choice of weights can change a study's reward, bool ``(n_studies,)``.
+
+    A reward that depends on the predicted class alone can change on `contested` studies only. Any other can
+    wherever the members give a class unequal probabilities: the average of equal ones is the same under all
+    weights, that of unequal ones is not. Probabilities below 1e-6, where `LogScore` is cut, count as equal.
+
+    Args:
+        table: The studies; their labels are not looked at.
+        reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
+    """
+    if depends_on_prediction_only(make_reward(reward)):
+        return contested(table)
+    probabilities = np.maximum(table.probabilities, SMALLEST_PROBABILITY)
+    least, most = probabilities.min(axis=1), probabilities.max(axis=1)  # (n_studies, n_classes)
+    result: NDArray[np.bool_] = (most > least * (1 + PROBABILITY_TOLERANCE)).any(axis=1)
     return result
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.configuration import AgentConfig
 from agents.controls.fixed_weights import FixedWeights
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -14,7 +15,7 @@ Weighting = Literal["accuracy", "log_odds"]
 
 
 @dataclass(frozen=True)
-class AccuracyWeightedConfig:
+class AccuracyWeightedConfig(AgentConfig):
     """Options of accuracy weighting."""
 
     weighting: Weighting = "accuracy"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.configuration import AgentConfig
 from agents.controls.best_single import best_member
 from agents.controls.fixed_weights import FixedWeights
 from agents.registry import register_agent
@@ -12,7 +13,7 @@ from mura_env import Predictions
 
 
 @dataclass(frozen=True)
-class BestPerBodyPartConfig:
+class BestPerBodyPartConfig(AgentConfig):
     """Options of the best member per body part."""
 
     min_studies: int = 20

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.configuration import AgentConfig
 from agents.controls.fixed_weights import FixedWeights
 from agents.mixture import probabilities_of_label
 from agents.registry import register_agent
@@ -12,8 +13,8 @@ from mura_env import Predictions
 
 
 @dataclass(frozen=True)
-class BestSingleConfig:
-    """The best member has no options."""
+class BestSingleConfig(AgentConfig):
+    """The best member has no options of its own."""
 
 
 @register_agent("best_single")

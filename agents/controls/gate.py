@@ -1,6 +1,6 @@
 """The gate: the policy network of the agents that learn by reinforcement, trained with supervision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from agents.policy.inner_folds import InnerFold
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.policy_stack_env import PolicyStackEnv
 from agents.policy.stacked_network import StackedNetwork
+from agents.policy.training_watch import Report
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.combination import log_reference, softmax_weights
@@ -68,9 +69,7 @@ class Gate(PolicyAgent[GateConfig]):
     def _env_width(self) -> tuple[int, int]:
         return self.config.studies_per_update, 1
 
-    def _train(
-        self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Callable[[int], None]
-    ) -> None:
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
         config = self.config
         width, n_strengths = config.studies_per_update, len(config.kl_strengths)
         folds = [
@@ -96,6 +95,7 @@ class Gate(PolicyAgent[GateConfig]):
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()
+            learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
             by_fold = logits.detach().numpy().reshape(len(folds), n_strengths, width, -1)
             rewards = [
@@ -103,7 +103,8 @@ class Gate(PolicyAgent[GateConfig]):
                 for fold, rows, own in zip(folds, batches, by_fold, strict=True)
             ]
             env.note_rewards(np.array(rewards).reshape(-1))
-            report(update * width)
+            figures = {"train/loss": loss.item() / env.n_policies, "train/learning_rate": learning_rate}
+            report(update * width, figures)
 
 
 def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:

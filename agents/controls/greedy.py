@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.configuration import AgentConfig
 from agents.controls.fixed_weights import FixedWeights
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -14,7 +15,7 @@ Metric = Literal["accuracy", "log_loss"]
 
 
 @dataclass(frozen=True)
-class GreedyConfig:
+class GreedyConfig(AgentConfig):
     """Options of ensemble selection."""
 
     n_rounds: int = 100

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Callback, Progress
+from agents.configuration import AgentConfig
 from agents.controls.dynamic_selection import DynamicSelection, region_arrays
 from agents.controls.neighbours import nearest_studies, output_profiles
 from agents.registry import register_agent
@@ -14,7 +15,7 @@ from mura_env import Predictions
 
 
 @dataclass(frozen=True)
-class KnoraUConfig:
+class KnoraUConfig(AgentConfig):
     """Options of k-nearest-oracles-union."""
 
     n_neighbours: int = 50

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from agents.agent import Callback, Progress
+from agents.configuration import AgentConfig
 from agents.controls.accuracy_weighted import log_odds_weights
 from agents.controls.dynamic_selection import DynamicSelection, members_right, region_arrays
 from agents.controls.neighbours import nearest_studies, output_profiles
@@ -28,7 +29,7 @@ _FOLD_SEED = 0
 
 
 @dataclass(frozen=True)
-class MetaConfig:
+class MetaConfig(AgentConfig):
     """Options of meta-learned dynamic selection."""
 
     n_neighbours: int = 50

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from agents.agent import Agent, Callback, Progress
+from agents.configuration import AgentConfig
 from agents.registry import register_agent
 from mura_env import Predictions
 
 
 @dataclass(frozen=True)
-class OracleConfig:
-    """The bound has no options."""
+class OracleConfig(AgentConfig):
+    """The bound has no options of its own."""
 
 
 @register_agent("oracle")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from agents.agent import Agent, Callback, Progress
+from agents.configuration import AgentConfig
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -19,7 +20,7 @@ _ABSENT_INTERCEPT = -20.0
 
 
 @dataclass(frozen=True)
-class StackingConfig:
+class StackingConfig(AgentConfig):
     """Options of stacking."""
 
     l2: float = 1.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.configuration import AgentConfig
 from agents.controls.fixed_weights import FixedWeights
 from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
 from agents.registry import register_agent
@@ -12,12 +13,12 @@ from mura_env import Predictions
 
 
 @dataclass(frozen=True)
-class StaticConfig:
-    """Fixed weights have no options."""
+class StaticConfig(AgentConfig):
+    """Fixed weights have no options of their own."""
 
 
 @dataclass(frozen=True)
-class StaticPerBodyPartConfig:
+class StaticPerBodyPartConfig(AgentConfig):
     """Options of fixed weights per body part."""
 
     prior_studies: float = 50.0

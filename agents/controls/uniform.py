@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
+from agents.configuration import AgentConfig
 from agents.registry import register_agent
 from mura_env import Predictions
 
 
 @dataclass(frozen=True)
-class UniformConfig:
-    """The uniform average has no options."""
+class UniformConfig(AgentConfig):
+    """The uniform average has no options of its own."""
 
 
 @register_agent("uniform")

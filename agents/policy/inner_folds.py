@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from agents.policy.reference import Reference, reference_weights
 from mura_env import Predictions
 from mura_env.patient_split import split_by_patient
-from mura_env.weighting_task import contested
+from mura_env.weighting_task import weights_matter
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class InnerFold:
     """One policy's studies: to learn from, and to be scored on."""
 
     learn: Predictions
-    """The studies of this fold's policies where weights can matter."""
+    """The contested studies of this fold's policies: those where weights can change the reward."""
     reference: NDArray[np.float32]
     """Reference weights fitted on all studies to learn from, shape `(n_body_parts + 1, n_models)`."""
     score: Predictions
@@ -49,21 +49,21 @@ def fold_pairs(
 
 
 def inner_folds(
-    pairs: Sequence[tuple[Predictions, Predictions]], reference: Reference, all_studies: bool
+    pairs: Sequence[tuple[Predictions, Predictions]], reference: Reference, reward: str
 ) -> list[InnerFold]:
-    """Plan one policy per pair. Where members agree, no weighting changes the verdict.
+    """Plan one policy per pair. It learns from the studies where the choice of weights can change the reward.
 
     Args:
         pairs: Studies to learn from and to score on; see `fold_pairs`.
         reference: The kind of reference weights.
-        all_studies: Whether weights matter in every study, as they do for a reward that reads probabilities.
+        reward: Name of the reward.
 
     Returns:
         The folds; none if one of them has nothing to learn from.
     """
     folds = []
     for learn, score in pairs:
-        matters = np.ones(len(learn), dtype=bool) if all_studies else contested(learn)
+        matters = weights_matter(learn, reward)
         if not matters.any():
             return []
         folds.append(InnerFold(learn.select(matters), reference_weights(learn, reference), score))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
-from agents.configuration import MAX_UNITS, require_at_most
+from agents.configuration import MAX_UNITS, AgentConfig, require_at_most
 from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
@@ -30,15 +30,15 @@ from agents.policy.training_watch import Report, TrainingWatch
 from mura_env import Predictions
 from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
-from mura_env.rewards import depends_on_prediction_only, make_reward
-from mura_env.weighting_task import contested
+from mura_env.rewards import make_reward
+from mura_env.weighting_task import weights_matter
 
 _CHUNK = 16_384
 _NETWORK = "network."
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
+class PolicyConfig(AgentConfig):
     """Options of agents that train policies on inner folds.
 
     These are `gate` and all that learn by reinforcement, without `rlensemble_v1`, the published one.
@@ -56,9 +56,11 @@ class PolicyConfig:
     n_folds: int = 5
     """Inner folds by patient, and policies whose weights are averaged."""
     n_checkpoints: int = 10
-    """How often in a training the policies are scored on their held-out fold."""
+    """Epochs that a training is cut into, at most one per update; at the end of each, the policies are scored
+    on their held-out fold and the callback is called."""
     min_contested: int = 20
-    """With fewer studies whose members disagree, nothing is learned and the reference is returned."""
+    """With fewer contested studies, nothing is learned and the reference is returned. A study is contested
+    where weights can change its reward: the members' verdicts differ or, if it reads them, probabilities."""
     network: NetworkName = "shared_head"
     """Policy network: a head shared by all members, that head with heads of their own for some body parts
     (body_part_attention), a plain network on the whole observation (mlp), or the published rlensemble_v1."""
@@ -72,8 +74,6 @@ class PolicyConfig:
     """Standard deviation of the exploration, in logits of the weights."""
     learning_rate: float = 0.1
     """Step size of Adam at the start; it falls linearly to zero."""
-    tensorboard_dir: str = ""
-    """Folder for TensorBoard scalars of the training; empty for none."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
@@ -109,8 +109,8 @@ class PolicyAgent(Agent[ConfigType]):
     towards the reference, one policy learns from the other folds, all of them side by side, and is scored on
     the fold left out. The strength and the moment with the best score over all folds together are kept, and
     the weights of their policies, one per fold, are averaged. If nothing beats the reference, the reference
-    is returned, as the environment takes it: no weight below 0.01. A verdict can only change where the
-    members disagree, so only such studies are shown if the reward depends on the verdict alone.
+    is returned, as the environment takes it: no weight below 0.01. Only contested studies are shown, those
+    where the choice of the weights can change the reward (`mura_env.weighting_task.weights_matter`).
 
     An interrupt from the keyboard ends the training early, with the best policies until then. Where policies
     are trained one at a time, those of the folds that are finished take part in the choice and the average.
@@ -184,12 +184,11 @@ class PolicyAgent(Agent[ConfigType]):
         config = self.config
         layout = ObservationLayout.of(train)
         self.observation_names_ = layout.names
-        all_studies = not depends_on_prediction_only(make_reward(config.reward))
         pairs = fold_pairs(train, validation, config.n_folds, seed)
         reference = choose_reference(pairs, config.reference)
         folds = []
-        if all_studies or contested(train).sum() >= config.min_contested:
-            folds = inner_folds(pairs, reference, all_studies)
+        if weights_matter(train, config.reward).sum() >= config.min_contested:
+            folds = inner_folds(pairs, reference, config.reward)
         network = self._network(layout, max(1, len(folds) * len(config.kl_strengths)), seed)
         network.standardise(observe(train))
         first = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}

@@ -14,8 +14,7 @@ from agents.policy.policy_decision import Decide, clipped_softmax
 from agents.policy.stacked_network import StackedNetwork
 from mura_env.combination import action_scale, log_reference, softmax_weights
 from mura_env.observations import observe
-from mura_env.rewards import depends_on_prediction_only
-from mura_env.weighting_task import WeightingTask, contested
+from mura_env.weighting_task import WeightingTask, weights_matter
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,8 @@ class PolicySelection:
         ]
         self._reference_rewards, correct = self._outcome(reference)
         self.reference_accuracy = float(correct.mean())
-        all_studies = not depends_on_prediction_only(self._tasks[0].reward)
-        matters = np.concatenate([contested(fold.score) for fold in folds])
-        self._matters = np.ones_like(matters) if all_studies or not matters.any() else matters
+        matters = np.concatenate([weights_matter(fold.score, reward) for fold in folds])
+        self._matters = matters if matters.any() else np.ones_like(matters)
         self.best_fixed_reward = max(self._fixed_reward(row) for row in _fixed_candidates(folds))
         self.oracle_reward = float(np.concatenate([task.best_rewards() for task in self._tasks]).mean())
         self.kept: Kept | None = None

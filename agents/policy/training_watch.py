@@ -1,7 +1,6 @@
 """What can be watched of a training: progress, callback, learning curve and TensorBoard scalars."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,8 +8,8 @@ from numpy.typing import NDArray
 
 from agents.agent import Callback, Progress
 from agents.policy.policy_selection import PolicySelection
-from agents.policy.scalar_log import ScalarLog
 from agents.policy.stacked_network import StackedNetwork
+from agents.scalar_log import ScalarLog
 
 
 class Report(Protocol):
@@ -26,7 +25,7 @@ class Report(Protocol):
 
 
 class TrainingWatch:
-    """Scores a stack of policies at every checkpoint, and tells whoever watches.
+    """Scores a stack of policies at every checkpoint, the end of an epoch, and tells whoever watches.
 
     A row of the learning curve holds `steps`; `expected_reward` of the exploring policies on the studies
     shown and `deterministic_reward` on the held-out studies of the same kind; `accuracy` on all held-out
@@ -40,7 +39,7 @@ class TrainingWatch:
         selection: Scores the policies.
         seed: The seed, part of the folder's name.
         progress: Called with a description, the steps completed and their number.
-        callback: Called with each new row of the learning curve.
+        callback: Called at the end of each epoch with its row of the learning curve.
 
     Attributes:
         selection: Scores the policies; of some folds alone, if the training ended before the others.
@@ -58,8 +57,7 @@ class TrainingWatch:
     ) -> None:
         self._name, self._config, self.selection = name, config, selection
         self._progress, self._callback = progress, callback
-        directory = Path(config.tensorboard_dir) / f"{name}-seed{seed}" if config.tensorboard_dir else None
-        self.log = ScalarLog(directory)
+        self.log = ScalarLog(config.tensorboard_dir, name, seed)
         self._n_strengths = len(config.kl_strengths)
         self._rewards: list[NDArray[np.float64]] = []
         self._steps: list[int] = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Agent, Callback, Progress
-from agents.configuration import MAX_STUDIES, MAX_UNITS, require_at_most
+from agents.configuration import MAX_STUDIES, MAX_UNITS, AgentConfig, require_at_most
 from agents.interrupts import TrainingInterrupted
 from agents.observation_names import saved_layout
 from agents.policy.body_part_attention import parts_named
@@ -35,7 +35,7 @@ _NETWORK = "network."
 
 
 @dataclass(frozen=True)
-class RLEnsembleV1Config:
+class RLEnsembleV1Config(AgentConfig):
     """Options of the published agent."""
 
     total_steps: int = 100_000
@@ -55,9 +55,8 @@ class RLEnsembleV1Config:
     reward: str = "correctness"
     """Name of the reward."""
     n_checkpoints: int = 10
-    """Rows of the learning curve."""
-    tensorboard_dir: str = ""
-    """Folder for TensorBoard scalars of the training; empty for none."""
+    """Epochs that a training is cut into, at most one per update; at the end of each, the policy is scored
+    and the callback is called."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):

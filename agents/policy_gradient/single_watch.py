@@ -1,7 +1,6 @@
 """What can be watched of a single policy's training: progress, callback, curve and TensorBoard scalars."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from agents.agent import Callback, Progress
 from agents.policy.inner_folds import InnerFold
 from agents.policy.policy_selection import PolicySelection
 from agents.policy.reference import reference_weights
-from agents.policy.scalar_log import ScalarLog
+from agents.scalar_log import ScalarLog
 from mura_env import Predictions
 from mura_env.weighting_task import WeightingTask
 
@@ -28,7 +27,7 @@ class SingleWatch:
         watched: The studies scored, with the body parts of `train`.
         seed: The seed, part of the folder's name.
         progress: Called with a description, the steps completed and their number.
-        callback: Called with each new row of the learning curve.
+        callback: Called at the end of each epoch with its row of the learning curve.
 
     Attributes:
         body_parts: Body parts of the studies scored, shape `(n_studies,)`.
@@ -52,8 +51,7 @@ class SingleWatch:
         self._best_fixed, self._oracle = bounds.best_fixed_reward, bounds.oracle_reward
         self._task = WeightingTask(watched, reward=config.reward)
         self.body_parts = watched.body_parts.copy()  # a table's own are not writable, and torch wants them so
-        directory = Path(config.tensorboard_dir) / f"{name}-seed{seed}" if config.tensorboard_dir else None
-        self._log = ScalarLog(directory)
+        self._log = ScalarLog(config.tensorboard_dir, name, seed)
         self._rewards: list[float] = []
 
     def update(self, steps: int, reward: float, scalars: Mapping[str, float]) -> None:

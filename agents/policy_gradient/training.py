@@ -123,9 +123,9 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
             self._train_stack(learners)
         for agent, plan, (own_train, _) in zip(agents, plans, tables, strict=True):
             agent._keep(own_train, plan)
-            agent._fitted = True
-        for agent in agents:
-            agent.seconds_ = (time.perf_counter() - started) / len(agents)
+        seconds = (time.perf_counter() - started) / len(agents)
+        for agent, own in zip(agents, tables, strict=True):
+            agent._finish(*own, seconds)
         return agents
 
     def _train_stack(self, learners: Sequence[tuple[Self, TrainingPlan]]) -> None:

@@ -59,7 +59,9 @@ def test_unknown_names_and_options_are_explained():
         make_agent("unifrom")
     with pytest.raises(ValueError, match=r"got 'prior_study'; did you mean 'prior_studies'\?"):
         make_agent("static_per_body_part", prior_study=3)
-    with pytest.raises(ValueError, match="expected no options for the agent 'uniform', got 'total_steps'"):
+    with pytest.raises(
+        ValueError, match="options tensorboard_dir for the agent 'uniform', got 'total_steps'"
+    ):
         make_agent("uniform", total_steps=3)
     with pytest.raises(ValueError, match="'total_steps' of the agent 'ppo' to be int, got 'many'"):
         make_agent("ppo", total_steps="many")

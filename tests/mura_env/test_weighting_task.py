@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import Predictions
-from mura_env.weighting_task import TaskOptions, WeightingTask, contested
+from mura_env import Correctness, Predictions, list_rewards
+from mura_env.weighting_task import TaskOptions, WeightingTask, contested, weights_matter
 from tests.mura_env.tables import random_table, tables
 
 UNANIMOUS = Predictions.from_arrays(np.ones((4, 2, 2)) * [1.0, 0.0], [0, 1, 0, 1])
@@ -98,6 +98,38 @@ def test_weights_cannot_matter_where_nobody_disagrees(table: Predictions, combin
         scores = np.sort(decisions.scores, axis=0)
         clear = scores[-1] - scores[-2] > 1e-5
         np.testing.assert_array_equal(decisions.predictions[clear], agreed[clear])
+
+
+def test_weights_matter_to_a_reward_of_probabilities_wherever_these_differ() -> None:
+    probabilities = np.array(
+        [
+            [[0.3, 0.5, 0.2], [0.3, 0.5, 0.2]],  # the same
+            [[0.3, 0.5, 0.2], [0.3, 0.5 + 1e-7, 0.2]],  # but for rounding
+            [[0.3, 0.5, 0.2], [0.3, 0.4, 0.3]],  # the same verdict, another probability
+            [[0.3, 0.4, 0.3], [0.3, 0.3, 0.4]],
+            [[0.5, 0.5 - 1e-9, 1e-9], [0.5, 0.5 - 1e-12, 1e-12]],  # below what the logarithmic score reads
+            [[0.5, 0.5 - 1e-6, 1e-6], [0.5, 0.5 - 2e-6, 2e-6]],
+        ]
+    )
+    table = Predictions.from_arrays(np.log(probabilities), [0, 1, 2, 0, 1, 2])
+    for reward in ("log_score", "brier", lambda decisions: decisions.scores[0]):
+        assert weights_matter(table, reward).tolist() == [False, False, True, True, False, True]
+    for reward in ("correctness", Correctness(), "balanced", "cost_sensitive", "hard_cases"):
+        np.testing.assert_array_equal(weights_matter(table, reward), contested(table))
+    assert contested(table).tolist() == [False, False, False, True, False, False]
+
+
+@given(tables(), st.sampled_from(list_rewards()), st.integers(0, 999))
+def test_weights_that_do_not_matter_change_no_reward(table: Predictions, reward: str, seed: int) -> None:
+    task = WeightingTask(table, reward=reward)
+    matters, studies = weights_matter(table, reward), np.arange(len(table))
+    rng = np.random.default_rng(seed)
+    drawn = rng.dirichlet(np.ones(table.n_models), (3, len(table))).transpose(0, 2, 1).astype(np.float32)
+    outcomes = [task.decide(weights, studies) for weights in drawn]
+    highest = np.stack([np.sort(decisions.scores, axis=0)[-2:] for decisions in outcomes])
+    clear = (highest[:, 1] - highest[:, 0] > 1e-5).all(axis=0)  # rounding decides a tie
+    rewards = np.stack([task.rewards(decisions) for decisions in outcomes])
+    np.testing.assert_allclose(np.ptp(rewards, axis=0)[~matters & clear], 0.0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from agents import agent_class, list_agents, load_agent, make_agent
 from agents.evidence.benchmark_document import weights_vary
-from mura_env import Predictions
+from mura_env import Predictions, list_rewards
 from tests.agents.tables import (
     accuracy,
     confident_table,
@@ -124,6 +125,26 @@ def test_identical_members_get_the_reference_weights(name, reference):
     np.testing.assert_allclose(agent.weights(identical_table(50, 1)), 1 / 3, atol=1e-6)
     assert agent.total_steps_ == 0
     assert agent.learning_curve_ == []
+
+
+@pytest.mark.parametrize("name", ["reinforce", "ppo", "trpo", "gate"])
+@pytest.mark.parametrize("reward", list_rewards())
+def test_identical_members_get_the_reference_weights_under_every_reward(name, reward):
+    agent = make_agent(name, reward=reward, min_contested=1).fit(identical_table(300, 0))
+    np.testing.assert_allclose(agent.weights(identical_table(50, 1)), 1 / 3, atol=1e-6)
+    assert agent.total_steps_ == 0
+    assert agent.learning_curve_ == []
+
+
+@pytest.mark.parametrize("reward", ["correctness", "brier"])
+def test_nineteen_contested_studies_teach_nothing_and_twenty_do(reward):
+    """Members differ in some studies alone: one says the reverse or, for the Brier score, is less sure."""
+    table, changed = identical_table(300, 0), np.ones((300, 3, 1), dtype=np.float32)
+    for n_contested in (19, 20):
+        changed[:n_contested, 0] = -1.0 if reward == "correctness" else 0.5
+        other = replace(table, logits=table.logits * changed)
+        agent = make_agent("reinforce", reward=reward, total_steps=256, n_folds=2).fit(other)
+        assert (agent.total_steps_ > 0) == (n_contested == 20)
 
 
 SLOWEST = pytest.param("stable_baselines3", marks=pytest.mark.slow)  # one policy after the other, ten tables

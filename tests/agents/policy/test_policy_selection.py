@@ -9,7 +9,7 @@ from mura_env import ObservationLayout
 from tests.agents.tables import experts_probabilities, switching_table
 
 TABLE = switching_table(600, 0, n_parts=3)
-FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "uniform", False)
+FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "uniform", "correctness")
 STRENGTHS = (0.0, 0.1, 0.3)
 
 

@@ -8,7 +8,7 @@ from mura_env import ObservationLayout, observe
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(200, 0)
-FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", False)
+FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", "correctness")
 STRENGTHS = (0.0, 0.5, 2.0)
 LAYOUT = ObservationLayout.of(TABLE)
 

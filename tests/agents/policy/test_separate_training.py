@@ -11,7 +11,7 @@ from mura_env import ObservationLayout
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(200, 0, n_parts=3)
-FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "uniform", False)
+FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "uniform", "correctness")
 
 
 def make_env(index: int) -> PolicyStackEnv:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents import make_agent
-from tests.agents.policy.test_policy_agent import LEARNERS, ONE_AT_A_TIME, SMALL
+from tests.agents.policy.test_policy_agent import LEARNERS, ONE_AT_A_TIME, OWN, SMALL
 from tests.agents.tables import accuracy, switching_table
 
 CURVE = {
@@ -20,17 +20,26 @@ CURVE = {
 }
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+WATCHED = SMALL | {
+    "trpo": SMALL["trpo"] | {"studies_per_step": 128},
+    "gate": OWN | {"total_steps": 512},
+    "rlensemble_v1": {"total_steps": 512, "n_checkpoints": 3},
+}
+
+
+@pytest.mark.parametrize("name", WATCHED)
 def test_the_training_can_be_watched(name):
     rows, bars = [], []
-    agent = make_agent(name, **SMALL[name])
+    agent = make_agent(name, **WATCHED[name])
     table = switching_table(400, 0)
     agent.fit(table, progress=lambda *bar: bars.append(bar), callback=rows.append)
-    assert [row["steps"] for row in agent.learning_curve_] == [row["steps"] for row in rows]
-    assert len(rows) == (1 if name == "trpo" else 2)  # its only update passes both moments
-    total = SMALL[name]["total_steps"]
-    assert agent.learning_curve_[-1]["steps"] >= total
-    assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two strengths
+    steps, total = [row["steps"] for row in rows], agent.config.total_steps
+    assert [row["steps"] for row in agent.learning_curve_] == steps
+    assert len(steps) == agent.config.n_checkpoints  # a callback per epoch
+    assert steps == sorted(set(steps))
+    assert steps[-2] < total <= steps[-1]
+    if name in SMALL:
+        assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two strengths
     for row in agent.learning_curve_:
         assert row.keys() == CURVE
         assert -1 <= row["expected_reward"] <= 1
@@ -39,18 +48,29 @@ def test_the_training_can_be_watched(name):
     assert bars[-1] == (f"training {name}", total, total)
 
 
+@pytest.mark.parametrize("name", ["reinforce", "trpo", "rlensemble_v1"])
+def test_an_update_is_the_shortest_epoch(name):
+    rows, steps = [], {"reinforce": 256, "trpo": 512, "rlensemble_v1": 64}[name]
+    agent = make_agent(name, total_steps=2 * steps, n_checkpoints=5)
+    agent.fit(switching_table(200, 0), callback=rows.append)
+    assert [row["steps"] for row in rows] == [steps, 2 * steps]
+
+
 LOOP = {"rollout/ep_rew_mean", "rollout/ep_len_mean"} | {
     f"time/{name}" for name in ("fps", "iterations", "time_elapsed", "total_timesteps")
 }
-RULES = {"train/learning_rate": LEARNERS, "train/loss": ["reinforce", "grpo", "ppo", "dqn"]}
+RULES = {
+    "train/learning_rate": [*LEARNERS, "gate", "rlensemble_v1"],
+    "train/loss": ["reinforce", "grpo", "ppo", "dqn", "gate", "rlensemble_v1"],
+}
 RULES |= {"train/critic_loss": ["sac", "td3", "tqc"], "train/value_loss": ["ppo", "a2c", "trpo"]}
 
 
-@pytest.mark.parametrize("name", [*LEARNERS, "rlensemble_v1"])
+@pytest.mark.parametrize("name", WATCHED)
 def test_scalars_are_written_for_tensorboard(name, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    table, options = switching_table(300, 0), SMALL.get(name, {"total_steps": 512})
+    table, options = switching_table(300, 0), WATCHED[name]
     plain = make_agent(name, **options).fit(table, seed=2)
     watched = make_agent(name, **options, tensorboard_dir=str(tmp_path)).fit(table, seed=2)
     assert np.array_equal(plain.weights(table), watched.weights(table))

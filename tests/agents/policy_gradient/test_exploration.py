@@ -7,7 +7,7 @@ from agents.policy_gradient.exploration import GaussianExploration, MemberExplor
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0, n_parts=3)
-FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", False)
+FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", "correctness")
 STRENGTHS = (0.1, 0.5)
 
 

@@ -11,7 +11,7 @@ from mura_env import ObservationLayout
 from tests.agents.tables import noise_table
 
 TABLE = noise_table(200, 0, n_classes=3)
-FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", False)
+FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", "correctness")
 
 
 def shaken_network(n_policies: int) -> PolicyNetwork:

@@ -33,7 +33,7 @@ def test_minibatches_hold_every_row_once_and_policies_in_order():
 
 
 def test_the_policys_densities_are_those_of_torch():
-    folds = inner_folds(fold_pairs(TABLE, None, 2, 0), "static", False)
+    folds = inner_folds(fold_pairs(TABLE, None, 2, 0), "static", "correctness")
     env = PolicyStackEnv(folds, (0.0, 0.1), 3, "correctness")
     network = PolicyNetwork(ObservationLayout.of(TABLE), 3, 4, 8)
     torch.manual_seed(0)

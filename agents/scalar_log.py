@@ -1,4 +1,4 @@
-"""TensorBoard scalars of a training, under the names that stable-baselines3 uses."""
+"""TensorBoard scalars of a fit, under the names that stable-baselines3 uses."""
 
 import time
 from collections.abc import Mapping
@@ -10,17 +10,19 @@ class ScalarLog:
     """Writes named numbers to a folder that TensorBoard shows, or nowhere.
 
     Args:
-        directory: The folder, made if absent; nothing is written if None.
+        directory: Where the fit gets a folder of its own, `<name>-seed<seed>`; nothing is written if empty.
+        name: The agent's name.
+        seed: The seed of the fit.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: str, name: str, seed: int) -> None:
         self._writer: Any = None
         self._iterations, self._started = 0, time.perf_counter()
-        if directory is not None:
-            # Imported here: it takes a second, and most trainings write nothing.
+        if directory:
+            # Imported here: it takes a second, and most fits write nothing.
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
 
-            self._writer = SummaryWriter(str(directory))
+            self._writer = SummaryWriter(str(Path(directory) / f"{name}-seed{seed}"))
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write numbers that belong to one step."""
