@@ -50,8 +50,9 @@ class PolicySelection:
         rewards: Mean reward of the deterministic policies where weights can matter, in the same rows.
         mean_rewards: Mean reward of the deterministic policies on all studies, in the same rows.
         reference_accuracy: Share of right verdicts of the reference weights.
-        best_fixed_reward: Mean reward of the best weights common to all studies, in hindsight.
-        oracle_reward: Mean reward if the best member of every study were known.
+        best_fixed_reward: Mean reward of the best weights common to all studies, in hindsight, among each
+            member alone, all alike and the log-loss optimum; others may be a little better.
+        oracle_reward: Mean reward if the best weights of every study were known.
     """
 
     def __init__(

@@ -30,8 +30,8 @@ class TrainingWatch:
     A row of the learning curve holds `steps`; `expected_reward` of the exploring policies on the studies
     shown and `deterministic_reward` on the held-out studies of the same kind; `accuracy` on all held-out
     studies, beside `reference_accuracy`; `regret_best_fixed` and `regret_oracle`: the mean reward on all
-    held-out studies that is missing to the best fixed weights in hindsight, and to the best member of every
-    study.
+    held-out studies that is missing to the best fixed weights in hindsight, and to the best weights of every
+    study (`PolicySelection.best_fixed_reward` and `oracle_reward`).
 
     Args:
         name: The agent's name.
