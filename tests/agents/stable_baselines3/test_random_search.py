@@ -21,7 +21,7 @@ WIDTH = 8
 @pytest.fixture
 def env():
     return PolicyStackEnv(
-        inner_folds(fold_pairs(TABLE, None, 2, 0), "static", False)[:1], (0.0,), WIDTH, "correctness"
+        inner_folds(fold_pairs(TABLE, None, 2, 0), "static", "correctness")[:1], (0.0,), WIDTH, "correctness"
     )
 
 
