@@ -19,7 +19,7 @@ __all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_sq
 
 Progress = Callable[[str, int, int], None]
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever the same files would give other pixels."""
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from base_models.dicom import dicom_size, is_dicom, read_dicom
+from base_models.open_picture import open_picture
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
@@ -98,7 +99,7 @@ def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
             return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
         if data.startswith(_PNG):
             _check_png(path, data)
-        with Image.open(io.BytesIO(data)) as image:
+        with open_picture(io.BytesIO(data)) as image:
             return _decode_with_pillow(path, image, at_least)
     except ImageError:
         raise
@@ -126,7 +127,7 @@ def _reason(error: Exception) -> str:
     """Return why a decoder gave up, in words that do not need its source."""
     if isinstance(error, UnidentifiedImageError):
         return "no picture of a known kind"
-    return str(error).strip(" :'\"") or type(error).__name__
+    return " ".join(str(error).split()).strip(" :'\"") or type(error).__name__
 
 
 def _check_png(path: Path, data: bytes) -> None:
@@ -173,8 +174,8 @@ def image_size(path: Path) -> tuple[int, int]:
             head = file.read(256)
             file.seek(0)
             if is_dicom(path, head):
-                return dicom_size(file)
-            with Image.open(file) as image:
+                return dicom_size(file, MAX_PIXELS)
+            with open_picture(file) as image:
                 return image.size
     except OSError as error:
         reason = error.strerror or _reason(error)
