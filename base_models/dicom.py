@@ -14,10 +14,10 @@ SUFFIXES = (".dcm", ".dicom")
 _MAGIC = b"DICM"
 _MAGIC_OFFSET = 128
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Of red, green and blue (ITU-R BT.601), as Pillow's."""
-_OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM")
-"""How PNG, JPEG, TIFF and BMP files begin."""
+_OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8", b"RIFF", b"\0\0\0\x0cjP")
+"""How PNG, JPEG, TIFF, BMP, GIF, WEBP and JPEG 2000 files begin."""
 
 
 def is_dicom(path: Path, head: bytes) -> bool:
@@ -81,7 +81,7 @@ def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
     if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
         stored = np.asarray(import_module("pydicom.pixels").apply_color_lut(stored, dataset))
         bits = 8 * stored.dtype.itemsize
-    return np.asarray(np.rint(stored[..., :3] @ _LUMINANCE * (255 / (2**bits - 1))), dtype=np.uint8)
+    return np.asarray(np.rint(stored[..., :3] @ LUMINANCE * (255 / (2**bits - 1))), dtype=np.uint8)
 
 
 def _shares(stored: NDArray[Any], values: NDArray[np.float64], dataset: Any) -> NDArray[np.float64]:
