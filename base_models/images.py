@@ -182,7 +182,7 @@ def _to_8_bit(pixels: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
 def _scale(highest: float) -> float:
     """Return what turns values of the smallest depth of 8 to 16 bits that holds the highest to 8 bits."""
     depth = max(8, math.ceil(math.log2(highest + 1)))
-    return 255 / (2**depth - 1)
+    return 255.0 / float(2**depth - 1)
 
 
 def misnamed(path: Path, picture: Radiograph) -> str | None:
