@@ -8,14 +8,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from base_models.dicom_frame import DESCRIPTION, read_dataset, rows_and_columns, stored_pixels
+
 SUFFIXES = (".dcm", ".dicom")
 _MAGIC = b"DICM"
 _MAGIC_OFFSET = 128
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Of red, green and blue (ITU-R BT.601), as Pillow's."""
-_OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM")
-"""How PNG, JPEG, TIFF and BMP files begin."""
+_OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8", b"RIFF", b"\0\0\0\x0cjP")
+"""How PNG, JPEG, TIFF, BMP, GIF, WEBP and JPEG 2000 files begin."""
 
 
 def is_dicom(path: Path, head: bytes) -> bool:
@@ -34,9 +36,9 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
     """Read a DICOM file of one frame as 8-bit grey, bright bone on dark ground.
 
     All 8 to 16 stored bits are kept until the window is scaled. The first window of the file decides what
-    becomes black and white (DICOM PS3.3 C.11.2); without one, the darkest and the brightest pixel do, or the
-    whole range where only 8 bits are stored. Colours, in which screens and scanners store radiographs, become
-    luminance.
+    becomes black and white (DICOM PS3.3 C.11.2); without one, the darkest and the brightest pixel do (padding
+    apart), or the whole range where only 8 bits are stored. Colours, in which screens and scanners store
+    radiographs, become luminance.
 
     Args:
         file: The file, opened.
@@ -49,7 +51,7 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
         ValueError: If the file is no picture of one frame, in grey or colours, or too large.
         Exception: Whatever pydicom raises for damaged files and compressions it has no decoder for.
     """
-    dataset = _pydicom().dcmread(file)
+    dataset = read_dataset(file, max_pixels)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     is_grey = photometric.startswith("MONOCHROME")
@@ -57,22 +59,20 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"expected one frame in grey or colours, got {frames} in {photometric or 'none of them'}"
         )
-    if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
-        raise ValueError(f"{dataset.Columns}×{dataset.Rows} pixels, more than {max_pixels:,}")
-    stored = np.asarray(dataset.pixel_array)
+    stored = stored_pixels(dataset, not is_grey and photometric != "PALETTE COLOR", max_pixels)
     if not is_grey:
         return _luminance(stored, dataset)
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    slope, intercept = _number(dataset, "RescaleSlope", 1), _number(dataset, "RescaleIntercept", 0)
     shares = _shares(stored, stored.astype(np.float64) * slope + intercept, dataset)
     if photometric == "MONOCHROME1":  # the lowest value is white
         shares = 1 - shares
     return np.asarray(np.rint(255 * np.clip(shares, 0, 1)), dtype=np.uint8)
 
 
-def dicom_size(file: BinaryIO) -> tuple[int, int]:
-    """Return the width and height in the header of a DICOM file, in pixels."""
-    dataset = _pydicom().dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-    return int(dataset.Columns), int(dataset.Rows)
+def dicom_size(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
+    """Return the width and height in the header of a DICOM file, in pixels; arguments as in `read_dicom`."""
+    rows, columns = rows_and_columns(read_dataset(file, max_pixels, DESCRIPTION))
+    return columns, rows
 
 
 def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
@@ -81,7 +81,7 @@ def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
     if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
         stored = np.asarray(import_module("pydicom.pixels").apply_color_lut(stored, dataset))
         bits = 8 * stored.dtype.itemsize
-    return np.asarray(np.rint(stored[..., :3] @ _LUMINANCE * (255 / (2**bits - 1))), dtype=np.uint8)
+    return np.asarray(np.rint(stored[..., :3] @ LUMINANCE * (255 / (2**bits - 1))), dtype=np.uint8)
 
 
 def _shares(stored: NDArray[Any], values: NDArray[np.float64], dataset: Any) -> NDArray[np.float64]:
@@ -100,7 +100,8 @@ def _shares(stored: NDArray[Any], values: NDArray[np.float64], dataset: Any) -> 
         return window_shares(values, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR"))
     if int(dataset.BitsStored) == 8:
         return np.asarray((stored.astype(np.float64) + 128 * int(dataset.PixelRepresentation)) / 255)
-    lowest, highest = float(values.min()), float(values.max())
+    shown = values[~_padding(stored, dataset)]
+    lowest, highest = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
     return np.asarray((values - lowest) / ((highest - lowest) or 1.0))
 
 
@@ -131,19 +132,28 @@ def window_shares(
     return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
 
 
+def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_]:
+    """Return which pixels fill up what was not exposed (DICOM PS3.3 C.7.5.1.1.2)."""
+    first = dataset.get("PixelPaddingValue")
+    if first is None:
+        return np.zeros(stored.shape, dtype=np.bool_)
+    last = dataset.get("PixelPaddingRangeLimit")
+    lowest, highest = sorted((int(first), int(first if last is None else last)))
+    return np.asarray((stored >= lowest) & (stored <= highest))
+
+
+def _number(dataset: Any, name: str, default: float) -> float:
+    """Return the number in an element, which may be missing or empty."""
+    value = dataset.get(name)
+    number = default if value is None else _first(value)
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite {name}, got {number:g}")
+    return number
+
+
 def _first(value: Any) -> float:
     """Return the first of one or several values."""
     try:
         return float(value)
     except TypeError:
         return float(value[0])
-
-
-def _pydicom() -> Any:
-    try:
-        return import_module("pydicom")
-    except ImportError as error:
-        raise ValueError(
-            "DICOM needs the library pydicom, which is not installed; install it with: "
-            "pip install 'mura-rl-ensemble[dicom]'"
-        ) from error

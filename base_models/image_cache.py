@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ __all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_sq
 
 Progress = Callable[[str, int, int], None]
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever the same files would give other pixels."""
 
 
@@ -111,7 +112,8 @@ def _key(paths: Sequence[Path], size: int) -> str:
     hash_ = hashlib.sha256(json.dumps({"format": FORMAT, "size": size}).encode())
     for path in paths:
         state = path.stat() if path.is_file() else None
-        hash_.update(f"{path}\0{state and (state.st_size, state.st_mtime_ns)}\n".encode())
+        # The path as the bytes it has on the disk, which need not be UTF-8.
+        hash_.update(os.fsencode(path) + f"\0{state and (state.st_size, state.st_mtime_ns)}\n".encode())
     return hash_.hexdigest()
 
 

@@ -6,11 +6,13 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from base_models.dicom import dicom_size, is_dicom, read_dicom
+from base_models.dicom import LUMINANCE, dicom_size, is_dicom, read_dicom
+from base_models.open_picture import open_picture
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
@@ -21,6 +23,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _SUFFIXES = {
     "PNG": {".png", ".apng"},
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "MPO": {".mpo", ".jpg", ".jpeg", ".jpe", ".jfif"},
+    "PPM": {".pbm", ".pgm", ".ppm", ".pnm", ".pfm"},
     "TIFF": {".tif", ".tiff"},
     "BMP": {".bmp", ".dib"},
     "DICOM": {".dcm", ".dicom", ".ima", ""},
@@ -50,8 +54,9 @@ class Radiograph:
 def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     """Read an image file as 8-bit grey; the array may be read-only.
 
-    Colour and palette images are turned into luminance, transparency is ignored, and deeper greys are
-    scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest pixel. DICOM is read as
+    Colour and palette images are turned into luminance, transparency is ignored, and deeper greys and colours
+    are scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest value (of colours in
+    PNG and TIFF; in other formats, and of four inks, only the high byte counts). DICOM is read as
     `base_models.dicom` describes. What a file is, its content says, not its name.
 
     Args:
@@ -98,15 +103,17 @@ def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
             return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
         if data.startswith(_PNG):
             _check_png(path, data)
-        with Image.open(io.BytesIO(data)) as image:
-            return _decode_with_pillow(path, image, at_least)
+        with open_picture(io.BytesIO(data)) as image:
+            return _decode_with_pillow(path, data, image, at_least)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds; whichever it is, the file is unreadable
         raise ImageError(f"{path}: {_reason(error)}") from error
 
 
-def _decode_with_pillow(path: Path, image: Image.Image, at_least: int | None) -> Radiograph:
+def _decode_with_pillow(
+    path: Path, data: bytes, image: ImageFile.ImageFile, at_least: int | None
+) -> Radiograph:
     (width, height), mode, kind = image.size, image.mode, image.format or "unknown"
     if width * height > MAX_PIXELS:
         raise ImageError(f"{path}: {width}×{height} pixels, more than {MAX_PIXELS:,}")
@@ -115,7 +122,10 @@ def _decode_with_pillow(path: Path, image: Image.Image, at_least: int | None) ->
         raise ImageError(f"{path}: expected one picture, got {frames} frames")
     if at_least is not None:
         image.draft("L", (at_least, at_least))
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+    if _cuts_colours(image):
+        image.load()  # which notices what is truncated or damaged
+        grey = _deep_luminance(data, path)
+    elif image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         grey = _to_8_bit(np.asarray(image, dtype=np.float64), path)
     else:
         grey = np.asarray(image if image.mode == "L" else image.convert("L"))
@@ -126,7 +136,7 @@ def _reason(error: Exception) -> str:
     """Return why a decoder gave up, in words that do not need its source."""
     if isinstance(error, UnidentifiedImageError):
         return "no picture of a known kind"
-    return str(error).strip(" :'\"") or type(error).__name__
+    return " ".join(str(error).split()).strip(" :'\"") or type(error).__name__
 
 
 def _check_png(path: Path, data: bytes) -> None:
@@ -145,21 +155,48 @@ def _check_png(path: Path, data: bytes) -> None:
         at = end + 4
 
 
+def _cuts_colours(image: ImageFile.ImageFile) -> bool:
+    """Say whether Pillow would keep only the high byte of colours of 16 bits, as it does of PNG and TIFF."""
+    is_colour = image.format in {"PNG", "TIFF"} and image.mode in {"RGB", "RGBA"}
+    return is_colour and any(";16" in str(tile.args) for tile in image.tile)  # rows such as RGB;16B
+
+
+def _deep_luminance(data: bytes, path: Path) -> NDArray[np.uint8]:
+    """Decode colours of 16 bits and scale them by their depth; return their luminance (ITU-R BT.601)."""
+    pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise ImageError(f"{path}: colours of 16 bits that could not be decoded")
+    blue, green, red = (np.asarray(pixels[..., channel]) for channel in range(3))
+    luminance = red * LUMINANCE[0] + green * LUMINANCE[1] + blue * LUMINANCE[2]
+    return np.asarray(np.rint(luminance * _scale(float(pixels[..., :3].max()))), dtype=np.uint8)
+
+
 def _to_8_bit(pixels: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
     """Scale greys of 8 to 16 bits to 8; the depth is inferred from the brightest pixel."""
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not (math.isfinite(highest) and lowest >= 0 and highest < 2**16):
         raise ImageError(f"{path}: grey values from {lowest:g} to {highest:g}, outside 0 to 65535")
+    return np.asarray(np.rint(pixels * _scale(highest)), dtype=np.uint8)
+
+
+def _scale(highest: float) -> float:
+    """Return what turns values of the smallest depth of 8 to 16 bits that holds the highest to 8 bits."""
     depth = max(8, math.ceil(math.log2(highest + 1)))
-    return np.asarray(np.rint(pixels * (255 / (2**depth - 1))), dtype=np.uint8)
+    return 255.0 / float(2**depth - 1)
 
 
 def misnamed(path: Path, picture: Radiograph) -> str | None:
     """Return what is wrong with a file's name, or None: its content is read, but other programs may fail."""
     suffix = path.suffix.lower()
-    if suffix in _SUFFIXES.get(picture.format, {suffix}):
+    of_its_kind = _SUFFIXES.get(picture.format) or _registered_suffixes(picture.format)
+    if suffix in of_its_kind or not of_its_kind:
         return None
     return f"its content is {picture.format}, not what its name says; rename it"
+
+
+def _registered_suffixes(kind: str) -> set[str]:
+    """Return how names of files of Pillow's format end, as far as Pillow knows."""
+    return {suffix for suffix, name in Image.registered_extensions().items() if name == kind}
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -173,8 +210,8 @@ def image_size(path: Path) -> tuple[int, int]:
             head = file.read(256)
             file.seek(0)
             if is_dicom(path, head):
-                return dicom_size(file)
-            with Image.open(file) as image:
+                return dicom_size(file, MAX_PIXELS)
+            with open_picture(file) as image:
                 return image.size
     except OSError as error:
         reason = error.strerror or _reason(error)

@@ -48,6 +48,8 @@ def run_command(arguments: list[str]) -> int:
     Args:
         arguments: The command line without the program's name.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     if not arguments or arguments[0] in {"-h", "--help"}:
         print_text(_overview())
         return 0

@@ -12,13 +12,15 @@ from mura_env.atomic_files import replacing
 def write_json(path: str | PathLike[str], document: Any) -> None:
     """Write a JSON document atomically; missing folders are made.
 
+    Names of files that are not UTF-8, as Python holds them, are written as JSON's escapes and come back.
+
     Raises:
         ValueError: If it holds NaN or infinity, which JSON has no words for.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
     page = render_audit_page(document)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        # names of files need not be UTF-8
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def render_audit_page(document: Mapping[str, Any]) -> str:

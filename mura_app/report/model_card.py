@@ -26,7 +26,8 @@ def write_model_card(
     card = render_model_card(document, title=title, settings=settings, training=training)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+        # names of files need not be UTF-8
+        temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
 def render_model_card(

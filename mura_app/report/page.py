@@ -34,7 +34,8 @@ def write_report(
     page = render_page(document, title=title, settings=settings, thumbnails=thumbnails)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        # names of files need not be UTF-8
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def render_page(

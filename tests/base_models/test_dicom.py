@@ -1,3 +1,4 @@
+import io
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not instal
 DEEP = np.linspace(0, 4095, 600).reshape(30, 20).astype(np.uint16)
 
 
-def _write(path: Path, pixels: np.ndarray, **elements: object) -> Path:
+def write_dicom(path: Path, pixels: np.ndarray, **elements: object) -> Path:
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -31,13 +32,20 @@ def _write(path: Path, pixels: np.ndarray, **elements: object) -> Path:
     dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
     for name, value in elements.items():
         setattr(dataset, name, value)
-    dataset.PixelData = pixels.tobytes()
+    dataset.PixelData = elements.get("PixelData", pixels.tobytes())
     dataset.save_as(path, enforce_file_format=True)
     return path
 
 
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    """The bytes of a picture in a format of Pillow's."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
 def test_all_stored_bits_reach_the_scaling(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.dcm", DEEP)
+    path = write_dicom(tmp_path / "a.dcm", DEEP)
     expected = np.round(DEEP / DEEP.max() * 255)
     np.testing.assert_array_equal(read_grey(path), expected)
     assert image_size(path) == (20, 30)
@@ -45,23 +53,23 @@ def test_all_stored_bits_reach_the_scaling(tmp_path: Path) -> None:
 
 def test_8_bit_and_signed_pixels(tmp_path: Path) -> None:
     grey = picture(0)
-    np.testing.assert_array_equal(read_grey(_write(tmp_path / "a.dcm", grey)), grey)
+    np.testing.assert_array_equal(read_grey(write_dicom(tmp_path / "a.dcm", grey)), grey)
     signed = (DEEP.astype(np.int16) - 2000).astype(np.int16)
     np.testing.assert_array_equal(
-        read_grey(_write(tmp_path / "b.dcm", signed, BitsStored=16, HighBit=15)),
+        read_grey(write_dicom(tmp_path / "b.dcm", signed, BitsStored=16, HighBit=15)),
         np.round(DEEP / DEEP.max() * 255),
     )
 
 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
-    bright = read_grey(_write(tmp_path / "a.dcm", DEEP)).astype(int)
-    dark = read_grey(_write(tmp_path / "b.dcm", DEEP, PhotometricInterpretation="MONOCHROME1"))
+    bright = read_grey(write_dicom(tmp_path / "a.dcm", DEEP)).astype(int)
+    dark = read_grey(write_dicom(tmp_path / "b.dcm", DEEP, PhotometricInterpretation="MONOCHROME1"))
     assert np.abs(dark - (255 - bright)).max() <= 1  # halves are rounded
     assert dark[0, 0] == 255
 
 
 def test_rescale_and_window_equal_a_plain_loop(tmp_path: Path) -> None:
-    path = _write(
+    path = write_dicom(
         tmp_path / "a.dcm",
         DEEP,
         RescaleSlope=2,
@@ -80,6 +88,34 @@ def test_rescale_and_window_equal_a_plain_loop(tmp_path: Path) -> None:
             y = ((x - (c - 0.5)) / (w - 1) + 0.5) * 255
         expected[index] = y
     np.testing.assert_array_equal(read_grey(path), np.rint(expected))
+
+
+def test_empty_elements_say_nothing(tmp_path: Path) -> None:
+    expected = read_grey(write_dicom(tmp_path / "a.dcm", DEEP))
+    empty = dict.fromkeys(
+        ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelPaddingValue"), None
+    )
+    path = write_dicom(tmp_path / "b.dcm", DEEP, **empty, NumberOfFrames=None, VOILUTFunction="")
+    np.testing.assert_array_equal(read_grey(path), expected)
+    only_the_slope = write_dicom(tmp_path / "c.dcm", DEEP, RescaleSlope=None, RescaleIntercept=-1000)
+    np.testing.assert_array_equal(read_grey(only_the_slope), expected)
+
+
+@pytest.mark.parametrize("limit", [None, 65000])
+def test_padding_takes_no_part_in_the_scaling(tmp_path: Path, limit: int | None) -> None:
+    padded = DEEP.copy()
+    padded[:2] = 65535
+    padded[2, 0] = 65000 if limit else 65535
+    deep = {"BitsStored": 16, "HighBit": 15}
+    path = write_dicom(
+        tmp_path / "a.dcm", padded, PixelPaddingValue=65535, PixelPaddingRangeLimit=limit, **deep
+    )
+    exposed = padded <= 4095
+    lowest = float(DEEP[exposed].min())
+    expected = np.where(exposed, np.rint((padded - lowest) / (4095 - lowest) * 255), 255)
+    np.testing.assert_array_equal(read_grey(path), expected)
+    nothing = write_dicom(tmp_path / "b.dcm", np.full_like(DEEP, 7), PixelPaddingValue=7)
+    assert read_grey(nothing).shape == DEEP.shape
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
@@ -105,18 +141,18 @@ def test_a_table_of_values_of_interest_is_looked_up(tmp_path: Path) -> None:
     table.add_new("LUTDescriptor", "US", [4, 100, 16])
     table.add_new("LUTData", "US", [0, 65535, 20000, 40000])
     pixels = np.array([[0, 100, 101], [102, 103, 900]], dtype=np.uint16)
-    path = _write(tmp_path / "a.dcm", pixels, VOILUTSequence=[table])
+    path = write_dicom(tmp_path / "a.dcm", pixels, VOILUTSequence=[table])
     np.testing.assert_array_equal(read_grey(path), [[0, 0, 255], [78, 156, 156]])
 
 
 def test_files_are_recognised_by_their_letters_too(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.dcm", DEEP)
+    path = write_dicom(tmp_path / "a.dcm", DEEP)
     bare = path.rename(tmp_path / "IM0001")
     assert read_grey(bare).shape == DEEP.shape
 
 
 def test_content_decides_over_the_name(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.dcm", DEEP)
+    path = write_dicom(tmp_path / "a.dcm", DEEP)
     expected = read_grey(path)
     named = path.rename(tmp_path / "a.png")
     np.testing.assert_array_equal(read_grey(named), expected)
@@ -133,7 +169,7 @@ def test_content_decides_over_the_name(tmp_path: Path) -> None:
 def test_colours_become_pillows_luminance(tmp_path: Path, photometric: str) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (12, 9, 3)).astype(np.uint8)
     stored = np.asarray(Image.fromarray(colours).convert("YCbCr" if photometric == "YBR_FULL" else "RGB"))
-    path = _write(
+    path = write_dicom(
         tmp_path / "a.dcm",
         stored,
         SamplesPerPixel=3,
@@ -152,7 +188,7 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
     for name, column in zip(("Red", "Green", "Blue"), colours.T, strict=True):
         tables[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, 16]
         tables[f"{name}PaletteColorLookupTableData"] = column.tobytes()
-    path = _write(tmp_path / "a.dcm", indices, PhotometricInterpretation="PALETTE COLOR", **tables)
+    path = write_dicom(tmp_path / "a.dcm", indices, PhotometricInterpretation="PALETTE COLOR", **tables)
     np.testing.assert_array_equal(read_grey(path)[:, 0], [0, 76, 150, 255])  # 0.299, 0.587 of 255
 
 
@@ -161,19 +197,24 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
     [
         ({"NumberOfFrames": 2}, "expected one frame in grey or colours, got 2"),
         ({"PhotometricInterpretation": "CMYK"}, "expected one frame in grey or colours, got 1 in CMYK"),
+        ({"Rows": None}, "expected a description of its pixels, got no Rows"),
+        (
+            {"RescaleSlope": [2, 1], "RescaleIntercept": "1e999"},
+            "expected a finite RescaleIntercept, got inf",
+        ),
         ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),
     ],
 )
 def test_other_pictures_are_refused_by_name(
     tmp_path: Path, elements: dict[str, object], message: str
 ) -> None:
-    path = _write(tmp_path / "a.dcm", DEEP, **elements)
+    path = write_dicom(tmp_path / "a.dcm", DEEP, **elements)
     with pytest.raises(ImageError, match=rf"a\.dcm: {message}"):
         read_grey(path)
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.dcm", DEEP)
+    path = write_dicom(tmp_path / "a.dcm", DEEP)
     content = path.read_bytes()
     for damaged in (content[:400], b"", b"no picture at all"):
         path.write_bytes(damaged)
@@ -184,7 +225,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 def test_without_pydicom_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _write(tmp_path / "a.dcm", DEEP)
+    path = write_dicom(tmp_path / "a.dcm", DEEP)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageError, match=r"a\.dcm: DICOM needs .*\[dicom\]"):
         read_grey(path)

@@ -237,6 +237,16 @@ def test_names_that_say_something_else_than_the_content_are_kept(paths: list[Pat
         assert cache.images[cache.rows[jpeg]].any()
 
 
+def test_names_that_are_not_utf_8_are_kept(paths: list[Path], tmp_path: Path) -> None:
+    good, bad = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/\xff.png", b"/bad\xe9.png"))
+    paths[0].rename(good)
+    bad.write_bytes(b"no image")
+    for _ in range(2):  # built, then opened
+        cache = open_image_cache([good, bad], 24, tmp_path / "cache", n_processes=1)
+        assert cache.images[cache.rows[good]].any()
+        assert set(cache.unreadable) == {bad}
+
+
 def test_stretching_forgets_the_aspect(tmp_path: Path) -> None:
     image = np.zeros((30, 60), dtype=np.uint8)
     image[:, 30:] = 200

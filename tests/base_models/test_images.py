@@ -4,6 +4,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -81,6 +82,32 @@ def test_deep_greys_are_scaled_by_their_depth(tmp_path: Path, suffix: str, depth
     np.testing.assert_array_equal(read_grey(path), expected)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(("depth", "highest"), [(16, 65535), (12, 4095)])
+def test_deep_colours_are_scaled_by_their_depth(
+    tmp_path: Path, suffix: str, channels: int, depth: int, highest: int
+) -> None:
+    colours = np.random.default_rng(0).integers(0, highest + 1, (30, 20, channels)).astype(np.uint16)
+    colours[0, 0, :3] = 0, 0, highest  # as dark as deep colours get
+    path = tmp_path / f"deep.{suffix}"
+    path.write_bytes(cv2.imencode(f".{suffix}", colours[..., [2, 1, 0, 3][:channels]])[1].tobytes())
+    expected = colours[..., :3] @ np.array([0.299, 0.587, 0.114]) * 255 / (2**depth - 1)
+    np.testing.assert_allclose(read_grey(path), expected, atol=0.501)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=rf"deep\.{suffix}: "):
+        read_grey(path)
+
+
+def test_a_deep_grey_with_transparency_is_scaled_too(tmp_path: Path) -> None:
+    deep = np.linspace(0, 4095, 600).reshape(30, 20).astype(np.uint16)
+    rows = b"".join(b"\0" + np.stack([row, row[::-1]], axis=1).astype(">u2").tobytes() for row in deep)
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 30, 16, 4, 0, 0, 0))
+    content = header + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    np.testing.assert_allclose(read_grey(tmp_path / "deep.png"), deep / 4095 * 255, atol=0.501)
+
+
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
@@ -125,7 +152,7 @@ BAD = {
     "half.tif": (_encoded(GREY, "TIFF")[:900], r"\S"),
     "half.bmp": (_encoded(GREY, "BMP")[:1500], "image file is truncated"),
     "bomb.png": (_huge_png(9000, 9000), "9000×9000 pixels, more than 64,000,000"),
-    "large bomb.png": (_huge_png(10_000, 10_000), "pixels"),
+    "large bomb.png": (_huge_png(10_000, 10_000), "10000×10000 pixels, more than 64,000,000"),
     "huge bomb.png": (_huge_png(60_000, 60_000), "pixels"),
     "frames.tif": (_frames("TIFF"), "expected one picture, got 2 frames"),
     "frames.gif": (_frames("GIF"), "expected one picture, got 2 frames"),
@@ -191,6 +218,19 @@ def test_too_long_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("a.PNG", "PNG", True),
         ("a.jpeg", "JPEG", True),
         ("a.webp", "WEBP", True),
+        ("a.jp2", "JPEG2000", True),
+        ("a.gif", "GIF", True),
+        ("a.pgm", "PPM", True),
+        ("a.jpg", "MPO", True),
+        ("a.png", "WEBP", False),
+        ("a.jpg", "WEBP", False),
+        ("a.jpg", "JPEG2000", False),
+        ("a.png", "GIF", False),
+        ("a.png", "PPM", False),
+        ("a.png", "ICO", False),
+        ("a.dcm", "GIF", False),
+        ("a.dcm", "WEBP", False),
+        ("a.dcm", "JPEG2000", False),
         ("a.png", "JPEG", False),
         ("a.jpg", "PNG", False),
         ("a.dcm", "PNG", False),
@@ -199,7 +239,12 @@ def test_too_long_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_content_decides_what_a_misnamed_file_is(tmp_path: Path, name: str, kind: str, good: bool) -> None:
     path = tmp_path / name
-    path.write_bytes(_encoded(GREY, kind, **({"quality": 95} if kind == "JPEG" else {"lossless": True})))
+    options: dict[str, dict[str, object]] = {
+        "JPEG": {"quality": 95},
+        "MPO": {"quality": 95, "save_all": True, "append_images": [Image.fromarray(GREY[:9, :9])]},
+        "ICO": {"sizes": [(40, 50)]},
+    }
+    path.write_bytes(_encoded(GREY, kind, **options.get(kind, {"lossless": True})))
     found = decode(path, read_file(path))
     assert found.format == kind
     np.testing.assert_allclose(found.grey, GREY, atol=12)

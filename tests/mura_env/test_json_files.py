@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ def test_a_document_comes_back(tmp_path: Path) -> None:
     write_json(path, {"a": [1, "é", None, 0.1]})
     assert read_json(path, "a run") == {"a": [1, "é", None, 0.1]}
     assert [file.name for file in path.parent.iterdir()] == ["document.json"]
+
+
+def test_names_that_are_not_utf_8_come_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\\image\xff\xc3\xa9.png")
+    write_json(tmp_path / "document.json", {name: [name]})
+    assert read_json(tmp_path / "document.json", "names") == {name: [name]}
+    assert "é.png" in (tmp_path / "document.json").read_text(encoding="utf-8")
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

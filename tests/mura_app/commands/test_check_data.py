@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_the_table_and_the_page_show_what_was_found(
     assert page.read_text() == "something else"
     assert run_command(["check-data", str(root), "--html", str(page), "--overwrite"]) == 0
     assert page.read_text() == html
+
+
+def test_names_that_are_not_utf_8_are_shown(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stray = root / "train" / "<b>stray.png"
+    stray.rename(os.fsdecode(os.fsencode(root) + b"/train/stray\xff.png"))
+    page = tmp_path / "check.html"
+    assert run_command(["check-data", str(root), "--html", str(page)]) == 0
+    for text in (capsys.readouterr().out, page.read_text(encoding="utf-8")):
+        assert "stray\\udcff.png" in text
 
 
 def test_strict_ends_with_status_2_where_something_is_wrong(
