@@ -25,3 +25,11 @@ def test_only_the_named_kinds_are_opened() -> None:
     assert open_picture(_png(4), ("PNG",)).format == "PNG"
     with pytest.raises(UnidentifiedImageError):
         open_picture(_png(4), ("JPEG",))
+
+
+def test_no_format_is_opened_that_another_program_would_read() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "EPS")  # Pillow hands it to Ghostscript
+    assert Image.open(buffer).format == "EPS"
+    with pytest.raises(UnidentifiedImageError):
+        open_picture(buffer)
