@@ -319,7 +319,7 @@ def fingerprint(*tables: Predictions | None) -> str:
         names = (*table.model_names, *table.class_names, *table.body_part_names)
         for part in (table.logits, table.labels, table.body_parts, table.n_views):
             digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update("\n".join((*names, *map(str, table.patient_ids))).encode())
+        digest.update("\n".join((*names, *map(str, table.patient_ids))).encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 
 
