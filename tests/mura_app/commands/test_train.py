@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from base_models import load_members
+from base_models.datasets import list_datasets
 from base_models.members import load_trained_members
 from mura_app.commands.train import parse_command
 from mura_app.main import run_command
@@ -31,3 +32,11 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
 def test_without_the_option_members_are_the_presets() -> None:
     command = parse_command(["--data", "d", "--out", "o", "--preset", "demo"])
     assert command.chosen_ensemble() == command.ensemble
+
+
+@pytest.mark.parametrize("command", ["train", "run", "check-data"])
+def test_the_help_names_every_kind_of_data_set(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_command([command, "--help"])
+    shown = capsys.readouterr().out
+    assert all(kind in shown for kind in list_datasets())
