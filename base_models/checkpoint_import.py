@@ -137,8 +137,10 @@ def _attention_cnn(name: str, state: dict[str, Tensor], path: str | Path) -> Imp
     try:
         width, in_channels = state["conv1.weight"].shape[:2]
         n_classes = state["fc.weight"].shape[0]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"expected conv1.weight and fc.weight of {name} in {path}, got {error}") from error
+    except (KeyError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"expected conv1.weight with 4 axes and fc.weight with 2 of {name} in {path}, got {error}"
+        ) from error
     blocks = len({key.split(".")[1] for key in state if key.startswith("layer1.")})
     config = MemberConfig(name, network, IMAGE_SIZE, options={"blocks": blocks, "width": width})
     filled = _filled(config, n_classes, in_channels, state, f"{name} in {path}")
@@ -147,7 +149,10 @@ def _attention_cnn(name: str, state: dict[str, Tensor], path: str | Path) -> Imp
 
 def _specialist(name: str, state: dict[str, Tensor], path: str | Path) -> ImportedMember:
     """Create the specialist whose tensors have these names and shapes."""
-    n_classes = next(tensor.shape[0] for key, tensor in reversed(state.items()) if key.endswith(".bias"))
+    biases = [tensor for key, tensor in state.items() if key.endswith(".bias") and tensor.ndim == 1]
+    if not biases:
+        raise ValueError(f"expected biases with one axis of {name} in {path}, got none; get the file anew")
+    n_classes = len(biases[-1])
     for network, least_size in SPECIALISTS.items():
         with torch.random.fork_rng(devices=[]):
             candidate = create_model(network, n_classes, 3)

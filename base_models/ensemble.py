@@ -13,6 +13,7 @@ from base_models.image_cache import ImageCache, open_image_cache
 from base_models.member_choice import weak_members
 from base_models.metadata_control import metadata_logits
 from base_models.prediction_tables import calibrated_tables, prediction_table
+from base_models.preflight import check_training
 from base_models.process_group import ProcessGroup, join_process_group
 from base_models.training_record import training_record
 from mura_env import Predictions
@@ -58,10 +59,11 @@ def train_ensemble(
         The training table, out of fold, and the test table.
 
     Raises:
-        ValueError: If images cannot be read, or a split or fold lacks a class.
+        ValueError: If images cannot be read, a split or fold lacks a class, or what `check_training` refuses.
+        OSError: If a file that the configuration names cannot be read.
     """
     run_dir, started = Path(run_dir), time.perf_counter()
-    check_dataset(dataset)
+    check_training(dataset, config, seed=seed, resume=resume)
     with join_process_group() as group:
         cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), group, progress)
         dataset = _without_bad_images(dataset, cache.unreadable, skip_bad_images)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.elapsed import Elapsed
 from base_models.epoch_checkpoint import EpochState, load_epoch, remove_epochs, save_epoch
+from base_models.forward_cost import empty_network, forward_cost
 from base_models.inner_validation import Score, ValidationImages
 from base_models.losses import image_weights
 from base_models.members import load_weights, new_network, save_weights, seeded_network
@@ -69,12 +69,8 @@ class FitJob:
     @property
     def cost(self) -> int:
         """Floating-point operations of a forward pass over all training images and epochs."""
-        with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
-            network = new_network(self.member, self.n_classes).to("meta")
-        size = self.member.image_size
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(2, 1, size, size, device="meta"))
-        return int(counter.get_total_flops()) // 2 * len(self.train_rows) * self.member.epochs
+        of_image = forward_cost(empty_network(self.member, self.n_classes), self.member)
+        return of_image * len(self.train_rows) * self.member.epochs
 
     @property
     def fingerprint(self) -> str:

@@ -43,6 +43,21 @@ class FoldImages:
     """Images of the same folds that are not learned from; None where there is no inner validation."""
 
 
+def validating_studies(
+    studies: Sequence[Study], outside: NDArray[np.bool_], inner_share: float, seed: int
+) -> NDArray[np.bool_]:
+    """Draw the studies that validate the fits without a fold; arguments and errors as in the next function.
+
+    Returns:
+        Whether each study validates, shape (n_studies,).
+    """
+    validates = np.zeros(len(studies), dtype=np.bool_)
+    if inner_share:
+        candidates = [study for study, is_outside in zip(studies, outside, strict=True) if is_outside]
+        validates[outside] = inner_split(candidates, inner_share, derive_seed(seed, "inner validation"))
+    return validates
+
+
 def images_outside_fold(
     studies: Sequence[Study],
     views: Views,
@@ -70,10 +85,7 @@ def images_outside_fold(
     labels = np.array([study.label for study in studies], dtype=np.int64)
     part_names = sorted({study.body_part for study in studies})
     parts = np.array([part_names.index(study.body_part) for study in studies], dtype=np.int64)
-    validates = np.zeros(len(studies), dtype=np.bool_)
-    if inner_share:
-        candidates = [study for study, is_outside in zip(studies, outside, strict=True) if is_outside]
-        validates[outside] = inner_split(candidates, inner_share, derive_seed(seed, "inner validation"))
+    validates = validating_studies(studies, outside, inner_share, seed)
     times = np.where(outside & ~validates, repeats, 0)
     learned = np.repeat(np.arange(len(views.rows)), times[views.study])
     of_learned, checked = views.study[learned], validates[views.study]

@@ -1,5 +1,6 @@
 """A network with its loss, optimiser and learning rate, as a Lightning module."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,10 +124,15 @@ class ImageClassifier(lightning.LightningModule):
             self.average.update(self.network, self._first_step + self.global_step)
 
     def on_train_epoch_end(self) -> None:
-        """Record the epoch's mean loss, validate, and report the state behind it."""
+        """Record the epoch's mean loss, validate, and report the state behind it.
+
+        Raises:
+            FloatingPointError: If the training has diverged.
+        """
         losses = self.trainer.strategy.reduce(torch.stack(self._losses), reduce_op="mean")
         self._losses.clear()
         self.epoch_losses.append(float(losses.mean()))
+        self._check_finite()
         score = self._validate(self._inner) if self._inner else None
         if self._curves is not None:
             rates, means = self._by_step(losses.tolist())
@@ -134,6 +140,15 @@ class ImageClassifier(lightning.LightningModule):
             self._curves.write_epoch(len(self.epoch_losses) - 1, last_step, means, rates, score)
         if self._on_epoch is not None:
             self._on_epoch(self._state())
+
+    def _check_finite(self) -> None:
+        """Stop a training whose loss or weights are infinite or no numbers: no later step mends them."""
+        tensors = [tensor for tensor in self.network.state_dict().values() if tensor.is_floating_point()]
+        loss, epoch = self.epoch_losses[-1], len(self.epoch_losses)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"a mean loss of {loss:g} in epoch {epoch}")
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            raise FloatingPointError(f"weights that are not finite behind epoch {epoch}")
 
     def _validate(self, inner: InnerValidation) -> Score:
         """Score the weights that would be kept now, and end the training where they get no better."""

@@ -82,7 +82,23 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
 
 
 def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Load weights into a network in place, all but a head of other classes.
+    """Load weights into a network in place, all but a head of other classes; see `fitted_state`.
+
+    Returns:
+        The names of the head's tensors that keep their fresh values.
+
+    Raises:
+        ValueError: If the tensors are those of another network.
+    """
+    fitted, fresh = fitted_state(network, state, source)
+    network.load_state_dict(fitted, strict=False)
+    return fresh
+
+
+def fitted_state(
+    network: nn.Module, state: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Fit weights to a network, which is not changed and may be without values.
 
     A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane
     what they would give on three copies of it.
@@ -93,7 +109,8 @@ def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source
         source: Where they are from, for messages.
 
     Returns:
-        The names of the head's tensors that keep their fresh values.
+        The tensors to load, and the names of the tensors of a head of other classes, which keep their fresh
+        values.
 
     Raises:
         ValueError: If the tensors are those of another network.
@@ -126,8 +143,7 @@ def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source
                 f"expected weights of the network to train in {source}, but it is another network's: "
                 f"one of them {fault} {names[0]!r}"
             )
-    network.load_state_dict({name: state[name] for name in state if name in wanted}, strict=False)
-    return fresh
+    return {name: state[name] for name in state if name in wanted}, fresh
 
 
 def _last_layer(network: nn.Module) -> str:

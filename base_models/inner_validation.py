@@ -4,6 +4,7 @@ It may choose an epoch or a member; a held-out fold never does.
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,13 @@ def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np
     """
     labels = np.array([study.label for study in studies])
     strata = [f"{study.body_part}/{study.label}" for study in studies]
-    folds = stratified_group_folds(strata, [study.patient_id for study in studies], round(1 / share), seed)
+    patients, parts = [study.patient_id for study in studies], round(1 / share)
+    if parts > (n_patients := len(set(patients))):
+        raise ValueError(
+            f"expected an inner_validation of at least one of the {n_patients} patients outside a fold, got "
+            f"{share:g}; take {math.ceil(1000 / n_patients) / 1000:g} or more, or 0 for none"
+        )
+    folds = stratified_group_folds(strata, patients, parts, seed)
     inside = folds == 0
     missing = set(labels.tolist()) - (set(labels[inside].tolist()) & set(labels[~inside].tolist()))
     if missing:

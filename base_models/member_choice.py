@@ -1,5 +1,6 @@
 """Which members an ensemble has: named on one line beforehand, left out for weakness afterwards."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -57,16 +58,18 @@ def choose_initial_weights(
 
     Args:
         config: The ensemble.
-        files: Each `FILE`, for all members, or `NETWORK=FILE`, for those of one network.
+        files: Each `FILE`, for all members, or `NETWORK=FILE`, for those of one network. With a slash before
+            its first `=` it is a file.
         pretrained: Members without a file begin with torchvision's own weights where it has some.
 
     Raises:
-        ValueError: If a file is for a network that no member has.
+        ValueError: If a file is for a network that no member has, or pretrained weights are for none.
     """
     file_of = {}
     for entry in files:
         network, separator, file = entry.partition("=")
-        file_of[network if separator else ""] = file if separator else entry
+        is_for_one = separator and not {"/", os.sep} & set(network)
+        file_of[network if is_for_one else ""] = file if is_for_one else entry
     networks = sorted({member.network for member in config.members})
     unused = sorted(file_of.keys() - {"", *networks})
     if unused:
@@ -79,6 +82,11 @@ def choose_initial_weights(
         file = file_of.get(member.network, file_of.get("", ""))
         own = member.network.startswith(("attention_cnn", PREFIX))
         members.append(replace(member, init_weights=file, pretrained=pretrained and not file and not own))
+    if pretrained and not any(member.pretrained for member in members):
+        raise ValueError(
+            "expected a classifier of torchvision without a file of its own for --pretrained, got members of "
+            f"{', '.join(networks)}; leave --pretrained out, or name such members with --members"
+        )
     return replace(config, members=tuple(members))
 
 

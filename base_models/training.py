@@ -90,6 +90,9 @@ def fit_network(
         validation: Images to score the network on behind each epoch.
         placement: Where to compute; by default on the first GPU, or the processor where there is none.
         log_folder: Folder for the curves; without one, none are written.
+
+    Raises:
+        ValueError: If the training diverges.
     """
     placement, training = placement or first_placement(), training.of_member(member)
     if start is not None:
@@ -116,7 +119,13 @@ def fit_network(
             group=group,
         )
         if done < member.epochs and not (inner and inner.is_over):
-            _fit(module, batches, training, placement, member.epochs - done)
+            try:
+                _fit(module, batches, training, placement, member.epochs - done)
+            except FloatingPointError as error:
+                raise ValueError(
+                    f"expected the training of member {member.name!r} to converge, got {error}; take a lower "
+                    "training.learning_rate, or set training.gradient_clip to 1"
+                ) from error
     module.finish().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # of torch
     return History(module.epoch_losses, inner.kept_score if inner else None)
 

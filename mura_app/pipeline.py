@@ -11,6 +11,7 @@ from agents.evidence.calibration_shift import single_folds_summary
 from agents.parallel import Backend
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
+from base_models.preflight import check_training
 from base_models.process_group import join_process_group, launched_group
 from mura_app.evidence import METADATA_CONTROL, write_evidence
 from mura_app.repeats import run_repeats
@@ -60,7 +61,7 @@ def train_base_models(  # one argument a choice of the command line
 ) -> tuple[Dataset, Predictions, Predictions]:
     """Radiographs → predictions: opens the data set, claims the run directory, trains and cross-fits.
 
-    The data set is opened first, so that a wrong path never touches the run directory.
+    The data set is opened and every choice checked first, so that a wrong one leaves the run directory alone.
 
     Returns:
         The data set, the out-of-fold table to learn a weighting from, and the test table.
@@ -70,6 +71,9 @@ def train_base_models(  # one argument a choice of the command line
         OSError: A path is missing or already taken.
     """
     dataset = open_dataset(data, seed=config.seed)
+    check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
+    if overwrite:
+        _check_kept(run, config.ensemble)
     with join_process_group() as group:
         if group.is_first:
             run.claim(config.settings(data), overwrite=overwrite, resume=resume)
@@ -84,6 +88,17 @@ def train_base_models(  # one argument a choice of the command line
             progress=progress,
         )
     return dataset, train, test
+
+
+def _check_kept(run: RunDirectory, config: EnsembleConfig) -> None:
+    """Refuse to overwrite the run that the training is to begin with."""
+    sources = [config.hard_studies, *(member.init_weights for member in config.members)]
+    for source in filter(None, sources):
+        if Path(source).resolve().is_relative_to(run.path.resolve()):
+            raise ValueError(
+                f"expected a run to overwrite that nothing is taken from, got {run.path} with {source}; "
+                "choose another --out"
+            )
 
 
 def benchmark_agents(

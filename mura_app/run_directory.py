@@ -86,6 +86,14 @@ class RunDirectory:
         """The record of the base models' training."""
         return self.path / "training.json"
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is there, or an empty folder, or what an interrupted first claim has left."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        unfinished = f".{self.config_path.name}."  # how `replacing` names the file that it has not finished
+        return all(child.name.startswith(unfinished) for child in self.path.iterdir())
+
     def claim(
         self, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False
     ) -> dict[str, Any]:
@@ -115,7 +123,7 @@ class RunDirectory:
         settings = dict(json.loads(json.dumps(settings)))
         if self.config_path.exists():
             settings = self._reclaim(settings, overwrite=overwrite, resume=resume)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif not self.is_free:
             raise FileExistsError(
                 f"expected an empty folder or one of an earlier run, got {self.path} with other files in it; "
                 "choose another --out"
@@ -126,7 +134,7 @@ class RunDirectory:
 
     def _reclaim(self, settings: dict[str, Any], *, overwrite: bool, resume: bool) -> dict[str, Any]:
         if overwrite:
-            shutil.rmtree(self.path)
+            self._clear()
             return settings
         if not resume:
             raise FileExistsError(
@@ -150,6 +158,14 @@ class RunDirectory:
         for count in set(GROWING[1:]) & settings.keys():
             grown[count] = max(earlier.get(count, 0), settings[count])
         return grown
+
+    def _clear(self) -> None:
+        """Removes all but `config.json`, by which a folder is known as a run's if the removal is killed."""
+        for child in self.path.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            elif child != self.config_path:
+                child.unlink()
 
     def read_config(self) -> dict[str, Any]:
         """The settings of the run.

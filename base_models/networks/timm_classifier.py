@@ -11,7 +11,8 @@ class TimmClassifier(nn.Module):
     """A classifier of timm, whose own constructor fits head and stem.
 
     Args:
-        name: Name of the model in timm, without the prefix.
+        name: Name of the model in timm, without the prefix; a tag behind it (`resnet18.a1_in1k`) is for
+            its published weights and changes nothing here.
         n_classes: Number of logits.
         in_channels: Number of image planes.
 
@@ -29,7 +30,8 @@ class TimmClassifier(nn.Module):
                 f"expected the library timm for the network '{PREFIX}{name}', but it is not installed; "
                 "install it with: pip install 'mura-rl-ensemble[timm]'"
             ) from error
-        if name not in timm.list_models():
+        # the plain list has no tags, the tagged one no models without published weights
+        if name not in timm.list_models() and name not in timm.list_models(include_tags=True):
             raise ValueError(f"expected the name of a timm model behind '{PREFIX}', got {name!r}")
         self.model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=n_classes, in_chans=in_channels

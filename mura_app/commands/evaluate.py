@@ -56,9 +56,9 @@ class Command:
         run = RunDirectory(self.run_directory)
         run.read_config()
         out = RunDirectory(self.out or run.path / "evaluations" / source.stem)
-        if out.path.exists() and not self.overwrite:
+        if not out.is_free and not self.overwrite:
             raise FileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
-        if out.path.exists() and not (out.config_path.is_file() and "evaluated_run" in out.read_config()):
+        if not out.is_free and not (out.config_path.is_file() and "evaluated_run" in out.read_config()):
             raise FileExistsError(  # it may well be the run itself
                 f"expected an evaluation to replace, got {out.path} with something else; choose another --out"
             )

@@ -19,7 +19,7 @@ class TrainingOptions:
     """Options of every command that trains base models."""
 
     data: Path
-    """Folder of the radiographs; its kind (MURA, FracAtlas) is recognised."""
+    """Folder of the radiographs; its kind (MURA, FracAtlas, studies.csv) is recognised."""
 
     out: Path
     """Run directory to write."""

@@ -76,16 +76,23 @@ def test_imported_members_predict_stretched_and_normalised_radiographs(tmp_path:
         np.testing.assert_allclose(np.exp(logits[row, 0]), np.mean(views, axis=0), atol=0.02)
 
 
+ADDED = {
+    "foreign": {"encoder.weight": torch.ones(2)},
+    "shape": {"model3.fc.bias": torch.ones(5)},
+    "extra": {"model1.extra.weight": torch.ones(1)},
+    "scalar": {"model1.fc.weight": torch.tensor(1.0)},
+    "kernel": {"model1.conv1.weight": torch.ones(16)},
+    "specialist": {"specialist.model.x": torch.ones(3)},
+    "bias": {"specialist.model.x.bias": torch.tensor(1.0)},
+}
+DROPPED = {"missing": "model2.layer1.0.conv1.weight", "two": "model3"}
+
+
 def _change(state: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
-    if kind == "foreign":
-        return {**state, "encoder.weight": torch.ones(2)}
-    if kind == "missing":
-        return {name: tensor for name, tensor in state.items() if name != "model2.layer1.0.conv1.weight"}
-    if kind == "shape":
-        return {**state, "model3.fc.bias": torch.ones(5)}
-    if kind == "two":
-        return {name: tensor for name, tensor in state.items() if not name.startswith("model3")}
-    return {**state, "model1.extra.weight": torch.ones(1)}
+    changed = {**state, **ADDED.get(kind, {})}
+    if kind in DROPPED:
+        changed = {name: tensor for name, tensor in state.items() if not name.startswith(DROPPED[kind])}
+    return changed
 
 
 @pytest.mark.parametrize(
@@ -94,6 +101,10 @@ def _change(state: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor
         ("foreign", "got 'encoder.weight'"),
         ("missing", r"model2 in .*without 'layer1\.0\.conv1\.weight'"),
         ("shape", "model3 in .*other shapes"),
+        ("scalar", "fc.weight with 2 of model1 in"),
+        ("kernel", "conv1.weight with 4 axes and .* of model1 in"),
+        ("specialist", "expected biases with one axis of specialist in"),
+        ("bias", "expected biases with one axis of specialist in"),
         ("two", "expected model3"),
         ("extra", r"model1 in .*with 'extra\.weight'"),
     ],
@@ -130,10 +141,11 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
             read_checkpoint(tmp_path / "v.pth")
 
 
-def test_names_of_data_parallel_and_old_files_are_understood(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["module.", "rl_ensemble.", "module.rl_ensemble."])
+def test_names_of_wrappers_and_old_files_are_understood(tmp_path: Path, prefix: str) -> None:
     original = shaken(Ensemble(), seed=4)
     state = {
-        f"module.{name}": tensor
+        f"{prefix}{name}": tensor
         for name, tensor in original.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

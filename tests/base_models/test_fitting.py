@@ -226,6 +226,16 @@ def test_a_fit_stopped_behind_its_last_epoch_only_writes_its_weights(tmp_path: P
     assert _tensors(job) == _tensors(whole)
 
 
+@pytest.mark.parametrize("choices", [{}, {"inner_validation": 0.25}])
+def test_a_training_that_diverges_is_named_and_leaves_no_weights(
+    tmp_path: Path, choices: dict[str, object]
+) -> None:
+    job = _job(tmp_path, learning_rate=1e30, precision="fp32", **choices)
+    with pytest.raises(ValueError, match=r"'tiny' to converge, got .* epoch 1; take a lower"):
+        run_fit(job)
+    assert not list(job.weights.parent.glob("*"))
+
+
 def test_what_decides_the_bits_is_recorded(tmp_path: Path) -> None:
     job = _job(tmp_path)
     run_fit(job)

@@ -72,3 +72,16 @@ def test_only_matrices_and_kernels_decay() -> None:
 def test_the_length_counts_a_short_last_step() -> None:
     assert Length(epochs=3, batches=5, accumulate=2).steps == 9
     assert Length(epochs=3, batches=4, accumulate=2).steps == 6
+
+
+def test_infinite_losses_and_weights_end_a_training() -> None:
+    module = _module(seeded_network(MEMBER, 2, 0))
+    module.epoch_losses.append(0.5)
+    module._check_finite()
+    with torch.no_grad():
+        next(module.network.parameters()).view(-1)[3] = torch.inf
+    with pytest.raises(FloatingPointError, match="weights that are not finite behind epoch 1"):
+        module._check_finite()
+    module.epoch_losses.append(float("nan"))
+    with pytest.raises(FloatingPointError, match="a mean loss of nan in epoch 2"):
+        module._check_finite()

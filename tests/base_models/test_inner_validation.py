@@ -36,6 +36,13 @@ def test_a_split_without_a_class_is_refused() -> None:
         inner_split([*one, *(Study(f"y{i}", f"q{i}", "hand", 0, "train", ()) for i in range(9))], 0.1, 0)
 
 
+def test_a_share_of_less_than_a_patient_is_refused() -> None:
+    words = r"at least one of the 9 patients outside a fold, got 0\.01; take 0\.112 or more"
+    with pytest.raises(ValueError, match=words):
+        inner_split(_studies(18), 0.01, 0)
+    assert round(1 / 0.112) == 9
+
+
 @given(st.integers(2, 4), st.integers(0, 1000))
 def test_scores_equal_plain_loops(n_classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -58,6 +58,14 @@ def test_files_go_to_the_members_of_their_network() -> None:
     ]
     with pytest.raises(ValueError, match="got some for 'resnet50'"):
         choose_initial_weights(config, ["resnet50=r.pth"])
+    chosen = choose_initial_weights(config, ["/a=b.pth", "resnet18=c/d=e.pth"])
+    assert [member.init_weights for member in chosen.members] == ["/a=b.pth", "c/d=e.pth", "/a=b.pth"]
+
+
+@pytest.mark.parametrize(("line", "files"), [("attention_cnn,timm:resnet10t", []), ("resnet18", ["r.pth"])])
+def test_pretrained_weights_for_no_member_are_refused(line: str, files: list[str]) -> None:
+    with pytest.raises(ValueError, match="without a file of its own for --pretrained, got members of"):
+        choose_initial_weights(choose_members(FULL, line), files, pretrained=True)
 
 
 def test_members_far_below_the_best_on_inner_validation_are_left_out() -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from importlib.metadata import version
 
 import pytest
@@ -42,6 +43,42 @@ def test_overwrite_never_removes_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(FileExistsError, match="other files"):
         RunDirectory(tmp_path).claim(SETTINGS, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "do not lose"
+
+
+@pytest.mark.parametrize("option", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_claim_that_was_killed_in_its_first_write_is_repeated(tmp_path, option):
+    (tmp_path / ".config.json.k1ll3d").write_text('{"format_ver')
+    run = RunDirectory(tmp_path)
+    assert run.is_free
+    assert run.claim(SETTINGS, **option)["seed"] == 0
+    assert not run.is_free
+
+
+def test_an_overwriting_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    run.claim(SETTINGS)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept.txt").write_text("not of the run")
+    for name in ("agents", "members", "predictions"):
+        (run.path / name).mkdir()
+    (run.path / "linked").symlink_to(outside)
+    remove, removed = shutil.rmtree, []
+
+    def killed(folder):
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(folder)
+        remove(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.claim({**SETTINGS, "seed": 1}, overwrite=True)
+    assert run.read_config()["seed"] == 0
+    assert run.claim({**SETTINGS, "seed": 1}, overwrite=True)["seed"] == 1
+    assert [child.name for child in run.path.iterdir()] == ["config.json"]
+    assert (outside / "kept.txt").is_file()
 
 
 def test_resume_continues_the_same_settings_only(tmp_path):

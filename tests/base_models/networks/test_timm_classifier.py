@@ -22,17 +22,22 @@ def test_timm_is_asked_for_classes_and_planes(monkeypatch: pytest.MonkeyPatch) -
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(options["num_classes"]))
 
     stand_in = ModuleType("timm")
-    stand_in.list_models = lambda: ["resnet10t"]
+    stand_in.list_models = lambda include_tags=False: ["resnet10t.c3_in1k"] if include_tags else ["resnet10t"]
     stand_in.create_model = create
     monkeypatch.setitem(sys.modules, "timm", stand_in)
     network = create_model("timm:resnet10t", 3, 2)
     assert asked == {"name": "resnet10t", "pretrained": False, "num_classes": 3, "in_chans": 2}
     assert network(torch.zeros(4, 2, 8, 8)).shape == (4, 3)
+    create_model("timm:resnet10t.c3_in1k")
+    assert asked["name"] == "resnet10t.c3_in1k"
     with pytest.raises(ValueError, match="behind 'timm:', got 'lenet'"):
         create_model("timm:lenet")
 
 
 def test_a_real_timm_model() -> None:
     pytest.importorskip("timm", reason="the extra [timm] is not installed")
-    network = create_model("timm:resnet10t", 3, 1).eval()
-    assert network(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
+    for name in ("resnet10t", "resnet10t.c3_in1k"):
+        network = create_model(f"timm:{name}", 3, 1).eval()
+        assert network(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"got 'resnet10t\.imagenet'"):
+        create_model("timm:resnet10t.imagenet")

@@ -55,6 +55,15 @@ def test_the_own_test_table_gives_the_benchmark_again(run, tmp_path, capsys):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_an_evaluation_that_was_killed_in_its_first_write_is_repeated(run, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".config.json.k1ll3d").write_text("")
+    test = ["--predictions", str(run.parent / "test.npz"), "--out", str(out)]
+    assert run_command(["evaluate", "--run", str(run), *test]) == 0
+    assert run_command(["evaluate", "--run", str(run), *test]) == 2
+
+
 def test_body_parts_are_mapped_and_unknown_ones_warned_of(run, foreign, capsys):
     options = ["--predictions", str(foreign), "--map-body-part", "hand=PART0"]
     assert run_command(["evaluate", "--run", str(run), *options]) == 0

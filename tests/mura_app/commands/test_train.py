@@ -1,8 +1,10 @@
+import sys
 from pathlib import Path
 
 import pytest
 
 from base_models import load_members
+from base_models.datasets import list_datasets
 from base_models.members import load_trained_members
 from mura_app.commands.train import parse_command
 from mura_app.main import run_command
@@ -23,11 +25,47 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
     assert names == ["attention_cnn_se", "mobilenet_v3_small"]
     assert len(load_members(tmp_path / "second")) == 4
     capsys.readouterr()
-    third = [*command, "--out", str(tmp_path / "third"), "--members", "attention_cnn:1:16:1"]
-    assert run_command([*third, "--init-weights", str(tmp_path / "none.pth")]) == 2
-    assert "none.pth" in capsys.readouterr().err
+    again = [*first, "--overwrite", "--init-weights", str(weights)]
+    assert run_command(again) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert weights.is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--init-weights", "/nowhere.pth"], "expected a file of weights, got no file /nowhere.pth"),
+        (["--members", "alexnet:1:32"], "the network 'alexnet' takes, got 32"),
+        (["--members", "timm:resnet10t:1:32"], "the library timm for the network 'timm:resnet10t'"),
+        (["--ensemble.hard-studies", "/nowhere"], "expected an earlier run"),
+        (["--pretrained"], "leave --pretrained out"),
+    ],
+)
+def test_wrong_options_take_no_folder(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    words: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    data = write_mura(tmp_path / "MURA-v1.1", {"train": 8, "valid": 4})
+    out = tmp_path / "out"
+    assert run_command(["train", "--data", str(data), "--out", str(out), *TINY, *options]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
+    assert not out.exists()
 
 
 def test_without_the_option_members_are_the_presets() -> None:
     command = parse_command(["--data", "d", "--out", "o", "--preset", "demo"])
     assert command.chosen_ensemble() == command.ensemble
+
+
+@pytest.mark.parametrize("command", ["train", "run", "check-data"])
+def test_the_help_names_every_kind_of_data_set(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_command([command, "--help"])
+    shown = capsys.readouterr().out
+    assert all(kind in shown for kind in list_datasets())

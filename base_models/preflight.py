@@ -1,0 +1,67 @@
+"""What of a training can be refused before a radiograph is decoded or a file is written."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+from base_models.configuration import EnsembleConfig, MemberConfig
+from base_models.cross_fitting import draw_folds
+from base_models.datasets.study import Dataset, Study, check_dataset
+from base_models.fold_images import validating_studies
+from base_models.forward_cost import empty_network, forward_cost
+from base_models.hard_studies import study_repeats
+from base_models.initial_weights import fitted_state, pretrained_state_dict, read_state_dict
+from base_models.placement import PROCESSOR, machine_gpus
+from base_models.randomness import derive_seed
+from base_models.training import autocast_precision
+
+
+def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, resume: bool = False) -> None:
+    """Refuse a training that could not be finished, as far as it can be known beforehand.
+
+    Args:
+        dataset: From `open_dataset`.
+        config: The ensemble.
+        seed: Seed of the folds.
+        resume: Finished fits are taken over, so that pretrained weights need not be there any more.
+
+    Raises:
+        ValueError: If the data set, a network at its size, initial weights, the number of folds or GPUs, the
+            arithmetic or the run with the hard studies cannot be used; the message says what to do.
+        FileNotFoundError: If initial weights or the run with the hard studies are not there.
+        ConnectionError: If pretrained weights cannot be downloaded.
+    """
+    check_dataset(dataset)
+    if not machine_gpus(config.devices):
+        autocast_precision(config.training.precision, PROCESSOR.device)
+    train = dataset.of_split("train")
+    _check_folds(train, config, seed)
+    if config.hard_studies:
+        study_repeats(train, config.hard_studies, config.oversample)
+    _check_networks(config.members, len(dataset.class_names), download=not resume)
+
+
+def _check_folds(train: Sequence[Study], config: EnsembleConfig, seed: int) -> None:
+    """Draw the folds and the inner validation of each as `cross_fit` does."""
+    folds = draw_folds(train, config.folds, seed)
+    for fold in range(config.folds):
+        validating_studies(
+            train, folds != fold, config.training.inner_validation, derive_seed(seed, "fold", fold)
+        )
+
+
+def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download: bool) -> None:
+    """Create each network once, without values, send an image through and fit its initial weights to it."""
+    read = cache(read_state_dict)
+    checked: list[MemberConfig] = []
+    for member in members:
+        alike = replace(member, name="any", epochs=1)
+        if alike in checked:
+            continue
+        checked.append(alike)
+        network = empty_network(member, n_classes)
+        forward_cost(network, member)
+        if member.init_weights:
+            fitted_state(network, read(member.init_weights), member.init_weights)
+        elif member.pretrained and download:
+            fitted_state(network, pretrained_state_dict(network), "torchvision's download")

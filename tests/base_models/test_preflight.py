@@ -1,0 +1,102 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from base_models import create_model, preflight
+from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.datasets import Dataset, open_dataset
+from base_models.preflight import check_training
+from tests.base_models.trees import write_mura
+
+CONFIG = EnsembleConfig(
+    members=(
+        MemberConfig("one", image_size=16, options={"blocks": 1, "width": 4}),
+        MemberConfig("two", "resnet18", 32),
+    ),
+    training=TrainingConfig(precision="fp32"),
+    folds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(write_mura(tmp_path_factory.mktemp("data"), {"train": 12, "valid": 6}))
+
+
+@pytest.fixture(autouse=True)
+def _no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
+def _first(config: EnsembleConfig, **choices: object) -> EnsembleConfig:
+    return replace(config, members=(replace(config.members[0], **choices), *config.members[1:]))
+
+
+def _training(config: EnsembleConfig, **choices: object) -> EnsembleConfig:
+    return replace(config, training=replace(config.training, **choices))
+
+
+def test_a_training_that_can_be_done_passes(dataset: Dataset, tmp_path: Path) -> None:
+    source = create_model("attention_cnn", 5, blocks=1, width=4)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    config = _first(_training(CONFIG, inner_validation=0.3), init_weights=str(tmp_path / "w.safetensors"))
+    state = torch.random.get_rng_state()
+    check_training(dataset, config)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: _first(c, network="alexnet", options={}), "'alexnet' takes, got 16"),
+        (lambda c: _first(c, options={"pages": 3}), "does not take the options"),
+        (lambda c: _first(c, pretrained=True), "expected a classifier of torchvision for pretrained"),
+        (lambda c: _first(c, init_weights="nowhere.pth"), r"weights, got no file nowhere\.pth"),
+        (lambda c: _first(c, init_weights="."), r"weights, got no file \."),
+        (lambda c: _training(c, precision="fp16"), "expected precision fp16 on a GPU"),
+        (lambda c: _training(c, inner_validation=0.01), r"one of the \d+ patients outside a fold, got 0\.01"),
+        (lambda c: replace(c, devices=2), "expected at most 0 devices"),
+        (lambda c: replace(c, folds=20), "expected 2 to 12 folds"),
+        (lambda c: replace(c, hard_studies="nowhere"), "expected an earlier run"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    dataset: Dataset, change: Callable[[EnsembleConfig], EnsembleConfig], words: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        check_training(dataset, change(CONFIG))
+
+
+def test_weights_of_another_network_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    save_file(create_model("attention_cnn", width=8).state_dict(), tmp_path / "wide.safetensors")
+    with pytest.raises(ValueError, match=r"in .*wide\.safetensors, but it is another network's"):
+        check_training(dataset, _first(CONFIG, init_weights=str(tmp_path / "wide.safetensors")))
+
+
+def test_members_that_differ_by_seed_are_created_once_and_a_file_is_read_once(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(create_model("attention_cnn", blocks=1, width=4).state_dict(), tmp_path / "w.safetensors")
+    first = replace(CONFIG.members[0], init_weights=str(tmp_path / "w.safetensors"))
+    members = (first, replace(first, name="again", epochs=3), replace(first, name="larger", image_size=24))
+    calls = []
+    for name in ("empty_network", "read_state_dict"):
+        own = getattr(preflight, name)
+        monkeypatch.setattr(preflight, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
+    check_training(dataset, replace(CONFIG, members=members))
+    assert sorted(calls) == ["empty_network", "empty_network", "read_state_dict"]
+
+
+def test_a_resumed_run_downloads_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(preflight, "pretrained_state_dict", download)
+    config = _first(CONFIG, network="resnet18", image_size=32, options={}, pretrained=True)
+    with pytest.raises(ConnectionError):
+        check_training(dataset, config)
+    check_training(dataset, config, resume=True)
