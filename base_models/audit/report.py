@@ -4,7 +4,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from base_models.audit.duplicates import Duplicate, find_duplicates
 from base_models.audit.pictures import Picture, look_at
 from base_models.audit.shortcuts import find_shortcuts
-from base_models.datasets.study import SPLITS, Dataset, Study, check_dataset
+from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.dicom import SUFFIXES
 
 Progress = Callable[[str, int, int], None]
@@ -41,13 +40,13 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
     if progress is not None:
         progress("comparing radiographs", len(pictures), len(pictures))
     problems: dict[str, list[Any]] = {
-        "contradictions": [*dataset.contradictions, *_structure(dataset)],
+        "contradictions": [*dataset.contradictions, *structural_faults(dataset)],
         "unreadable": [
             {"path": _name(path, dataset), "reason": found}
             for path, found in looked.items()
             if isinstance(found, str)
         ],
-        "patients_on_both_sides": _shared_patients(dataset.studies),
+        "patients_on_both_sides": patients_on_both_sides(dataset),
         "misnamed": [
             {"path": _name(path, dataset), "reason": picture.misnamed}
             for path, picture in pictures.items()
@@ -84,20 +83,6 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
 
 def _name(path: Path, dataset: Dataset) -> str:
     return str(path.relative_to(dataset.root)) if path.is_relative_to(dataset.root) else str(path)
-
-
-def _structure(dataset: Dataset) -> list[str]:
-    """Return what would stop a training beside what other lists hold in full."""
-    try:
-        check_dataset(replace(dataset, contradictions=()))
-    except ValueError as error:
-        return [] if "one side of the split" in str(error) else [str(error)]
-    return []
-
-
-def _shared_patients(studies: Sequence[Study]) -> list[str]:
-    sides = [{study.patient_id for study in studies if study.split == split} for split in SPLITS]
-    return sorted(set.intersection(*sides))
 
 
 def _pair(pair: Duplicate, dataset: Dataset, study_of: Mapping[Path, Study]) -> dict[str, Any]:
