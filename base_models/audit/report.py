@@ -1,6 +1,5 @@
 """The document of a check: counts of what is there, and lists of what is wrong."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +12,9 @@ from base_models.audit.duplicates import Duplicate, find_duplicates
 from base_models.audit.pictures import Picture, look_at
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
-from base_models.dicom import SUFFIXES
+from base_models.datasets.unlisted import unlisted_files
 
 Progress = Callable[[str, int, int], None]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *SUFFIXES)
 
 
 def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
@@ -55,7 +52,7 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
         "constant": [_name(path, dataset) for path, picture in pictures.items() if picture.constant],
         "exact_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if pair.exact],
         "near_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if not pair.exact],
-        "unlisted": _unlisted(dataset.root, study_of),
+        "unlisted": unlisted_files(dataset.root, study_of),
     }
     return {
         "dataset": {
@@ -95,19 +92,6 @@ def _pair(pair: Duplicate, dataset: Dataset, study_of: Mapping[Path, Study]) -> 
         "same_patient": pair.same_patient,
         "correlation": pair.correlation,
     }
-
-
-def _unlisted(root: Path, study_of: Mapping[Path, Study]) -> list[str]:
-    """Return image files below the data set's folder that belong to no study."""
-    listed = {os.path.normpath(path) for path in study_of}
-    found = []
-    for directory, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                path = os.path.normpath(os.path.join(directory, name))  # noqa: PTH118  # 40,000 of them
-                if path not in listed:
-                    found.append(os.path.relpath(path, root))
-    return sorted(found)
 
 
 def _counts(dataset: Dataset) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def structural_faults(dataset: Dataset) -> Iterator[str]:
     labels_of = {split: {study.label for study in dataset.of_split(split)} for split in SPLITS}
     for split, labels in labels_of.items():
         if not labels:
-            yield f"{where}: expected studies in both splits, got an empty {split} split; complete the data set"
+            yield (
+                f"{where}: expected studies in both splits, got an empty {split} split; complete the data set"
+            )
     for split, labels in labels_of.items():
         if len(labels) == 1:
             (label,) = labels
@@ -112,8 +114,8 @@ def structural_faults(dataset: Dataset) -> Iterator[str]:
     absent = [name for label, name in enumerate(dataset.class_names) if label not in labels_of["train"]]
     if absent and len(labels_of["train"]) > 1:
         yield (
-            f"{where}: expected studies of all {len(dataset.class_names)} classes in the train split, got none "
-            f"of {', '.join(map(repr, absent))}; add some, or take the class out of the labels"
+            f"{where}: expected studies of all {len(dataset.class_names)} classes in the train split, "
+            f"got none of {', '.join(map(repr, absent))}; add some, or take the class out of the labels"
         )
 
 
