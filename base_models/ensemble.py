@@ -9,6 +9,7 @@ from typing import Any
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit
 from base_models.datasets.study import Dataset, check_dataset
+from base_models.datasets.unlisted import unlisted_files
 from base_models.image_cache import ImageCache, open_image_cache
 from base_models.member_choice import weak_members
 from base_models.metadata_control import metadata_logits
@@ -49,7 +50,8 @@ def train_ensemble(
         config: The ensemble.
         run_dir: Folder of the run.
         seed: Seed of everything drawn: folds, initial weights, the images' order and changes.
-        skip_bad_images: Go on without unreadable images; `training.json` lists them and misnamed ones.
+        skip_bad_images: Go on without unreadable images; `training.json` lists them, misnamed ones,
+            and files that belong to no study.
         resume: Take the finished fits of an interrupted run over.
         cache_dir: Folder of the decoded radiographs, such as that of another run on the same data; the run's
             own `image_cache` if None.
@@ -79,6 +81,7 @@ def train_ensemble(
         )
         if group.is_first:
             record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
+            record["unlisted_files"] = unlisted_files(dataset.root, cache.rows)
             record["skipped_images"] = {str(path): reason for path, reason in cache.unreadable.items()}
             record["misnamed_images"] = {str(path): reason for path, reason in cache.misnamed.items()}
             write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from base_models.datasets import Dataset, open_dataset
 from base_models.datasets.study import Study, single_images
+from base_models.datasets.unlisted import unlisted_files
 from base_models.members import load_trained_members
 from base_models.metadata_control import metadata_log_probabilities
 from base_models.prediction import predict_studies_and_images
@@ -99,6 +100,11 @@ def predict_dataset(
         remarks.append("This is the data set that the run learned from; only its test split is scored.")
     classes = members[0].class_names
     remarks += _matched_classes(classes, dataset.class_names)
+    images = (path for study in dataset.studies for path in study.image_paths)
+    if unlisted := unlisted_files(dataset.root, images):
+        remarks.append(
+            f"{len(unlisted):,} file(s) that belong to no study were not read; `mura check-data` names them."
+        )
     check_mapping(mapping, sorted({study.body_part for study in studies}), known)
     studies = tuple(
         replace(study, body_part=mapping.get(study.body_part, study.body_part)) for study in studies

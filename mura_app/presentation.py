@@ -35,7 +35,7 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
 
 
 def show_data_remarks(training: Mapping[str, Any], run: RunDirectory) -> None:
-    """Says on standard error what a run's user should know of the data: remarks, and images that are odd.
+    """Says on standard error what a run's user should know of the data: remarks, and files that are odd.
 
     Args:
         training: What `training.json` holds.
@@ -49,6 +49,10 @@ def show_data_remarks(training: Mapping[str, Any], run: RunDirectory) -> None:
         message(
             f"{len(misnamed):,} image(s) with names that belie their content, which was read; "
             f"{run.training_path} names them"
+        )
+    if unlisted := training.get("unlisted_files"):
+        message(
+            f"{len(unlisted):,} file(s) that belong to no study were not read; {run.training_path} names them"
         )
 
 

@@ -1,10 +1,8 @@
 """The document of a check: counts of what is there, and lists of what is wrong."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,10 @@ import numpy as np
 from base_models.audit.duplicates import Duplicate, find_duplicates
 from base_models.audit.pictures import Picture, look_at
 from base_models.audit.shortcuts import find_shortcuts
-from base_models.datasets.study import SPLITS, Dataset, Study, check_dataset
-from base_models.dicom import SUFFIXES
+from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
+from base_models.datasets.unlisted import unlisted_files
 
 Progress = Callable[[str, int, int], None]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *SUFFIXES)
 
 
 def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
@@ -41,13 +37,13 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
     if progress is not None:
         progress("comparing radiographs", len(pictures), len(pictures))
     problems: dict[str, list[Any]] = {
-        "contradictions": [*dataset.contradictions, *_structure(dataset)],
+        "contradictions": [*dataset.contradictions, *structural_faults(dataset)],
         "unreadable": [
             {"path": _name(path, dataset), "reason": found}
             for path, found in looked.items()
             if isinstance(found, str)
         ],
-        "patients_on_both_sides": _shared_patients(dataset.studies),
+        "patients_on_both_sides": patients_on_both_sides(dataset),
         "misnamed": [
             {"path": _name(path, dataset), "reason": picture.misnamed}
             for path, picture in pictures.items()
@@ -56,7 +52,7 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
         "constant": [_name(path, dataset) for path, picture in pictures.items() if picture.constant],
         "exact_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if pair.exact],
         "near_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if not pair.exact],
-        "unlisted": _unlisted(dataset.root, study_of),
+        "unlisted": unlisted_files(dataset.root, study_of),
     }
     return {
         "dataset": {
@@ -86,20 +82,6 @@ def _name(path: Path, dataset: Dataset) -> str:
     return str(path.relative_to(dataset.root)) if path.is_relative_to(dataset.root) else str(path)
 
 
-def _structure(dataset: Dataset) -> list[str]:
-    """Return what would stop a training beside what other lists hold in full."""
-    try:
-        check_dataset(replace(dataset, contradictions=()))
-    except ValueError as error:
-        return [] if "one side of the split" in str(error) else [str(error)]
-    return []
-
-
-def _shared_patients(studies: Sequence[Study]) -> list[str]:
-    sides = [{study.patient_id for study in studies if study.split == split} for split in SPLITS]
-    return sorted(set.intersection(*sides))
-
-
 def _pair(pair: Duplicate, dataset: Dataset, study_of: Mapping[Path, Study]) -> dict[str, Any]:
     return {
         "paths": [_name(path, dataset) for path in pair.paths],
@@ -110,19 +92,6 @@ def _pair(pair: Duplicate, dataset: Dataset, study_of: Mapping[Path, Study]) -> 
         "same_patient": pair.same_patient,
         "correlation": pair.correlation,
     }
-
-
-def _unlisted(root: Path, study_of: Mapping[Path, Study]) -> list[str]:
-    """Return image files below the data set's folder that belong to no study."""
-    listed = {os.path.normpath(path) for path in study_of}
-    found = []
-    for directory, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                path = os.path.normpath(os.path.join(directory, name))  # noqa: PTH118  # 40,000 of them
-                if path not in listed:
-                    found.append(os.path.relpath(path, root))
-    return sorted(found)
 
 
 def _counts(dataset: Dataset) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The data set has neither patients nor a split: both are made here, and the patie
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from base_models.datasets import patient_proxy
 from base_models.datasets.registry import DatasetKind, register_dataset
 from base_models.datasets.study import Dataset, Study
+from base_models.datasets.tables import open_table
 from base_models.folds import stratified_group_folds
 from base_models.images import ImageError, read_grey
 
@@ -43,12 +44,19 @@ def read(root: Path, seed: int = 0) -> Dataset:
     to one patient (proxy) if they are nearly the same picture, or follow each other in number with equal
     region flags, directly or through others.
 
+    What of `dataset.csv` and the folders does not fit together stands among the index's contradictions, and
+    only images that are in one folder and one valid row are in the index.
+
     Raises:
-        ValueError: If `dataset.csv` and the folders do not name the same images, or a column is missing.
+        ValueError: If `dataset.csv` is no table, or a column is missing.
     """
-    rows = _rows(root)
-    paths = _paths(root, rows)
-    labels = np.array([_LABEL_OF_FOLDER[path.parent.name] for path in paths])
+    named, contradictions = _rows(root)
+    files, doubled = _files(root)
+    contradictions += doubled + _unmatched(root, named.keys(), files)
+    found = {name: paths[0] for name, paths in files.items() if len(paths) == 1}
+    rows = [row for name, row in sorted(named.items()) if row is not None and name in found]
+    paths = [found[row["image_id"]] for row in rows]
+    labels = np.array([_LABEL_OF_FOLDER[path.parent.name] for path in paths], dtype=np.int64)
     regions = [_region(row) for row in rows]
     groups = _patients(paths, rows)
     test = _test_part(labels, regions, groups, seed)
@@ -66,49 +74,70 @@ def read(root: Path, seed: int = 0) -> Dataset:
         for i, row in enumerate(rows)
     )
     return Dataset(
-        "FracAtlas", root, CLASS_NAMES, tuple(sorted(set(regions))), studies, _remarks(rows, labels)
+        name="FracAtlas",
+        root=root,
+        class_names=CLASS_NAMES,
+        body_part_names=tuple(sorted(set(regions))),
+        studies=studies,
+        remarks=_remarks(rows, labels),
+        contradictions=tuple(contradictions),
     )
 
 
-def _rows(root: Path) -> list[dict[str, str]]:
-    """Read `dataset.csv`, sorted by image."""
-    with (root / "dataset.csv").open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+def _rows(root: Path) -> tuple[dict[str, dict[str, str] | None], list[str]]:
+    """Read `dataset.csv`; return each image's row, None for one that cannot be used, and what is wrong."""
+    file = root / "dataset.csv"
+    with open_table(file) as stream:
+        rows = list(csv.DictReader(stream))
     needed = {"image_id", "fractured", *REGIONS, *VIEW_FLAGS}
     missing = sorted(needed - set(rows[0] if rows else ()))
     if missing:
         raise ValueError(
-            f"expected the columns {', '.join(sorted(needed))} in {root / 'dataset.csv'}, "
+            f"expected the columns {', '.join(sorted(needed))} in {file}, "
             f"got none named {', '.join(missing)}; restore the original file"
         )
+    usable: dict[str, dict[str, str] | None] = {}
+    faults = []
     for row in rows:
+        image = row["image_id"]
         wrong = [name for name in sorted(needed - {"image_id"}) if row[name] not in {"0", "1"}]
         if wrong:
-            raise ValueError(
-                f"expected 0 or 1 in {root / 'dataset.csv'}, got {row[wrong[0]]!r} as {wrong[0]} of "
-                f"{row['image_id']}; restore the original file"
+            faults.append(
+                f"expected 0 or 1 in {file}, got {row[wrong[0]] or 'nothing'!r} as {wrong[0]} of "
+                f"{image}; restore the original file"
             )
-    return sorted(rows, key=lambda row: row["image_id"])
+        if image in usable:
+            faults.append(f"expected each image once in {file}, got {image} again; leave one of its rows")
+        usable.setdefault(image, None if wrong else row)
+    return usable, faults
 
 
-def _paths(root: Path, rows: list[dict[str, str]]) -> list[Path]:
-    """Return each row's file; every image must be in one folder and in one row."""
-    files: dict[str, Path] = {}
+def _files(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Return the files of each name, and which names are in both folders: neither label can be trusted."""
+    files: dict[str, list[Path]] = {}
     for folder in _LABEL_OF_FOLDER:
         for path in sorted((root / "images" / folder).glob("[!.]*.*")):
-            if path.name in files:
-                raise ValueError(
-                    f"expected every image in one folder, got {path} and {files[path.name]}; remove one"
-                )
-            files[path.name] = path
-    listed = [row["image_id"] for row in rows]
-    for names, place in ((set(listed) - set(files), "images"), (set(files) - set(listed), "dataset.csv")):
-        if names:
-            raise ValueError(
-                f"expected dataset.csv and images in {root} to name the same files, "
-                f"got {len(names)} missing in {place}, first {min(names)}; complete the copy"
-            )
-    return [files[name] for name in listed]
+            files.setdefault(path.name, []).append(path)
+    return files, [
+        f"expected every image in one folder, got {' and '.join(map(str, paths))}; remove one"
+        for _, paths in sorted(files.items())
+        if len(paths) > 1
+    ]
+
+
+def _unmatched(root: Path, listed: Set[str], files: Mapping[str, list[Path]]) -> list[str]:
+    """Return which images are only in `dataset.csv` or only in a folder, one sentence each."""
+    missing = [
+        f"expected {name} of {root / 'dataset.csv'} below {root / 'images'}, got no such file; "
+        "complete the copy"
+        for name in sorted(listed - files.keys())
+    ]
+    strange = [
+        f"expected a row for each file in {root / 'dataset.csv'}, got none for {files[name][0]}; "
+        "restore the original table, or remove the file"
+        for name in sorted(files.keys() - listed)
+    ]
+    return missing + strange
 
 
 def _region(row: Mapping[str, str]) -> str:

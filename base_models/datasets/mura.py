@@ -4,11 +4,13 @@
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from base_models.datasets.registry import DatasetKind, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
+from base_models.datasets.tables import open_table
 
 CLASS_NAMES = ("normal", "abnormal")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -31,29 +33,23 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
     """Read MURA's study index; its `valid` folder is the test split.
 
     A split is read from its two CSVs (with or without a header line) where both are there, else by
-    walking its folders. The label comes from the folder's name; where the CSV has another one, the index
-    says so among its contradictions.
+    walking its folders. The label comes from the folder's name. What is not in MURA's layout, and where
+    folders and CSVs do not agree with each other or themselves, stands among the index's contradictions.
 
     Raises:
-        ValueError: If a path is not in MURA's layout, or a CSV has a label other than 0 or 1.
+        ValueError: If a CSV is no text in UTF-8.
     """
     studies: list[Study] = []
     contradictions: list[str] = []
-    remarks: list[str] = []
     for split, folder in _FOLDER_OF_SPLIT.items():
         images_csv, studies_csv = root / f"{folder}_image_paths.csv", root / f"{folder}_labeled_studies.csv"
-        if images_csv.is_file() and studies_csv.is_file():
-            found = _studies_from_paths(root, split, _paths_of_csv(images_csv, folder))
-            contradictions += _compare_labels(found, studies_csv, folder)
-        else:
-            paths, others = _files_of_folder(root, folder)
-            found = _studies_from_paths(root, split, paths)
-            if others:
-                remarks.append(
-                    f"{len(others):,} file(s) below {folder} are not read, since their names do not end in "
-                    f"{', '.join(IMAGE_SUFFIXES)}; the first is {others[0]}."
-                )
+        from_tables = images_csv.is_file() and studies_csv.is_file()
+        paths, faults = _paths_of_csv(images_csv, folder) if from_tables else _paths_of_folder(root, folder)
+        found, misplaced = _studies_from_paths(root, split, paths)
         studies += found
+        contradictions += [*faults, *misplaced, *_labelled_both(found)]
+        if from_tables:
+            contradictions += _compare_labels(found, studies_csv, folder)
     return Dataset(
         name="MURA",
         root=root,
@@ -61,99 +57,143 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
         body_part_names=tuple(sorted({study.body_part for study in studies})),
         studies=tuple(studies),
         contradictions=tuple(contradictions),
-        remarks=tuple(remarks),
     )
 
 
-def _paths_of_csv(file: Path, folder: str) -> list[str]:
-    """Return the image paths of a CSV, relative to the data set's folder."""
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    return [_below(line, folder, file) for line in lines if "/" in line]  # a header line has no slash
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a CSV that are not empty, without a header line, which has no slash."""
+    with open_table(file) as stream:
+        lines = [line.strip() for line in stream.read().splitlines()]
+    return [line for number, line in enumerate(lines) if line and (number or "/" in line)]
 
 
-def _below(path: str, folder: str, file: Path) -> str:
+def _paths_of_csv(file: Path, folder: str) -> tuple[list[str], list[str]]:
+    """Return the image paths of a CSV, relative to the data set's folder, and what is wrong with others."""
+    lines = _lines(file)
+    found = [_below(line, folder) for line in lines]
+    paths = [path for path in found if path is not None]
+    faults = [_outside(line, folder, file) for line, path in zip(lines, found, strict=True) if path is None]
+    once = dict.fromkeys(paths)
+    if len(once) < len(paths):
+        faults += [
+            f"expected each image once in {file}, got {path} in {n} lines; leave one of them"
+            for path, n in Counter(paths).items()
+            if n > 1
+        ]
+    return list(once), faults
+
+
+def _below(path: str, folder: str) -> str | None:
     """Cut whatever precedes the split's folder, so that a renamed `MURA-v1.1` still works."""
     parts = PurePosixPath(path).parts
-    if folder not in parts or ".." in parts:
-        raise ValueError(
-            f"expected paths through {folder!r} in {file}, got {path!r}; restore the original file"
-        )
-    return "/".join(parts[parts.index(folder) :])
+    return None if folder not in parts or ".." in parts else "/".join(parts[parts.index(folder) :])
 
 
-def _files_of_folder(root: Path, folder: str) -> tuple[list[str], list[str]]:
-    """Walk a split's folder; return its image paths and the other files, in natural order, below `root`."""
-    paths: tuple[list[str], list[str]] = ([], [])
+def _outside(line: str, folder: str, file: Path) -> str:
+    return f"expected paths through {folder!r} in {file}, got {line!r}; restore the original file"
+
+
+def _paths_of_folder(root: Path, folder: str) -> tuple[list[str], list[str]]:
+    """Walk a split's folder; return its image paths, in natural order, and what is wrong with folders."""
+    paths: list[str] = []
+    faults: list[str] = []
     top = os.fspath(root / folder)
+
+    def unread(error: OSError) -> None:
+        if error.filename != top:  # without its folder, a split is found empty
+            faults.append(f"expected a folder that can be read, got {error.strerror} for {error.filename}")
+
     # Links are followed: a data set may be put together of parts that lie elsewhere.
-    for directory, below, files in os.walk(top, followlinks=True):
+    for directory, below, files in os.walk(top, onerror=unread, followlinks=True):
         relative = folder + directory[len(top) :].replace(os.sep, "/")
+        images = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "."]
+        paths += [f"{relative}/{name}" for name in images]
+        empty = not images and all(name[0] == "." for name in below)
+        if empty and relative != folder and "/." not in relative:
+            faults.append(
+                f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {root / relative}, got none; "
+                "restore them, or remove the folder"
+            )
         if relative.count("/") > _STUDY_DEPTH:
             below.clear()  # a link that leads back up would be followed without end
-        for name in files:
-            if not name.startswith("."):  # a leftover of a file system, neither image nor worth a word
-                paths[not name.lower().endswith(IMAGE_SUFFIXES)].append(f"{relative}/{name}")
-    images, others = (
-        sorted(some, key=lambda path: (path.rpartition("/")[0], len(path), path)) for some in paths
-    )
-    return images, others
+    return sorted(paths, key=lambda path: (path.rpartition("/")[0], len(path), path)), sorted(faults)
 
 
-def _studies_from_paths(root: Path, split: Split, paths: Iterable[str]) -> list[Study]:
-    """Group image paths `<split>/XR_<PART>/<patient>/<study>/<image>` by study, in order of appearance."""
+def _studies_from_paths(root: Path, split: Split, paths: Iterable[str]) -> tuple[list[Study], list[str]]:
+    """Group image paths `<split>/XR_<PART>/<patient>/<study>/<image>` by study, in order of appearance.
+
+    Returns:
+        The studies, and a sentence for each path of another layout.
+    """
     views: dict[str, list[str]] = {}
     for path in paths:
         views.setdefault(path.rpartition("/")[0], []).append(path)
-    return [_study(root, split, folder, names) for folder, names in views.items()]
-
-
-def _study(root: Path, split: Split, folder: str, paths: list[str]) -> Study:
-    parts = folder.split("/")
-    suffix = parts[-1].rpartition("_")[2]
-    if len(parts) != 4 or not parts[1].startswith("XR_") or suffix not in _LABEL_OF_SUFFIX:
-        raise ValueError(
-            f"expected {_FOLDER_OF_SPLIT[split]}/XR_<PART>/<patient>/<study>_{{positive,negative}}/<image> "
-            f"below {root}, got {paths[0]!r}; restore MURA's layout"
+    studies, misplaced = [], []
+    for folder, names in views.items():
+        parts = folder.split("/")
+        suffix = parts[-1].rpartition("_")[2]
+        if len(parts) != _STUDY_DEPTH + 1 or not parts[1].startswith("XR_") or suffix not in _LABEL_OF_SUFFIX:
+            misplaced += [
+                f"expected {_FOLDER_OF_SPLIT[split]}/XR_<PART>/<patient>/<study>_{{positive,negative}}/"
+                f"<image> below {root}, got {name!r}; restore MURA's layout"
+                for name in names
+            ]
+            continue
+        studies.append(
+            Study(
+                study_id=folder,
+                patient_id=parts[2],
+                body_part=parts[1],
+                label=_LABEL_OF_SUFFIX[suffix],
+                split=split,
+                image_paths=tuple(root / name for name in names),
+            )
         )
-    return Study(
-        study_id=folder,
-        patient_id=parts[2],
-        body_part=parts[1],
-        label=_LABEL_OF_SUFFIX[suffix],
-        split=split,
-        image_paths=tuple(root / path for path in paths),
-    )
+    return studies, misplaced
+
+
+def _labelled_both(studies: Iterable[Study]) -> list[str]:
+    """Return which studies are there as positive and as negative: a patient's number is one study."""
+    first: dict[str, str] = {}
+    pairs = ((first.setdefault(s.study_id.rpartition("_")[0], s.study_id), s.study_id) for s in studies)
+    return [
+        f"expected one label for each study, got {one} and {other}; remove the wrong one"
+        for one, other in pairs
+        if one != other
+    ]
 
 
 def _compare_labels(studies: list[Study], file: Path, folder: str) -> list[str]:
-    """Return where the CSV of labelled studies and the folders' names do not agree, one sentence each."""
-    listed: dict[str, int] = {}
-    for line in file.read_text(encoding="utf-8-sig").splitlines():
-        path, _, label = line.strip().rpartition(",")
-        if "/" in path:
-            if label not in {"0", "1"}:
-                raise ValueError(
-                    f"expected a label 0 or 1 in {file}, got {line!r}; restore the original file"
-                )
-            listed[_below(path.rstrip("/"), folder, file)] = int(label)
+    """Return where the CSV of labelled studies does not agree with the folders or itself, a sentence each."""
+    listed: dict[str, set[str]] = {}
     found = []
+    for line in _lines(file):
+        path, _, label = line.rpartition(",")
+        study_id = _below(path, folder)
+        if study_id is None:
+            found.append(_outside(line, folder, file))
+        else:
+            listed.setdefault(study_id, set()).add(label)
     for study in studies:
-        if study.study_id not in listed:
+        labels = listed.pop(study.study_id, None)
+        if labels is None:
             found.append(
                 f"expected a label for {study.study_id} in {file}, got none; restore the original file"
             )
-        elif listed[study.study_id] != study.label:
+        elif len(labels) > 1 or not labels <= {"0", "1"}:
             found.append(
-                f"expected folder and CSV to agree, but {study.study_id} is labelled "
-                f"{listed[study.study_id]} in {file}; correct one of them"
+                f"expected a label 0 or 1 for {study.study_id} in {file}, "
+                f"got {' and '.join(map(repr, sorted(labels)))}; restore the original file"
             )
-    without_images = sorted(listed.keys() - {study.study_id for study in studies})
-    if without_images:
-        found.append(
-            f"expected images of every study in {file}, got none for {len(without_images)}, "
-            f"first {without_images[0]}; restore {folder}_image_paths.csv"
-        )
-    return found
+        elif labels != {str(study.label)}:
+            found.append(
+                f"expected folder and CSV to agree, but {study.study_id} is labelled {labels.pop()} "
+                f"in {file}; correct one of them"
+            )
+    return found + [
+        f"expected images of every study in {file}, got none for {study_id}; restore {folder}_image_paths.csv"
+        for study_id in sorted(listed)
+    ]
 
 
 register_dataset(

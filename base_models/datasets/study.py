@@ -1,7 +1,7 @@
 """The study index: what every data set is turned into before a pixel is read."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -68,41 +68,58 @@ def check_dataset(dataset: Dataset) -> None:
     """Refuse an index that nothing could be learned from or measured on.
 
     Raises:
-        ValueError: If the data set's files contradict each other, study ids repeat, a study has no image, a
-            split is empty or has one class only, or a patient is on both sides of the split.
+        ValueError: If the data set's files contradict each other, `structural_faults` finds something, or a
+            patient is on both sides of the split.
     """
-    where = f"{dataset.name} in {dataset.root}"
     if dataset.contradictions:
         more = len(dataset.contradictions) - 1
         raise ValueError(
             dataset.contradictions[0] + (f" (and {more} more; `mura check-data` lists all)" if more else "")
         )
+    for fault in structural_faults(dataset):
+        raise ValueError(fault)
+    if shared := patients_on_both_sides(dataset):
+        raise ValueError(
+            f"{dataset.name} in {dataset.root}: expected every patient on one side of the split, got "
+            f"{len(shared)} on both, first {shared[0]!r}; move all studies of a patient to one side"
+        )
+
+
+def structural_faults(dataset: Dataset) -> Iterator[str]:
+    """Yield, one sentence each, why nothing could be learned from an index or measured on it.
+
+    That is repeated study ids, a study without an image, a split that is empty or has one class only, and a
+    class that no training study has.
+    """
+    where = f"{dataset.name} in {dataset.root}"
     repeated = [study_id for study_id, n in Counter(s.study_id for s in dataset.studies).items() if n > 1]
     if repeated:
-        raise ValueError(
-            f"{where}: expected unique study ids, got {len(repeated)} repeated, first {repeated[0]!r}"
-        )
+        yield f"{where}: expected unique study ids, got {len(repeated)} repeated, first {repeated[0]!r}"
     for study in dataset.studies:
         if not study.image_paths:
-            raise ValueError(
-                f"{where}: expected at least one image per study, got none for {study.study_id!r}"
-            )
+            yield f"{where}: expected at least one image per study, got none for {study.study_id!r}"
     labels_of = {split: {study.label for study in dataset.of_split(split)} for split in SPLITS}
     for split, labels in labels_of.items():
         if not labels:
-            raise ValueError(
+            yield (
                 f"{where}: expected studies in both splits, got an empty {split} split; complete the data set"
             )
     for split, labels in labels_of.items():
         if len(labels) == 1:
-            raise ValueError(
+            (label,) = labels
+            yield (
                 f"{where}: expected studies of at least two classes in the {split} split, "
-                f"got only {dataset.class_names[labels.pop()]!r}; complete the data set"
+                f"got only {dataset.class_names[label]!r}; complete the data set"
             )
-    patients = [{study.patient_id for study in dataset.of_split(split)} for split in SPLITS]
-    shared = sorted(set.intersection(*patients))
-    if shared:
-        raise ValueError(
-            f"{where}: expected every patient on one side of the split, got {len(shared)} on both, "
-            f"first {shared[0]!r}; move all studies of a patient to one side"
+    absent = [name for label, name in enumerate(dataset.class_names) if label not in labels_of["train"]]
+    if absent and len(labels_of["train"]) > 1:
+        yield (
+            f"{where}: expected studies of all {len(dataset.class_names)} classes in the train split, "
+            f"got none of {', '.join(map(repr, absent))}; add some, or take the class out of the labels"
         )
+
+
+def patients_on_both_sides(dataset: Dataset) -> list[str]:
+    """Return the patients who have studies in both splits, sorted."""
+    sides = [{study.patient_id for study in dataset.of_split(split)} for split in SPLITS]
+    return sorted(set.intersection(*sides))

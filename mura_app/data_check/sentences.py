@@ -11,7 +11,7 @@ TITLES = {
     "near_duplicates": "Nearly the same picture twice",
     "constant": "Pictures of one grey",
     "misnamed": "Files whose name says something else than their content",
-    "unlisted": "Image files that belong to no study",
+    "unlisted": "Files that belong to no study",
 }
 """Name of a list in `problems` → its heading, in the order of their weight."""
 

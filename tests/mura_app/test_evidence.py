@@ -84,7 +84,9 @@ def test_remarks_on_the_data_come_from_a_checked_record(tmp_path, capsys):
     assert capsys.readouterr().err == f"left out 1 unreadable image(s); {run.training_path} names them\n"
     dataset = {"name": "MURA", "remarks": ["2 file(s) are not read."]}
     others = {"dataset": dataset, "skipped_images": {}, "misnamed_images": {"y.png": "its content is JPEG"}}
+    others["unlisted_files"] = ["z.webp", "w.png"]
     show_data_remarks({**record, **others}, run)
     said = capsys.readouterr().err
     assert said.startswith("2 file(s) are not read.\n1 image(s) with names that belie their content")
+    assert said.endswith(f"2 file(s) that belong to no study were not read; {run.training_path} names them\n")
     assert "unreadable" not in said

@@ -1,10 +1,12 @@
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from base_models.audit import audit_dataset
 from base_models.datasets import Dataset, open_dataset
 from tests.base_models.trees import FRACATLAS_COLUMNS, fracatlas_row, picture, save_picture
 
@@ -78,19 +80,50 @@ def test_the_folder_wins_over_the_csv_and_it_is_said(fracatlas_root: Path) -> No
     assert any("IMG0000000.jpg: the folder wins" in remark for remark in dataset.remarks)
 
 
-def test_missing_and_unlisted_images_are_named(fracatlas_root: Path) -> None:
-    image = fracatlas_root / "images" / "Fractured" / "IMG0000000.jpg"
-    pixels = image.read_bytes()
-    image.unlink()
-    with pytest.raises(ValueError, match=r"got 1 missing in images, first IMG0000000\.jpg"):
+def test_an_incomplete_copy_is_refused_and_described_whole(fracatlas_root: Path) -> None:
+    expected = {study.study_id for study in open_dataset(fracatlas_root).studies}
+    file, images = fracatlas_root / "dataset.csv", fracatlas_root / "images"
+    pixels = (images / "Fractured" / "IMG0000000.jpg").read_bytes()
+    for name in ("IMG0000000.jpg", "IMG0000006.jpg"):
+        (images / "Fractured" / name).unlink()
+    for name in ("Fractured/IMG9999999.jpg", "Non_fractured/Thumbs.db", "Fractured/IMG0000002.jpg"):
+        (images / name).write_bytes(pixels)
+    rows = file.read_text().replace(fracatlas_row(4, "hand", 0, 0), "IMG0000004.jpg,1,0")
+    file.write_text(rows + fracatlas_row(8, "hand", 0) + "\n")
+    with pytest.raises(ValueError, match=r"got 'nothing' as .* \(and 6 more; `mura check-data` lists all\)"):
         open_dataset(fracatlas_root)
-    image.write_bytes(pixels)
-    image.with_name("IMG9999999.jpg").write_bytes(pixels)
-    with pytest.raises(ValueError, match=r"got 1 missing in dataset\.csv, first IMG9999999\.jpg"):
-        open_dataset(fracatlas_root)
-    image.with_name("IMG9999999.jpg").rename(fracatlas_root / "images" / "Non_fractured" / "IMG0000000.jpg")
-    with pytest.raises(ValueError, match="expected every image in one folder"):
-        open_dataset(fracatlas_root)
+    dataset = open_dataset(fracatlas_root, check=False)
+    sentences = [
+        "got 'nothing' as fractured of IMG0000004.jpg; restore the original file",
+        f"expected each image once in {file}, got IMG0000008.jpg again",
+        f"got {images}/Non_fractured/IMG0000002.jpg and {images}/Fractured/IMG0000002.jpg; remove one",
+        f"expected IMG0000000.jpg of {file} below {images}, got no such file; complete the copy",
+        f"expected IMG0000006.jpg of {file} below {images}, got no such file; complete the copy",
+        f"expected a row for each file in {file}, got none for {images}/Fractured/IMG9999999.jpg",
+        f"expected a row for each file in {file}, got none for {images}/Non_fractured/Thumbs.db",
+    ]
+    for words, sentence in zip(sentences, dataset.contradictions, strict=True):
+        assert words in sentence
+    left_out = {f"IMG000000{digit}" for digit in (0, 2, 4, 6)}
+    assert {study.study_id for study in dataset.studies} == expected - left_out
+
+
+def test_a_copy_without_any_image_is_described(fracatlas_root: Path) -> None:
+    for path in fracatlas_root.glob("images/*/*.jpg"):
+        path.unlink()
+    document = audit_dataset(open_dataset(fracatlas_root, check=False))
+    assert document["counts"]["studies"] == 0
+    assert sum("got no such file" in sentence for sentence in document["problems"]["contradictions"]) == 24
+    assert not document["ok"]
+    json.dumps(document, allow_nan=False)
+
+
+def test_a_table_in_another_encoding_is_named(fracatlas_root: Path) -> None:
+    (fracatlas_root / "dataset.csv").write_bytes("image_id,d\u00e9but\n".encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"expected a table in UTF-8 in .*dataset\.csv, got .*; save it as CSV"
+    ):
+        open_dataset(fracatlas_root, check=False)
 
 
 def test_wrong_columns_and_values_are_named(fracatlas_root: Path) -> None:

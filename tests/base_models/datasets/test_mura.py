@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,6 @@ def test_views_are_in_natural_order_and_hidden_files_are_no_images(tmp_path: Pat
     dataset = open_dataset(root)
     study = next(s for s in dataset.studies if s.image_paths[0].parent == folder)
     assert [path.name for path in study.image_paths] == ["image1.png", "image2.png", "image10.png"]
-    (remark,) = dataset.remarks
-    assert remark.startswith("1 file(s) below train are not read")
-    assert str((folder / "notes.txt").relative_to(root)) in remark
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,10 @@ def test_views_are_in_natural_order_and_hidden_files_are_no_images(tmp_path: Pat
         (lambda text: text.replace(",1\n", ",0\n", 1), "expected folder and CSV to agree"),
         (lambda text: text.partition("\n")[2], "expected a label for"),
         (lambda text: text.replace(",1\n", ",positive\n", 1), "expected a label 0 or 1"),
-        (lambda text: text + "MURA-v1.1/train/XR_HAND/patient09999/study1_positive/,1\n", "got none for 1"),
+        (
+            lambda text: text + "MURA-v1.1/train/XR_HAND/patient09999/study1_positive/,1\n",
+            "got none for train/XR_HAND/patient09999/study1_positive;",
+        ),
         (
             lambda text: text + "MURA-v1.1/../XR_HAND/patient09999/study1_positive/,1\n",
             "expected paths through",
@@ -121,3 +122,92 @@ def test_a_byte_order_mark_and_a_header_are_no_paths(mura_root: Path) -> None:
     for file in mura_root.glob("*.csv"):
         file.write_text(file.read_text(), encoding="utf-8-sig")
     assert _index(open_dataset(mura_root)) == expected
+
+
+@pytest.mark.parametrize("content", ["{path}\u00e9.png\n", "{path}/,1\u00e9\n"])
+@pytest.mark.parametrize("name", ["train_image_paths.csv", "valid_labeled_studies.csv"])
+def test_a_csv_in_another_encoding_is_named(mura_root: Path, name: str, content: str) -> None:
+    (mura_root / name).write_bytes(content.format(path="MURA-v1.1/train/XR_HAND/p/s").encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"expected a table in UTF-8 in .*{name}, got .*; save it as CSV"):
+        open_dataset(mura_root, check=False)
+
+
+def _contradictions(root: Path) -> list[str]:
+    with pytest.raises(ValueError, match=r"^expected "):
+        open_dataset(root)
+    return list(open_dataset(root, check=False).contradictions)
+
+
+def test_a_study_with_two_labels_in_the_csv_is_named(mura_root: Path) -> None:
+    file = mura_root / "train_labeled_studies.csv"
+    first = file.read_text().splitlines()[0]
+    file.write_text(f"{first[:-1]}{1 - int(first[-1])}\n" + file.read_text())
+    (found,) = _contradictions(mura_root)
+    study = first.removeprefix("MURA-v1.1/").rpartition("/")[0]
+    assert found.startswith(f"expected a label 0 or 1 for {study} in {file}, got '0' and '1'; restore")
+
+
+def test_an_image_listed_twice_is_named_and_counted_once(mura_root: Path) -> None:
+    file = mura_root / "train_image_paths.csv"
+    expected = _index(open_dataset(mura_root))
+    first = file.read_text().splitlines()[0]
+    file.write_text(file.read_text() + f"{first}\n")
+    (found,) = _contradictions(mura_root)
+    assert f"got {first.removeprefix('MURA-v1.1/')} in 2 lines" in found
+    assert _index(open_dataset(mura_root, check=False)) == expected
+
+
+@pytest.mark.parametrize("csvs", [True, False])
+def test_a_study_that_is_positive_and_negative_is_named(tmp_path: Path, csvs: bool) -> None:
+    root = write_mura(tmp_path, csvs=csvs)
+    folder = next(root.glob("valid/*/*/study1_negative"))
+    other = folder.with_name("study1_positive")
+    other.mkdir()
+    (other / "image1.png").write_bytes(b"another picture")
+    if csvs:
+        for name, line in (("image_paths", "/image1.png"), ("labeled_studies", "/,1")):
+            with (root / f"valid_{name}.csv").open("a") as file:
+                file.write(f"{other.relative_to(root)}{line}\n")
+    (found,) = _contradictions(root)
+    assert sorted(str(one.relative_to(root)) for one in (folder, other)) == sorted(
+        found.removeprefix("expected one label for each study, got ").partition(";")[0].split(" and ")
+    )
+
+
+def test_folders_without_images_are_named(tmp_path: Path) -> None:
+    root = write_mura(tmp_path, csvs=False)
+    expected = _index(open_dataset(root))
+    patient = next(root.glob("train/*/*"))
+    for name in ("study8_positive", "study1_hidden/.cache", ".trash"):
+        (patient / name).mkdir(parents=True)
+    study = next(patient.glob("study?_*tive/image1.png")).parent
+    (study / "image5.png").mkdir()
+    wanted = {patient / "study8_positive", patient / "study1_hidden", study / "image5.png"}
+    named = {sentence.partition(" in ")[2].partition(",")[0] for sentence in _contradictions(root)}
+    assert named == {str(folder) for folder in wanted}
+    assert _index(open_dataset(root, check=False)) == expected
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_mura(tmp_path, csvs=False)
+    closed = next(root.glob("train/*/*/study1_*"))
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if path == str(closed):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (found,) = _contradictions(root)
+    assert found == f"expected a folder that can be read, got Permission denied for {closed}"
+
+
+def test_all_that_is_out_of_layout_is_named(mura_root: Path) -> None:
+    file = mura_root / "train_image_paths.csv"
+    strange = ["train/XR_WRIST/image1.png", "train/XR_WRIST/p/study1_both/image1.png"]
+    file.write_text(file.read_text() + "\n".join([*strange, "no path at all"]) + "\n")
+    outside, *misplaced = _contradictions(mura_root)
+    assert "got 'no path at all'" in outside
+    for path, sentence in zip(strange, misplaced, strict=True):
+        assert f"got {path!r}; restore MURA's layout" in sentence

@@ -86,6 +86,7 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, path: str) -> 
         (["a.png,s,p,KNEE,1", "a.png,t,q,KNEE,0"], HEADER, "'a.png' in lines 2 and 3"),
         (["a.png,s,p,KNEE,1,dev"], HEADER + ",split", "got 'dev'"),
         (["a.png,s,p,KNEE,0", "b.png,t,q,KNEE,7"], HEADER, "without gaps in .*, got 0, 7; number"),
+        (_rows(24, ("1", "2")), HEADER, "all 3 classes in the train split, got none of 'class0'"),
         ([], HEADER, "expected a row for each image"),
         (_rows(3), HEADER, "got an empty test split"),
     ],

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from base_models.datasets.study import Dataset, Study, check_dataset
+from base_models.datasets.study import Dataset, Study, check_dataset, structural_faults
 
 STUDIES = tuple(
     Study(f"study-{i}", f"patient-{i}", "hand", i % 2, "train" if i < 2 else "test", (Path(f"{i}.png"),))
@@ -38,3 +38,23 @@ def test_an_index_that_cannot_be_used_is_refused(index: int, change: dict[str, o
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(ValueError, match="got an empty test split"):
         check_dataset(replace(DATASET, studies=STUDIES[:2]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ((1, 2, 1, 2), "all 3 classes in the train split, got none of 'normal'; add some"),
+        ((0, 1, 0, 2), "all 3 classes in the train split, got none of 'broken'; add some"),
+    ],
+)
+def test_a_class_that_no_training_study_has_is_refused(labels: tuple[int, ...], message: str) -> None:
+    studies = tuple(replace(study, label=label) for study, label in zip(STUDIES, labels, strict=True))
+    with pytest.raises(ValueError, match=message):
+        check_dataset(replace(DATASET, class_names=("normal", "abnormal", "broken"), studies=studies))
+
+
+def test_all_faults_of_the_structure_are_listed() -> None:
+    studies = (replace(STUDIES[0], study_id="study-1", image_paths=()), STUDIES[1])
+    expected = ["unique study ids", "at least one image", "empty test split"]
+    for fault, words in zip(structural_faults(replace(DATASET, studies=studies)), expected, strict=True):
+        assert words in fault

@@ -1,0 +1,68 @@
+"""Files below a data set's folder that belong to no study: whoever expected them to be read should know."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from base_models.dicom import SUFFIXES
+
+
+def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:
+    """Return the files below a data set's folder that look like radiographs and belong to no study.
+
+    These are files with a suffix of any kind that can be decoded, files without a suffix (as DICOM's often
+    are) in a folder below the data set's, and whatever else lies beside a study's images there. Hidden files
+    and folders are a file system's own. Links to elsewhere are followed, once each.
+
+    Args:
+        root: The data set's folder.
+        paths: The image files of all its studies.
+
+    Returns:
+        Paths relative to the folder, sorted; bytes of a name that are not UTF-8 escaped.
+    """
+    listed = {os.path.normpath(path) for path in paths}
+    beside = {os.path.dirname(path) for path in listed}  # noqa: PTH120  # 40,000 of them
+    suffixes = _picture_suffixes()
+    top = os.path.normpath(root)
+    found = []
+    for directory, names in _walk(top):
+        everything = directory != top and directory in beside
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            if everything or suffix in suffixes or (not suffix and directory != top):
+                path = os.path.join(directory, name)  # noqa: PTH118
+                if path not in listed:
+                    found.append(os.fsencode(os.path.relpath(path, top)).decode(errors="backslashreplace"))
+    return sorted(found)
+
+
+def _picture_suffixes() -> set[str]:
+    """Return the suffixes of all kinds of pictures that can be decoded."""
+    known = Image.registered_extensions()
+    return {suffix for suffix, kind in known.items() if kind in Image.OPEN} | {*SUFFIXES, ".ima"}
+
+
+def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder with its files, without hidden ones; links to elsewhere are followed once."""
+    followed = {os.path.realpath(top)}
+    for directory, below, names in os.walk(top, followlinks=True):
+        below[:] = [
+            name
+            for name in below
+            if not name.startswith(".") and _is_new(os.path.join(directory, name), followed)  # noqa: PTH118
+        ]
+        yield directory, [name for name in names if not name.startswith(".")]
+
+
+def _is_new(directory: str, followed: set[str]) -> bool:
+    """Say whether a folder is no link, or one to a place not yet walked; a link back would have no end."""
+    if not os.path.islink(directory):  # noqa: PTH114
+        return True
+    target = Path(os.path.realpath(directory))
+    if any(target.is_relative_to(one) or Path(one).is_relative_to(target) for one in followed):
+        return False
+    followed.add(str(target))
+    return True
