@@ -12,6 +12,7 @@ import numpy as np
 
 from base_models.datasets.registry import DatasetKind, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
+from base_models.datasets.tables import open_table
 from base_models.folds import stratified_group_folds
 
 TABLE = "studies.csv"
@@ -32,26 +33,29 @@ def find_root(path: Path) -> Path | None:
 def read(root: Path, seed: int = 0) -> Dataset:
     """Read the table's study index; without a column `split`, patients are drawn by the seed.
 
+    What is wrong with single rows stands among the index's contradictions. Rows that lack a value, whose path
+    leaves the folder or stands in an earlier row, or whose split has an unknown name are not in the index.
+
     Raises:
-        ValueError: If a column or a value is missing, a path leaves the folder or is listed twice, the rows
-            of a study contradict each other, or a split has an unknown name.
+        ValueError: If the table is none, has no row, or lacks a column.
     """
     file = root / TABLE
-    rows = _rows(file)
-    _check_paths(root, file, rows)
-    class_names, label_of = _classes(file, rows)
+    rows, contradictions = _rows(file)
+    rows, faults = _with_own_files(root, file, rows)
+    class_names, label_of, gaps = _classes(file, rows)
+    contradictions += [*faults, *gaps]
     studies: dict[str, Row] = {}
     images: dict[str, list[Path]] = {}
     for line, row in rows.items():
         first = studies.setdefault(row["study_id"], row)
-        for column in ("patient_id", "body_part", "label", "split"):
-            if row.get(column) != first.get(column):
-                raise ValueError(
-                    f"expected one {column} for study {row['study_id']!r} in {file}, got "
-                    f"{first.get(column)!r} and, in line {line}, {row.get(column)!r}"
-                )
         images.setdefault(row["study_id"], []).append(root / row["path"])
-    splits = _splits(file, list(studies.values()), seed)
+        contradictions += [
+            f"expected one {column} for study {row['study_id']!r} in {file}, got "
+            f"{first.get(column)!r} and, in line {line}, {row.get(column)!r}"
+            for column in ("patient_id", "body_part", "label", "split")
+            if row.get(column) != first.get(column)
+        ]
+    splits = _splits(list(studies.values()), seed)
     return Dataset(
         name="studies.csv",
         root=root,
@@ -68,88 +72,96 @@ def read(root: Path, seed: int = 0) -> Dataset:
             )
             for (study_id, row), split in zip(studies.items(), splits, strict=True)
         ),
+        contradictions=tuple(contradictions),
     )
 
 
-def _rows(file: Path) -> dict[int, Row]:
-    """Return the table's rows by line number, every needed value stripped and present."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            missing = [column for column in COLUMNS if column not in names]
-            if missing:
-                found = ",".join(names) or "none"
-                raise ValueError(
-                    f"expected the columns {', '.join(COLUMNS)} in {file}, got {found!r}, "
-                    f"which lacks {', '.join(missing)}; complete the first line"
-                )
-            reader.fieldnames = names
-            needed = [*COLUMNS, *(["split"] if "split" in names else [])]
-            rows = {}
-            for row in reader:
-                values = {column: (row[column] or "").strip() for column in needed}
-                empty = [column for column in needed if not values[column]]
-                if empty:
-                    raise ValueError(
-                        f"expected a value for {empty[0]} in line {reader.line_num} of {file}, got none; "
-                        "complete the line"
-                    )
-                if None in row:  # the key of what is left over
-                    raise ValueError(
-                        f"expected {len(names)} values in line {reader.line_num} of {file}, got more; "
-                        "put values that hold commas in quotation marks"
-                    )
+def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
+    """Return the table's complete rows by line number, values stripped, and what is wrong with the others."""
+    rows: dict[int, Row] = {}
+    faults = []
+    with open_table(file) as stream:
+        reader = csv.DictReader(stream)
+        names = [name.strip() for name in reader.fieldnames or ()]
+        missing = [column for column in COLUMNS if column not in names]
+        if missing:
+            found = ",".join(names) or "none"
+            raise ValueError(
+                f"expected the columns {', '.join(COLUMNS)} in {file}, got {found!r}, "
+                f"which lacks {', '.join(missing)}; complete the first line"
+            )
+        reader.fieldnames = names
+        needed = [*COLUMNS, *(["split"] if "split" in names else [])]
+        for row in reader:
+            values = {column: (row[column] or "").strip() for column in needed}
+            fault = _fault_of_row(
+                values, len(names), surplus=None in row
+            )  # None is the key of what is left over
+            if fault:
+                expected, got, advice = fault
+                faults.append(f"expected {expected} in line {reader.line_num} of {file}, got {got}; {advice}")
+            else:
                 rows[reader.line_num] = values
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"expected a table in UTF-8 in {file}, got {error}; save it as CSV in UTF-8"
-        ) from error
-    if not rows:
+    if not rows and not faults:
         raise ValueError(f"expected a row for each image in {file}, got none; add them below the first line")
-    return rows
+    return rows, faults
 
 
-def _check_paths(root: Path, file: Path, rows: dict[int, Row]) -> None:
-    """Refuse paths that leave the folder, also through links, and paths that are listed twice."""
+def _fault_of_row(values: Row, n_columns: int, *, surplus: bool) -> tuple[str, str, str] | None:
+    """Return what is expected of a row, what it is and what to do, or None if it can be used."""
+    empty = [column for column, value in values.items() if not value]
+    if empty:
+        return f"a value for {empty[0]}", "none", "complete the line"
+    if surplus:
+        return f"{n_columns} values", "more", "put values that hold commas in quotation marks"
+    if values.get("split", "train") not in _SPLIT_OF_NAME:
+        return f"one of the splits {', '.join(_SPLIT_OF_NAME)}", repr(values["split"]), "rename it"
+    return None
+
+
+def _with_own_files(root: Path, file: Path, rows: dict[int, Row]) -> tuple[dict[int, Row], list[str]]:
+    """Leave out rows whose path leaves the folder, also through links, or is listed in an earlier row."""
     inside = root.resolve()
+    kept: dict[int, Row] = {}
+    faults = []
     seen: dict[Path, int] = {}
     for line, row in rows.items():
         target = (root / row["path"]).resolve()
         if not target.is_relative_to(inside):
-            raise ValueError(
+            faults.append(
                 f"expected paths inside {root} in {file}, got {row['path']!r} in line {line}, which "
                 "leaves it; copy the image into the folder"
             )
-        if target in seen:
-            raise ValueError(
-                f"expected each image once in {file}, got {row['path']!r} in lines {seen[target]} and {line}"
+        elif seen.setdefault(target, line) != line:
+            faults.append(
+                f"expected each image once in {file}, got {row['path']!r} in lines {seen[target]} "
+                f"and {line}; leave one of them"
             )
-        seen[target] = line
+        else:
+            kept[line] = row
+    return kept, faults
 
 
-def _classes(file: Path, rows: dict[int, Row]) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the names of the classes, the normal one first, and the class of each label in the table."""
+def _classes(file: Path, rows: dict[int, Row]) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
+    """Return the names of the classes, the normal one first, the class of each label, and what is wrong."""
     labels = {row["label"] for row in rows.values()}
     if all(label.isdecimal() for label in labels):
-        n_classes = max(map(int, labels)) + 1
-        if n_classes > len(labels) + 1:
-            found = ", ".join(sorted(labels, key=int))
-            raise ValueError(f"expected labels 0, 1, … without gaps in {file}, got {found}; number them anew")
-        names = ("normal", "abnormal") if n_classes <= 2 else tuple(f"class{i}" for i in range(n_classes))
-        return names, {label: int(label) for label in labels}
-    ordered = sorted(labels, key=lambda label: (label.lower() not in _NORMAL, label))
-    return tuple(ordered), {label: index for index, label in enumerate(ordered)}
+        n_classes = max(map(int, labels), default=0) + 1
+        if n_classes <= len(labels) + 1:
+            names = ("normal", "abnormal") if n_classes <= 2 else tuple(f"class{i}" for i in range(n_classes))
+            return names, {label: int(label) for label in labels}, []
+        ordered = sorted(labels, key=int)
+        found = ", ".join(ordered)
+        faults = [f"expected labels 0, 1, … without gaps in {file}, got {found}; number them anew"]
+    else:
+        ordered = sorted(labels, key=lambda label: (label.lower() not in _NORMAL, label))
+        faults = []
+    return tuple(ordered), {label: index for index, label in enumerate(ordered)}, faults
 
 
-def _splits(file: Path, studies: list[Row], seed: int) -> list[Split]:
+def _splits(studies: list[Row], seed: int) -> list[Split]:
     """Return the split of each study: the given one, or one drawn by patient."""
-    if "split" in studies[0]:
-        unknown = sorted({row["split"] for row in studies} - set(_SPLIT_OF_NAME))
-        if unknown:
-            raise ValueError(
-                f"expected the splits {', '.join(_SPLIT_OF_NAME)} in {file}, got {unknown[0]!r}; rename it"
-            )
+    if studies and "split" in studies[0]:
         return [_SPLIT_OF_NAME[row["split"]] for row in studies]
     patients = [row["patient_id"] for row in studies]
     if len(set(patients)) < N_SPLIT_PARTS:

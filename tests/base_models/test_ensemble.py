@@ -221,6 +221,8 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
         image.save(misnamed, format="JPEG")
     for path in bad:
         path.write_bytes(b"no image")
+    extra = misnamed.with_name("image9.webp")  # in no table: neither read nor kept quiet
+    extra.write_bytes(b"no image")
     config = replace(CONFIG, members=CONFIG.members[1:])
     with pytest.raises(ValueError, match="got 2 that") as caught:
         train_ensemble(dataset, config, tmp_path / "run")
@@ -231,6 +233,7 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert set(record["skipped_images"]) == {str(path) for path in bad}
     assert set(record["misnamed_images"]) == {str(misnamed)}
+    assert record["unlisted_files"] == [str(extra.relative_to(dataset.root))]
     assert record["counts"]["test"]["studies"] == len(test)
 
 

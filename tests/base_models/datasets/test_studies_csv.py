@@ -124,3 +124,42 @@ def test_links_inside_the_folder_are_followed_and_listed_once(tmp_path: Path) ->
     )
     with pytest.raises(ValueError, match=r"expected each image once .* 'alias/p0v0.png' in lines 2 and 20"):
         open_dataset(root)
+
+
+def test_every_fault_of_a_table_is_described(tmp_path: Path) -> None:
+    rows = _rows()
+    expected = open_dataset(_write(tmp_path / "whole", rows)).studies
+    wrong = [
+        ("b1.png,s91,,KNEE,1", "expected a value for patient_id in line {}"),
+        ("b2.png,s92,p92,KNEE, left,1", "expected 5 values in line {}"),
+        ("../secret.png,s93,p93,KNEE,1", "got '../secret.png' in line {}, which leaves it"),
+        (rows[0].replace(",s0,", ",s94,"), "in lines 2 and {}; leave one"),
+    ]
+    root = _write(tmp_path / "faulty", [*rows, *(row for row, _ in wrong)])
+    with pytest.raises(
+        ValueError, match=r"expected a value for .* \(and 3 more; `mura check-data` lists all\)"
+    ):
+        open_dataset(root)
+    dataset = open_dataset(root, check=False)
+    for line, ((_, words), fault) in enumerate(
+        zip(wrong, dataset.contradictions, strict=True), start=2 + len(rows)
+    ):
+        assert words.format(line) in fault
+    assert [(s.study_id, s.label, s.split, len(s.image_paths)) for s in dataset.studies] == [
+        (s.study_id, s.label, s.split, len(s.image_paths)) for s in expected
+    ]
+
+
+def test_contradicting_rows_and_gaps_are_described(tmp_path: Path) -> None:
+    rows = ["a.png,s,p,KNEE,0,train", "b.png,s,q,HAND,7,dev", "c.png,s,q,KNEE,7,test"]
+    dataset = open_dataset(_write(tmp_path, rows, HEADER + ",split"), check=False)
+    words = ["one of the splits", "labels 0, 1, … without gaps", "patient_id", "label", "split"]
+    for word, fault in zip(words, dataset.contradictions, strict=True):
+        assert f"expected {word}" in fault or f"expected one {word} for study 's'" in fault
+    assert [path.name for path in dataset.studies[0].image_paths] == ["a.png", "c.png"]
+
+
+def test_a_table_without_a_usable_row_is_described(tmp_path: Path) -> None:
+    dataset = open_dataset(_write(tmp_path, ["a.png,s,,KNEE,0"]), check=False)
+    assert dataset.studies == ()
+    assert len(dataset.contradictions) == 1
