@@ -41,13 +41,15 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
     """
     studies: list[Study] = []
     contradictions: list[str] = []
+    remarks: list[str] = []
     for split, folder in _FOLDER_OF_SPLIT.items():
         images_csv, studies_csv = root / f"{folder}_image_paths.csv", root / f"{folder}_labeled_studies.csv"
         from_tables = images_csv.is_file() and studies_csv.is_file()
         paths, faults = _paths_of_csv(images_csv, folder) if from_tables else _paths_of_folder(root, folder)
         found, misplaced = _studies_from_paths(root, split, paths)
         studies += found
-        contradictions += [*faults, *misplaced, *_labelled_both(found)]
+        contradictions += [*faults, *misplaced]
+        remarks += _labelled_both(found)
         if from_tables:
             contradictions += _compare_labels(found, studies_csv, folder)
     return Dataset(
@@ -57,6 +59,7 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
         body_part_names=tuple(sorted({study.body_part for study in studies})),
         studies=tuple(studies),
         contradictions=tuple(contradictions),
+        remarks=tuple(remarks),
     )
 
 
@@ -153,11 +156,14 @@ def _studies_from_paths(root: Path, split: Split, paths: Iterable[str]) -> tuple
 
 
 def _labelled_both(studies: Iterable[Study]) -> list[str]:
-    """Return which studies are there as positive and as negative: a patient's number is one study."""
+    """Return which numbers of a patient's studies are there with both labels.
+
+    They may be two studies, or one and its copy under the wrong label: whoever trains on them should look.
+    """
     first: dict[str, str] = {}
     pairs = ((first.setdefault(s.study_id.rpartition("_")[0], s.study_id), s.study_id) for s in studies)
     return [
-        f"expected one label for each study, got {one} and {other}; remove the wrong one"
+        f"{one} and {other} have one number and two labels; if they are one study, remove the wrong one"
         for one, other in pairs
         if one != other
     ]
