@@ -41,9 +41,8 @@ def train_ensemble(
     Writes `members/`; `predictions/train.npz` (out of fold), `test.npz` (folds averaged), `test-images.npz`
     (each radiograph of the test studies for itself, study by study), `test-folds.npz` (as `test.npz` before
     averaging, one model per member and fold), `metadata-train.npz` and `metadata-test.npz` (the control that
-    sees no pixel); `training.json` (counts, times, and the fold of each training study);
-    `tensorboard/`, if asked for; `image_cache/`, which may be deleted. Processes that torchrun started divide
-    the work; the first one writes the tables.
+    sees no pixel); `training.json` (counts, times, and the fold of each training study); `tensorboard/`, if
+    asked for; `image_cache/`, which may be deleted. Processes that torchrun started divide the work.
 
     Args:
         dataset: From `open_dataset`.
@@ -81,9 +80,7 @@ def train_ensemble(
         )
         if group.is_first:
             record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
-            record["unlisted_files"] = unlisted_files(dataset.root, cache.rows)
-            record["skipped_images"] = {str(path): reason for path, reason in cache.unreadable.items()}
-            record["misnamed_images"] = {str(path): reason for path, reason in cache.misnamed.items()}
+            record |= _noticed_files(dataset.root, cache)
             write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
         group.wait()
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
@@ -135,6 +132,15 @@ def _write_tables(
     for name, table in tables.items():
         table.save(run_dir / "predictions" / f"{name}.npz")
     return training_record(dataset, config, fitted, dropped=dropped, seed=seed)
+
+
+def _noticed_files(root: Path, cache: ImageCache) -> dict[str, Any]:
+    """List the data folder's files that a user should know of: left out, misnamed, or of no study."""
+    return {
+        "unlisted_files": unlisted_files(root, cache.rows),
+        "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
+        "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
+    }
 
 
 def _without_bad_images(dataset: Dataset, unreadable: Mapping[Path, str], skip: bool) -> Dataset:

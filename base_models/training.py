@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
-from base_models.augmentation import create_augmentation
+from base_models.augmentation import Augmentation, create_augmentation
 from base_models.configuration import MemberConfig, Precision, TrainingConfig
 from base_models.epoch_checkpoint import EpochState
 from base_models.image_classifier import ImageClassifier, Length
@@ -95,18 +95,14 @@ def fit_network(
         ValueError: If the training diverges.
     """
     placement, training = placement or first_placement(), training.of_member(member)
-    if start is not None:
-        network.load_state_dict(dict(start.network))
-    freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
+    _prepare(network, training, start)
     done = start.epochs if start else 0
-    augmentation = create_augmentation(
-        training.augmentation, member.image_size, side=images.shape[1], share=training.augmentation_share
-    )
+    augmentation = _augmentation(member, training, images.shape[1])
     samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
     processes, group = training.loader_processes, placement.group
     batches = training_batches(samples, training.batch_size, seed, done, group=group, processes=processes)
     inner = _inner_validation(images, validation, member, training, start)
-    with _curves(log_folder, start) as log:
+    with _curves(log_folder, start) as log, _divergence_explained(member):
         module = ImageClassifier(
             network,
             training=training,
@@ -119,15 +115,23 @@ def fit_network(
             group=group,
         )
         if done < member.epochs and not (inner and inner.is_over):
-            try:
-                _fit(module, batches, training, placement, member.epochs - done)
-            except FloatingPointError as error:
-                raise ValueError(
-                    f"expected the training of member {member.name!r} to converge, got {error}; take a lower "
-                    "training.learning_rate, or set training.gradient_clip to 1"
-                ) from error
+            _fit(module, batches, training, placement, member.epochs - done)
     module.finish().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # of torch
     return History(module.epoch_losses, inner.kept_score if inner else None)
+
+
+def _prepare(network: nn.Module, training: TrainingConfig, start: EpochState | None) -> None:
+    """Take the weights up where they were left, and freeze those that are not to be trained."""
+    if start is not None:
+        network.load_state_dict(dict(start.network))
+    freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
+
+
+def _augmentation(member: MemberConfig, training: TrainingConfig, side: int) -> Augmentation:
+    """Create the random changes of a member's images, which are cached at `side` pixels."""
+    return create_augmentation(
+        training.augmentation, member.image_size, side=side, share=training.augmentation_share
+    )
 
 
 def _inner_validation(
@@ -162,6 +166,18 @@ def _curves(folder: Path | None, start: EpochState | None) -> Iterator[TrainingL
         yield log
     finally:
         log.close()
+
+
+@contextmanager
+def _divergence_explained(member: MemberConfig) -> Iterator[None]:
+    """Say which training has diverged, and what to do."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise ValueError(
+            f"expected the training of member {member.name!r} to converge, got {error}; take a lower "
+            "training.learning_rate, or set training.gradient_clip to 1"
+        ) from error
 
 
 def _fit(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from agents.metrics import equal_mass_bins
+from agents.calibration_error import equal_mass_bins
 
 N_POINTS = 101
 """Points of a ROC curve, evenly spaced in the false positive rate."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.metrics import N_CALIBRATION_BINS, equal_mass_bins
+from agents.calibration_error import N_CALIBRATION_BINS, equal_mass_bins
 from agents.statistics.bootstrap import PatientBootstrap, ratio
 
 TRUE_ERRORS = np.linspace(0.0, 1.0, 31) ** 2

@@ -94,9 +94,8 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
         needed = [*COLUMNS, *(["split"] if "split" in names else [])]
         for row in reader:
             values = {column: (row[column] or "").strip() for column in needed}
-            fault = _fault_of_row(
-                values, len(names), surplus=None in row
-            )  # None is the key of what is left over
+            # the reader puts values beyond the columns under the key None
+            fault = _fault_of_row(values, len(names), surplus=None in row)
             if fault:
                 expected, got, advice = fault
                 faults.append(f"expected {expected} in line {reader.line_num} of {file}, got {got}; {advice}")

@@ -76,7 +76,7 @@ def check_dataset(dataset: Dataset) -> None:
         raise ValueError(
             dataset.contradictions[0] + (f" (and {more} more; `mura check-data` lists all)" if more else "")
         )
-    for fault in structural_faults(dataset):
+    if fault := next(structural_faults(dataset), None):
         raise ValueError(fault)
     if shared := patients_on_both_sides(dataset):
         raise ValueError(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.metrics import calibration_error, equal_mass_bins
+from agents.calibration_error import calibration_error, equal_mass_bins
 from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.calibration_interval import (
     TRUE_ERRORS,
