@@ -1,11 +1,12 @@
 """The ensemble: from a data set's radiographs to cross-fitted, calibrated prediction tables."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from base_models.bad_images import without_bad_images
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit
 from base_models.datasets.study import Dataset, check_dataset
@@ -67,7 +68,8 @@ def train_ensemble(
     check_training(dataset, config, seed=seed, resume=resume)
     with join_process_group() as group:
         cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), group, progress)
-        dataset = _without_bad_images(dataset, cache.unreadable, skip_bad_images)
+        left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
+        check_dataset(dataset := replace(dataset, studies=left))
         fitted = cross_fit(
             dataset,
             cache=cache,
@@ -141,27 +143,3 @@ def _noticed_files(root: Path, cache: ImageCache) -> dict[str, Any]:
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
     }
-
-
-def _without_bad_images(dataset: Dataset, unreadable: Mapping[Path, str], skip: bool) -> Dataset:
-    """Return the data set without its unreadable images, and without studies that have no other.
-
-    Raises:
-        ValueError: If there are any and they may not be skipped, or what is left is not enough.
-    """
-    if not unreadable:
-        return dataset
-    if not skip:
-        named = "\n  ".join(list(unreadable.values())[:10])
-        more = f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
-        raise ValueError(
-            f"expected every image to be readable, got {len(unreadable)} that is not; "
-            f"repair the files, or leave them out with --skip-bad-images (and --resume):\n  {named}{more}"
-        )
-    kept = [
-        replace(study, image_paths=tuple(path for path in study.image_paths if path not in unreadable))
-        for study in dataset.studies
-    ]
-    left = replace(dataset, studies=tuple(study for study in kept if study.image_paths))
-    check_dataset(left)
-    return left

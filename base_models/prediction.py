@@ -2,9 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +9,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from base_models.augmentation import resize
+from base_models.bad_images import without_bad_images
 from base_models.datasets.study import Study
-from base_models.image_cache import fit_into_square, stretch_into_square
-from base_models.images import read_grey
+from base_models.decoded_images import DecodedImages, decode_images
 from base_models.input_format import GREY, InputFormat
 from base_models.members import TrainedMember
 from base_models.view_combination import SMALLEST_PROBABILITY, VIEW_RULES
@@ -101,7 +98,11 @@ def predict_studies(
 
 
 def predict_studies_and_images(
-    members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
+    members: Sequence[TrainedMember],
+    studies: Sequence[Study],
+    progress: Progress | None = None,
+    *,
+    images: DecodedImages | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the calibrated logits of trained members on studies and on each of their radiographs.
 
@@ -109,35 +110,28 @@ def predict_studies_and_images(
         members: From `load_trained_members`.
         studies: The studies; their labels are not used.
         progress: Called as `progress(description, completed, total)`.
+        images: The studies' radiographs, if they are decoded already; there may be others among them.
 
     Returns:
         Arrays of shape (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), the radiographs
         study by study.
 
     Raises:
-        ValueError: If an image cannot be read; the message names it.
+        ValueError: If images cannot be read; the message names them.
     """
-    squares = {(member.cache_size, member.input_format.aspect) for member in members}
     paths = [path for study in studies for path in study.image_paths]
+    if images is None:
+        images = decode_images(members, paths, progress)
+        without_bad_images(studies, images.unreadable, skip=False)
+    rows = np.array([images.rows[path] for path in paths])
     study_of_view = np.repeat(np.arange(len(studies)), [len(study.image_paths) for study in studies])
-    with ThreadPoolExecutor() as pool:
-        caches = {
-            (size, aspect): np.stack(list(pool.map(partial(_square, size=size, aspect=aspect), paths)))
-            for size, aspect in squares
-        }
-    rows, body_parts = np.arange(len(paths)), [study.body_part for study in studies]
+    body_parts = [study.body_part for study in studies]
     part_of_view = [body_parts[study] for study in study_of_view]
     of_studies, of_images = [], []
     for index, member in enumerate(members):
+        squares, size = images.of_member(member), member.config.image_size
         views = [
-            view_logits(
-                network,
-                caches[member.cache_size, member.input_format.aspect],
-                rows,
-                member.config.image_size,
-                member.input_format,
-                mirror=member.mirror,
-            )
+            view_logits(network, squares, rows, size, member.input_format, mirror=member.mirror)
             for network in member.networks
         ]
         studies_by_fold = [
@@ -149,9 +143,3 @@ def predict_studies_and_images(
         if progress is not None:
             progress("predicting", index + 1, len(members))
     return np.stack(of_studies, axis=1).astype(np.float32), np.stack(of_images, axis=1).astype(np.float32)
-
-
-def _square(path: Path, size: int, aspect: str) -> NDArray[np.uint8]:
-    """Read a radiograph as a square of shape (size, size)."""
-    image = read_grey(path, 2 * size)
-    return stretch_into_square(image, size) if aspect == "stretched" else fit_into_square(image, size)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base_models.bad_images import without_bad_images
 from base_models.datasets import Dataset, open_dataset
-from base_models.datasets.study import Study, single_images
+from base_models.datasets.study import Study, check_index, single_images
 from base_models.datasets.unlisted import unlisted_files
+from base_models.decoded_images import decode_images
 from base_models.members import load_trained_members
 from base_models.metadata_control import metadata_log_probabilities
 from base_models.prediction import predict_studies_and_images
@@ -47,6 +49,8 @@ class Outside:
     """Class probabilities by name, shape (n_studies, n_classes)."""
     remarks: tuple[str, ...] = ()
     """What a reader of the result should know, one sentence each."""
+    skipped_images: Mapping[str, str] = field(default_factory=dict)
+    """Image files that could not be read and were left out, each with the reason."""
 
 
 def outside_tables(
@@ -75,10 +79,13 @@ def predict_dataset(
     mapping: Mapping[str, str],
     known: Sequence[str],
     progress: Progress | None = None,
+    *,
+    skip_bad_images: bool = False,
 ) -> Outside:
     """Lets the trained members of a run read the radiographs of a data set.
 
-    All studies of the data set are read; of the run's own data set, those of the test split only.
+    All studies of the data set are read, whatever split they are of, and one split will do; of the run's own
+    data set, those of the test split only.
 
     Args:
         run: The run.
@@ -86,14 +93,17 @@ def predict_dataset(
         mapping: The outside body parts → the run's; see `map_body_parts`.
         known: Body parts of the run.
         progress: Called as `progress(description, completed, total)`.
+        skip_bad_images: Go on without images that cannot be read, and say so.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.
-        ValueError: The data set is of no known kind or has another number of classes, or an image is damaged.
+        ValueError: The data set is of no known kind, contradicts itself, has no study or another number of
+            classes, or images cannot be read.
     """
     config = run.read_config()
     members = load_trained_members(run.path)
-    dataset = open_dataset(data, seed=int(config.get("seed", 0)))
+    dataset = open_dataset(data, seed=int(config.get("seed", 0)), check=False)
+    check_index(dataset)
     studies, remarks = dataset.studies, list(dataset.remarks)
     if config.get("data") == str(data.resolve()):
         studies = dataset.of_split("test")
@@ -109,7 +119,11 @@ def predict_dataset(
     studies = tuple(
         replace(study, body_part=mapping.get(study.body_part, study.body_part)) for study in studies
     )
-    of_studies, of_images = predict_studies_and_images(members, studies, progress)
+    if not studies:
+        raise ValueError(f"expected studies in {data}, got none; check the path")
+    decoded = decode_images(members, [path for study in studies for path in study.image_paths], progress)
+    studies = without_bad_images(studies, decoded.unreadable, skip_bad_images)
+    of_studies, of_images = predict_studies_and_images(members, studies, progress, images=decoded)
     names = [member.config.name for member in members]
     controls, why_none = metadata_control(run, studies, known, len(classes))
     return Outside(
@@ -117,7 +131,8 @@ def predict_dataset(
         images=_table(of_images, single_images(studies), names, classes),
         dataset=dataset,
         controls=controls,
-        remarks=(*remarks, *why_none),
+        remarks=(*remarks, *_left_out(decoded.unreadable), *why_none),
+        skipped_images={str(path): reason for path, reason in decoded.unreadable.items()},
     )
 
 
@@ -144,6 +159,14 @@ def metadata_control(
     log_probabilities = metadata_log_probabilities(learned, studies, known, n_classes)
     probabilities = np.exp(log_probabilities)
     return {METADATA_CONTROL: probabilities / probabilities.sum(axis=1, keepdims=True)}, []
+
+
+def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
+    """Says that images were left out, if any were."""
+    if not unreadable:
+        return []
+    first = next(iter(unreadable.values()))
+    return [f"{len(unreadable):,} image(s) that cannot be read were left out, the first one: {first}."]
 
 
 def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:

@@ -64,18 +64,29 @@ def single_images(studies: Sequence[Study]) -> tuple[Study, ...]:
     )
 
 
-def check_dataset(dataset: Dataset) -> None:
-    """Refuse an index that nothing could be learned from or measured on.
+def check_index(dataset: Dataset) -> None:
+    """Refuse an index whose studies cannot be relied on, whatever is done with them.
 
     Raises:
-        ValueError: If the data set's files contradict each other, `structural_faults` finds something, or a
-            patient is on both sides of the split.
+        ValueError: If the data set's files contradict each other, or `index_faults` finds something.
     """
     if dataset.contradictions:
         more = len(dataset.contradictions) - 1
         raise ValueError(
             dataset.contradictions[0] + (f" (and {more} more; `mura check-data` lists all)" if more else "")
         )
+    if fault := next(index_faults(dataset), None):
+        raise ValueError(fault)
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Refuse an index that nothing could be learned from or measured on.
+
+    Raises:
+        ValueError: If `check_index` or `structural_faults` find something, or a patient is on both sides of
+            the split.
+    """
+    check_index(dataset)
     if fault := next(structural_faults(dataset), None):
         raise ValueError(fault)
     if shared := patients_on_both_sides(dataset):
@@ -85,12 +96,8 @@ def check_dataset(dataset: Dataset) -> None:
         )
 
 
-def structural_faults(dataset: Dataset) -> Iterator[str]:
-    """Yield, one sentence each, why nothing could be learned from an index or measured on it.
-
-    That is repeated study ids, a study without an image, a split that is empty or has one class only, and a
-    class that no training study has.
-    """
+def index_faults(dataset: Dataset) -> Iterator[str]:
+    """Yield, one sentence each, what is wrong with studies: ids that repeat, and studies without an image."""
     where = f"{dataset.name} in {dataset.root}"
     repeated = [study_id for study_id, n in Counter(s.study_id for s in dataset.studies).items() if n > 1]
     if repeated:
@@ -98,6 +105,16 @@ def structural_faults(dataset: Dataset) -> Iterator[str]:
     for study in dataset.studies:
         if not study.image_paths:
             yield f"{where}: expected at least one image per study, got none for {study.study_id!r}"
+
+
+def structural_faults(dataset: Dataset) -> Iterator[str]:
+    """Yield, one sentence each, why nothing could be learned from an index or measured on it.
+
+    That is what `index_faults` finds, a split that is empty or has one class only, and a class that no
+    training study has.
+    """
+    yield from index_faults(dataset)
+    where = f"{dataset.name} in {dataset.root}"
     labels_of = {split: {study.label for study in dataset.of_split(split)} for split in SPLITS}
     for split, labels in labels_of.items():
         if not labels:

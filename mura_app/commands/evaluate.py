@@ -39,6 +39,9 @@ class Command:
     """A body part of the outside data and the run's name of it, such as `hand=XR_HAND`; may be repeated.
     Parts that the run does not know get the reference weights, with a warning."""
 
+    skip_bad_images: bool = False
+    """Leave out images that cannot be read instead of stopping; the evaluation says which."""
+
     out: Path | None = None
     """Folder to write, by default `evaluations/<name of the data>` in the run directory."""
 
@@ -75,6 +78,7 @@ class Command:
             "evaluated_run": str(run.path.resolve()),
             "outside": str(source.resolve()),
             "body_part_map": mapping,
+            "skipped_images": dict(outside.skipped_images),
         }
         out.claim(settings, overwrite=self.overwrite)
         title = f"{source.stem}, external validation of {run.path.resolve().name}"
@@ -98,7 +102,9 @@ class Command:
 
         if self.predictions is not None:
             return outside_tables(self.predictions, self.images, mapping, known)
-        return predict_dataset(run, self._source(), mapping, known, progress)
+        return predict_dataset(
+            run, self._source(), mapping, known, progress, skip_bad_images=self.skip_bad_images
+        )
 
 
 def _scored(

@@ -6,6 +6,7 @@ import pytest
 from base_models.synthetic import synthesize
 from mura_app.main import run_command
 from mura_env import Predictions
+from tests.base_models.trees import picture, save_picture
 from tests.mura_app.conftest import make_table
 
 
@@ -136,10 +137,12 @@ def test_what_cannot_be_scored_is_one_line_and_nothing_is_written(run, foreign, 
     assert not out.exists()
 
 
-def test_members_read_radiographs_from_elsewhere(tmp_path, capsys, monkeypatch):
-    """A whole run on one synthetic hospital, validated on another, and on its own test split."""
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory):
+    """Two synthetic hospitals, `here` and `there`, and a whole `run` on the first."""
+    folder = tmp_path_factory.mktemp("hospitals")
     for name, seed in (("here", 1), ("there", 2)):
-        synthesize(tmp_path / name, n_patients=60, seed=seed)
+        synthesize(folder / name, n_patients=60, seed=seed)
     tiny = [
         "--preset",
         "demo",
@@ -147,14 +150,19 @@ def test_members_read_radiographs_from_elsewhere(tmp_path, capsys, monkeypatch):
         *(f"--ensemble.members.{member}.{option}" for member in range(3) for option in ("epochs=1",)),
         *(f"--ensemble.members.{member}.image-size=16" for member in range(3)),
     ]
-    run = tmp_path / "run"
-    assert run_command(["run", "--data", str(tmp_path / "here"), "--out", str(run), *tiny]) == 0
+    assert run_command(["run", "--data", str(folder / "here"), "--out", str(folder / "run"), *tiny]) == 0
+    return folder
+
+
+def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch):
+    """A run is validated on another hospital, and on its own test split."""
+    run = hospitals / "run"
     capsys.readouterr()
     asked = []
     monkeypatch.setattr(
         "mura_app.evidence.study_thumbnails", lambda *wanted: asked.append(wanted) or {"x": "data:,"}
     )
-    assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "there"), "--json"]) == 0
+    assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "there"), "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     table = Predictions.load(run / "evaluations" / "there" / "predictions" / "test.npz")
@@ -165,17 +173,17 @@ def test_members_read_radiographs_from_elsewhere(tmp_path, capsys, monkeypatch):
     assert document["images"]["n_images"] == table.n_views.sum() > len(table)
     assert set(document["controls"]) == {"metadata only", "majority"}
     (outside, drawn), *_ = asked
-    assert outside.root.is_relative_to(tmp_path / "there")
+    assert outside.root.is_relative_to(hospitals / "there")
     changed = document["behaviour"]["agents"]["best_single"]["changed_verdicts"]["studies"]
     assert drawn == {study["study_id"] for study in changed}
     parts = document["protocol"]["body_part_names"]
     mapping = ["--map-body-part", f"{parts[0]}={parts[1]}", "--overwrite", "--json"]
-    assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "there"), *mapping]) == 0
+    assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "there"), *mapping]) == 0
     mapped = json.loads(capsys.readouterr().out)
     assert parts[0] not in mapped["protocol"]["body_part_names"]
     assert mapped["images"]["n_images"] == document["images"]["n_images"]
 
-    assert run_command(["evaluate", "--run", str(run), "--data", str(tmp_path / "here"), "--json"]) == 0
+    assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "here"), "--json"]) == 0
     captured = capsys.readouterr()
     again, finished = json.loads(captured.out), json.loads((run / "benchmark.json").read_text())
     assert "only its test split is scored" in captured.err
@@ -187,9 +195,48 @@ def test_members_read_radiographs_from_elsewhere(tmp_path, capsys, monkeypatch):
     control, of_run = (document["controls"]["metadata only"] for document in (again, finished))
     assert control["log_loss"]["mean"] == pytest.approx(of_run["log_loss"]["mean"], abs=1e-3)
 
-    (tmp_path / "here").rename(tmp_path / "moved")
-    outside = ["--data", str(tmp_path / "there"), "--overwrite", "--json"]
+    (hospitals / "here").rename(hospitals / "moved")
+    outside = ["--data", str(hospitals / "there"), "--overwrite", "--json"]
     assert run_command(["evaluate", "--run", str(run), *outside]) == 0
     captured = capsys.readouterr()
     assert set(json.loads(captured.out)["controls"]) == {"majority"}
     assert "no metadata-only control: the run's own radiographs are no longer" in captured.err
+    (hospitals / "moved").rename(hospitals / "here")
+
+
+def test_outside_images_that_cannot_be_read_are_named_and_left_out_only_when_told_to(
+    hospitals, tmp_path, capsys
+):
+    """The outside data has one split only, which is enough for what learns nothing from it."""
+    outside, rows = tmp_path / "outside", ["path,study_id,patient_id,body_part,label,split"]
+    for number in range(12):
+        save_picture(outside / f"{number}.png", picture(number, number % 2))
+        rows.append(f"{number}.png,s{number // 2 % 5},p{number // 2 % 5},XR_HAND,{number // 2 % 5 % 2},test")
+    (outside / "studies.csv").write_text("\n".join(rows))
+    whole = (outside / "2.png").read_bytes()
+    for name in ("2.png", "4.png", "5.png"):  # a view of one study, and both of another
+        (outside / name).write_bytes(whole[:-30])
+    command = [
+        "evaluate",
+        "--run",
+        str(hospitals / "run"),
+        "--data",
+        str(outside),
+        "--out",
+        str(tmp_path / "e"),
+    ]
+    assert run_command(command) == 2
+    error = capsys.readouterr().err
+    assert all(f"{name}: truncated" in error for name in ("2.png", "4.png", "5.png"))
+    assert "--skip-bad-images" in error
+    assert not (tmp_path / "e").exists()
+    assert run_command([*command, "--skip-bad-images"]) == 0
+    assert "3 image(s) that cannot be read were left out" in capsys.readouterr().err
+    settings = json.loads((tmp_path / "e" / "config.json").read_text())
+    assert sorted(settings["skipped_images"]) == [str(outside / name) for name in ("2.png", "4.png", "5.png")]
+    table = Predictions.load(tmp_path / "e" / "predictions" / "test.npz")
+    assert dict(zip(table.study_ids, table.n_views, strict=True)) == {"s0": 4, "s1": 1, "s3": 2, "s4": 2}
+
+    (outside / "studies.csv").write_text("\n".join([*rows, "0.png,s9,p9,XR_HAND,1,test"]))
+    assert run_command([*command, "--overwrite"]) == 2
+    assert "expected each image once" in capsys.readouterr().err

@@ -1,0 +1,56 @@
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from base_models.decoded_images import decode_images
+from base_models.image_cache import open_image_cache
+from base_models.input_format import InputFormat
+from tests.base_models.trees import picture, save_picture
+
+PADDED = SimpleNamespace(cache_size=24, input_format=InputFormat())
+STRETCHED = SimpleNamespace(cache_size=16, input_format=InputFormat(aspect="stretched"))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.{'jpg' if number % 2 else 'png'}" for number in range(70)]
+    for number, path in enumerate(paths):
+        save_picture(path, picture(number))
+    paths[3].write_bytes(paths[3].read_bytes()[:40])
+    return [*paths, tmp_path / "nowhere.png"]
+
+
+def test_images_are_decoded_as_each_member_takes_them(paths: list[Path], tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    decoded = decode_images([PADDED, STRETCHED, PADDED], paths, lambda *call: calls.append(call))
+    assert calls == [("reading radiographs", number, 71) for number in (64, 71)]
+    cached = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+    np.testing.assert_array_equal(decoded.of_member(PADDED), cached.images)
+    assert decoded.rows == cached.rows
+    assert decoded.unreadable == cached.unreadable
+    assert set(decoded.unreadable) == {paths[3], paths[70]}
+    assert decoded.of_member(STRETCHED).shape == (71, 16, 16)
+    expected = cv2.resize(picture(0), (16, 16), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(decoded.of_member(STRETCHED)[0], expected)
+    assert not decoded.of_member(STRETCHED)[[3, 70]].any()
+
+
+def test_an_interruption_does_not_wait_for_all_images(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def interrupted(path: Path, at_least: int) -> None:
+        read.append(path)
+        if len(read) > 1:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("base_models.decoded_images.read_grey", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decode_images([PADDED], paths * 50)
+    assert len(read) < len(paths) * 50
