@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else its import looks for updates over the network
 import albumentations as A  # noqa: N812  # the variable must be set before; its customary name
 
+from base_models.input_format import PIXEL_MEAN
+
 
 class Augmentation:
     """A pipeline of random changes that ends at a fixed size, reproducible sample by sample.
@@ -127,7 +129,38 @@ def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _rlensemble_v1(side: int) -> list[A.BasicTransform | A.BaseCompose]:
-    """Return the recipe of MURA-RLEnsemble-V1."""
+    """Return the recipe of MURA-RLEnsemble-V1, in the ranges of its training script.
+
+    Jitter of saturation and hue changes no grey, and is left out. The original erases after it has
+    normalised, to zero: here, to the grey that networks see as zero.
+    """
+    return [
+        A.RandomResizedCrop((side, side), scale=(0.8, 1.0), area_for_downscale="image"),
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.3),
+        A.Rotate(limit=(-20, 20), p=1.0),
+        A.Affine(
+            rotate=(-20, 20),
+            translate_percent=(-0.1, 0.1),
+            scale=(0.85, 1.15),
+            keep_ratio=True,
+            shear={"x": (-10, 10), "y": (0, 0)},
+            p=1.0,
+        ),
+        A.OneOf(
+            [
+                A.ColorJitter(brightness=(0.6, 1.4), contrast=(0.6, 1.4), p=1.0),
+                A.GaussianBlur(blur_limit=(3, 3), sigma_limit=(0.1, 2.0), p=1.0),
+                A.Equalize(p=1.0),
+            ],
+            p=1.0,
+        ),
+        A.Erasing(scale=(0.02, 0.2), fill=round(255 * PIXEL_MEAN), p=0.2),
+    ]
+
+
+def _moderate(side: int) -> list[A.BasicTransform | A.BaseCompose]:
+    """Return the same steps in ranges that are narrower on the whole, erased to black."""
     return [
         A.RandomResizedCrop((side, side), scale=(0.8, 1.0), area_for_downscale="image"),
         A.HorizontalFlip(p=0.5),
@@ -165,7 +198,13 @@ def _none(side: int) -> list[A.BasicTransform | A.BaseCompose]:  # of any side
 
 
 PRESETS: Mapping[str, Callable[[int], list[A.BasicTransform | A.BaseCompose]]] = MappingProxyType(
-    {"rlensemble_v1": _rlensemble_v1, "standard": _standard, "flips": _flips, "none": _none}
+    {
+        "rlensemble_v1": _rlensemble_v1,
+        "moderate": _moderate,
+        "standard": _standard,
+        "flips": _flips,
+        "none": _none,
+    }
 )
 
 

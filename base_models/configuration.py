@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-AugmentationName = Literal["rlensemble_v1", "standard", "flips", "none"]
+AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "flips", "none"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smoothing"]
 Spread = Literal["fits", "batches"]

@@ -9,9 +9,10 @@ from types import MappingProxyType
 
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
 
-# All presets train with the published augmentation, the shorter ones on a share of the images: in their time
-# a network learns little from what is turned, cut and hidden each time (on FracAtlas, out of fold, `cnn-64`
-# of `fast` reached an AUROC of 0.70 with all images changed, 0.75 with half and 0.76 with a quarter of them).
+# All presets train with the steps of the published augmentation in narrower ranges, on a share of the
+# images: in their time a network learns little from what is turned, cut and hidden each time (on FracAtlas,
+# out of fold, `cnn-64` of `fast` reached an AUROC of 0.70 with all images changed, 0.75 with half and 0.76
+# with a quarter of them).
 
 _DEMO = EnsembleConfig(
     members=(
@@ -22,7 +23,7 @@ _DEMO = EnsembleConfig(
         MemberConfig("cnn-64", image_size=64, epochs=20, options={"blocks": 1, "width": 8, "dropout": 0.0}),
     ),
     training=TrainingConfig(
-        batch_size=16, learning_rate=1e-3, augmentation="rlensemble_v1", augmentation_share=0.15
+        batch_size=16, learning_rate=1e-3, augmentation="moderate", augmentation_share=0.15
     ),
     folds=2,
     cache_size=128,
@@ -34,7 +35,7 @@ _FAST = EnsembleConfig(
         MemberConfig("cnn-64", image_size=64, epochs=24, options={"dropout": 0.1}),
         MemberConfig("cnn-96", image_size=96, epochs=12, options={"dropout": 0.1}),
     ),
-    training=TrainingConfig(learning_rate=3e-3, augmentation="rlensemble_v1", augmentation_share=0.3),
+    training=TrainingConfig(learning_rate=3e-3, augmentation="moderate", augmentation_share=0.3),
     folds=3,
     cache_size=192,
 )
@@ -45,7 +46,7 @@ _FULL = EnsembleConfig(
         MemberConfig("se-64", network="attention_cnn_se", image_size=64, epochs=40, options={"dropout": 0.3}),
         MemberConfig("resnet18-96", network="resnet18", image_size=96, epochs=24),
     ),
-    training=TrainingConfig(augmentation="rlensemble_v1", augmentation_share=0.5),
+    training=TrainingConfig(augmentation="moderate", augmentation_share=0.5),
     folds=4,
     cache_size=192,
     # Out of fold on FracAtlas, where hands are fractured three times as often as legs, members of `fast` had

@@ -2,8 +2,10 @@
 
 The original: Pillow decodes to RGB, torchvision resizes to 160 pixels and makes a resized crop, flips,
 rotation, affine change, jitter or blur or equalisation, tensor, normalisation, erasing. This project: the
-same recipe (preset `rlensemble_v1`) on the image cache, each image reseeded by (seed, epoch, index), batched
-and normalised. Both end at batches of float32 of the same size, the original with three equal planes.
+same recipe (augmentation `rlensemble_v1`) on an image cache of 160 pixels, each image reseeded by (seed,
+epoch, index), batched and normalised. Both end at batches of float32 of 160 pixels, the original with three
+equal planes. Beside it, without a counterpart, what the preset `full` does: half of the images are changed,
+by `moderate`, at 192 pixels, and all are reduced to 96.
 
 Images per second of one core count processor time, so that other jobs on the machine disturb them little;
 images per second with worker processes count wall-clock time, best of several rounds taken in turn.
@@ -30,12 +32,13 @@ from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchvision import transforms
 
-from base_models.augmentation import create_augmentation
+from base_models.augmentation import Augmentation, create_augmentation
 from base_models.image_cache import open_image_cache
 from base_models.input_format import normalise
+from base_models.presets import PRESETS
 from base_models.sampling import EpochSampler, TrainingImages
 
-N_IMAGES, SIZE, BATCH = 256, 128, 32
+N_IMAGES, SIZE, BATCH = 256, 160, 32
 ROUNDS = 8
 REQUIRED_RATIO = 15.0
 
@@ -49,22 +52,22 @@ class OriginalImages(Dataset[tuple[torch.Tensor, int]]):
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
         mixed = [
-            transforms.ColorJitter(brightness=0.2, contrast=0.2),
-            transforms.GaussianBlur(3),
+            transforms.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+            transforms.GaussianBlur(3, sigma=(0.1, 2.0)),
             transforms.RandomEqualize(p=1.0),
         ]
         self._transform = transforms.Compose(
             [
-                transforms.Resize((160, 160)),
+                transforms.Resize((SIZE, SIZE)),
                 transforms.RandomResizedCrop(SIZE, scale=(0.8, 1.0)),
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomVerticalFlip(),
+                transforms.RandomHorizontalFlip(p=0.5),
+                transforms.RandomVerticalFlip(p=0.3),
                 transforms.RandomRotation(20),
-                transforms.RandomAffine(0, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=10),
-                transforms.RandomApply([transforms.RandomChoice(mixed)], p=0.5),
+                transforms.RandomAffine(20, translate=(0.1, 0.1), scale=(0.85, 1.15), shear=10),
+                transforms.RandomChoice(mixed),
                 transforms.ToTensor(),
                 transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-                transforms.RandomErasing(p=0.3, scale=(0.02, 0.1)),
+                transforms.RandomErasing(p=0.2, scale=(0.02, 0.2)),
             ]
         )
 
@@ -93,14 +96,16 @@ def original(paths: list[Path], workers: int) -> Epoch:
     return lambda epoch: (images for images, _ in loader)
 
 
-def from_cache(paths: list[Path], directory: Path, workers: int) -> Epoch:
-    cache = open_image_cache(paths, SIZE, directory)
+def from_cache(
+    paths: list[Path], directory: Path, side: int, augmentation: Augmentation, workers: int
+) -> Epoch:
+    cache = open_image_cache(paths, side, directory)
     samples = TrainingImages(
         cache.images,
         np.arange(len(paths)),
         np.arange(len(paths)) % 2,
         np.ones(len(paths), dtype=np.float32),
-        create_augmentation("rlensemble_v1", SIZE),
+        augmentation,
         seed=0,
     )
     sampler = EpochSampler(len(paths), seed=0)
@@ -128,8 +133,8 @@ def rates(epochs: dict[str, Epoch], clock: Callable[[], float]) -> dict[str, flo
             started, n_images = clock(), 0
             for images in epoch(number):
                 n_images += len(images)
-                if images.shape[2:] != (SIZE, SIZE) or images.dtype != torch.float32:
-                    raise SystemExit(f"expected float32 of {SIZE} pixels, got {images.dtype} {images.shape}")
+                if images.ndim != 4 or images.dtype != torch.float32:
+                    raise SystemExit(f"expected planes of float32, got {images.dtype} {images.shape}")
             if number:
                 best[name] = max(best[name], n_images / (clock() - started))
     return best
@@ -144,11 +149,18 @@ def measure(workers: int) -> dict[str, Any]:
         for index, path in enumerate(paths):
             path.write_bytes(picture(REAL, index))
         kilobytes = sum(path.stat().st_size for path in paths) / N_IMAGES / 1000
+        published = create_augmentation("rlensemble_v1", SIZE)
+        full = PRESETS["full"]
+        member, training = full.members[0], full.training
+        preset = create_augmentation(
+            training.augmentation, member.image_size, side=full.cached_side, share=training.augmentation_share
+        )
         by_workers = {
             count: rates(
                 {
                     "original": original(paths, count),
-                    "this project": from_cache(paths, root / "cache", count),
+                    "this project": from_cache(paths, root / "cache", SIZE, published, count),
+                    "preset full": from_cache(paths, root / "cache", full.cached_side, preset, count),
                 },
                 time.perf_counter if count else time.process_time,
             )

@@ -2,12 +2,17 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 
 import albumentations
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from torchvision import transforms
+from torchvision.transforms.functional import _get_inverse_affine_matrix
 
-from base_models.augmentation import PRESETS, create_augmentation, resize
+from base_models.augmentation import PRESETS, Augmentation, _pixel_map, create_augmentation, resize
 from tests.base_models.trees import picture
 
 IMAGE = picture(5, shape=(48, 48))
@@ -84,6 +89,29 @@ LIBRARY = {
     "rlensemble_v1": [
         albumentations.RandomResizedCrop((40, 40), scale=(0.8, 1.0), area_for_downscale="image"),
         albumentations.HorizontalFlip(p=0.5),
+        albumentations.VerticalFlip(p=0.3),
+        albumentations.Rotate(limit=(-20, 20), p=1.0),
+        albumentations.Affine(
+            rotate=(-20, 20),
+            translate_percent=(-0.1, 0.1),
+            scale=(0.85, 1.15),
+            keep_ratio=True,
+            shear={"x": (-10, 10), "y": (0, 0)},
+            p=1.0,
+        ),
+        albumentations.OneOf(
+            [
+                albumentations.ColorJitter(brightness=(0.6, 1.4), contrast=(0.6, 1.4), p=1.0),
+                albumentations.GaussianBlur(blur_limit=(3, 3), sigma_limit=(0.1, 2.0), p=1.0),
+                albumentations.Equalize(p=1.0),
+            ],
+            p=1.0,
+        ),
+        albumentations.Erasing(scale=(0.02, 0.2), fill=64, p=0.2),
+    ],
+    "moderate": [
+        albumentations.RandomResizedCrop((40, 40), scale=(0.8, 1.0), area_for_downscale="image"),
+        albumentations.HorizontalFlip(p=0.5),
         albumentations.VerticalFlip(p=0.5),
         albumentations.Rotate(limit=(-20, 20), p=1.0),
         albumentations.Affine(translate_percent=(-0.1, 0.1), scale=(0.9, 1.1), shear=(-10, 10), p=1.0),
@@ -114,6 +142,80 @@ def test_draws_and_pixels_are_those_of_the_librarys_pipeline(preset: str) -> Non
         pipeline.set_random_state(*generators)
         expected = resize(pipeline(image=np.array(IMAGE))["image"], 40)
         np.testing.assert_array_equal(augmentation(IMAGE, seed), expected)
+
+
+def _quantiles(values: list[float]) -> NDArray[np.float64]:
+    return np.quantile(values, [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
+
+
+def _draws(step: int, image: NDArray[np.uint8], n_draws: int) -> list[NDArray[np.uint8]]:
+    """Results of one step of the published recipe."""
+    only = Augmentation([create_augmentation("rlensemble_v1", len(image))._transforms[step]], len(image))
+    return [only(image, seed) for seed in range(n_draws)]
+
+
+def test_affine_changes_of_the_published_recipe_are_drawn_as_by_its_library() -> None:
+    """The published script draws with torchvision: compared are size, distortion and shift, by quantiles."""
+    affine = create_augmentation("rlensemble_v1", 160)._transforms[4]
+    ours, theirs = [], []
+    torch.manual_seed(0)
+    for seed in range(3000):
+        affine.set_random_state(np.random.Generator(np.random.PCG64(seed)), random.Random(seed))  # noqa: S311
+        ours.append(_pixel_map(affine, 160, 160))
+        angle, shift, scale, shear = transforms.RandomAffine.get_params(
+            [-20, 20], (0.1, 0.1), (0.85, 1.15), [-10, 10], [160, 160]
+        )
+        back = _get_inverse_affine_matrix([79.5, 79.5], angle, list(shift), scale, list(shear))
+        theirs.append(np.linalg.inv(np.vstack([np.reshape(back, (2, 3)), [0, 0, 1]]))[:2])
+    middle = np.array([79.5, 79.5, 1.0])
+    for measure, tolerance in (
+        (lambda m: np.sqrt(np.linalg.det(m[:, :2])), 0.02),  # of scale
+        (lambda m: np.linalg.cond(m[:, :2]), 0.02),  # of shear, whatever the rotation
+        (lambda m: (m @ middle - middle[:2])[0], 1.5),  # of the shift, in pixels
+        (lambda m: (m @ middle - middle[:2])[1], 1.5),
+        (lambda m: np.degrees(np.arctan2(m[1, 0], m[0, 0])), 2.0),  # where the x axis points
+    ):
+        expected, found = (_quantiles([float(measure(matrix)) for matrix in side]) for side in (theirs, ours))
+        np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=tolerance)
+
+
+def test_other_steps_of_the_published_recipe_keep_its_ranges() -> None:
+    halves = np.zeros((40, 40), dtype=np.uint8)
+    halves[:20] = 200
+    assert np.mean([result[0, 0] == 0 for result in _draws(2, halves, 1000)]) == pytest.approx(0.3, abs=0.05)
+
+    white = np.full((60, 60), 255, dtype=np.uint8)
+    erased = [float((result == 64).mean()) for result in _draws(6, white, 2000)]
+    assert np.mean(np.array(erased) > 0) == pytest.approx(0.2, abs=0.03)
+    torch.manual_seed(0)
+    areas = []
+    while len(areas) < 400:
+        _, _, height, width, _ = transforms.RandomErasing.get_params(
+            torch.zeros(1, 60, 60), (0.02, 0.2), (0.3, 3.3), [0.0]
+        )
+        areas.append(height * width / 3600)
+    found = [area for area in erased if area]
+    np.testing.assert_allclose(_quantiles(found), _quantiles(areas), atol=0.025)
+
+    point = np.zeros((41, 41), dtype=np.uint8)
+    point[20, 20] = 255
+    grey = np.full((41, 41), 100, dtype=np.uint8)
+    kinds: Counter[str] = Counter()
+    peaks, levels = [], []
+    for blurred, level in zip(_draws(5, point, 1500), _draws(5, grey, 1500), strict=True):
+        if level[0, 0] != 100:  # of jitter brightness shows on an even grey, and never blur
+            kinds["jitter"] += 1
+            levels.append(level[0, 0] / 100)
+        elif (blurred > 0).sum() > 1 and blurred[0, 0] == 0:
+            kinds["blur"] += 1
+            assert not blurred[:19].any()  # three pixels wide
+            peaks.append(blurred[20, 20] / 255)
+        else:
+            kinds["equalise"] += 1
+    assert min(kinds.values()) > 400
+    assert min(levels) == pytest.approx(0.6, abs=0.02)
+    assert max(levels) == pytest.approx(1.4, abs=0.02)
+    assert 0.125 < min(peaks) < 0.14  # of a deviation of 2: 1 / (1 + 2 exp(-1/8))²
 
 
 def test_a_share_of_the_images_goes_through_the_preset_and_the_others_are_mirrored() -> None:

@@ -12,7 +12,7 @@ from base_models.presets import PRESETS
 def test_presets_have_three_different_members_that_can_be_built(name: str) -> None:
     preset = PRESETS[name]
     json.dumps(asdict(preset))
-    assert preset.training.augmentation == "rlensemble_v1"
+    assert preset.training.augmentation == "moderate"
     assert preset.training.augmentation_share > 0
     assert len(preset.members) == 3
     looks = {(m.network, m.image_size, tuple(sorted(m.options.items()))) for m in preset.members}
