@@ -1,7 +1,6 @@
 """Training images in an order and with changes that are functions of (seed, epoch, index) only."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -44,6 +43,7 @@ class TrainingImages(Dataset[Sample]):
         *,
         seed: int,
     ) -> None:
+        self._file = images.filename if isinstance(images, np.memmap) else None
         self._images = np.asarray(images)  # a memory map takes its time for every row
         self._rows = rows
         self._labels = labels
@@ -53,16 +53,13 @@ class TrainingImages(Dataset[Sample]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Send a memory-mapped cache to another process by the name of its file, not by its content."""
-        state = dict(self.__dict__)
-        if isinstance(self._images, np.memmap) and self._images.filename:
-            state["_images"] = Path(self._images.filename)
-        return state
+        return {**self.__dict__, "_images": self._images if self._file is None else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Map the file of the cache again."""
         self.__dict__.update(state)
-        if isinstance(state["_images"], Path):
-            self._images = np.load(state["_images"], mmap_mode="r", allow_pickle=False)
+        if self._file is not None:
+            self._images = np.asarray(np.load(self._file, mmap_mode="r", allow_pickle=False))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -1,4 +1,6 @@
 import multiprocessing
+import pickle
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,6 +39,19 @@ def test_samples_are_images_of_their_rows() -> None:
         image, label, weight = samples[0, index]
         np.testing.assert_array_equal(image.numpy(), create_augmentation("none", 24)(IMAGES[ROWS[index]], 0))
         assert (label, weight) == (LABELS[index], WEIGHTS[index])
+
+
+def test_a_mapped_cache_goes_to_other_processes_by_the_name_of_its_file(tmp_path: Path) -> None:
+    large = np.concatenate([IMAGES] * 50)
+    np.save(tmp_path / "images.npy", large)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    augmentation = create_augmentation("standard", 24)
+    for images, fewest, most in ((mapped, 0, 50_000), (large, large.nbytes, np.inf)):
+        samples = TrainingImages(images, ROWS, LABELS, WEIGHTS, augmentation, seed=9)
+        sent = pickle.dumps(samples)
+        assert fewest < len(sent) < most
+        for received, kept in zip(pickle.loads(sent)[1, 4], samples[1, 4], strict=True):  # noqa: S301  # own
+            assert np.array_equal(received, kept)
 
 
 def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
