@@ -122,6 +122,7 @@ def fit_network(
 
 def _prepare(network: nn.Module, training: TrainingConfig, start: EpochState | None) -> None:
     """Take the weights up where they were left, and freeze those that are not to be trained."""
+    network.train()  # one that was trained before is in evaluation mode
     if start is not None:
         network.load_state_dict(dict(start.network))
     freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)

@@ -1,29 +1,17 @@
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
-
-def module(name: str):
-    specification = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    found = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(found)
-    return found
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(SCRIPTS)  # as for a script that is run
-    return module("bench_agents")
+@pytest.fixture(scope="module")
+def script(benchmark_script):
+    return benchmark_script("bench_agents")
 
 
 @pytest.fixture(scope="module")
-def speed():
-    return module("agent_speed")
+def speed(benchmark_script):
+    return benchmark_script("agent_speed")
 
 
 def test_the_target_is_95_percent_of_the_gain_to_the_experts(speed):

@@ -1,20 +1,12 @@
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "bench_training.py"
-
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(SCRIPT.parent)  # as for a script that is run
-    specification = importlib.util.spec_from_file_location("bench_training", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def script(benchmark_script):
+    return benchmark_script("bench_training")
 
 
 def test_both_trainings_are_measured(script, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -33,20 +25,13 @@ def test_both_trainings_are_measured(script, monkeypatch: pytest.MonkeyPatch, ca
     assert "GPU: none here" in capsys.readouterr().out
 
 
-def test_the_measurements_of_a_gpu_are_told(script, capsys) -> None:
-    rates = {
-        "images_per_second": 900.0,
-        "images_per_second_from_gpu_memory": 1000.0,
-        "share_of_time_waiting": 0.1,
-        "share_of_matrix_rate": 0.3,
-    }
-    processor = {"seconds_per_step": {}, "precision": "bf16-mixed", "ratio": 2.0, "required_ratio": 1.7}
-    gpu = {
-        "device": "a card",
-        "matrix_operations_per_second": 5e14,
-        "networks": {"attention_cnn": rates},
-        "original_images_per_second": 100.0,
-        "ratio": 3.0,
-    }
-    script.show({"processor": processor, "gpu": gpu})
-    assert "three are 3.00 times as fast" in capsys.readouterr().out
+def test_every_round_trains(script) -> None:
+    """A network that an earlier round has trained would be faster in evaluation mode."""
+    member = script.MemberConfig("member", image_size=16, epochs=1)
+    network = script.new_network(member, 2)
+    counters = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    training = script.TrainingConfig(batch_size=4, augmentation="none")
+    run = script.project_epoch(script.pictures(8, 16), [network], member, training)
+    for number in (1, 2):
+        run()
+        assert {int(module.num_batches_tracked) for module in counters} == {2 * number}

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "compare_with_resnet18.py"
 NET = {"blocks": 1, "width": 4, "dropout": 0.0}
 ENSEMBLE = EnsembleConfig(
     members=(
@@ -32,14 +30,10 @@ ENSEMBLE = EnsembleConfig(
 
 
 @pytest.fixture(scope="module")
-def script():
-    specification = importlib.util.spec_from_file_location("compare_with_resnet18", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # where dataclasses look for it
-    specification.loader.exec_module(module)
+def script(benchmark_script):
+    module = benchmark_script("compare_with_resnet18")
     module.N_RESAMPLES = 200
-    yield module
-    del sys.modules[specification.name]
+    return module
 
 
 def _compare(script, folder: Path) -> list[tuple[str, int, int]]:
@@ -192,7 +186,9 @@ def test_moving_a_threshold_to_a_half_keeps_verdicts_and_order(script, threshold
 
 
 def test_what_is_no_run_is_refused_in_one_line(script, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--run", str(tmp_path), "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(
+        sys, "argv", ["compare_with_resnet18.py", "--run", str(tmp_path), "--out", str(tmp_path / "out")]
+    )
     with pytest.raises(SystemExit) as stopped:
         script.main()
     assert stopped.value.code == 2

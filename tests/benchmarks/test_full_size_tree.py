@@ -1,4 +1,3 @@
-import importlib.util
 from collections import Counter
 from pathlib import Path
 
@@ -8,17 +7,13 @@ import pytest
 
 from base_models.datasets import open_dataset
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "full_size_tree.py"
 PUBLISHED = {"train": (13_457, 36_808, 11_184, 1_715), "valid": (1_199, 3_197, 783, 0)}
 """Studies, images, patients, and patients with several body parts."""
 
 
 @pytest.fixture(scope="module")
-def script():
-    specification = importlib.util.spec_from_file_location("full_size_tree", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def script(benchmark_script):
+    return benchmark_script("full_size_tree")
 
 
 @pytest.mark.parametrize("split", PUBLISHED)

@@ -1,19 +1,15 @@
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "where_rl_pays.py"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def script():
-    specification = importlib.util.spec_from_file_location("where_rl_pays", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def script(benchmark_script):
+    return benchmark_script("where_rl_pays")
 
 
 def test_the_bayes_decision_beats_every_rule_of_thumb_and_no_agent_is_told_it(script):
@@ -92,7 +88,7 @@ def test_it_goes_on_where_it_was_stopped(script, tmp_path, monkeypatch):
 
 
 def test_the_committed_figures_are_those_of_the_script(script):
-    document = json.loads((SCRIPT.parents[1] / "docs" / "where-rl-pays.json").read_text())
+    document = json.loads((DOCS / "where-rl-pays.json").read_text())
     assert document["summary"] == script.summary(document, list(script.SIZES), script.N_SEEDS)
     assert set(document["summary"]["gains"]) == set(script.AGENTS)
     table = script.confident_expert_table(script.N_TEST, 1_000, "unseen-")
