@@ -50,7 +50,7 @@ def test_the_rate_and_the_wait_are_those_behind_the_first_epoch(script, monkeypa
     member = script.MemberConfig("member", image_size=16, epochs=3)
     training = script.TrainingConfig(batch_size=4, augmentation="none")
     rate, waiting = script.fit_rate(images, member, training, CPU)
-    # The clock is read before and behind each of an epoch's three batches, and at its end: of the seven seconds
-    # from end to end three are waited, for twelve images.
+    # The clock is read before and behind each of an epoch's three batches, and at its end: of the seven
+    # seconds from end to end three are waited, for twelve images.
     assert rate == pytest.approx(12 / 7)
     assert waiting == pytest.approx(3 / 7)
