@@ -6,13 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from base_models.audit.pictures import Picture
-from base_models.datasets.patient_proxy import near_duplicates
+from base_models.datasets.patient_proxy import near_duplicate_blocks
 from base_models.datasets.study import SPLITS, Study
 
 MAX_PAIRS = 20_000
-"""Pairs of nearly the same picture after which the search ends: such a data set is broken as a whole."""
+"""Pairs of nearly the same picture that are listed of each danger; of more, only the number is told."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,28 @@ class Duplicate:
         return (not self.across_splits, not self.opposite_labels, self.same_patient, not self.exact)
 
 
+@dataclass(frozen=True)
+class Duplicates:
+    """What a search for the same picture found."""
+
+    pairs: list[Duplicate]
+    """The pairs, the most dangerous first."""
+    n_near: int
+    """Pairs of nearly the same picture, listed or not."""
+    n_near_across_splits: int
+    """Those of them with one picture in the training split and one in the test split."""
+    n_near_opposite_labels: int
+    """Those of them with different labels."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pair is listed."""
+        return self.n_near == sum(not pair.exact for pair in self.pairs)
+
+
 def find_duplicates(
     pictures: Mapping[Path, Picture], study_of: Mapping[Path, Study], max_pairs: int = MAX_PAIRS
-) -> tuple[list[Duplicate], bool]:
+) -> Duplicates:
     """Find all pairs of files that show the same picture, or nearly.
 
     Files of equal bytes are chained pair by pair, and only the first of them is compared with other pictures
@@ -50,10 +70,7 @@ def find_duplicates(
     Args:
         pictures: The readable files.
         study_of: Study of each file.
-        max_pairs: Number of nearly equal pairs after which the search ends.
-
-    Returns:
-        The pairs, the most dangerous first, and whether the search went to the end.
+        max_pairs: Nearly equal pairs that are listed of each danger: harmless ones push no dangerous one out.
     """
     groups: dict[bytes, list[Path]] = {}
     for path, picture in pictures.items():
@@ -64,18 +81,44 @@ def find_duplicates(
         for group in groups.values()
         for a, b in _chain(group, study_of)
     ]
-    first = [group[0] for group in groups.values()]
-    complete = True
-    if first:
-        hashes = np.stack([pictures[path].hash for path in first])
-        thumbnails = np.stack([pictures[path].thumbnail for path in first])
-        pairs = near_duplicates(hashes, thumbnails, block=1024, max_pairs=max_pairs)
-        complete = len(pairs) <= max_pairs
-        found += [
-            _duplicate(first[i], first[j], float(thumbnails[i] @ thumbnails[j]), study_of, exact=False)
-            for i, j in pairs[:max_pairs]
-        ]
-    return sorted(found, key=lambda pair: (pair.danger, pair.paths)), complete
+    near, counts = _near_pairs([group[0] for group in groups.values()], pictures, study_of, max_pairs)
+    return Duplicates(
+        pairs=sorted(found + near, key=lambda pair: (pair.danger, pair.paths)),
+        n_near=int(counts.sum()),
+        n_near_across_splits=int(counts[0].sum()),
+        n_near_opposite_labels=int(counts[:, 0].sum()),
+    )
+
+
+def _near_pairs(
+    paths: Sequence[Path], pictures: Mapping[Path, Picture], study_of: Mapping[Path, Study], max_pairs: int
+) -> tuple[list[Duplicate], NDArray[np.int64]]:
+    """Count all pairs of nearly the same picture, and list no more than a number of each danger.
+
+    Returns:
+        The listed pairs, and the counts: shape (2, 2, 2) for within splits, with one label, of one patient.
+    """
+    counts = np.zeros(8, dtype=np.int64)
+    found: list[Duplicate] = []
+    if not paths:
+        return found, counts.reshape(2, 2, 2)
+    studies = [study_of[path] for path in paths]
+    splits, labels, patients = (
+        np.unique([getattr(study, name) for study in studies], return_inverse=True)[1]
+        for name in ("split", "label", "patient_id")
+    )
+    hashes = np.stack([pictures[path].hash for path in paths])
+    thumbnails = np.stack([pictures[path].thumbnail for path in paths])
+    for i, j in near_duplicate_blocks(hashes, thumbnails):
+        danger = 4 * (splits[i] == splits[j]) + 2 * (labels[i] == labels[j]) + (patients[i] == patients[j])
+        for kind in range(8):
+            listed = np.flatnonzero(danger == kind)[: max(0, max_pairs - counts[kind])]
+            found += [
+                _duplicate(paths[a], paths[b], float(thumbnails[a] @ thumbnails[b]), study_of, exact=False)
+                for a, b in zip(i[listed].tolist(), j[listed].tolist(), strict=True)
+            ]
+        counts += np.bincount(danger, minlength=8)
+    return found, counts.reshape(2, 2, 2)
 
 
 def _chain(group: Sequence[Path], study_of: Mapping[Path, Study]) -> list[tuple[Path, Path]]:

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from base_models.audit.duplicates import Duplicate, find_duplicates
+from base_models.audit.duplicates import Duplicate, Duplicates, find_duplicates
 from base_models.audit.pictures import Picture, look_at
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files
 
 Progress = Callable[[str, int, int], None]
+
+STOP_A_TRAINING = ("duplicates_across_splits", "contradictions", "unreadable", "patients_on_both_sides")
+"""Problems after which a figure of the test split, or a label, cannot be trusted."""
 
 
 def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
@@ -26,34 +29,19 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
 
     Returns:
         A JSON-ready document: `dataset`, `counts`, `pictures`, `examples` (one readable training image for
-        each body part and class), `problems` (name → list), `shortcuts`, `ok` (whether no problem was found
-        that should stop a training) and `seconds`. Paths are relative to the data set's folder.
+        each body part and class), `problems` (name → list; a pair across the splits stands in
+        `duplicates_across_splits` and in the list of its kind), `near_duplicates_found` (their number, listed
+        or not), `near_duplicates_complete` (whether all are listed), `shortcuts`, `ok` (whether nothing was
+        found that should stop a training) and `seconds`. Paths are relative to the data set's folder.
     """
     started = time.perf_counter()
     study_of = {path: study for study in dataset.studies for path in study.image_paths}
     looked = look_at(list(study_of), progress)
     pictures = {path: found for path, found in looked.items() if isinstance(found, Picture)}
-    pairs, complete = find_duplicates(pictures, study_of)
+    duplicates = find_duplicates(pictures, study_of)
     if progress is not None:
         progress("comparing radiographs", len(pictures), len(pictures))
-    problems: dict[str, list[Any]] = {
-        "contradictions": [*dataset.contradictions, *structural_faults(dataset)],
-        "unreadable": [
-            {"path": _name(path, dataset), "reason": found}
-            for path, found in looked.items()
-            if isinstance(found, str)
-        ],
-        "patients_on_both_sides": patients_on_both_sides(dataset),
-        "misnamed": [
-            {"path": _name(path, dataset), "reason": picture.misnamed}
-            for path, picture in pictures.items()
-            if picture.misnamed
-        ],
-        "constant": [_name(path, dataset) for path, picture in pictures.items() if picture.constant],
-        "exact_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if pair.exact],
-        "near_duplicates": [_pair(pair, dataset, study_of) for pair in pairs if not pair.exact],
-        "unlisted": unlisted_files(dataset.root, study_of),
-    }
+    problems = _problems(dataset, looked, duplicates, study_of)
     return {
         "dataset": {
             "name": dataset.name,
@@ -66,15 +54,43 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
         "pictures": _picture_counts(pictures),
         "examples": _examples(dataset, pictures),
         "problems": problems,
-        "near_duplicates_complete": complete,
+        "near_duplicates_found": {
+            "pairs": duplicates.n_near,
+            "across_splits": duplicates.n_near_across_splits,
+            "opposite_labels": duplicates.n_near_opposite_labels,
+        },
+        "near_duplicates_complete": duplicates.complete,
         "shortcuts": find_shortcuts(dataset.studies, pictures),
-        "ok": not (
-            problems["contradictions"]
-            or problems["unreadable"]
-            or problems["patients_on_both_sides"]
-            or any(pair.across_splits and (pair.exact or pair.opposite_labels) for pair in pairs)
-        ),
+        # where more are alike than are listed, the data set as a whole is no sample of patients
+        "ok": duplicates.complete and not any(problems[name] for name in STOP_A_TRAINING),
         "seconds": time.perf_counter() - started,
+    }
+
+
+def _problems(
+    dataset: Dataset,
+    looked: Mapping[Path, Picture | str],
+    duplicates: Duplicates,
+    study_of: Mapping[Path, Study],
+) -> dict[str, list[Any]]:
+    """List what is wrong, by name, what spoils the evaluation first."""
+    pairs = [(pair, _pair(pair, dataset, study_of)) for pair in duplicates.pairs]
+    pictures = {_name(path, dataset): found for path, found in looked.items() if isinstance(found, Picture)}
+    unreadable = {_name(path, dataset): found for path, found in looked.items() if isinstance(found, str)}
+    return {
+        "duplicates_across_splits": [row for pair, row in pairs if pair.across_splits],
+        "contradictions": [*dataset.contradictions, *structural_faults(dataset)],
+        "unreadable": [{"path": name, "reason": reason} for name, reason in unreadable.items()],
+        "patients_on_both_sides": patients_on_both_sides(dataset),
+        "misnamed": [
+            {"path": name, "reason": picture.misnamed}
+            for name, picture in pictures.items()
+            if picture.misnamed
+        ],
+        "constant": [name for name, picture in pictures.items() if picture.constant],
+        "exact_duplicates": [row for pair, row in pairs if pair.exact],
+        "near_duplicates": [row for pair, row in pairs if not pair.exact],
+        "unlisted": unlisted_files(dataset.root, study_of),
     }
 
 
@@ -85,6 +101,7 @@ def _name(path: Path, dataset: Dataset) -> str:
 def _pair(pair: Duplicate, dataset: Dataset, study_of: Mapping[Path, Study]) -> dict[str, Any]:
     return {
         "paths": [_name(path, dataset) for path in pair.paths],
+        "exact": pair.exact,
         "labels": [dataset.class_names[study_of[path].label] for path in pair.paths],
         "splits": [study_of[path].split for path in pair.paths],
         "across_splits": pair.across_splits,

@@ -34,10 +34,10 @@ class Command:
         """Looks at every file and says what it found."""
         from base_models.audit import audit_dataset
         from base_models.datasets import open_dataset
-        from mura_app.data_check import show_audit, write_audit_page
+        from mura_app.data_check import check_page_path, show_audit, write_audit_page
 
-        if self.html is not None and self.html.exists() and not self.overwrite:
-            raise FileExistsError(f"{self.html} already exists; choose another --html, or add --overwrite")
+        if self.html is not None:
+            check_page_path(self.html, overwrite=self.overwrite)
         with ProgressBars() as progress:
             document = audit_dataset(open_dataset(self.data, seed=self.seed, check=False), progress)
         if self.html is not None:

@@ -1,6 +1,7 @@
 """A check of a data set as one page with pictures, which needs no network."""
 
 import base64
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,13 +13,41 @@ from markupsafe import Markup
 
 from base_models.image_cache import fit_into_square
 from base_models.images import ImageError, read_grey
-from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, picture_sentences, shortcut_rows
+from mura_app.data_check.sentences import (
+    TITLES,
+    item_sentence,
+    items_to_show,
+    missing_pairs,
+    pair_counts,
+    picture_sentences,
+    shortcut_rows,
+)
 from mura_env.atomic_files import replacing
 
 SHOWN = 60
 """Items of each list that the page shows."""
 THUMBNAIL = 144
 """Side of a picture in pixels."""
+
+
+def check_page_path(path: Path, *, overwrite: bool) -> None:
+    """Refuses what a page cannot be written to, before minutes of reading.
+
+    Raises:
+        FileExistsError: The path is a folder, lies below a file, or is taken and `overwrite` is not set.
+        PermissionError: Its folder may not be written to.
+    """
+    if path.is_dir():
+        raise FileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise FileExistsError(f"expected a folder above {path}, got the file {folder}: choose another --html")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"expected a folder to write {path} into, may not write to {folder}: choose another"
+        )
 
 
 def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
@@ -45,17 +74,19 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
             "name": name,
             "title": title,
             "count": len(document["problems"][name]),
-            "danger": pair_counts(document["problems"][name]) if name.endswith("duplicates") else "",
+            "danger": pair_counts(document["problems"], name),
+            "shortened": len(items) > SHOWN,
             "items": [
-                {"sentence": item_sentence(item), "pictures": _pictures(root, item)}
-                for item in document["problems"][name][:SHOWN]
+                {"sentence": item_sentence(item), "pictures": _pictures(root, item)} for item in items[:SHOWN]
             ],
         }
         for name, title in TITLES.items()
+        for items in [items_to_show(document["problems"], name)]
     ]
     return template.render(
         document=document,
         sections=sections,
+        missing_pairs=missing_pairs(document),
         sentences=picture_sentences(document),
         examples=[
             {"title": f"{example['body_part']}, {example['label']}", "picture": picture}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 TITLES = {
+    "duplicates_across_splits": "The same picture in both splits",
     "contradictions": "Contradictions between the data set's own files",
     "unreadable": "Files that cannot be read",
     "patients_on_both_sides": "Patients in both splits",
@@ -24,24 +25,43 @@ def item_sentence(item: Any) -> str:
         return f"{item['path']}: {item['reason']}"
     faults = [
         words
-        for key, words in (("across_splits", "in both splits"), ("opposite_labels", "opposite labels"))
-        if item[key]
-    ]
-    if not item["same_patient"]:
-        faults.append("two patients")
-    return " = ".join(item["paths"]) + (f" ({', '.join(faults)})" if faults else "")
-
-
-def pair_counts(pairs: list[Mapping[str, Any]]) -> str:
-    """How many of the pairs are dangerous, as the end of a line; empty where none is."""
-    counted = [
-        (sum(bool(pair[key]) for pair in pairs), words)
-        for key, words in (
-            ("across_splits", "across the splits"),
-            ("opposite_labels", "with opposite labels"),
+        for wrong, words in (
+            (item["opposite_labels"], "opposite labels"),
+            (not item["same_patient"], "two patients"),
         )
+        if wrong
     ]
-    return ", ".join(f"{number:,} {words}" for number, words in counted if number)
+    sign = " = " if item["exact"] else " ≈ "
+    return sign.join(item["paths"]) + (f" ({', '.join(faults)})" if faults else "")
+
+
+def items_to_show(problems: Mapping[str, list[Any]], name: str) -> list[Any]:
+    """What stands below a heading: pairs across the splits have a heading of their own and are shown once."""
+    if name == "duplicates_across_splits" or "duplicates" not in name:
+        return problems[name]
+    return [pair for pair in problems[name] if not pair["across_splits"]]
+
+
+def pair_counts(problems: Mapping[str, list[Any]], name: str) -> str:
+    """How many pairs of a list are dangerous, as the end of a line; empty where none is."""
+    if "duplicates" not in name:
+        return ""
+    across = len(problems[name]) - len(items_to_show(problems, name))
+    opposite = sum(pair["opposite_labels"] for pair in problems[name])
+    counted = ((across, "across the splits, shown above"), (opposite, "with opposite labels"))
+    return "; ".join(f"{number:,} {words}" for number, words in counted if number)
+
+
+def missing_pairs(document: Mapping[str, Any]) -> str:
+    """That not all pairs of nearly the same picture are listed, in a sentence; empty where all are."""
+    if document["near_duplicates_complete"]:
+        return ""
+    found = {name: f"{number:,}" for name, number in document["near_duplicates_found"].items()}
+    return (
+        f"Not all pairs of nearly the same picture are listed: {found['pairs']} were found, "
+        f"{found['across_splits']} across the splits and {found['opposite_labels']} with opposite labels. "
+        "Leave one picture of each group of copies."
+    )
 
 
 def picture_sentences(document: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mura_app.data_check.sentences import TITLES, item_sentence, pair_counts, picture_sentences, shortcut_rows
+from mura_app.data_check.page import SHOWN as SHOWN_ON_THE_PAGE
+from mura_app.data_check.sentences import (
+    TITLES,
+    item_sentence,
+    items_to_show,
+    missing_pairs,
+    pair_counts,
+    picture_sentences,
+    shortcut_rows,
+)
 
 SHOWN = 5
 """Items of each list that are shown; the JSON document and the page hold more."""
@@ -20,13 +29,17 @@ def show_audit(document: Mapping[str, Any]) -> None:
     for sentence in picture_sentences(document):
         console.print(Text(sentence))
     for name, title in TITLES.items():
-        items = document["problems"][name]
-        more = pair_counts(items) if name.endswith("duplicates") else ""
-        console.print(Text(f"{title}: {len(items):,}{f' ({more})' if more else ''}"))
+        items = items_to_show(document["problems"], name)
+        counted = pair_counts(document["problems"], name)
+        number = f"{len(document['problems'][name]):,}"
+        console.print(Text(f"{title}: {number}{f' ({counted})' if counted else ''}"))
         for item in items[:SHOWN]:
             console.print(Text(f"  {item_sentence(item)}"))
         if len(items) > SHOWN:
-            console.print(Text(f"  and {len(items) - SHOWN:,} more (--json or --html lists them)"))
+            hint = f"--html shows the first {SHOWN_ON_THE_PAGE}, --json lists them"
+            console.print(Text(f"  and {len(items) - SHOWN:,} more ({hint})"))
+    if missing_pairs(document):
+        console.print(Text(missing_pairs(document)))
     rows = shortcut_rows(document["shortcuts"])
     if rows:
         table = Table(title="Prediction of the label with no pixel seen (test split)", title_justify="left")
@@ -35,6 +48,9 @@ def show_audit(document: Mapping[str, Any]) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
+    else:
+        reason = document["shortcuts"]["reason"]
+        console.print(Text(f"Prediction of the label with no pixel seen: no figure, {reason}"))
     for remark in document["dataset"]["remarks"]:
         console.print(Text(remark))
 

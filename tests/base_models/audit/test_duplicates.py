@@ -1,11 +1,15 @@
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from base_models.audit.duplicates import find_duplicates
+from base_models.audit.duplicates import Duplicate, find_duplicates
 from base_models.audit.pictures import Picture
-from base_models.audit.shortcuts import within_groups
-from base_models.datasets.patient_proxy import difference_hash, thumbnail
+from base_models.datasets.patient_proxy import difference_hash, near_duplicate_blocks, thumbnail
 from base_models.datasets.study import Study
 
 
@@ -22,21 +26,50 @@ def _pixels(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (64, 64)).astype(np.uint8)
 
 
+def _names(pairs: list[Duplicate]) -> list[str]:
+    return ["".join(sorted(str(path) for path in pair.paths)) for pair in pairs]
+
+
 def test_dangerous_pairs_come_first() -> None:
     names = [Path(name) for name in "abcdefgh"]
     digests = [b"1", b"1", b"2", b"2", b"3", b"3", b"4", b"4"]
     studies = [
         _study("a", 0, "train", "p1"), _study("b", 0, "train", "p1"),  # harmless
         _study("c", 0, "train", "p2"), _study("d", 1, "train", "p3"),  # opposite labels
-        _study("e", 1, "train", "p4"), _study("f", 0, "test", "p5"),  # both
-        _study("g", 1, "train", "p6"), _study("h", 1, "test", "p7"),  # across the splits
+        _study("e", 1, "train", "p4"), _study("f", 1, "test", "p5"),  # across the splits
+        _study("g", 1, "train", "p6"), _study("h", 0, "test", "p7"),  # both
     ]  # fmt: skip
     pictures = {name: _picture(_pixels(int(d)), d) for name, d in zip(names, digests, strict=True)}
-    pairs, complete = find_duplicates(pictures, dict(zip(names, studies, strict=True)))
-    found = ["".join(sorted(str(path) for path in pair.paths)) for pair in pairs]
-    assert found == ["ef", "gh", "cd", "ab"]
-    assert complete
-    assert all(pair.exact for pair in pairs)
+    found = find_duplicates(pictures, dict(zip(names, studies, strict=True)))
+    assert _names(found.pairs) == ["gh", "ef", "cd", "ab"]
+    assert found.complete
+    assert found.n_near == 0
+    assert all(pair.exact for pair in found.pairs)
+
+
+def test_two_patients_come_before_one_and_the_same_bytes_before_nearly_the_same() -> None:
+    names = [Path(name) for name in "abcdefgh"]
+    digests = [b"1", b"2", b"3", b"3", b"4", b"5", b"6", b"6"]  # nearly, exactly, nearly, exactly
+    patients = ["p1", "p1", "p2", "p2", "p3", "p4", "p5", "p6"]
+    pictures = {name: _picture(_pixels(i // 2), digests[i]) for i, name in enumerate(names)}
+    study_of = {name: _study(str(name), 0, "train", patients[i]) for i, name in enumerate(names)}
+    assert _names(find_duplicates(pictures, study_of).pairs) == ["gh", "ef", "cd", "ab"]
+
+
+def test_copies_are_a_chain_that_crosses_the_splits_once() -> None:
+    paths = [Path(name) for name in "abcd"]
+    pictures = {path: _picture(_pixels(0), b"same") for path in paths}
+    study_of = {
+        path: _study(str(path), label, split, str(path))
+        for path, label, split in zip(paths, (1, 0, 0, 1), ("train", "test", "train", "test"), strict=True)
+    }
+    found = find_duplicates(pictures, study_of)
+    across, opposite = (
+        {p.paths for p in found.pairs if getattr(p, name)} for name in ("across_splits", "opposite_labels")
+    )
+    assert len(found.pairs) == 3
+    assert across == {(paths[0], paths[1])}
+    assert opposite == {(paths[2], paths[0]), (paths[0], paths[1]), (paths[1], paths[3])}
 
 
 def test_constant_pictures_and_chance_likenesses_are_no_duplicates() -> None:
@@ -44,27 +77,60 @@ def test_constant_pictures_and_chance_likenesses_are_no_duplicates() -> None:
     for i in range(60, 64):
         pictures[Path(str(i))] = _picture(np.full((64, 64), i, dtype=np.uint8), bytes([i]))
     study_of = {path: _study(str(path), 0, "train", str(path)) for path in pictures}
-    assert find_duplicates(pictures, study_of) == ([], True)
+    found = find_duplicates(pictures, study_of)
+    assert found.pairs == []
+    assert found.complete
 
 
-def test_the_search_ends_where_everything_is_alike() -> None:
-    base = _pixels(0)
-    pictures = {Path(str(i)): _picture(base, i.to_bytes(2, "big")) for i in range(300)}
+def test_pictures_of_one_hash_and_unlike_pixels_are_no_duplicates() -> None:
+    like, unlike = _picture(_pixels(0), b"1"), _picture(_pixels(1), b"2")
+    pictures = {Path("a"): like, Path("b"): replace(unlike, hash=like.hash)}
     study_of = {path: _study(str(path), 0, "train", str(path)) for path in pictures}
-    pairs, complete = find_duplicates(pictures, study_of, max_pairs=100)
-    assert not complete
-    assert len(pairs) == 100
+    assert find_duplicates(pictures, study_of).pairs == []
+    pictures[Path("b")] = replace(like, digest=b"2")
+    assert _names(find_duplicates(pictures, study_of).pairs) == ["ab"]
 
 
-def test_within_groups_counts_pairs_of_one_group() -> None:
+@pytest.mark.parametrize("max_pairs", [5, 10_000])
+def test_near_pairs_are_all_counted_and_listed_up_to_a_number_of_each_danger(
+    max_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks = partial(near_duplicate_blocks, block=16)
+    monkeypatch.setattr("base_models.audit.duplicates.near_duplicate_blocks", small_blocks)
     rng = np.random.default_rng(0)
-    positive, scores = rng.random(40) < 0.5, rng.integers(0, 6, 40).astype(float)
-    groups = np.array(["a", "b", "c"])[rng.integers(0, 3, 40)]
-    won, pairs = 0.0, 0
-    for i in np.flatnonzero(positive):
-        for j in np.flatnonzero(~positive):
-            if groups[i] == groups[j]:
-                won += float(scores[i] > scores[j]) + 0.5 * float(scores[i] == scores[j])
-                pairs += 1
-    assert within_groups(positive, scores, groups) == np.float64(won / pairs)
-    assert within_groups(np.array([True, False]), np.zeros(2), np.array(["a", "b"])) is None
+    like = [_picture(_pixels(seed), b"") for seed in range(2)]
+    paths = [Path(f"{i:02d}") for i in range(60)]
+    kind = rng.integers(0, 2, len(paths))
+    pictures = {p: replace(like[kind[i]], digest=bytes([i])) for i, p in enumerate(paths)}
+    study_of = {
+        path: _study(str(path), int(rng.random() < 0.2), ("train", "test")[int(rng.random() < 0.2)], patient)
+        for path, patient in zip(paths, rng.choice(["p", "q", "r"], len(paths)), strict=True)
+    }
+    expected: Counter[tuple[bool, bool, bool]] = Counter()
+    for (i, a), (j, b) in combinations(enumerate(study_of.values()), 2):
+        if kind[i] == kind[j]:
+            expected[a.split != b.split, a.label != b.label, a.patient_id == b.patient_id] += 1
+    found = find_duplicates(pictures, study_of, max_pairs)
+    assert found.n_near == expected.total()
+    assert found.n_near_across_splits == sum(n for danger, n in expected.items() if danger[0])
+    assert found.n_near_opposite_labels == sum(n for danger, n in expected.items() if danger[1])
+    listed = Counter((pair.across_splits, pair.opposite_labels, pair.same_patient) for pair in found.pairs)
+    assert listed == {danger: min(n, max_pairs) for danger, n in expected.items()}
+    assert len({pair.paths for pair in found.pairs}) == len(found.pairs)
+    assert found.complete == (max_pairs == 10_000)
+
+
+def test_the_one_leaked_picture_is_found_behind_many_harmless_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_blocks = partial(near_duplicate_blocks, block=16)
+    monkeypatch.setattr("base_models.audit.duplicates.near_duplicate_blocks", small_blocks)
+    pictures = {Path(f"train{i}"): _picture(_pixels(0), i.to_bytes(2, "big")) for i in range(40)}
+    study_of = {path: _study(str(path), 0, "train", str(path)) for path in pictures}
+    for name, label, split in (("learned", 0, "train"), ("tested", 1, "test")):
+        pictures[Path(name)] = _picture(_pixels(1), name.encode())
+        study_of[Path(name)] = _study(name, label, split, name)
+    found = find_duplicates(pictures, study_of, max_pairs=100)
+    assert found.pairs[0].paths == (Path("learned"), Path("tested"))
+    assert found.pairs[0].across_splits
+    assert found.pairs[0].opposite_labels
+    assert not found.complete
+    assert (found.n_near, len(found.pairs)) == (40 * 39 // 2 + 1, 101)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from base_models.audit import audit_dataset
+from base_models.audit.duplicates import find_duplicates
 from base_models.datasets import open_dataset
 from tests.base_models.trees import picture, save_picture, write_mura
 
@@ -147,3 +149,49 @@ def test_examples_show_each_body_part_and_class(root: Path) -> None:
         assert one["path"].startswith(f"train/{one['body_part']}/")
         assert f"_{sign}/" in one["path"]
         assert one["path"] != str(first.relative_to(root))
+
+
+def test_a_test_picture_that_is_nearly_a_training_picture_spoils_the_data(root: Path) -> None:
+    """One bit of one pixel is other than in the training picture; the labels are the same."""
+    learned = next(root.glob("train/*/*/*_positive/image1.png"))
+    tested = next(root.glob("valid/*/*/*_positive/image1.png"))
+    pixels = np.array(Image.open(learned))
+    pixels[0, 0] ^= 1
+    save_picture(tested, pixels)
+    document = _audit(root)
+    assert document["ok"] is False
+    assert next(iter(document["problems"])) == "duplicates_across_splits"
+    (pair,) = document["problems"]["duplicates_across_splits"]
+    assert document["problems"]["near_duplicates"] == [pair]
+    assert pair["paths"] == [str(path.relative_to(root)) for path in (learned, tested)]
+    assert not pair["exact"]
+    assert not pair["same_patient"]
+    assert document["near_duplicates_complete"] is True
+    assert document["near_duplicates_found"] == {"pairs": 1, "across_splits": 1, "opposite_labels": 0}
+
+
+def test_near_duplicates_within_a_split_are_named_and_stop_nothing(root: Path) -> None:
+    one, other = sorted(root.glob("train/*/*/*_positive/image1.png"))[:2]
+    pixels = np.array(Image.open(one))
+    pixels[0, 0] ^= 1
+    save_picture(other, pixels)
+    document = _audit(root)
+    assert len(document["problems"]["near_duplicates"]) == 1
+    assert document["problems"]["duplicates_across_splits"] == []
+    assert document["ok"] is True
+
+
+def test_a_list_that_is_not_complete_spoils_the_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = partial(find_duplicates, max_pairs=2)
+    monkeypatch.setattr("base_models.audit.report.find_duplicates", limited)
+    learned = sorted(root.glob("train/*/*/*_positive/image1.png"))[:3]
+    for number, path in enumerate(learned):
+        pixels = np.array(noise(1000))
+        pixels[0, 0] = number
+        save_picture(path, pixels)
+    document = _audit(root)
+    assert document["near_duplicates_complete"] is False
+    assert document["near_duplicates_found"]["pairs"] == 3
+    assert len(document["problems"]["near_duplicates"]) == 2
+    assert document["problems"]["duplicates_across_splits"] == []
+    assert document["ok"] is False

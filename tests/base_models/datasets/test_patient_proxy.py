@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,34 @@ def test_near_duplicates_equal_a_plain_loop() -> None:
                     expected.append((i, j))
         assert found == expected
         assert {(i, i + 30) for i in range(9)} <= set(found)
+
+
+def test_pictures_of_like_hashes_need_correlated_pixels() -> None:
+    """Flat films with one marker each: their hashes are hardly a bit, their pixels have nothing in common."""
+    films = []
+    for row, column in ((10, 10), (40, 60), (80, 20), (10, 10)):
+        film = np.zeros((105, 128), np.uint8)
+        film[row : row + 6, column : column + 6] = 200
+        films.append(film)
+    hashes, thumbnails = _fingerprints(films)
+    assert max(int(np.sum(a != b)) for a in hashes for b in hashes) <= patient_proxy.MAX_HAMMING_DISTANCE
+    assert patient_proxy.near_duplicates(hashes, thumbnails) == [(0, 3)]
+
+
+@pytest.mark.parametrize("block", [50, 256])  # few alike pairs a block, and more than are taken one by one
+def test_many_chance_likenesses_are_compared_as_few_are(block: int) -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.random((220, 256)) < 0.012
+    thumbnails = rng.standard_normal((220, 64)).astype(np.float32)
+    thumbnails[150:] = thumbnails[:70] + rng.uniform(0, 0.6, (70, 1)) * rng.standard_normal((70, 64))
+    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
+    distance = np.sum(hashes[:, None] != hashes[None], axis=2)
+    correlation = thumbnails.astype(np.float64) @ thumbnails.astype(np.float64).T
+    alike = np.triu(distance <= 10, k=1)
+    assert alike.sum() > 20_000
+    expected = [tuple(pair) for pair in np.argwhere(alike & (correlation >= 0.9)).tolist()]
+    assert 10 < len(expected) < 70
+    assert patient_proxy.near_duplicates(hashes, thumbnails, block=block) == expected
 
 
 def test_thumbnails_have_mean_0_and_norm_1() -> None:

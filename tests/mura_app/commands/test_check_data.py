@@ -73,6 +73,39 @@ def test_strict_ends_with_status_2_where_something_is_wrong(
     assert "expected a data set without faults" in capsys.readouterr().err
 
 
+def test_pictures_in_both_splits_are_said_and_end_a_strict_check(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_picture(sorted(root.glob("train/*/*/*/*.png"))[0], picture(5))  # nothing else is wrong any more
+    assert run_command(["check-data", str(root), "--strict"]) == 0
+    assert "The same picture in both splits: 0\n" in capsys.readouterr().out
+    learned = next(root.glob("train/*/*/*_positive/image1.png"))
+    tested = next(root.glob("valid/*/*/*_positive/image1.png"))
+    pixels = picture(6)
+    save_picture(learned, pixels)
+    pixels[0, 0] ^= 1
+    save_picture(tested, pixels)
+    assert run_command(["check-data", str(root), "--strict"]) == 2
+    names = " ≈ ".join(str(path.relative_to(root)) for path in (learned, tested))
+    text = capsys.readouterr().out
+    assert f"The same picture in both splits: 1\n  {names} (two patients)\n" in text
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_reading(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("the pictures were read")
+
+    monkeypatch.setattr("base_models.audit.audit_dataset", read)
+    (tmp_path / "file").write_text("something")
+    for page in (tmp_path, tmp_path / "file" / "page.html"):
+        assert run_command(["check-data", str(root), "--html", str(page), "--overwrite"]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+
+
 def test_a_folder_without_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["check-data", str(tmp_path)]) == 2
     captured = capsys.readouterr()
