@@ -86,4 +86,4 @@ def _recognise(path: Path) -> tuple[DatasetKind, Path, list[tuple[DatasetKind, P
 
 def _not_read(path: Path, kind: DatasetKind, others: list[tuple[DatasetKind, Path]]) -> str:
     names = " and ".join(f"{other.name} in {root.relative_to(path)}" for other, root in others)
-    return f"{path} was read as {kind.name}; the folder also holds {names}, which has to be named to be read."
+    return f"The folder was read as {kind.name}; it also holds {names}, which has to be named to be read."

@@ -61,8 +61,8 @@ def test_a_table_in_the_folder_of_another_kind_is_refused_and_may_lie_above(tmp_
     assert (dataset.name, dataset.root) == ("studies.csv", tmp_path)
     assert len(dataset.studies) == sum(len(study.image_paths) for study in expected.studies)
     assert dataset.remarks[-1] == (
-        f"{tmp_path} was read as studies.csv; the folder also holds {name} in {root.name}, which has to be "
-        "named to be read."
+        f"The folder was read as studies.csv; it also holds {name} in {root.name}, which has to be named to "
+        "be read."
     )
     assert open_dataset(root) == expected
 
@@ -73,7 +73,7 @@ def test_the_folder_that_was_named_decides_before_those_below(tmp_path: Path) ->
     write_fracatlas(root / "FracAtlas")
     dataset = open_dataset(root)
     assert (dataset.name, dataset.studies) == ("MURA", expected.studies)
-    assert "the folder also holds FracAtlas in FracAtlas, which" in dataset.remarks[-1]
+    assert "it also holds FracAtlas in FracAtlas, which" in dataset.remarks[-1]
 
 
 def test_two_kinds_in_one_folder_are_both_named(tmp_path: Path) -> None:
