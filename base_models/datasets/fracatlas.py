@@ -48,7 +48,7 @@ def read(root: Path, seed: int = 0) -> Dataset:
     only images that are in one folder and one valid row are in the index.
 
     Raises:
-        ValueError: If `dataset.csv` is no table, or a column is missing.
+        ValueError: If `dataset.csv` is no table, has no row, or lacks a column.
     """
     named, contradictions = _rows(root)
     files, doubled = _files(root)
@@ -88,18 +88,27 @@ def _rows(root: Path) -> tuple[dict[str, dict[str, str] | None], list[str]]:
     """Read `dataset.csv`; return each image's row, None for one that cannot be used, and what is wrong."""
     file = root / "dataset.csv"
     with open_table(file) as stream:
-        rows = list(csv.DictReader(stream))
+        reader = csv.DictReader(stream)
+        names = set(reader.fieldnames or ())
+        rows = [(reader.line_num, row) for row in reader]
     needed = {"image_id", "fractured", *REGIONS, *VIEW_FLAGS}
-    missing = sorted(needed - set(rows[0] if rows else ()))
+    missing = sorted(needed - names)
     if missing:
         raise ValueError(
             f"expected the columns {', '.join(sorted(needed))} in {file}, "
             f"got none named {', '.join(missing)}; restore the original file"
         )
+    if not rows:
+        raise ValueError(f"expected a row for each image in {file}, got none; restore the original file")
     usable: dict[str, dict[str, str] | None] = {}
     faults = []
-    for row in rows:
+    for line, row in rows:
         image = row["image_id"]
+        if not image:  # None where the line is too short
+            faults.append(
+                f"expected an image_id in line {line} of {file}, got none; restore the original file"
+            )
+            continue
         wrong = [name for name in sorted(needed - {"image_id"}) if row[name] not in {"0", "1"}]
         if wrong:
             faults.append(
@@ -148,7 +157,7 @@ def _region(row: Mapping[str, str]) -> str:
 
 def _patients(paths: list[Path], rows: list[dict[str, str]]) -> NDArray[np.int64]:
     """Return the index of the first image of each image's patient (proxy), shape (n_images,)."""
-    numbers = [int("".join(filter(str.isdigit, path.stem)) or -2 * i - 2) for i, path in enumerate(paths)]
+    numbers = [int("".join(filter(str.isdecimal, path.stem)) or -2 * i - 2) for i, path in enumerate(paths)]
     flags = [tuple(row[region] for region in REGIONS) for row in rows]
     links = patient_proxy.consecutive_pairs(numbers, flags)
     with ThreadPoolExecutor() as pool:

@@ -33,8 +33,9 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
     """Read MURA's study index; its `valid` folder is the test split.
 
     A split is read from its two CSVs (with or without a header line) where both are there, else by
-    walking its folders. The label comes from the folder's name. What is not in MURA's layout, and where
-    folders and CSVs do not agree with each other or themselves, stands among the index's contradictions.
+    walking its folders, which are compared with the one CSV that may be there. The label comes from the
+    folder's name. What is not in MURA's layout, and where folders and CSVs do not agree with each other or
+    themselves, stands among the index's contradictions.
 
     Raises:
         ValueError: If a CSV is no text in UTF-8.
@@ -44,14 +45,20 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
     remarks: list[str] = []
     for split, folder in _FOLDER_OF_SPLIT.items():
         images_csv, studies_csv = root / f"{folder}_image_paths.csv", root / f"{folder}_labeled_studies.csv"
-        from_tables = images_csv.is_file() and studies_csv.is_file()
+        has_images_csv, has_studies_csv = images_csv.is_file(), studies_csv.is_file()
+        from_tables = has_images_csv and has_studies_csv
         paths, faults = _paths_of_csv(images_csv, folder) if from_tables else _paths_of_folder(root, folder)
         found, misplaced = _studies_from_paths(root, split, paths)
         studies += found
         contradictions += [*faults, *misplaced]
         remarks += _labelled_both(found)
-        if from_tables:
-            contradictions += _compare_labels(found, studies_csv, folder)
+        if has_studies_csv:
+            lost = f"restore {images_csv.name if has_images_csv else 'its folder'}"
+            contradictions += _compare_labels(found, studies_csv, folder, lost)
+        elif has_images_csv:
+            contradictions += _compare_images(paths, images_csv, folder)
+        if has_images_csv != has_studies_csv:
+            remarks.append(_missing_table(folder, images_csv if has_studies_csv else studies_csv))
     return Dataset(
         name="MURA",
         root=root,
@@ -89,7 +96,8 @@ def _paths_of_csv(file: Path, folder: str) -> tuple[list[str], list[str]]:
 def _below(path: str, folder: str) -> str | None:
     """Cut whatever precedes the split's folder, so that a renamed `MURA-v1.1` still works."""
     parts = PurePosixPath(path).parts
-    return None if folder not in parts or ".." in parts else "/".join(parts[parts.index(folder) :])
+    usable = folder in parts and ".." not in parts and "\0" not in path
+    return "/".join(parts[parts.index(folder) :]) if usable else None
 
 
 def _outside(line: str, folder: str, file: Path) -> str:
@@ -169,8 +177,42 @@ def _labelled_both(studies: Iterable[Study]) -> list[str]:
     ]
 
 
-def _compare_labels(studies: list[Study], file: Path, folder: str) -> list[str]:
-    """Return where the CSV of labelled studies does not agree with the folders or itself, a sentence each."""
+def _missing_table(folder: str, file: Path) -> str:
+    """Say what cannot be known of a split that comes with one of its two CSVs."""
+    unknown = (
+        f"the images of {folder}/ were found by walking it, and one that a study has lost goes unnoticed"
+        if file.name.endswith("_image_paths.csv")
+        else f"the labels of {folder}/ are those of its folders, compared with no table"
+    )
+    return f"{file.name} is missing: {unknown}."
+
+
+def _compare_images(paths: list[str], file: Path, folder: str) -> list[str]:
+    """Return where the CSV of images does not agree with what was found by walking, a sentence each."""
+    listed, faults = _paths_of_csv(file, folder)
+    unlisted, lost = set(paths).difference(listed), set(listed).difference(paths)
+    faults += [
+        f"expected every image of {folder}/ in {file}, got no line for {path}; restore the original file, or "
+        "remove the image"
+        for path in paths
+        if path in unlisted
+    ]
+    return faults + [
+        f"expected every image of {file} below {file.parent}, got none of that name for {path}; restore it"
+        for path in listed
+        if path in lost
+    ]
+
+
+def _compare_labels(studies: list[Study], file: Path, folder: str, lost: str) -> list[str]:
+    """Return where the CSV of labelled studies does not agree with the folders or itself, a sentence each.
+
+    Args:
+        studies: What was found of the split.
+        file: The CSV.
+        folder: The split's folder.
+        lost: What to do about a study that was not found.
+    """
     listed: dict[str, set[str]] = {}
     found = []
     for line in _lines(file):
@@ -197,7 +239,7 @@ def _compare_labels(studies: list[Study], file: Path, folder: str) -> list[str]:
                 f"in {file}; correct one of them"
             )
     return found + [
-        f"expected images of every study in {file}, got none for {study_id}; restore {folder}_image_paths.csv"
+        f"expected images of every study in {file}, got none for {study_id}; {lost}"
         for study_id in sorted(listed)
     ]
 

@@ -1,7 +1,7 @@
 """The kinds of data sets, and the one function that opens any of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base_models.datasets.study import Dataset, check_dataset
@@ -25,7 +25,7 @@ _KINDS: dict[str, DatasetKind] = {}
 
 
 def register_dataset(kind: DatasetKind) -> None:
-    """Add a kind of data set; kinds are tried in the order in which they were added."""
+    """Add a kind of data set."""
     _KINDS[kind.name] = kind
 
 
@@ -47,18 +47,43 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True) -> Dataset
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If the folder is of no known kind, or its content contradicts itself.
+        ValueError: If the folder is of no known kind or of several, holds several data sets, or contradicts
+            itself.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
         raise FileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
-    for kind in _KINDS.values():
-        root = kind.find_root(path)
-        if root is not None:
-            dataset = kind.read(root, seed)
-            if check:
-                check_dataset(dataset)
-            return dataset
-    known = "; ".join(f"{kind.name}: {kind.looks_for}" for kind in _KINDS.values())
-    raise ValueError(f"expected a data set of a known kind in {path}, found none of these — {known}")
+    kind, root, others = _recognise(path)
+    dataset = kind.read(root, seed)
+    if others:
+        dataset = replace(dataset, remarks=(*dataset.remarks, _not_read(path, kind, others)))
+    if check:
+        check_dataset(dataset)
+    return dataset
+
+
+def _recognise(path: Path) -> tuple[DatasetKind, Path, list[tuple[DatasetKind, Path]]]:
+    """Return the kind of the data set in a folder, its own folder, and what else is there below.
+
+    The folder that was named decides before those that it contains: a user's table may lie beside the folders
+    of other kinds, whose images it lists. Which of two kinds in one place is meant, only the user knows.
+    """
+    found = [(kind, root) for kind in _KINDS.values() if (root := kind.find_root(path)) is not None]
+    if not found:
+        known = "; ".join(f"{kind.name}: {kind.looks_for}" for kind in _KINDS.values())
+        raise ValueError(f"expected a data set of a known kind in {path}, found none of these — {known}")
+    here = [(kind, root) for kind, root in found if root == path]
+    nearest = here or found
+    if len(nearest) > 1:
+        names = " and ".join(f"{kind.name} in {root}" for kind, root in nearest)
+        own = "give each a folder of its own; a studies.csv may lie one folder up, its paths beginning with "
+        advice = f"{own}'{path.resolve().name}/'" if here else "name the folder of one"
+        raise ValueError(f"expected one data set in {path}, got {names}; {advice}")
+    ((kind, root),) = nearest
+    return kind, root, [pair for pair in found if pair not in nearest]
+
+
+def _not_read(path: Path, kind: DatasetKind, others: list[tuple[DatasetKind, Path]]) -> str:
+    names = " and ".join(f"{other.name} in {root.relative_to(path)}" for other, root in others)
+    return f"The folder was read as {kind.name}; it also holds {names}, which has to be named to be read."

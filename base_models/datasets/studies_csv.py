@@ -1,15 +1,17 @@
 """Anybody's own radiographs: a folder with images and a table `studies.csv`.
 
 One row an image: `path,study_id,patient_id,body_part,label` and, if the split is given, `split`. Paths are
-relative to the folder. Labels are numbers from 0 (normal) or names, of which `normal` or `negative` comes
+relative to the folder. Labels are numbers from 0 (normal) or names, of which the one that says normal comes
 first.
 """
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
 
+from base_models.datasets.normal_class import order_classes
 from base_models.datasets.registry import DatasetKind, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
 from base_models.datasets.tables import open_table
@@ -20,7 +22,6 @@ COLUMNS = ("path", "study_id", "patient_id", "body_part", "label")
 N_SPLIT_PARTS = 4
 """Where no split is given, one part of four, by patient, is the test split."""
 _SPLIT_OF_NAME: dict[str, Split] = {"train": "train", "test": "test", "valid": "test"}
-_NORMAL = ("normal", "negative")
 
 Row = dict[str, str]
 
@@ -42,7 +43,7 @@ def read(root: Path, seed: int = 0) -> Dataset:
     file = root / TABLE
     rows, contradictions = _rows(file)
     rows, faults = _with_own_files(root, file, rows)
-    class_names, label_of, gaps = _classes(file, rows)
+    class_names, label_of, gaps, remarks = _classes(file, rows)
     contradictions += [*faults, *gaps]
     studies: dict[str, Row] = {}
     images: dict[str, list[Path]] = {}
@@ -72,6 +73,7 @@ def read(root: Path, seed: int = 0) -> Dataset:
             )
             for (study_id, row), split in zip(studies.items(), splits, strict=True)
         ),
+        remarks=tuple(remarks),
         contradictions=tuple(contradictions),
     )
 
@@ -115,6 +117,8 @@ def _fault_of_row(values: Row, n_columns: int, *, surplus: bool) -> tuple[str, s
         return f"{n_columns} values", "more", "put values that hold commas in quotation marks"
     if values.get("split", "train") not in _SPLIT_OF_NAME:
         return f"one of the splits {', '.join(_SPLIT_OF_NAME)}", repr(values["split"]), "rename it"
+    if "\0" in values["path"]:
+        return "a path", f"{values['path']!r}, which no file can have", "correct it"
     return None
 
 
@@ -125,7 +129,8 @@ def _with_own_files(root: Path, file: Path, rows: dict[int, Row]) -> tuple[dict[
     faults = []
     seen: dict[Path, int] = {}
     for line, row in rows.items():
-        target = (root / row["path"]).resolve()
+        # Where links go round in circles, `Path.resolve` raises; here the file is found unreadable later.
+        target = Path(os.path.realpath(root / row["path"]))
         if not target.is_relative_to(inside):
             faults.append(
                 f"expected paths inside {root} in {file}, got {row['path']!r} in line {line}, which "
@@ -141,21 +146,32 @@ def _with_own_files(root: Path, file: Path, rows: dict[int, Row]) -> tuple[dict[
     return kept, faults
 
 
-def _classes(file: Path, rows: dict[int, Row]) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
-    """Return the names of the classes, the normal one first, the class of each label, and what is wrong."""
+def _classes(
+    file: Path, rows: dict[int, Row]
+) -> tuple[tuple[str, ...], dict[str, int], list[str], list[str]]:
+    """Return the names of the classes, the normal one first, and the class of each label.
+
+    Behind them stand, a sentence each, what is wrong with the labels, and what the user should know of them.
+    """
     labels = {row["label"] for row in rows.values()}
+    faults, remarks = [], []
     if all(label.isdecimal() for label in labels):
         n_classes = max(map(int, labels), default=0) + 1
         if n_classes <= len(labels) + 1:
             names = ("normal", "abnormal") if n_classes <= 2 else tuple(f"class{i}" for i in range(n_classes))
-            return names, {label: int(label) for label in labels}, []
+            return names, {label: int(label) for label in labels}, [], []
         ordered = sorted(labels, key=int)
         found = ", ".join(ordered)
-        faults = [f"expected labels 0, 1, … without gaps in {file}, got {found}; number them anew"]
+        faults.append(f"expected labels 0, 1, … without gaps in {file}, got {found}; number them anew")
     else:
-        ordered = sorted(labels, key=lambda label: (label.lower() not in _NORMAL, label))
-        faults = []
-    return tuple(ordered), {label: index for index, label in enumerate(ordered)}, faults
+        ordered, is_clear = order_classes(labels)
+        if not is_clear:
+            others = " and 1 for the other" if len(labels) == 2 else ", then 1, 2 and so on"
+            remarks.append(
+                f"The labels in {file.name} leave open which class is the normal one; {ordered[0]!r} is "
+                f"taken for it. If that is wrong, use numbers as labels, 0 for the normal class{others}."
+            )
+    return tuple(ordered), {label: index for index, label in enumerate(ordered)}, faults, remarks
 
 
 def _splits(studies: list[Row], seed: int) -> list[Split]:

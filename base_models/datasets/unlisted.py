@@ -14,7 +14,8 @@ def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:
 
     These are files with a suffix of any kind that can be decoded, files without a suffix (as DICOM's often
     are) in a folder below the data set's, and whatever else lies beside a study's images there. Hidden files
-    and folders are a file system's own. Links to elsewhere are followed, once each.
+    and folders are a file system's own. Links to elsewhere are followed, once each, and a file that is listed
+    under another of its names is listed.
 
     Args:
         root: The data set's folder.
@@ -23,20 +24,50 @@ def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:
     Returns:
         Paths relative to the folder, sorted; bytes of a name that are not UTF-8 escaped.
     """
-    listed = {os.path.normpath(path) for path in paths}
+    top = os.path.realpath(root)
+    walked = list(_walk(top))
+    listed = _by_walked_names(paths, root, top, {directory for directory, _ in walked})
     beside = {os.path.dirname(path) for path in listed}  # noqa: PTH120  # 40,000 of them
     suffixes = _picture_suffixes()
-    top = os.path.normpath(root)
     found = []
-    for directory, names in _walk(top):
+    for directory, names in walked:
         everything = directory != top and directory in beside
         for name in names:
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
             if everything or suffix in suffixes or (not suffix and directory != top):
                 path = os.path.join(directory, name)  # noqa: PTH118
                 if path not in listed:
-                    found.append(os.fsencode(os.path.relpath(path, top)).decode(errors="backslashreplace"))
-    return sorted(found)
+                    found.append(path)
+    return sorted(
+        os.fsencode(os.path.relpath(path, top)).decode(errors="backslashreplace")
+        for path in _without_other_names(found, listed)
+    )
+
+
+def _by_walked_names(paths: Iterable[Path], root: Path, top: str, walked: set[str]) -> set[str]:
+    """Return the names that a walk gives to listed files; only folders that it did not pass are looked at.
+
+    A table may name files from the root of the file system, or through a link to one of its own folders.
+    """
+    start = os.path.abspath(root)  # noqa: PTH100  # links are not resolved: names are compared
+    folders: dict[str, str] = {}
+    names = set()
+    for path in paths:
+        folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100
+        if folder not in folders:
+            below = folder == start or folder.startswith(start + os.sep)
+            expected = top + folder[len(start) :] if below else folder
+            folders[folder] = expected if expected in walked else os.path.realpath(folder)
+        names.add(os.path.join(folders[folder], name))  # noqa: PTH118
+    return names
+
+
+def _without_other_names(found: list[str], listed: set[str]) -> list[str]:
+    """Leave out the files that are listed under another name, through links to single files."""
+    if not found:
+        return []  # as of any ordinary data set: not one image is looked at
+    real = listed | {os.path.realpath(path) for path in listed if os.path.islink(path)}  # noqa: PTH114
+    return [path for path in found if os.path.realpath(path) not in real]
 
 
 def _picture_suffixes() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -58,7 +59,8 @@ def _write_patient(out: str, split: str, patient: int, seed: int) -> list[Writte
         path = Path(out) / folder
         path.mkdir(parents=True)
         for view, image in enumerate(study.images, start=1):
-            cv2.imwrite(str(path / f"image{view}.png"), image, _FAST_PNG)
+            _, png = cv2.imencode(".png", image, _FAST_PNG)
+            (path / f"image{view}.png").write_bytes(png.tobytes())  # raises where the disk is full
         written.append(WrittenStudy(folder, study.label, len(study.images)))
     return written
 
@@ -112,7 +114,8 @@ def synthesize(
     ``out`` then holds ``MURA-v1.1/`` with the four CSVs and, for every study, a folder
     ``{train,valid}/XR_<PART>/patient<id>/study<k>_{positive,negative}/`` of ``image<i>.png``. To the byte,
     the tree depends on the number of patients, the seed and the share of validation patients alone, not on
-    the number of workers. It is written beside ``out`` and moved there when it is complete.
+    the number of workers. It is written to a hidden folder, beside ``out`` or in it if it exists, and is
+    moved to its place when it is complete.
 
     Args:
         out: Folder to write to; absent or empty.
@@ -124,9 +127,10 @@ def synthesize(
 
     Raises:
         FileExistsError: If ``out`` is a file or a folder that is not empty.
+        OSError: If a file cannot be written.
         ValueError: If a number is out of its range.
     """
-    out = Path(out)
+    out = Path(out).absolute()  # `.` has no name of its own
     n_valid = _check(out, n_patients, seed, valid_fraction)
     workers = joblib.cpu_count() if n_workers is None else n_workers
     if workers < 1:
@@ -137,8 +141,10 @@ def synthesize(
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
     chunks = [patients[start : start + _CHUNK] for start in range(0, n_patients, _CHUNK)]
     out.parent.mkdir(parents=True, exist_ok=True)
+    # A folder that exists may be the current one, a link or a disk of its own: it stays, and is filled.
+    is_there = out.exists()
     written: dict[str, list[WrittenStudy]] = {"train": [], "valid": []}
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder:
         draft = Path(folder) / "tree"
         done = 0
         for chunk in _draw_all(draft, chunks, seed, min(workers, len(chunks))):
@@ -148,12 +154,15 @@ def synthesize(
             if progress:
                 progress("drawing radiographs", done, n_patients)
         _write_tables(draft, written)
-        draft.replace(out)
+        if is_there:
+            (draft / ROOT).replace(out / ROOT)
+        else:
+            draft.replace(out)
 
 
 def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
     """Refuse bad arguments; return the number of validation patients."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if any(out.iterdir()) if out.is_dir() else os.path.lexists(out):
         message = (
             f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
         )

@@ -11,7 +11,7 @@ class Command:
     """Options of `mura synthesize`."""
 
     out: Path
-    """Folder to write `MURA-v1.1/` into; it must not hold one yet."""
+    """Folder to write `MURA-v1.1/` into, absent or empty."""
 
     patients: int = 1000
     """Number of patients, training and validation together."""

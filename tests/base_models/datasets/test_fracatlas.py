@@ -137,6 +137,39 @@ def test_wrong_columns_and_values_are_named(fracatlas_root: Path) -> None:
         open_dataset(fracatlas_root)
 
 
+def test_a_row_without_an_image_is_a_fault_of_its_line(fracatlas_root: Path) -> None:
+    file = fracatlas_root / "dataset.csv"
+    expected = open_dataset(fracatlas_root).studies
+    cells = [line.split(",") for line in file.read_text().splitlines()]
+    rows = [",".join(row[1:] + row[:1]) for row in cells]  # the image's name comes last
+    file.write_text("\n".join([*rows[:3], "1,0", *rows[3:], rows[1].rpartition(",")[0] + ","]) + "\n")
+    dataset = open_dataset(fracatlas_root, check=False)
+    assert dataset.contradictions == tuple(
+        f"expected an image_id in line {line} of {file}, got none; restore the original file"
+        for line in (4, len(rows) + 2)
+    )
+    assert dataset.studies == expected
+    with pytest.raises(ValueError, match="expected an image_id in line 4 of"):
+        open_dataset(fracatlas_root)
+
+
+def test_a_table_that_ends_after_its_columns_says_so(fracatlas_root: Path) -> None:
+    (fracatlas_root / "dataset.csv").write_text(FRACATLAS_COLUMNS + "\n")
+    with pytest.raises(
+        ValueError, match=r"expected a row for each image in .*dataset\.csv, got none; restore"
+    ):
+        open_dataset(fracatlas_root, check=False)
+
+
+def test_digits_that_count_nothing_are_no_part_of_a_number(fracatlas_root: Path) -> None:
+    file = fracatlas_root / "dataset.csv"
+    file.write_text(file.read_text().replace("IMG0000000.jpg", "IMG0000000\u00b2.jpg"))
+    image = fracatlas_root / "images" / "Fractured" / "IMG0000000.jpg"
+    image.rename(image.with_stem("IMG0000000\u00b2"))
+    patients = {study.study_id: study.patient_id for study in open_dataset(fracatlas_root).studies}
+    assert len(set(patients.values())) == len(patients) == 24
+
+
 def test_unreadable_images_stay_in_the_index(fracatlas_root: Path) -> None:
     (fracatlas_root / "images" / "Fractured" / "IMG0000000.jpg").write_bytes(b"no image")
     assert len(open_dataset(fracatlas_root).studies) == 24

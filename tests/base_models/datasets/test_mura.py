@@ -211,3 +211,60 @@ def test_all_that_is_out_of_layout_is_named(mura_root: Path) -> None:
     assert "got 'no path at all'" in outside
     for path, sentence in zip(strange, misplaced, strict=True):
         assert f"got {path!r}; restore MURA's layout" in sentence
+
+
+def test_labels_are_compared_where_the_csv_of_images_is_missing(mura_root: Path) -> None:
+    expected = open_dataset(mura_root)
+    (mura_root / "train_image_paths.csv").unlink()
+    dataset = open_dataset(mura_root)
+    assert _index(dataset) == _index(expected)
+    (remark,) = dataset.remarks
+    assert remark.startswith("train_image_paths.csv is missing: the images of train/ were found by walking")
+    file = mura_root / "train_labeled_studies.csv"
+    first, second, *others = file.read_text().splitlines()
+    strange = "MURA-v1.1/train/XR_HAND/patient09999/study1_positive/,1"
+    file.write_text("\n".join([f"{first[:-1]}{1 - int(first[-1])}", strange, *others]) + "\n")
+    ids = [line.removeprefix("MURA-v1.1/").rpartition("/")[0] for line in (first, second, strange)]
+    words = [
+        f"agree, but {ids[0]} is labelled",
+        f"expected a label for {ids[1]} in {file}, got none",
+        f"got none for {ids[2]}; restore its folder",
+    ]
+    found = _contradictions(mura_root)
+    assert len(found) == 3
+    assert all(any(sentence in one for one in found) for sentence in words)
+
+
+def test_images_are_compared_where_the_csv_of_labels_is_missing(mura_root: Path) -> None:
+    expected = open_dataset(mura_root)
+    (mura_root / "valid_labeled_studies.csv").unlink()
+    dataset = open_dataset(mura_root)
+    assert _index(dataset) == _index(expected)
+    (remark,) = dataset.remarks
+    assert remark.startswith(
+        "valid_labeled_studies.csv is missing: the labels of valid/ are those of its folders"
+    )
+    file = mura_root / "valid_image_paths.csv"
+    images = [line.removeprefix("MURA-v1.1/") for line in file.read_text().splitlines()]
+    unnamed, lost = [path for path in images if path.endswith("image2.png")][:2]  # their studies keep a view
+    (mura_root / lost).unlink()
+    kept = [path for path in images if path != unnamed]
+    file.write_text("\n".join([*kept, kept[0], "no path at all"]) + "\n")
+    words = [
+        f"got {kept[0]} in 2 lines",
+        "got 'no path at all'",
+        f"expected every image of valid/ in {file}, got no line for {unnamed}; restore",
+        f"expected every image of {file} below {mura_root}, got none of that name for {lost}; restore",
+    ]
+    found = _contradictions(mura_root)
+    assert len(found) == len(words)
+    assert all(any(sentence in one for one in found) for sentence in words)
+
+
+def test_a_path_that_no_file_system_takes_is_named(mura_root: Path) -> None:
+    expected = _index(open_dataset(mura_root))
+    for name, rest in (("image_paths", ""), ("labeled_studies", ",1")):
+        with (mura_root / f"train_{name}.csv").open("a") as file:
+            file.write(f"MURA-v1.1/train/XR_HAND/patient\0/study1_positive/{rest}\n")
+    assert all(r"patient\x00/" in sentence for sentence in _contradictions(mura_root))
+    assert _index(open_dataset(mura_root, check=False)) == expected

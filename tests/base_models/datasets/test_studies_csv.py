@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from base_models.audit import audit_dataset
 from base_models.datasets import open_dataset
 from tests.base_models.trees import picture, save_picture
 
@@ -10,7 +11,7 @@ HEADER = "path,study_id,patient_id,body_part,label"
 
 def _write(root: Path, rows: list[str], header: str = HEADER) -> Path:
     for number, row in enumerate(rows):
-        name = row.split(",")[0].strip()
+        name = row.split(",")[0].strip().replace("\0", "")
         if name and not name.startswith(("/", "..")):
             save_picture(root / name, picture(number))
     root.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,47 @@ def test_labels_may_be_names_with_the_normal_one_first(tmp_path: Path) -> None:
     assert dataset.studies[0].label == 1
     numbers = open_dataset(_write(tmp_path / "numbers", _rows(24, ("0", "1", "2"))))
     assert numbers.class_names == ("class0", "class1", "class2")
+
+
+@pytest.mark.parametrize(
+    ("labels", "first", "remark"),
+    [
+        (("fracture", "no fracture"), "no fracture", ""),
+        (("Fracture", "healthy"), "healthy", ""),
+        (("break", "Bruch"), "Bruch", "0 for the normal class and 1 for the other."),
+        (("sprain", "break", "Bruch"), "Bruch", "0 for the normal class, then 1, 2 and so on."),
+    ],
+)
+def test_labels_that_do_not_say_which_is_normal_are_a_remark(
+    tmp_path: Path, labels: tuple[str, ...], first: str, remark: str
+) -> None:
+    dataset = open_dataset(_write(tmp_path, _rows(24, labels)))
+    assert dataset.class_names == (first, *sorted(set(labels) - {first}))
+    assert [study.label for study in dataset.studies[: len(labels)]] == [
+        dataset.class_names.index(label) for label in labels
+    ]
+    if not remark:
+        assert dataset.remarks == ()
+        return
+    assert dataset.remarks == (
+        f"The labels in studies.csv leave open which class is the normal one; {first!r} is taken for it. "
+        f"If that is wrong, use numbers as labels, {remark}",
+    )
+    # What check-data, train and run show.
+    assert audit_dataset(dataset)["dataset"]["remarks"] == list(dataset.remarks)
+
+
+def test_numbers_decide_which_class_is_normal(tmp_path: Path) -> None:
+    dataset = open_dataset(_write(tmp_path, _rows(24)))
+    assert (dataset.class_names, dataset.remarks) == (("normal", "abnormal"), ())
+
+
+def test_links_in_a_circle_are_found_unreadable(tmp_path: Path) -> None:
+    root = _write(tmp_path, [*_rows(), "more/a.png,s99,p99,KNEE,1"])
+    (root / "more" / "a.png").unlink()
+    (root / "more" / "a.png").symlink_to("a.png")
+    (found,) = audit_dataset(open_dataset(root))["problems"]["unreadable"]
+    assert found["path"] == "more/a.png"
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "images/../../secret.png", "link/a.png"])
@@ -131,13 +173,14 @@ def test_every_fault_of_a_table_is_described(tmp_path: Path) -> None:
     expected = open_dataset(_write(tmp_path / "whole", rows)).studies
     wrong = [
         ("b1.png,s91,,KNEE,1", "expected a value for patient_id in line {}"),
+        ("b\0.png,s90,p90,KNEE,1", "expected a path in line {} of"),
         ("b2.png,s92,p92,KNEE, left,1", "expected 5 values in line {}"),
         ("../secret.png,s93,p93,KNEE,1", "got '../secret.png' in line {}, which leaves it"),
         (rows[0].replace(",s0,", ",s94,"), "in lines 2 and {}; leave one"),
     ]
     root = _write(tmp_path / "faulty", [*rows, *(row for row, _ in wrong)])
     with pytest.raises(
-        ValueError, match=r"expected a value for .* \(and 3 more; `mura check-data` lists all\)"
+        ValueError, match=r"expected a value for .* \(and 4 more; `mura check-data` lists all\)"
     ):
         open_dataset(root)
     dataset = open_dataset(root, check=False)

@@ -1,6 +1,7 @@
 """The layout, read again by a plain walk."""
 
 import re
+import resource
 from pathlib import Path
 
 import cv2
@@ -114,6 +115,45 @@ def test_writes_into_an_empty_folder_and_leaves_nothing_beside_it(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
     assert (out / ROOT / "train_image_paths.csv").read_text()
     assert (out / ROOT / "valid_image_paths.csv").read_text()
+
+
+@pytest.mark.parametrize("name", [".", "link"])
+def test_the_current_folder_and_links_are_filled_and_stay(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "link").symlink_to(here)
+    monkeypatch.chdir(here if name == "." else tmp_path)
+    inode = here.stat().st_ino
+    synthesize(name, 60, seed=3, n_workers=1)
+    assert _bytes(here) == _bytes(tree)
+    assert [path.name for path in here.iterdir()] == [ROOT]
+    assert here.stat().st_ino == inode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "link"]
+
+
+def test_a_link_to_nowhere_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="expected an empty or absent folder"):
+        synthesize(tmp_path / "link", 4, seed=0, progress=lambda *_: pytest.fail("drawn"), n_workers=1)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_picture_that_cannot_be_written_is_an_error_and_leaves_nothing(
+    tmp_path: Path, exists: bool
+) -> None:
+    out = tmp_path / "tree"
+    if exists:
+        out.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))  # what a full disk does, to larger files
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            synthesize(out, 2, seed=0, n_workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.rglob("*")) == ([out] if exists else [])
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
