@@ -81,6 +81,8 @@ def read_file(path: Path) -> bytes:
         ImageError: If there is no such file, or it is empty or too long.
     """
     try:
+        if "\0" in str(path):
+            raise ImageError(f"{path}: expected a path, got one with a NUL character")
         if path.exists() and not path.is_file():  # a pipe would be waited for without end
             raise ImageError(f"{path}: expected a file, got something else of that name")
         length = path.stat().st_size
