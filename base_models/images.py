@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from base_models.dicom import LUMINANCE, dicom_size, is_dicom, read_dicom
-from base_models.open_picture import open_picture
+from base_models.open_picture import open_picture, quiet_decoders
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
@@ -100,13 +100,14 @@ def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
         ImageError: As there.
     """
     try:
-        if is_dicom(path, data):
-            grey = read_dicom(io.BytesIO(data), MAX_PIXELS)
-            return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
-        if data.startswith(_PNG):
-            _check_png(path, data)
-        with open_picture(io.BytesIO(data)) as image:
-            return _decode_with_pillow(path, data, image, at_least)
+        with quiet_decoders:
+            if is_dicom(path, data):
+                grey = read_dicom(io.BytesIO(data), MAX_PIXELS)
+                return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
+            if data.startswith(_PNG):
+                _check_png(path, data)
+            with open_picture(io.BytesIO(data)) as image:
+                return _decode_with_pillow(path, data, image, at_least)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds; whichever it is, the file is unreadable
@@ -208,7 +209,7 @@ def image_size(path: Path) -> tuple[int, int]:
         ImageError: If the file is missing or no image.
     """
     try:
-        with path.open("rb") as file:
+        with quiet_decoders, path.open("rb") as file:
             head = file.read(256)
             file.seek(0)
             if is_dicom(path, head):
