@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from base_models.dicom import LUMINANCE, dicom_size, is_dicom, read_dicom
+from base_models.dicom import LUMINANCE, dicom_size, is_dicom, read_dicom, suffix_of
 from base_models.open_picture import open_picture, quiet_decoders
 
 MAX_PIXELS = 64_000_000
@@ -190,7 +190,7 @@ def _scale(highest: float) -> float:
 
 def misnamed(path: Path, picture: Radiograph) -> str | None:
     """Return what is wrong with a file's name, or None: its content is read, but other programs may fail."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path.name)
     of_its_kind = _SUFFIXES.get(picture.format) or _registered_suffixes(picture.format)
     if suffix in of_its_kind or not of_its_kind:
         return None
