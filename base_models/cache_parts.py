@@ -112,7 +112,7 @@ def is_whole(part: Part, state: PartState) -> bool:
 
 def whole_parts(parts: Sequence[Part], states: Mapping[int, PartState]) -> dict[int, PartState]:
     """Return the states of the parts that are whole, checked in parallel threads."""
-    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # hashing releases the interpreter's lock
         whole = pool.map(lambda number: is_whole(parts[number], states[number]), states)
         return {number: states[number] for number, good in zip(states, whole, strict=True) if good}
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +63,7 @@ def decode_images(
         return ""
 
     unreadable: dict[Path, str] = {}
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         try:
             for row, reason in enumerate(pool.map(decode_row, range(len(paths)))):
                 if reason:

@@ -23,8 +23,14 @@ _SLACK = 2**20
 """Bytes that the headers of a compressed picture may take beside its pixels."""
 _UNPACKED = 2**28
 """Bytes that a run-length segment may unpack to, whatever its picture's size."""
+_PREAMBLE, _LETTERS = 128, b"DICM"
 _META = 2
 """Group of the elements that precede the data set and are never deflated."""
+
+
+def has_letters(head: bytes) -> bool:
+    """Say whether the first bytes of a file are those of DICOM files (PS3.10, 7.1)."""
+    return head[_PREAMBLE : _PREAMBLE + len(_LETTERS)] == _LETTERS
 
 
 def read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = None) -> Any:
@@ -39,11 +45,16 @@ def read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = N
         tags: The elements that are needed, none of them behind the pixels; all by default.
 
     Raises:
-        ValueError: If a deflated file is truncated or holds too much, or pydicom is not installed.
+        ValueError: If the letters that DICOM files begin with are missing, a deflated file is truncated or
+            holds too much, or pydicom is not installed.
         Exception: Whatever pydicom raises for damaged files.
     """
     reader = _pydicom().filereader
-    reader.read_preamble(file, False)
+    if not has_letters(file.read(_PREAMBLE + len(_LETTERS))):
+        raise ValueError(
+            "no picture of a known kind: DICOM files have the letters DICM behind their first 128 bytes "
+            "(DCMTK's dcmconv adds them to data sets that were stored without)"
+        )
     meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != _META)
     if meta.get("TransferSyntaxUID") != _DEFLATED:
         file.seek(0)

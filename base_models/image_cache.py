@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import os
+import stat
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +22,10 @@ __all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_sq
 
 Progress = Callable[[str, int, int], None]
 
-FORMAT = 2
+FORMAT = 3
 """Changes whenever the same files would give other pixels."""
+_SECONDS_BETWEEN_WRITES = 1.0
+"""What a kill may cost: the manifest is written whole, and is large where many files cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ def open_image_cache(
     """Open the cache of these files at this size; what of it is missing or damaged is built first.
 
     The cache stands in a folder named by a hash of the files (path, length, time of change) and the size,
-    so that changed files or settings never meet an old cache. Its manifest grows with every finished part and
-    holds the part's hash: an interrupted build goes on behind the parts that are done, and parts whose bytes
-    are not what was written, or with files that could not be read and can be by now, are built anew.
+    so that changed files or settings never meet an old cache. Its manifest grows with the finished parts, at
+    most once a second, and holds each part's hash: an interrupted build goes on behind the parts that it
+    names, and parts whose bytes are not what was written, or with files that could not be read and can be by
+    now, are built anew.
 
     Args:
         paths: The image files.
@@ -81,16 +86,22 @@ def open_image_cache(
     if missing:
         number_of = {parts[number]: number for number in missing}
         done = sum(len(parts[number].paths) for number in states)
+        written = time.monotonic()
 
         def finished(part: Part, state: PartState) -> None:
-            nonlocal done
+            nonlocal done, written
             states[number_of[part]] = state
-            _write_states(file, key, states)
+            if time.monotonic() - written >= _SECONDS_BETWEEN_WRITES:
+                _write_states(file, key, states)
+                written = time.monotonic()
             done += len(part.paths)
             if progress is not None:
                 progress("reading radiographs", done, len(paths))
 
-        build_parts([parts[number] for number in missing], n_processes, finished)
+        try:
+            build_parts([parts[number] for number in missing], n_processes, finished)
+        finally:
+            _write_states(file, key, states)
     images = np.load(file, mmap_mode="r", allow_pickle=False)
     return ImageCache(
         file,
@@ -111,10 +122,18 @@ def _key(paths: Sequence[Path], size: int) -> str:
     """Return a hash of the settings and of each file's path, length and time of change."""
     hash_ = hashlib.sha256(json.dumps({"format": FORMAT, "size": size}).encode())
     for path in paths:
-        state = path.stat() if path.is_file() else None
         # The path as the bytes it has on the disk, which need not be UTF-8.
-        hash_.update(os.fsencode(path) + f"\0{state and (state.st_size, state.st_mtime_ns)}\n".encode())
+        hash_.update(os.fsencode(path) + f"\0{_length_and_time(path)}\n".encode())
     return hash_.hexdigest()
+
+
+def _length_and_time(path: Path) -> tuple[int, int] | None:
+    """Return a file's length and time of change; None where there is no file or it cannot be reached."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):  # a name that is too long or impossible, a folder that may not be entered
+        return None
+    return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
 
 
 def _header(shape: tuple[int, int, int]) -> bytes:

@@ -2,24 +2,31 @@
 
 import io
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from base_models.dicom import LUMINANCE, dicom_size, is_dicom, read_dicom
-from base_models.open_picture import open_picture
+from base_models.completeness import (
+    check_png_checksums,
+    is_png,
+    load_whole_png,
+    may_end_early,
+    with_more_bits,
+)
+from base_models.dicom import LUMINANCE, dicom_size, is_dicom, read_dicom, suffix_of
+from base_models.open_picture import open_picture, quiet_decoders
+from base_models.pixel_rows import blocks_of_rows, by_rows
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
 MAX_BYTES = 8 * MAX_PIXELS
 """Longest file that is read: a picture of the largest size with 16 bits in four planes."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _SUFFIXES = {
     "PNG": {".png", ".apng"},
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -56,8 +63,10 @@ def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
 
     Colour and palette images are turned into luminance, transparency is ignored, and deeper greys and colours
     are scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest value (of colours in
-    PNG and TIFF; in other formats, and of four inks, only the high byte counts). DICOM is read as
-    `base_models.dicom` describes. What a file is, its content says, not its name.
+    PNG and TIFF; in other formats, and of four inks, only the high byte counts). Greys stored as floats are
+    whole numbers, which are scaled like those, or shares from 0 (black) to 1 (white). DICOM is read as
+    `base_models.dicom` describes. What a file is, its content says, not its name. A progressive JPEG file
+    that was cut among its finer passes and closed with an end marker cannot be told from a coarse one.
 
     Args:
         path: The image file.
@@ -81,6 +90,8 @@ def read_file(path: Path) -> bytes:
         ImageError: If there is no such file, or it is empty or too long.
     """
     try:
+        if "\0" in str(path):
+            raise ImageError(f"{path}: expected a path, got one with a NUL character")
         if path.exists() and not path.is_file():  # a pipe would be waited for without end
             raise ImageError(f"{path}: expected a file, got something else of that name")
         length = path.stat().st_size
@@ -98,38 +109,48 @@ def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
         ImageError: As there.
     """
     try:
-        if is_dicom(path, data):
-            grey = read_dicom(io.BytesIO(data), MAX_PIXELS)
-            return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
-        if data.startswith(_PNG):
-            _check_png(path, data)
-        with open_picture(io.BytesIO(data)) as image:
-            return _decode_with_pillow(path, data, image, at_least)
+        with quiet_decoders:
+            if is_dicom(path, data):
+                grey = read_dicom(io.BytesIO(data), MAX_PIXELS)
+                return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
+            if is_png(data):
+                check_png_checksums(data)
+            return _decode_with_pillow(path, data, at_least)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds; whichever it is, the file is unreadable
         raise ImageError(f"{path}: {_reason(error)}") from error
 
 
-def _decode_with_pillow(
-    path: Path, data: bytes, image: ImageFile.ImageFile, at_least: int | None
-) -> Radiograph:
-    (width, height), mode, kind = image.size, image.mode, image.format or "unknown"
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}×{height} pixels, more than {MAX_PIXELS:,}")
-    frames = getattr(image, "n_frames", 1)
-    if frames != 1 and kind != "MPO":  # a photograph with a small preview behind it
-        raise ImageError(f"{path}: expected one picture, got {frames} frames")
+def _decode_with_pillow(path: Path, data: bytes, at_least: int | None) -> Radiograph:
+    with open_picture(io.BytesIO(data)) as image:
+        (width, height), mode, kind = image.size, image.mode, image.format or "unknown"
+        if width * height > MAX_PIXELS:
+            raise ImageError(f"{path}: {width}×{height} pixels, more than {MAX_PIXELS:,}")
+        frames = getattr(image, "n_frames", 1)
+        if frames != 1 and kind != "MPO":  # a photograph with a small preview behind it
+            raise ImageError(f"{path}: expected one picture, got {frames} frames")
+        grey = _grey(path, data, image, at_least)
+    if kind == "JPEG" and may_end_early(grey):
+        with open_picture(io.BytesIO(with_more_bits(data))) as image:
+            if not np.array_equal(grey, _grey(path, data, image, at_least)):
+                raise ImageError(f"{path}: truncated JPEG file, though it has an end marker")
+    return Radiograph(grey, width, height, mode, kind)
+
+
+def _grey(path: Path, data: bytes, image: ImageFile.ImageFile, at_least: int | None) -> NDArray[np.uint8]:
+    """Decode an opened picture, in whatever mode it is stored, to 8-bit grey."""
     if at_least is not None:
         image.draft("L", (at_least, at_least))
-    if _cuts_colours(image):
+    cuts_colours = _cuts_colours(image)
+    if image.format == "PNG":
+        load_whole_png(image, data)
+    if cuts_colours:
         image.load()  # which notices what is truncated or damaged
-        grey = _deep_luminance(data, path)
-    elif image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        grey = _to_8_bit(np.asarray(image, dtype=np.float64), path)
-    else:
-        grey = np.asarray(image if image.mode == "L" else image.convert("L"))
-    return Radiograph(grey, width, height, mode, kind)
+        return _deep_luminance(data, path)
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return _to_8_bit(np.asarray(image), path)
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def _reason(error: Exception) -> str:
@@ -137,22 +158,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "no picture of a known kind"
     return " ".join(str(error).split()).strip(" :'\"") or type(error).__name__
-
-
-def _check_png(path: Path, data: bytes) -> None:
-    """Compare the checksums of a PNG file's chunks (ISO/IEC 15948, 5.3), which Pillow leaves to chance.
-
-    One flipped bit in the compressed pixels often decodes without complaint, to other pixels.
-    """
-    at, kind = len(_PNG), b""
-    while kind != b"IEND":
-        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
-        end = at + 8 + length
-        if end + 4 > len(data):
-            raise ImageError(f"{path}: truncated PNG file")
-        if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            raise ImageError(f"{path}: damaged PNG file, the checksum of a part is wrong")
-        at = end + 4
 
 
 def _cuts_colours(image: ImageFile.ImageFile) -> bool:
@@ -166,17 +171,26 @@ def _deep_luminance(data: bytes, path: Path) -> NDArray[np.uint8]:
     pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ImageError(f"{path}: colours of 16 bits that could not be decoded")
-    blue, green, red = (np.asarray(pixels[..., channel]) for channel in range(3))
-    luminance = red * LUMINANCE[0] + green * LUMINANCE[1] + blue * LUMINANCE[2]
-    return np.asarray(np.rint(luminance * _scale(float(pixels[..., :3].max()))), dtype=np.uint8)
+    scale = _scale(max(float(pixels[rows, :, :3].max()) for rows in blocks_of_rows(pixels)))
+    weights = LUMINANCE[::-1] * scale
+    return by_rows(pixels, lambda rows: np.rint(rows[..., :3] @ weights))
 
 
-def _to_8_bit(pixels: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
-    """Scale greys of 8 to 16 bits to 8; the depth is inferred from the brightest pixel."""
+def _to_8_bit(pixels: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """Scale greys of 8 to 16 bits, the depth inferred from the brightest pixel, or shares from 0 to 1."""
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not (math.isfinite(highest) and lowest >= 0 and highest < 2**16):
         raise ImageError(f"{path}: grey values from {lowest:g} to {highest:g}, outside 0 to 65535")
-    return np.asarray(np.rint(pixels * _scale(highest)), dtype=np.uint8)
+    scale = _scale(highest)
+    if pixels.dtype.kind == "f":
+        if highest <= 1:
+            scale = 255.0
+        elif any(np.any(pixels[rows] % 1) for rows in blocks_of_rows(pixels)):
+            raise ImageError(
+                f"{path}: expected greys as whole numbers or from 0 to 1, "
+                f"got fractions from {lowest:g} to {highest:g}"
+            )
+    return by_rows(pixels, lambda rows: np.rint(rows.astype(np.float64) * scale))
 
 
 def _scale(highest: float) -> float:
@@ -187,7 +201,7 @@ def _scale(highest: float) -> float:
 
 def misnamed(path: Path, picture: Radiograph) -> str | None:
     """Return what is wrong with a file's name, or None: its content is read, but other programs may fail."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path.name)
     of_its_kind = _SUFFIXES.get(picture.format) or _registered_suffixes(picture.format)
     if suffix in of_its_kind or not of_its_kind:
         return None
@@ -206,7 +220,7 @@ def image_size(path: Path) -> tuple[int, int]:
         ImageError: If the file is missing or no image.
     """
     try:
-        with path.open("rb") as file:
+        with quiet_decoders, path.open("rb") as file:
             head = file.read(256)
             file.seek(0)
             if is_dicom(path, head):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +49,7 @@ def look_at(paths: Sequence[Path], progress: Progress | None = None) -> dict[Pat
         For each path what is known of it, or the reason why it cannot be read.
     """
     found: dict[Path, Picture | str] = {}
-    with ThreadPoolExecutor() as pool:  # the decoders release the interpreter's lock
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # the decoders release the interpreter's lock
         for done, (path, picture) in enumerate(zip(paths, pool.map(_look, paths), strict=True), start=1):
             found[path] = picture
             if progress is not None and (done % 100 == 0 or done == len(paths)):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from base_models.dicom import SUFFIXES
+from base_models.dicom import SUFFIXES, suffix_of
 
 
 def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:
@@ -33,7 +33,7 @@ def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:
     for directory, names in walked:
         everything = directory != top and directory in beside
         for name in names:
-            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            suffix = suffix_of(name)
             if everything or suffix in suffixes or (not suffix and directory != top):
                 path = os.path.join(directory, name)  # noqa: PTH118
                 if path not in listed:

@@ -1,11 +1,14 @@
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import joblib
 import numpy as np
 import pytest
 
+from base_models import decoded_images
 from base_models.decoded_images import decode_images
 from base_models.image_cache import open_image_cache
 from base_models.input_format import InputFormat
@@ -54,3 +57,19 @@ def test_an_interruption_does_not_wait_for_all_images(
     with pytest.raises(KeyboardInterrupt):
         decode_images([PADDED], paths * 50)
     assert len(read) < len(paths) * 50
+
+
+def test_no_more_images_are_decoded_at_once_than_there_are_cores(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
+    threads: set[int] = set()
+
+    def slow(path: Path, at_least: int) -> np.ndarray:
+        threads.add(threading.get_ident())
+        time.sleep(0.01)  # so that a second thread would take some
+        return picture(0)
+
+    monkeypatch.setattr(decoded_images, "read_grey", slow)
+    decode_images([PADDED], paths[:8])
+    assert len(threads) == 1

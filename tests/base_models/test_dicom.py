@@ -1,12 +1,13 @@
 import io
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from base_models.dicom import window_shares
+from base_models.dicom import suffix_of, window_shares
 from base_models.images import ImageError, decode, image_size, misnamed, read_file, read_grey
 from tests.base_models.trees import picture, save_picture
 
@@ -112,10 +113,96 @@ def test_padding_takes_no_part_in_the_scaling(tmp_path: Path, limit: int | None)
     )
     exposed = padded <= 4095
     lowest = float(DEEP[exposed].min())
-    expected = np.where(exposed, np.rint((padded - lowest) / (4095 - lowest) * 255), 255)
+    expected = np.where(exposed, np.rint((padded - lowest) / (4095 - lowest) * 255), 0)
     np.testing.assert_array_equal(read_grey(path), expected)
     nothing = write_dicom(tmp_path / "b.dcm", np.full_like(DEEP, 7), PixelPaddingValue=7)
     assert read_grey(nothing).shape == DEEP.shape
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2000, "WindowWidth": 9000}])
+def test_padding_becomes_black(tmp_path: Path, photometric: str, window: dict[str, int]) -> None:
+    padded = DEEP.copy()
+    padded[:5] = 0
+    path = write_dicom(
+        tmp_path / "a.dcm", padded, PhotometricInterpretation=photometric, PixelPaddingValue=0, **window
+    )
+    grey = read_grey(path)
+    assert not grey[:5].any()
+    assert grey[5, 0] > 200 if photometric == "MONOCHROME1" and not window else grey[6:].any()
+
+
+@pytest.mark.parametrize("slope", [1, -1, 0.25])
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+def test_the_whole_range_of_8_bits_is_shown_in_the_order_of_its_values(
+    tmp_path: Path, slope: float, kind: type
+) -> None:
+    grey = np.arange(40, 160, dtype=np.int64).reshape(10, 12)
+    stored = (grey - (128 if kind is np.int8 else 0)).astype(kind)
+    path = write_dicom(tmp_path / "a.dcm", stored, RescaleSlope=slope, RescaleIntercept=7)
+    np.testing.assert_array_equal(read_grey(path), grey if slope > 0 else 255 - grey)
+
+
+def _table(entries: list[int], first: int, bits: int = 16) -> "pydicom.dataset.Dataset":
+    table = pydicom.dataset.Dataset()
+    table.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(entries), first, bits])
+    table.add_new("LUTData", "US", entries)
+    table.ModalityLUTType = "US"
+    return table
+
+
+@pytest.mark.parametrize(("first", "kind"), [(0, np.uint16), (1000, np.uint16), (-300, np.int16)])
+@pytest.mark.parametrize("window", [None, (20_000, 30_000)])
+def test_a_modality_table_equals_a_plain_loop(
+    tmp_path: Path, first: int, kind: type, window: tuple[int, int] | None
+) -> None:
+    entries = [int(value) for value in np.random.default_rng(0).integers(0, 65_536, 3000)]
+    stored = DEEP.astype(kind)
+    elements: dict[str, object] = {"BitsStored": 16, "HighBit": 15}
+    elements["ModalityLUTSequence"] = [_table(entries, first)]
+    if window:
+        elements |= {"WindowCenter": window[0], "WindowWidth": window[1], "VOILUTFunction": "LINEAR_EXACT"}
+    values = np.zeros(stored.shape)
+    for index, pixel in np.ndenumerate(stored):
+        values[index] = entries[min(max(int(pixel) - first, 0), len(entries) - 1)]
+    lowest, highest = values.min(), values.max()
+    if window:
+        lowest, highest = window[0] - window[1] / 2, window[0] + window[1] / 2
+    expected = np.rint(255 * np.clip((values - lowest) / (highest - lowest), 0, 1))
+    path = write_dicom(tmp_path / "a.dcm", stored, **elements)
+    np.testing.assert_array_equal(read_grey(path), expected)
+
+
+def test_a_modality_table_of_8_bits_may_invert(tmp_path: Path) -> None:
+    table = _table(list(range(255, -1, -1)), 0, bits=8)
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    path = write_dicom(tmp_path / "a.dcm", grey, ModalityLUTSequence=[table])
+    np.testing.assert_array_equal(read_grey(path), 255 - grey)
+
+
+def test_a_contradiction_about_black_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", DEEP, PresentationLUTShape="INVERSE")
+    with pytest.raises(
+        ImageError, match=r"a\.dcm: expected PresentationLUTShape IDENTITY beside MONOCHROME2"
+    ):
+        read_grey(path)
+    # Where both say that the lowest value is white, it is inverted once.
+    once = {"PhotometricInterpretation": "MONOCHROME1"}
+    expected = read_grey(write_dicom(tmp_path / "b.dcm", DEEP, **once))
+    both = write_dicom(tmp_path / "c.dcm", DEEP, **once, PresentationLUTShape="INVERSE")
+    np.testing.assert_array_equal(read_grey(both), expected)
+
+
+def test_a_deep_picture_takes_little_memory(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (1500, 1000)).astype(np.uint16)
+    for name, window in (("a.dcm", {"WindowCenter": 2000, "WindowWidth": 3000}), ("b.dcm", {})):
+        path = write_dicom(tmp_path / name, pixels, **window)
+        data = read_file(path)
+        tracemalloc.start()
+        decode(path, data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 14 * pixels.size
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
@@ -165,6 +252,31 @@ def test_content_decides_over_the_name(tmp_path: Path) -> None:
     )
 
 
+def test_a_name_that_is_an_identifier_has_no_suffix(tmp_path: Path) -> None:
+    names = {"1.2.840.113619.78": "", "CR.1.2.840.9": "", "a.PNG": ".png", "a.j2k": ".j2k", "a": "", "a.": ""}
+    assert {name: suffix_of(name) for name in names} == names
+    path = write_dicom(tmp_path / "a.dcm", DEEP).rename(tmp_path / "1.2.840.113619.2.5.1762583153.78")
+    assert misnamed(path, decode(path, read_file(path))) is None
+
+
+def test_a_data_set_without_its_letters_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", DEEP)
+    path.write_bytes(path.read_bytes()[132:])
+    for read in (read_grey, image_size):
+        with pytest.raises(ImageError, match=r"a\.dcm: no picture of a known kind: .*DICM.*dcmconv"):
+            read(path)
+
+
+def test_what_pydicom_warns_of_is_not_given(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", DEEP, NumberOfFrames=1)
+    expected = read_grey(path)
+    path.write_bytes(path.read_bytes().replace(b"IS\x02\x001 ", b"IS\x02\x001."))
+    with pytest.warns(UserWarning, match="Invalid value for VR IS"):
+        assert pydicom.dcmread(path).NumberOfFrames == 1
+    np.testing.assert_array_equal(read_grey(path), expected)  # any warning is an error in these tests
+    assert image_size(path) == (20, 30)
+
+
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
 def test_colours_become_pillows_luminance(tmp_path: Path, photometric: str) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (12, 9, 3)).astype(np.uint8)
@@ -203,6 +315,10 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
             "expected a finite RescaleIntercept, got inf",
         ),
         ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),
+        (
+            {"ModalityLUTSequence": [_table([1, 2], 0, bits=12)]},
+            "expected a modality table of 8 or 16 bits for pixels of at most 16, got one of 12 bits",
+        ),
     ],
 )
 def test_other_pictures_are_refused_by_name(

@@ -188,6 +188,7 @@ def dying_read(path):
     return read(path)
 
 cache_parts.read_file = dying_read
+image_cache._SECONDS_BETWEEN_WRITES = 0
 image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
 """
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
@@ -200,6 +201,41 @@ image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
     assert len(calls) == 7
     for path in paths:
         np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 64))
+
+
+@pytest.mark.parametrize(
+    ("clock", "written"), [([0.0, 0.4, 0.9, 0.95], [3]), ([0.0, 0.4, 1.1, 1.1, 1.5], [2, 3])]
+)
+def test_the_manifest_is_written_at_most_once_a_second(
+    paths: list[Path],
+    tmp_path: Path,
+    built: list,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    clock: list[float],
+    written: list[int],
+) -> None:
+    calls: list[int] = []
+    write = image_cache.write_json
+
+    def counted(path: Path, document: dict) -> None:
+        calls.append(len(document["parts"]))
+        write(path, document)
+
+    monkeypatch.setattr(image_cache, "write_json", counted)
+    monkeypatch.setattr(image_cache.time, "monotonic", iter(clock).__next__)
+    expected = _open(paths, tmp_path)
+    assert calls == written
+    assert len(built) == 3
+    np.testing.assert_array_equal(_open(paths, tmp_path), expected)
+    assert len(built) == 3
+
+
+def test_files_that_cannot_be_reached_are_unreadable(paths: list[Path], tmp_path: Path) -> None:
+    strange = [tmp_path / f"{'x' * 300}.png", tmp_path / "a\0b.png", paths[0] / "below a file.png"]
+    cache = open_image_cache([*paths, *strange], 24, tmp_path / "cache", n_processes=1)
+    assert set(cache.unreadable) == set(strange)
+    assert all(cache.unreadable[path].startswith(f"{path}: ") for path in strange)
 
 
 def test_unreadable_images_are_collected_and_tried_again(

@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -122,6 +123,54 @@ def test_greys_that_are_none_are_refused(tmp_path: Path, pixels: np.ndarray, mes
         read_grey(tmp_path / "deep.tif")
 
 
+def test_floats_are_shares_or_whole_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    shares = np.linspace(0, 1, 600, dtype=np.float32).reshape(30, 20)
+    for pixels, expected in (
+        (shares, np.rint(shares.astype(float) * 255)),
+        (shares / 2, np.rint(shares.astype(float) / 2 * 255)),
+        (np.rint(shares * 4095), np.rint(np.rint(shares * 4095.0) / 4095 * 255)),
+        (np.rint(shares), np.rint(shares) * 255),
+    ):
+        Image.fromarray(pixels).save(path)
+        np.testing.assert_array_equal(read_grey(path), expected)
+    for pixels, ends in ((shares * 1.5, "0 to 1.5"), (shares * 4000 + 0.25, "0.25 to 4000.25")):
+        Image.fromarray(pixels).save(path)
+        with pytest.raises(
+            ImageError, match=rf"deep\.tif: expected greys as whole numbers or from 0 to 1, .* {ends}"
+        ):
+            read_grey(path)
+    rows = shares[::-1].astype("<f4").tobytes()  # from the bottom row up
+    (tmp_path / "deep.pfm").write_bytes(b"Pf\n20 30\n-1.0\n" + rows)
+    np.testing.assert_array_equal(read_grey(tmp_path / "deep.pfm"), np.rint(shares.astype(float) * 255))
+
+
+@pytest.mark.parametrize("kind", ["grey", "colours", "float"])
+def test_deep_pictures_take_little_memory(tmp_path: Path, kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (1500, 1000)).astype(np.uint16)
+    path = tmp_path / f"deep.{'tif' if kind == 'float' else 'png'}"
+    if kind == "colours":
+        cv2.imwrite(str(path), np.dstack([pixels] * 3))
+    else:
+        Image.fromarray(pixels.astype(np.float32) if kind == "float" else pixels).save(path)
+    data = read_file(path)
+    tracemalloc.start()
+    decode(path, data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * pixels.size  # the pixels as decoded, twice, as greys, and some rows as float64
+
+
+def test_what_decoders_warn_of_is_not_given(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0"
+    Image.fromarray(GREY).save(path, exif=damaged)
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"):
+        Image.open(path).close()
+    assert read_grey(path).shape == GREY.shape  # any warning is an error in these tests
+    assert image_size(path) == (40, 50)
+
+
 def test_jpeg_may_be_decoded_smaller(tmp_path: Path) -> None:
     path = tmp_path / "image.jpg"
     Image.fromarray(picture(1, shape=(400, 320))).convert("RGB").save(path)
@@ -202,6 +251,11 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
             read_grey(tmp_path / name)
     with pytest.raises(ImageError, match=r"broken\.png: No such file"):
         read_grey(tmp_path / "broken.png")
+    for read in (read_grey, image_size):
+        with pytest.raises(ImageError, match=r"x\.png: File name too long"):
+            read(tmp_path / f"{'x' * 300}.png")
+        with pytest.raises(ImageError, match=r"b\.png: .*(NUL|null)"):
+            read(tmp_path / "a\0b.png")
 
 
 def test_too_long_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +289,7 @@ def test_too_long_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("a.jpg", "PNG", False),
         ("a.dcm", "PNG", False),
         ("a", "TIFF", False),
+        ("image.001", "TIFF", False),
     ],
 )
 def test_content_decides_what_a_misnamed_file_is(tmp_path: Path, name: str, kind: str, good: bool) -> None:

@@ -1,9 +1,14 @@
 import hashlib
+import threading
+import time
 from pathlib import Path
 
+import joblib
 import numpy as np
+import pytest
 from PIL import Image
 
+from base_models.audit import pictures
 from base_models.audit.pictures import Picture, look_at
 from base_models.datasets.patient_proxy import difference_hash, thumbnail
 from tests.base_models.trees import picture, save_picture
@@ -65,3 +70,19 @@ def test_progress_is_told_every_hundred_files_and_at_the_end(tmp_path: Path) -> 
     told: list[tuple[str, int, int]] = []
     look_at(paths, lambda *what: told.append(what))
     assert told == [("reading radiographs", 100, 130), ("reading radiographs", 130, 130)]
+
+
+def test_no_more_files_are_decoded_at_once_than_there_are_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
+    threads: set[int] = set()
+
+    def slow(path: Path) -> str:
+        threads.add(threading.get_ident())
+        time.sleep(0.01)  # so that a second thread would take some
+        return "unread"
+
+    monkeypatch.setattr(pictures, "_look", slow)
+    assert len(look_at([tmp_path / str(number) for number in range(8)])) == 8
+    assert len(threads) == 1

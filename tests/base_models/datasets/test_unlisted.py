@@ -21,6 +21,7 @@ def test_what_looks_like_a_radiograph_or_lies_beside_one_is_named(tmp_path: Path
     wanted = [
         *(study / name for name in ("image7.WEBP", "image8.pgm", "IM0001", "image9.png.bak", "notes.txt")),
         root / "elsewhere" / "IM0002",
+        root / "elsewhere" / "1.2.840.113619.2.5.78",
         root / "extra.dcm",
     ]
     for path in [*wanted, study / "._image1.png", root / ".git" / "HEAD", root / "README", root / "more.txt"]:
