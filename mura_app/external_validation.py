@@ -104,23 +104,13 @@ def predict_dataset(
     members = load_trained_members(run.path)
     dataset = open_dataset(data, seed=int(config.get("seed", 0)), check=False)
     check_index(dataset)
-    studies, remarks = dataset.studies, list(dataset.remarks)
-    if config.get("data") == str(data.resolve()):
-        studies = dataset.of_split("test")
-        remarks.append("This is the data set that the run learned from; only its test split is scored.")
+    studies, remarks = _studies_to_read(dataset, is_own=config.get("data") == str(data.resolve()))
     classes = members[0].class_names
     remarks += _matched_classes(classes, dataset.class_names)
-    images = (path for study in dataset.studies for path in study.image_paths)
-    if unlisted := unlisted_files(dataset.root, images):
-        remarks.append(
-            f"{len(unlisted):,} file(s) that belong to no study were not read; `mura check-data` names them."
-        )
     check_mapping(mapping, sorted({study.body_part for study in studies}), known)
     studies = tuple(
         replace(study, body_part=mapping.get(study.body_part, study.body_part)) for study in studies
     )
-    if not studies:
-        raise ValueError(f"expected studies in {data}, got none; check the path")
     decoded = decode_images(members, [path for study in studies for path in study.image_paths], progress)
     studies = without_bad_images(studies, decoded.unreadable, skip_bad_images)
     of_studies, of_images = predict_studies_and_images(members, studies, progress, images=decoded)
@@ -134,6 +124,22 @@ def predict_dataset(
         remarks=(*remarks, *_left_out(decoded.unreadable), *why_none),
         skipped_images={str(path): reason for path, reason in decoded.unreadable.items()},
     )
+
+
+def _studies_to_read(dataset: Dataset, is_own: bool) -> tuple[tuple[Study, ...], list[str]]:
+    """Returns the studies of a data set that are scored, and what a reader should know of it."""
+    studies, remarks = dataset.studies, list(dataset.remarks)
+    if is_own:
+        studies = dataset.of_split("test")
+        remarks.append("This is the data set that the run learned from; only its test split is scored.")
+    if not studies:
+        raise ValueError(f"expected studies in {dataset.root}, got none; check the path")
+    images = (path for study in dataset.studies for path in study.image_paths)
+    if unlisted := unlisted_files(dataset.root, images):
+        remarks.append(
+            f"{len(unlisted):,} file(s) that belong to no study were not read; `mura check-data` names them."
+        )
+    return studies, remarks
 
 
 def metadata_control(
