@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 
 import mura_app
+from mura_app.mendable import what_the_user_can_mend
 from mura_app.terminal import error_line, print_text, sentence_of_box
 
 COMMANDS = {
@@ -74,24 +75,12 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
-        sentence = _what_the_user_can_mend(error)
+        sentence = what_the_user_can_mend(error)
         if sentence is None or os.environ.get("MURA_TRACEBACK") == "1":
             raise
         error_line(sentence)
         return 2
     return 0
-
-
-def _what_the_user_can_mend(error: Exception) -> str | None:
-    """Return what an error tells the user, or None for a defect of the program."""
-    # torch has no error of its own for memory that it was refused on the processor
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        size = str(error).splitlines()[0] if str(error) else "nobody says how much"
-        return (
-            f"expected work that the memory of this machine holds, got options that ask for more ({size}); "
-            "make what they size smaller"
-        )
-    return str(error) if isinstance(error, ValueError | OSError) else None
 
 
 def parse(command: Any, name: str, options: list[str], default: Any = None, *, flat: bool = False) -> Any:
