@@ -21,7 +21,7 @@ from torch import distributed
 Value = TypeVar("Value")
 
 _PATIENCE = timedelta(days=14)
-"""A process may wait this long for the fits of the others."""
+"""A process may wait this long for what others compute: decoded radiographs, fits."""
 _FAREWELL = timedelta(seconds=15)
 """A process that ends with an error waits this long for the others to end with it."""
 
@@ -38,7 +38,7 @@ class _Channels:
     """What the processes exchange messages over, beside the default group of torch."""
 
     patient: distributed.ProcessGroup
-    """For whatever may have to wait until others have trained."""
+    """For waiting until others have decoded or trained."""
     brief: distributed.ProcessGroup
     """For the end, when others may be gone or busy."""
 

@@ -69,7 +69,8 @@ def run_command(arguments: list[str]) -> int:
             command.run()
         except KeyboardInterrupt:
             advice = "; what is finished is kept, and the same command with --resume goes on from there"
-            error_line(f"interrupted{advice if name in RESUMABLE else ''}")
+            if group is None or group.is_first:
+                error_line(f"interrupted{advice if name in RESUMABLE else ''}")
             return 130
         except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
