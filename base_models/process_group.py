@@ -140,13 +140,16 @@ def join_process_group() -> Iterator[ProcessGroup]:
     """Meet the other processes that torchrun started; without torchrun this process is alone.
 
     Gradients go over nccl on GPUs and over gloo on processors, with torch's own time limit, since all come to
-    a step together. Everything else goes over gloo, and may wait for fits. Blocks may be nested.
+    a step together. Everything else goes over gloo, and may wait for fits. Blocks may be nested, and stand in
+    a program that has called `torch.distributed.init_process_group` itself.
     """
     group = launched_group()
     if group.size == 1 or _channels.get(None) is not None:
         yield group
         return
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    begins = not distributed.is_initialized()
+    if begins:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         joined = _channels.set(_Channels(_new_channel(_PATIENCE), _new_channel(_FAREWELL)))
         try:
@@ -154,7 +157,8 @@ def join_process_group() -> Iterator[ProcessGroup]:
         finally:
             _channels.reset(joined)
     finally:
-        distributed.destroy_process_group()
+        if begins:
+            distributed.destroy_process_group()
 
 
 def _new_channel(timeout: timedelta) -> distributed.ProcessGroup:

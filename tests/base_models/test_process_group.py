@@ -116,15 +116,14 @@ def _of_rank(folder: Path, rank: int, name: str) -> Any:
 def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
     notes = [f"rank 1, on {platform.node()}"]
     for rank in range(2):
-        own = ("_TwoWordsError", f"rank {rank}")
-        others = ("RuntimeError", f"_TwoWordsError: rank {1 - rank}")
+        own, others = ("LookupError", f"rank {rank}"), ("RuntimeError", f"LookupError: rank {1 - rank}")
         assert _of_rank(folder, rank, "told") == [
             ("FileExistsError", "rank 0", []),
             (*((own, others)[rank]), []),
             ("FileExistsError", "rank 1", notes),
             (*((others, own)[rank]), notes),
             ("FileExistsError", "rank 0", []),
-            (*(("_TwoWordsError", "rank 0"), others)[rank], []),
+            (*((own, others)[rank]), []),
         ]
 
 
