@@ -18,6 +18,7 @@ def run_all(commands: Path) -> None:
     """Run the commands of a JSON file, leave statuses and messages beside it, and end with the last."""
     *first, last = json.loads(commands.read_text())
     process_group._FAREWELL = timedelta(seconds=60)  # so that a busy machine changes nothing
+    torch.distributed.init_process_group("gloo")  # as programs do that use this package
     with join_process_group() as group:
         found = []
         for arguments in first:
