@@ -99,19 +99,20 @@ def cross_fit(
         ValueError: If there are fewer patients than folds, or the studies outside a fold lack a class.
     """
     train, test = dataset.of_split("train"), dataset.of_split("test")
-    folds = draw_folds(train, config.folds, seed)
     train_views, test_views = views_of(train, cache), views_of(test, cache)
-    jobs = _fit_jobs(
-        train,
-        train_views,
-        test_views.rows,
-        folds=folds,
-        n_classes=len(dataset.class_names),
-        cache=cache,
-        config=config,
-        run_dir=run_dir,
-        seed=seed,
-    )
+    with group.together():
+        folds = draw_folds(train, config.folds, seed)
+        jobs = _fit_jobs(
+            train,
+            train_views,
+            test_views.rows,
+            folds=folds,
+            n_classes=len(dataset.class_names),
+            cache=cache,
+            config=config,
+            run_dir=run_dir,
+            seed=seed,
+        )
     results = run_fits(jobs, config, resume=resume, progress=progress, group=group)
     return _assemble(results, train_views, test_views, folds, config.views)
 

@@ -11,12 +11,13 @@ from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConf
 from base_models.cross_fitting import CrossFit, cross_fit
 from base_models.datasets.study import Dataset, check_dataset
 from base_models.datasets.unlisted import unlisted_files
-from base_models.image_cache import ImageCache, open_image_cache
+from base_models.image_cache import ImageCache
 from base_models.member_choice import weak_members
 from base_models.metadata_control import metadata_logits
 from base_models.prediction_tables import calibrated_tables, prediction_table
 from base_models.preflight import check_training
-from base_models.process_group import ProcessGroup, join_process_group
+from base_models.process_group import join_process_group
+from base_models.shared_cache import shared_image_cache
 from base_models.training_record import training_record
 from mura_env import Predictions
 from mura_env.json_files import write_json
@@ -43,7 +44,8 @@ def train_ensemble(
     (each radiograph of the test studies for itself, study by study), `test-folds.npz` (as `test.npz` before
     averaging, one model per member and fold), `metadata-train.npz` and `metadata-test.npz` (the control that
     sees no pixel); `training.json` (counts, times, and the fold of each training study); `tensorboard/`, if
-    asked for; `image_cache/`, which may be deleted. Processes that torchrun started divide the work.
+    asked for; `image_cache/`, which may be deleted. Processes that torchrun started divide the work; all must
+    see the run's folder, and the same data, which may lie elsewhere on each machine.
 
     Args:
         dataset: From `open_dataset`.
@@ -65,11 +67,15 @@ def train_ensemble(
         OSError: If a file that the configuration names cannot be read.
     """
     run_dir, started = Path(run_dir), time.perf_counter()
-    check_training(dataset, config, seed=seed, resume=resume)
     with join_process_group() as group:
-        cache = _decode(dataset, config, Path(cache_dir or run_dir / "image_cache"), group, progress)
-        left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
-        check_dataset(dataset := replace(dataset, studies=left))
+        with group.together():
+            check_training(dataset, config, seed=seed, resume=resume)
+        cache = shared_image_cache(
+            dataset, config.cached_side, Path(cache_dir or run_dir / "image_cache"), group, progress
+        )
+        with group.together():
+            left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
+            check_dataset(dataset := replace(dataset, studies=left))
         fitted = cross_fit(
             dataset,
             cache=cache,
@@ -80,31 +86,13 @@ def train_ensemble(
             progress=progress if group.is_first else None,
             group=group,
         )
-        if group.is_first:
-            record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
-            record |= _noticed_files(dataset.root, cache)
-            write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
-        group.wait()
+        with group.together():
+            if group.is_first:
+                record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
+                record |= _noticed_files(dataset.root, cache)
+                write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
-
-
-def _decode(
-    dataset: Dataset,
-    config: EnsembleConfig,
-    directory: Path,
-    group: ProcessGroup,
-    progress: Progress | None,
-) -> ImageCache:
-    """Decode all radiographs once, at the size at which they are changed; the first process does it."""
-    paths = [path for study in dataset.studies for path in study.image_paths]
-    size = config.cached_side
-    if not group.is_first:
-        group.wait()
-    cache = open_image_cache(paths, size, directory, progress)
-    if group.is_first:
-        group.wait()
-    return cache
 
 
 def _write_tables(

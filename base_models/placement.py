@@ -28,6 +28,7 @@ class Placement:
     def trainer_options(self) -> dict[str, Any]:
         """Return the arguments of Lightning's trainer that say where it computes.
 
+        Processes that share batches each have the GPU of their number on the machine: there must be as many.
         On GPUs, batch norm takes its statistics over the whole batch; on processors, for which torch has no
         such layer, over the part of each process.
         """
@@ -36,9 +37,10 @@ class Placement:
             devices: int | list[int] = 1 if self.gpu is None else [self.gpu]
             # else Lightning takes the processes that torchrun started for its own
             return {"accelerator": accelerator, "devices": devices, "plugins": [LightningEnvironment()]}
+        n_local = self.group.local_size
         return {
             "accelerator": accelerator,
-            "devices": self.group.local_size,
+            "devices": n_local if self.gpu is None else list(range(n_local)),
             "num_nodes": self.group.size // self.group.local_size,
             "strategy": DDPStrategy(cluster_environment=TorchElasticEnvironment()),
             "sync_batchnorm": self.gpu is not None,

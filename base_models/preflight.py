@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from base_models.configuration import EnsembleConfig, MemberConfig
 from base_models.cross_fitting import draw_folds
 from base_models.datasets.study import Dataset, Study, check_dataset
@@ -12,7 +15,9 @@ from base_models.forward_cost import empty_network, forward_cost
 from base_models.hard_studies import study_repeats
 from base_models.initial_weights import fitted_state, pretrained_state_dict, read_state_dict
 from base_models.placement import PROCESSOR, machine_gpus
+from base_models.process_group import ProcessGroup, launched_group
 from base_models.randomness import derive_seed
+from base_models.sampling import check_shared_batches
 from base_models.training import autocast_precision
 
 
@@ -26,28 +31,51 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
         resume: Finished fits are taken over, so that pretrained weights need not be there any more.
 
     Raises:
-        ValueError: If the data set, a network at its size, initial weights, the number of folds or GPUs, the
-            arithmetic or the run with the hard studies cannot be used; the message says what to do.
+        ValueError: If the data set, a network at its size, initial weights, the number of folds, GPUs or
+            processes, the arithmetic or the run with the hard studies cannot be used, or batches cannot be
+            shared; the message says what to do.
         FileNotFoundError: If initial weights or the run with the hard studies are not there.
         ConnectionError: If pretrained weights cannot be downloaded.
     """
     check_dataset(dataset)
-    if not machine_gpus(config.devices):
+    gpus, group = machine_gpus(config.devices), launched_group()
+    if not gpus:
         autocast_precision(config.training.precision, PROCESSOR.device)
+    _check_processes(config, len(gpus), group)
     train = dataset.of_split("train")
-    _check_folds(train, config, seed)
+    repeats = np.ones(len(train), dtype=np.int64)
     if config.hard_studies:
-        study_repeats(train, config.hard_studies, config.oversample)
+        repeats = study_repeats(train, config.hard_studies, config.oversample)
+    n_images = repeats * [len(study.image_paths) for study in train]
+    fewest = min(int(n_images[learned].sum()) for learned in _learned_studies(train, config, seed))
+    if group.size > 1 and config.spread == "batches":
+        check_shared_batches(fewest, config.training.batch_size, group)
     _check_networks(config.members, len(dataset.class_names), download=not resume)
 
 
-def _check_folds(train: Sequence[Study], config: EnsembleConfig, seed: int) -> None:
-    """Draw the folds and the inner validation of each as `cross_fit` does."""
-    folds = draw_folds(train, config.folds, seed)
-    for fold in range(config.folds):
-        validating_studies(
-            train, folds != fold, config.training.inner_validation, derive_seed(seed, "fold", fold)
+def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
+    """Refuse processes of torchrun that the machines, or their GPUs, cannot share the work evenly between."""
+    if group.size % group.local_size:
+        raise ValueError(
+            f"expected the same number of processes on every machine, got {group.local_size} on this one of "
+            f"{group.size} in all; give each torchrun the same --nproc-per-node"
         )
+    if config.spread == "batches" and group.size > 1 and 0 < n_gpus < group.local_size:
+        raise ValueError(
+            f"expected a GPU for each process that shares batches, got {n_gpus} for {group.local_size} of a "
+            f"machine; give torchrun --nproc-per-node {n_gpus}, or leave --ensemble.spread or "
+            "--ensemble.devices out"
+        )
+
+
+def _learned_studies(train: Sequence[Study], config: EnsembleConfig, seed: int) -> list[NDArray[np.bool_]]:
+    """Return which studies the fits without each fold learn from, drawn as `cross_fit` draws them."""
+    folds = draw_folds(train, config.folds, seed)
+    share = config.training.inner_validation
+    return [
+        (folds != fold) & ~validating_studies(train, folds != fold, share, derive_seed(seed, "fold", fold))
+        for fold in range(config.folds)
+    ]
 
 
 def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download: bool) -> None:

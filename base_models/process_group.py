@@ -1,11 +1,19 @@
-"""The processes that share a run: those of torchrun, on one machine or several, or this one alone."""
+"""The processes that share a run: those of torchrun, on one machine or several, or this one alone.
+
+An error that a process meets in a block under `ProcessGroup.together` ends the block in all of them. One that
+a process meets alone elsewhere, in the middle of a fit for example, ends that process; the others lose their
+connection to it as soon as they need it, and torchrun ends those of the same machine at once.
+"""
 
 import os
+import platform
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed
@@ -13,7 +21,29 @@ from torch import distributed
 Value = TypeVar("Value")
 
 _PATIENCE = timedelta(days=14)
-"""A process may wait this long for the fits of the others."""
+"""A process may wait this long for what others compute: decoded radiographs, fits."""
+_FAREWELL = timedelta(seconds=15)
+"""A process that ends with an error waits this long for the others to end with it."""
+
+
+_KINDS: tuple[type[Exception], ...] = (
+    *(FileNotFoundError, FileExistsError, ConnectionError, OSError, ValueError),
+    *(MemoryError, BrokenExecutor, RuntimeError),
+)
+"""Errors that processes tell each other of by kind, the more special ones first."""
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """What the processes exchange messages over, beside the default group of torch."""
+
+    patient: distributed.ProcessGroup
+    """For waiting until others have decoded or trained."""
+    brief: distributed.ProcessGroup
+    """For the end, when others may be gone or busy."""
+
+
+_channels: ContextVar[_Channels] = ContextVar("channels of the process group that is joined")
 
 
 @dataclass(frozen=True)
@@ -37,14 +67,14 @@ class ProcessGroup:
     def wait(self) -> None:
         """Go on when all processes have come here."""
         if self.size > 1:
-            distributed.barrier()
+            distributed.barrier(_channels.get().patient)
 
     def share(self, value: Value) -> Value:
         """Return in every process what the first one passed."""
         if self.size == 1:
             return value
         box: list[Any] = [value]
-        distributed.broadcast_object_list(box)
+        distributed.broadcast_object_list(box, group=_channels.get().patient)
         shared: Value = box[0]
         return shared
 
@@ -53,50 +83,96 @@ class ProcessGroup:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        distributed.all_gather_object(values, value)
+        distributed.all_gather_object(values, value, group=_channels.get().patient)
         return values
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Go on behind the block when all processes have come through it, or end it with an error in all.
+
+        If it fails in several, all get the error of the first of them, with a note where that is another than
+        the first of all. The block must not exchange anything itself: a process that has failed does not take
+        part any more.
+        """
+        if self.size == 1:
+            yield
+            return
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:  # whatever it is, the others must not wait
+            own = error
+            if not self.is_first:
+                own.add_note(f"rank {self.rank}, on {platform.node()}")
+        errors = self.gather(own and _portable(own))
+        for rank, found in enumerate(errors):
+            if found is not None:
+                raise own if own is not None and rank == self.rank else found
+
+    def all_end(self) -> bool:
+        """Wait a short while for the others before this process ends; say whether they have come to end, too.
+
+        Where they have not, nothing more can be exchanged.
+        """
+        if self.size == 1:
+            return True
+        try:
+            distributed.barrier(_channels.get().brief)
+        except RuntimeError:  # they are gone, or busy
+            return False
+        return True
 
 
 ALONE = ProcessGroup()
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that says the same, of a kind that every process can make from its words alone."""
+    kind = next((kind for kind in _KINDS if isinstance(error, kind)), None)
+    portable = kind(str(error)) if kind else RuntimeError(f"{type(error).__name__}: {error}")
+    for note in getattr(error, "__notes__", ()):
+        portable.add_note(note)
+    return portable
 
 
 @contextmanager
 def join_process_group() -> Iterator[ProcessGroup]:
     """Meet the other processes that torchrun started; without torchrun this process is alone.
 
-    What they exchange goes over gloo, and gradients on GPUs over nccl. Blocks may be nested.
-
-    Raises:
-        ValueError: If the machines run different numbers of processes.
+    Gradients go over nccl on GPUs and over gloo on processors, with torch's own time limit, since all come to
+    a step together. Everything else goes over gloo, and may wait for fits. Blocks may be nested, and stand in
+    a program that has called `torch.distributed.init_process_group` itself.
     """
     group = launched_group()
-    if group.size == 1 or distributed.is_initialized():
+    if group.size == 1 or _channels.get(None) is not None:
         yield group
         return
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=_PATIENCE)
+    begins = not distributed.is_initialized()
+    if begins:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield group
+        joined = _channels.set(_Channels(_new_channel(_PATIENCE), _new_channel(_FAREWELL)))
+        try:
+            yield group
+        finally:
+            _channels.reset(joined)
     finally:
-        distributed.destroy_process_group()
+        if begins:
+            distributed.destroy_process_group()
+
+
+def _new_channel(timeout: timedelta) -> distributed.ProcessGroup:
+    """Open another way between all processes, with a time limit of its own."""
+    # torch returns a number to processes that are not in it
+    return cast(distributed.ProcessGroup, distributed.new_group(backend="gloo", timeout=timeout))
 
 
 def launched_group() -> ProcessGroup:
-    """Return the group of which torchrun has made this process a part, or this process alone.
-
-    Raises:
-        ValueError: If the machines run different numbers of processes.
-    """
+    """Return the group of which torchrun has made this process a part, or this process alone."""
     if not distributed.is_torchelastic_launched():
         return ALONE
     numbers = [int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
-    group = ProcessGroup(*numbers)
-    if group.size % group.local_size:
-        raise ValueError(
-            f"expected the same number of processes on every machine, got {group.local_size} on this one of "
-            f"{group.size} in all; give each torchrun the same --nproc-per-node"
-        )
-    return group
+    return ProcessGroup(*numbers)
 
 
 def assign(costs: Sequence[float], n_processes: int) -> list[list[int]]:

@@ -123,6 +123,19 @@ class BatchShare(Sampler[list[Key]]):
             yield cast(list[Key], batch[self._group.rank :: self._group.size])
 
 
+def check_shared_batches(n_images: int, batch_size: int, group: ProcessGroup) -> None:
+    """Refuse a fit whose batches the processes of a group cannot share evenly.
+
+    Raises:
+        ValueError: If the batch size is no multiple of their number, or there are too few images for a batch.
+    """
+    if batch_size % group.size or n_images < batch_size:
+        raise ValueError(
+            f"expected at least one batch of {batch_size} images that {group.size} processes share evenly, "
+            f"got {n_images} images; change the batch size or the number of processes"
+        )
+
+
 def training_batches(
     samples: TrainingImages,
     batch_size: int,
@@ -145,12 +158,9 @@ def training_batches(
     Raises:
         ValueError: If a batch cannot be shared evenly.
     """
+    if group.size > 1:
+        check_shared_batches(len(samples), batch_size, group)
     drop_last = len(samples) >= batch_size
-    if group.size > 1 and (batch_size % group.size or not drop_last):
-        raise ValueError(
-            f"expected at least one batch of {batch_size} images that {group.size} processes share evenly, "
-            f"got {len(samples)} images; change the batch size or the number of processes"
-        )
     sampler = EpochSampler(len(samples), seed, first_epoch)
     whole = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
     batches = whole if group.size == 1 else BatchShare(whole, group)

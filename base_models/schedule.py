@@ -33,7 +33,8 @@ def run_fits(
 
     Alone, this process runs them one after another or starts processes for them. Processes that torchrun
     started take a share of the fits each, or all of them together the batches of one fit after another. How
-    whole fits are divided decides how long it takes, not what comes out.
+    whole fits are divided decides how long it takes, not what comes out. A process whose fit fails does not
+    wait for the fits of the others; what is finished is kept for a resumed run.
 
     Args:
         jobs: The fits.
@@ -141,11 +142,11 @@ class _Tracker:
         self._progress = progress
         self._reported = -1
         self._group = group
-        if group.is_first:
-            for file in self.files:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(b"")
-        group.wait()
+        with group.together():
+            if group.is_first:
+                for file in self.files:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(b"")
         self.report()
 
     def finish(self, index: int) -> None:

@@ -4,14 +4,19 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 import mura_app
+from mura_app.mendable import what_the_user_can_mend
 from mura_app.terminal import error_line, print_text, sentence_of_box
+
+if TYPE_CHECKING:
+    from base_models.process_group import ProcessGroup
 
 COMMANDS = {
     "demo": "The whole idea on synthetic radiographs, in a few minutes.",
@@ -57,41 +62,61 @@ def run_command(arguments: list[str]) -> int:
         print_text(f"mura {mura_app.__version__}")
         return 0
     name, *options = arguments
-    if name not in COMMANDS:
-        error_line(f"expected a command ({', '.join(COMMANDS)}), got {name!r}; `mura --help` explains them")
-        return 2
-    module = importlib.import_module(f"mura_app.commands.{name.replace('-', '_')}")
-    try:
-        if hasattr(module, "parse_command"):
-            command = module.parse_command(options)
-        else:
-            command = parse(module.Command, name, options)
-        command.run()
-    except KeyboardInterrupt:
-        advice = "; what is finished is kept, and the same command with --resume goes on from there"
-        error_line(f"interrupted{advice if name in RESUMABLE else ''}")
-        return 130
-    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
-        sentence = _what_the_user_can_mend(error)
-        if sentence is None or os.environ.get("MURA_TRACEBACK") == "1":
-            raise
-        error_line(sentence)
-        return 2
+    with _processes() as group:
+        try:
+            with group.together() if group else contextlib.nullcontext():
+                command = _parse_subcommand(name, options)
+            command.run()
+        except KeyboardInterrupt:
+            advice = "; what is finished is kept, and the same command with --resume goes on from there"
+            if group is None or group.is_first:
+                error_line(f"interrupted{advice if name in RESUMABLE else ''}")
+            return 130
+        except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            sentence = what_the_user_can_mend(error)
+            if sentence is None or os.environ.get("MURA_TRACEBACK") == "1":
+                raise
+            _tell(sentence, group)
+            return 2
     return 0
 
 
-def _what_the_user_can_mend(error: Exception) -> str | None:
-    """Return what an error tells the user, or None for a defect of the program."""
-    # torch has no error of its own for memory that it was refused on the processor
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        size = str(error).splitlines()[0] if str(error) else "nobody says how much"
-        return (
-            f"expected work that the memory of this machine holds, got options that ask for more ({size}); "
-            "make what they size smaller"
+@contextlib.contextmanager
+def _processes() -> Iterator["ProcessGroup | None"]:
+    """Meet the other processes if torchrun has started this one; alone, it begins without torch."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield None
+        return
+    with importlib.import_module("base_models.process_group").join_process_group() as group:
+        yield group
+
+
+def _parse_subcommand(name: str, options: list[str]) -> Any:
+    """Parses the options of the subcommand of this name."""
+    if name not in COMMANDS:
+        raise ValueError(
+            f"expected a command ({', '.join(COMMANDS)}), got {name!r}; `mura --help` explains them"
         )
-    return str(error) if isinstance(error, ValueError | OSError) else None
+    module = importlib.import_module(f"mura_app.commands.{name.replace('-', '_')}")
+    if hasattr(module, "parse_command"):
+        return module.parse_command(options)
+    return parse(module.Command, name, options)
+
+
+def _tell(sentence: str, group: "ProcessGroup | None") -> None:
+    """Prints an error: if all processes end with one, the first alone; else each that has one."""
+    if group is None:
+        error_line(sentence)
+        return
+    # torchrun ends all as soon as one has ended: none may leave before the error is told, and each by itself
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    all_end = group.all_end()
+    if group.is_first or not all_end:
+        error_line(sentence)
+    if all_end:
+        group.all_end()
 
 
 def parse(command: Any, name: str, options: list[str], default: Any = None, *, flat: bool = False) -> Any:

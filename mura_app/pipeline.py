@@ -62,6 +62,7 @@ def train_base_models(  # one argument a choice of the command line
     """Radiographs → predictions: opens the data set, claims the run directory, trains and cross-fits.
 
     The data set is opened and every choice checked first, so that a wrong one leaves the run directory alone.
+    Of the processes that torchrun started the first claims it; what one of them refuses, all raise.
 
     Returns:
         The data set, the out-of-fold table to learn a weighting from, and the test table.
@@ -70,14 +71,15 @@ def train_base_models(  # one argument a choice of the command line
         ValueError: The data cannot be used; the message says what to do.
         OSError: A path is missing or already taken.
     """
-    dataset = open_dataset(data, seed=config.seed)
-    check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
-    if overwrite:
-        _check_kept(run, config.ensemble)
     with join_process_group() as group:
-        if group.is_first:
-            run.claim(config.settings(data), overwrite=overwrite, resume=resume)
-        group.wait()
+        with group.together():
+            dataset = open_dataset(data, seed=config.seed)
+            check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
+            if overwrite:
+                _check_kept(run, config.ensemble)
+        with group.together():
+            if group.is_first:
+                run.claim(config.settings(data), overwrite=overwrite, resume=resume)
         train, test = train_ensemble(
             dataset,
             config.ensemble,

@@ -26,6 +26,7 @@ LONG = (
     "mura_app/commands/test_evaluate.py",
     "base_models/test_ensemble.py",
     "base_models/test_fitting.py",
+    "mura_app/test_several_processes.py",
 )
 """Modules that take longest, the longest first: begun last, they would keep one processor busy for minutes,
 with nothing left to do for the others."""

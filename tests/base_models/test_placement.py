@@ -13,8 +13,9 @@ def test_a_fit_has_one_device_or_the_processes_of_its_group() -> None:
     assert (options["accelerator"], options["devices"]) == ("gpu", [3])
     group = ProcessGroup(rank=5, size=8, local_rank=1, local_size=4)
     options = Placement(1, group).trainer_options()
-    assert (options["devices"], options["num_nodes"], options["sync_batchnorm"]) == (4, 2, True)
-    assert not Placement(None, group).trainer_options()["sync_batchnorm"]
+    assert (options["devices"], options["num_nodes"], options["sync_batchnorm"]) == ([0, 1, 2, 3], 2, True)
+    options = Placement(None, group).trainer_options()
+    assert (options["devices"], options["num_nodes"], options["sync_batchnorm"]) == (4, 2, False)
 
 
 def test_devices_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

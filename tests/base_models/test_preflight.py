@@ -1,15 +1,21 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from base_models import create_model, preflight
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.cross_fitting import draw_folds
 from base_models.datasets import Dataset, open_dataset
+from base_models.fold_images import images_outside_fold, views_of
 from base_models.preflight import check_training
+from base_models.process_group import ProcessGroup
+from base_models.randomness import derive_seed
 from tests.base_models.trees import write_mura
 
 CONFIG = EnsembleConfig(
@@ -69,6 +75,63 @@ def test_what_cannot_be_done_is_refused(
 ) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         check_training(dataset, change(CONFIG))
+
+
+def _fewest_images(dataset: Dataset, config: EnsembleConfig) -> int:
+    """The images of the smallest fit, counted in those that `cross_fit` hands on."""
+    train = dataset.of_split("train")
+    folds = draw_folds(train, config.folds, 0)
+    paths = [path for study in dataset.studies for path in study.image_paths]
+    rows = {path: row for row, path in enumerate(paths)}
+    views = views_of(train, SimpleNamespace(rows=rows))
+    share, ones = config.training.inner_validation, np.ones(len(train), dtype=np.int64)
+    return min(
+        len(
+            images_outside_fold(
+                train,
+                views,
+                folds != fold,
+                repeats=ones,
+                inner_share=share,
+                seed=derive_seed(0, "fold", fold),
+            ).rows
+        )
+        for fold in range(config.folds)
+    )
+
+
+@pytest.mark.parametrize("inner_validation", [0.0, 0.3])
+def test_batches_that_processes_cannot_share_are_refused(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, inner_validation: float
+) -> None:
+    monkeypatch.setattr(preflight, "launched_group", lambda: ProcessGroup(1, 2, 1, 2))
+    config = _training(CONFIG, inner_validation=inner_validation)
+    fewest = _fewest_images(dataset, config)
+    shared = replace(config, spread="batches")
+    even = fewest - fewest % 2
+    check_training(dataset, _training(shared, batch_size=even))
+    for refused in (even + 2, 7):
+        with pytest.raises(ValueError, match=rf"one batch of {refused} images that 2 processes share evenly"):
+            check_training(dataset, _training(shared, batch_size=refused))
+        check_training(dataset, _training(config, batch_size=refused))  # whole fits are divided
+
+
+def test_processes_that_share_batches_have_a_gpu_each(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    shared = replace(CONFIG, spread="batches", training=replace(CONFIG.training, batch_size=8))
+    four = ProcessGroup(3, 4, 3, 4)
+    monkeypatch.setattr(preflight, "launched_group", lambda: four)
+    check_training(dataset, shared)
+    with pytest.raises(ValueError, match="expected a GPU for each process that shares batches, got 2 for 4"):
+        check_training(dataset, replace(shared, devices=2))
+    check_training(dataset, replace(CONFIG, devices=2))  # fits may take turns on a GPU
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, size=8))
+    check_training(dataset, shared)
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, size=6))
+    with pytest.raises(ValueError, match="expected the same number of processes on every machine, got 4"):
+        check_training(dataset, CONFIG)
 
 
 def test_weights_of_another_network_are_refused(dataset: Dataset, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 import itertools
 import json
+import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +50,9 @@ def test_a_process_without_torchrun_is_alone() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes over gloo leave behind."""
     folder = tmp_path_factory.mktemp("two")
-    write_mura(folder / "data", {"train": 12, "valid": 6})
+    shutil.copytree(write_mura(folder / "data", {"train": 12, "valid": 6}), folder / "copy")
+    for image in (folder / "copy").rglob("*.png"):
+        os.utime(image, (1, 1))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     process = subprocess.run(
         [sys.executable, "-m", *launcher, "-m", "tests.base_models.two_processes", str(folder)],
@@ -101,3 +107,46 @@ def test_stopped_processes_that_share_batches_go_on_to_the_same_bits(folder: Pat
     for rank in range(2):
         before, after = torch.load(folder / f"{rank}.pt", weights_only=True)["batches"]
         assert 0 < before < after  # one epoch of one fit, then its second and both of the other fold
+
+
+def _of_rank(folder: Path, rank: int, name: str) -> Any:
+    return torch.load(folder / f"{rank}.pt", weights_only=True)[name]
+
+
+def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
+    notes = [f"rank 1, on {platform.node()}"]
+    for rank in range(2):
+        own, others = ("LookupError", f"rank {rank}"), ("RuntimeError", f"LookupError: rank {1 - rank}")
+        assert _of_rank(folder, rank, "told") == [
+            ("FileExistsError", "rank 0", []),
+            (*((own, others)[rank]), []),
+            ("FileExistsError", "rank 1", notes),
+            (*((others, own)[rank]), notes),
+            ("FileExistsError", "rank 0", []),
+            (*((own, others)[rank]), []),
+        ]
+
+
+def test_only_the_first_process_opens_the_cache_and_the_others_map_it(folder: Path) -> None:
+    assert [_of_rank(folder, rank, "opened") for rank in range(2)] == [1, 0]
+    assert len(list((folder / "fits" / "image_cache").iterdir())) == 1
+    for rank in range(2):
+        seen, another, none, other_data = _of_rank(folder, rank, "refused")
+        assert seen == ""
+        assert f"expected {folder / 'caches' / 'other'} on a disk that the processes of all" in another
+        assert f"expected {folder / 'caches' / 'none'} on a disk that the processes of all" in none
+        assert "got other studies, labels or images" in other_data
+    assert not (folder / "caches" / "none").exists()
+
+
+def test_only_waiting_for_fits_is_patient(folder: Path) -> None:
+    own, patient, brief = _of_rank(folder, 0, "limits")
+    assert own == torch.distributed.default_pg_timeout.total_seconds() <= 3600
+    assert patient > 7 * 24 * 3600
+    assert brief < 60
+
+
+def test_a_process_does_not_wait_for_one_that_has_ended(folder: Path) -> None:
+    sentence, all_end = torch.load(folder / "alone.pt", weights_only=True)
+    assert sentence.startswith("expected all processes of torchrun to go on, got one that has ended")
+    assert all_end == "False"

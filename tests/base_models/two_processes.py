@@ -1,6 +1,8 @@
 """What each of two processes does that `test_process_group.py` starts with torchrun."""
 
 import contextlib
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from base_models import training
+from base_models import process_group, shared_cache, training
 from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
-from base_models.datasets import open_dataset
+from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import train_ensemble
+from base_models.image_cache import ImageCache, open_image_cache
 from base_models.image_classifier import ImageClassifier
 from base_models.members import seeded_network
 from base_models.placement import Placement
 from base_models.process_group import ProcessGroup, join_process_group
+from mura_app.mendable import what_the_user_can_mend
 from tests.base_models.trees import picture
 
 LABELS = np.arange(24) % 2
@@ -119,18 +123,87 @@ def stop_and_resume(group: ProcessGroup, folder: Path, config: EnsembleConfig) -
     return batches
 
 
+def common_errors(group: ProcessGroup) -> list[tuple[str, str, list[str]]]:
+    """What this process is told where the first process, the other, both or none fails."""
+    told = []
+    for failing in ((0,), (1,), (0, 1), ()):
+        for kind in (FileExistsError, LookupError):
+            try:
+                with group.together():
+                    if group.rank in failing:
+                        raise kind(f"rank {group.rank}")
+            except Exception as error:
+                told.append((type(error).__name__, str(error), list(getattr(error, "__notes__", []))))
+    return told
+
+
+def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[str]:
+    """Why the other process is refused: it sees the cache; sees another; sees none; or has other data."""
+    common, other = folder / "common", folder / "other"
+    first, *others = dataset.studies
+    relabelled = replace(dataset, studies=(replace(first, label=1 - first.label), *others))
+    reasons = []
+    for of_other in ((dataset, common), (dataset, other), (dataset, folder / "none"), (relabelled, common)):
+        given, directory = (dataset, common) if group.is_first else of_other
+        try:
+            shared_cache.shared_image_cache(given, 16, directory, group)
+            reasons.append("")
+        except ValueError as error:
+            reasons.append(str(error))
+        if not other.exists() and not group.is_first:
+            shutil.copytree(common, other)
+            for manifest in other.glob("*/manifest.json"):
+                manifest.write_text(manifest.read_text() + " ")
+    return reasons
+
+
+def time_limits() -> list[float]:
+    """Seconds that each way between the processes waits: torch's own, the patient and the brief one."""
+    channels = process_group._channels.get()
+    ways = (torch.distributed.group.WORLD, channels.patient, channels.brief)
+    return [way._get_backend(torch.device("cpu")).options._timeout.total_seconds() for way in ways]
+
+
+def left_alone(group: ProcessGroup) -> list[str]:
+    """What the first process finds when the other one has ended: it does not wait."""
+    if not group.is_first:
+        os._exit(0)
+    try:
+        group.wait()
+    except RuntimeError as error:
+        return [str(what_the_user_can_mend(error)), str(group.all_end())]
+    return []
+
+
 def main(folder: Path) -> None:
     """Leave what this process finds in a file of its own."""
     with join_process_group() as group:
         found, seen = gradients(group)
-        exchanged = group.share(f"from {group.rank}"), group.gather(group.rank)
+        notes = {
+            "found": found,
+            "seen": seen,
+            "exchanged": (group.share(f"from {group.rank}"), group.gather(group.rank)),
+        }
+        notes["told"] = common_errors(group)
+        opened: list[object] = []
+
+        def noted(*arguments: object) -> ImageCache:
+            opened.append(arguments)
+            return open_image_cache(*arguments)
+
         dataset = open_dataset(folder / "data")
-        train_ensemble(dataset, SMALL, folder / "fits")
+        copy = open_dataset(folder / "copy")  # the same images elsewhere, with other times of change
+        with _replaced(shared_cache, "open_image_cache", noted):
+            train_ensemble(dataset if group.is_first else copy, SMALL, folder / "fits")
+        notes["opened"] = len(opened)
         batches = replace(SMALL, members=SMALL.members[:1], spread="batches")
         train_ensemble(dataset, batches, folder / "batches")
-        trained = stop_and_resume(group, folder, batches)
-        notes = {"found": found, "seen": seen, "exchanged": exchanged, "batches": trained}
+        notes["batches"] = stop_and_resume(group, folder, batches)
+        notes["refused"] = refused_caches(group, dataset, folder / "caches")
+        notes["limits"] = time_limits()
         torch.save(notes, folder / f"{group.rank}.pt")
+        group.wait()
+        torch.save(left_alone(group), folder / "alone.pt")
 
 
 if __name__ == "__main__":
