@@ -44,19 +44,16 @@ def train_ensemble(
     (each radiograph of the test studies for itself, study by study), `test-folds.npz` (as `test.npz` before
     averaging, one model per member and fold), `metadata-train.npz` and `metadata-test.npz` (the control that
     sees no pixel); `training.json` (counts, times, and the fold of each training study); `tensorboard/`, if
-    asked for; `image_cache/`, which may be deleted. Processes that torchrun started divide the work; all must
-    see the run's folder, and the same data, which may lie elsewhere on each machine.
+    asked for; `image_cache/`, which may be deleted. Processes of torchrun divide the work; all see the folder.
 
     Args:
         dataset: From `open_dataset`.
         config: The ensemble.
         run_dir: Folder of the run.
         seed: Seed of everything drawn: folds, initial weights, the images' order and changes.
-        skip_bad_images: Go on without unreadable images; `training.json` lists them, misnamed ones,
-            and files that belong to no study.
+        skip_bad_images: Go on without unreadable images, which `training.json` lists.
         resume: Take the finished fits of an interrupted run over.
-        cache_dir: Folder of the decoded radiographs, such as that of another run on the same data; the run's
-            own `image_cache` if None.
+        cache_dir: Folder of decoded radiographs, which runs may share; the run's `image_cache` if None.
         progress: Called as `progress(description, completed, total)`.
 
     Returns:
@@ -70,12 +67,10 @@ def train_ensemble(
     with join_process_group() as group:
         with group.together():
             check_training(dataset, config, seed=seed, resume=resume)
-        cache = shared_image_cache(
-            dataset, config.cached_side, Path(cache_dir or run_dir / "image_cache"), group, progress
-        )
+        cache_dir = Path(cache_dir or run_dir / "image_cache")
+        cache = shared_image_cache(dataset, config.cached_side, cache_dir, group, progress)
         with group.together():
-            left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
-            check_dataset(dataset := replace(dataset, studies=left))
+            dataset = _readable(dataset, cache, skip_bad_images)
         fitted = cross_fit(
             dataset,
             cache=cache,
@@ -88,17 +83,24 @@ def train_ensemble(
         )
         with group.together():
             if group.is_first:
-                record = _write_tables(dataset, config, fitted, run_dir=run_dir, seed=seed)
-                record |= _noticed_files(dataset.root, cache)
+                record = _write_tables(dataset, config, fitted, cache, run_dir=run_dir, seed=seed)
                 write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
+
+
+def _readable(dataset: Dataset, cache: ImageCache, skip_bad_images: bool) -> Dataset:
+    """Leave the images out that cannot be read, if that is allowed and leaves enough."""
+    left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
+    check_dataset(dataset := replace(dataset, studies=left))
+    return dataset
 
 
 def _write_tables(
     dataset: Dataset,
     config: EnsembleConfig,
     fitted: CrossFit,
+    cache: ImageCache,
     *,
     run_dir: Path,
     seed: int,
@@ -121,7 +123,8 @@ def _write_tables(
     (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.save(run_dir / "predictions" / f"{name}.npz")
-    return training_record(dataset, config, fitted, dropped=dropped, seed=seed)
+    record = training_record(dataset, config, fitted, dropped=dropped, seed=seed)
+    return {**record, **_noticed_files(dataset.root, cache)}
 
 
 def _noticed_files(root: Path, cache: ImageCache) -> dict[str, Any]:
