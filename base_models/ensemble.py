@@ -44,7 +44,7 @@ def train_ensemble(
     (each radiograph of the test studies for itself, study by study), `test-folds.npz` (as `test.npz` before
     averaging, one model per member and fold), `metadata-train.npz` and `metadata-test.npz` (the control that
     sees no pixel); `training.json` (counts, times, and the fold of each training study); `tensorboard/`, if
-    asked for; `image_cache/`, which may be deleted. Processes of torchrun divide the work; all see the folder.
+    asked for; `image_cache/`, which may be deleted. Processes of torchrun share the work and the folder.
 
     Args:
         dataset: From `open_dataset`.

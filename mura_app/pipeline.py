@@ -58,11 +58,13 @@ def train_base_models(  # one argument a choice of the command line
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Dataset, Predictions, Predictions]:
     """Radiographs → predictions: opens the data set, claims the run directory, trains and cross-fits.
 
     The data set is opened and every choice checked first, so that a wrong one leaves the run directory alone.
-    Of the processes that torchrun started the first claims it; what one of them refuses, all raise.
+    What a user should know of the data is told with `tell` before the long work begins. Of the processes that
+    torchrun started the first claims the directory and tells; what one of them refuses, all raise.
 
     Returns:
         The data set, the out-of-fold table to learn a weighting from, and the test table.
@@ -80,6 +82,9 @@ def train_base_models(  # one argument a choice of the command line
         with group.together():
             if group.is_first:
                 run.claim(config.settings(data), overwrite=overwrite, resume=resume)
+        if group.is_first and tell is not None:
+            for remark in dataset.remarks:
+                tell(remark)
         train, test = train_ensemble(
             dataset,
             config.ensemble,
@@ -198,6 +203,7 @@ def run_pipeline(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """The whole pipeline on one data set; arguments and errors as in `train_base_models`.
 
@@ -215,7 +221,9 @@ def run_pipeline(
         agent_class(name)  # a misspelt name is an error before the long work, not after it
     check_counts(config.agent_seeds, config.cross_validation_seeds, config.repeats)
     options: dict[str, Any] = {"skip_bad_images": skip_bad_images, "progress": progress}
-    dataset, train, test = train_base_models(data, run, config, overwrite=overwrite, resume=resume, **options)
+    dataset, train, test = train_base_models(
+        data, run, config, overwrite=overwrite, resume=resume, tell=tell, **options
+    )
     settings = run.read_config()  # a run that is resumed keeps the agents and seeds that it has
     kept = {name: settings[name] for name in GROWING}
     heading = title or dataset.name

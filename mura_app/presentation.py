@@ -34,15 +34,13 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
     console.print(f"report: {run.report_path}", soft_wrap=True)
 
 
-def show_data_remarks(training: Mapping[str, Any], run: RunDirectory) -> None:
-    """Says on standard error what a run's user should know of the data: remarks, and files that are odd.
+def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
+    """Says on standard error which of the data's files were left out, or are not what they seem.
 
     Args:
         training: What `training.json` holds.
         run: Where it lies.
     """
-    for remark in training["dataset"]["remarks"]:
-        message(remark)
     if skipped := training["skipped_images"]:
         message(f"left out {len(skipped):,} unreadable image(s); {run.training_path} names them")
     if misnamed := training.get("misnamed_images"):

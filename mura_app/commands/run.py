@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from mura_app.commands.train import TrainingOptions, parse_with_preset
-from mura_app.presentation import show_benchmark, show_data_remarks
+from mura_app.presentation import show_benchmark, show_odd_files
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import ProgressBars
+from mura_app.terminal import ProgressBars, message
 
 DEFAULT_AGENTS = (
     "uniform",
@@ -59,8 +59,9 @@ class Command(TrainingOptions):
                 overwrite=self.overwrite,
                 resume=self.resume,
                 progress=progress,
+                tell=message,
             )
-        show_data_remarks(read_training(run), run)
+        show_odd_files(read_training(run), run)
         show_benchmark(document, run, as_json=self.json)
 
 

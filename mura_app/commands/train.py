@@ -9,7 +9,7 @@ import tyro
 from base_models.configuration import EnsembleConfig
 from base_models.presets import PRESETS
 from mura_app.main import parse
-from mura_app.presentation import show_data_remarks
+from mura_app.presentation import show_odd_files
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_json
 
@@ -87,10 +87,11 @@ class Command(TrainingOptions):
                 overwrite=self.overwrite,
                 resume=self.resume,
                 progress=progress,
+                tell=message,
             )
         if not launched_group().is_first:
             return
-        show_data_remarks(read_training(run), run)
+        show_odd_files(read_training(run), run)
         facts = {
             "data": dataset.name,
             "train": str(run.predictions / "train.npz"),

@@ -5,7 +5,7 @@ import pytest
 from agents.benchmark import run_benchmark
 from base_models.synthetic import synthesize
 from mura_app.evidence import dataset_of_run, read_training, write_evidence
-from mura_app.presentation import show_data_remarks
+from mura_app.presentation import show_odd_files
 from mura_app.run_directory import RunDirectory
 
 
@@ -67,7 +67,7 @@ def test_an_edited_record_of_the_training_is_named(document, tmp_path):
         write_evidence(run, document, title="x")
 
 
-def test_remarks_on_the_data_come_from_a_checked_record(tmp_path, capsys):
+def test_odd_files_are_told_from_a_checked_record(tmp_path, capsys):
     run = claimed(tmp_path / "run", {"seed": 0})
     record = {
         "dataset": {"name": "MURA", "remarks": []},
@@ -80,13 +80,13 @@ def test_remarks_on_the_data_come_from_a_checked_record(tmp_path, capsys):
         read_training(run)
     record["config"]["folds"] = 2
     run.training_path.write_text(json.dumps(record), encoding="utf-8")
-    show_data_remarks(read_training(run), run)
+    show_odd_files(read_training(run), run)
     assert capsys.readouterr().err == f"left out 1 unreadable image(s); {run.training_path} names them\n"
     dataset = {"name": "MURA", "remarks": ["2 file(s) are not read."]}
     others = {"dataset": dataset, "skipped_images": {}, "misnamed_images": {"y.png": "its content is JPEG"}}
     others["unlisted_files"] = ["z.webp", "w.png"]
-    show_data_remarks({**record, **others}, run)
+    show_odd_files({**record, **others}, run)
     said = capsys.readouterr().err
-    assert said.startswith("2 file(s) are not read.\n1 image(s) with names that belie their content")
+    assert said.startswith("1 image(s) with names that belie their content")
     assert said.endswith(f"2 file(s) that belong to no study were not read; {run.training_path} names them\n")
     assert "unreadable" not in said

@@ -4,8 +4,12 @@ import shutil
 import numpy as np
 import pytest
 
+from base_models.presets import PRESETS
 from mura_app.main import run_command
+from mura_app.pipeline import PipelineConfig, train_base_models
+from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
+from tests.base_models.trees import picture, save_picture
 from tests.processors import processors
 
 TINY = [
@@ -189,3 +193,19 @@ def test_numbers_that_mean_nothing_are_refused_before_the_long_work(tree, tmp_pa
     assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY, *options]) == 2
     assert words in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_what_is_remarkable_of_the_data_is_told_before_the_training(tmp_path, monkeypatch):
+    """Which class is taken as normal should not be learned after hours."""
+    data, rows = tmp_path / "own", ["path,study_id,patient_id,body_part,label"]
+    for number in range(60):
+        save_picture(data / f"{number}.png", picture(number))
+        rows.append(f"{number}.png,s{number},p{number},hand,{('this', 'that')[number % 2]}")
+    (data / "studies.csv").write_text("\n".join(rows))
+    told = []
+    monkeypatch.setattr("mura_app.pipeline.train_ensemble", lambda *_, **__: told.append("trained") or (0, 0))
+    config = PipelineConfig(PRESETS["demo"], agents=(), agent_seeds=0, seed=0)
+    train_base_models(data, RunDirectory(tmp_path / "run"), config, tell=told.append)
+    assert "'that'" in told[0]
+    assert "normal" in told[0]
+    assert told[-1] == "trained"
