@@ -100,7 +100,8 @@ class ImageClassifier(lightning.LightningModule):
         order = torch.arange(len(labels), device=labels.device)
         if self._training.mixup:
             share, order = self._mixing(len(labels))
-            order = order.to(labels.device)
+            # from pinned memory, or the processor would wait for all that the GPU has still to do
+            order = (order.pin_memory() if labels.is_cuda else order).to(labels.device, non_blocking=True)
             planes, partner = share * planes + (1 - share) * planes[order], labels[order]
         with self._own_random_state():
             logits = self.network(planes).float()
@@ -223,8 +224,12 @@ class ImageClassifier(lightning.LightningModule):
     def _own_random_state(self) -> Iterator[None]:
         """Make the dropout masks a function of seed and batch; leave the global generators as they were."""
         devices = [self.device] if self.device.type == "cuda" else []
+        seed = self._derived_seed("dropout")
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._derived_seed("dropout"))
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+            for device in devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
             yield
 
     def _derived_seed(self, purpose: str) -> int:

@@ -99,8 +99,16 @@ def fit_network(
     done = start.epochs if start else 0
     augmentation = _augmentation(member, training, images.shape[1])
     samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
-    processes, group = training.loader_processes, placement.group
-    batches = training_batches(samples, training.batch_size, seed, done, group=group, processes=processes)
+    group = placement.group
+    batches = training_batches(
+        samples,
+        training.batch_size,
+        seed,
+        done,
+        group=group,
+        processes=training.loader_processes,
+        pinned=placement.device.type == "cuda",
+    )
     inner = _inner_validation(images, validation, member, training, start)
     with _curves(log_folder, start) as log, _divergence_explained(member):
         module = ImageClassifier(
