@@ -56,7 +56,7 @@ class TrainingConfig:
     """How each network is trained."""
 
     batch_size: int = 32
-    """Images of a batch."""
+    """Images of a batch. An epoch leaves out the images, others each time, that would fill no whole one."""
     accumulate: int = 1
     """Batches of an optimisation step."""
     learning_rate: float = 2e-3
