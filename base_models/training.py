@@ -77,7 +77,8 @@ def fit_network(
     """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
 
     Args:
-        network: From images (n, 1, height, width) to logits (n, n_classes).
+        network: From images (n, 1, height, width) to logits (n, n_classes), in whichever mode; it comes back
+            in evaluation mode.
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
@@ -132,6 +133,7 @@ def _prepare(network: nn.Module, training: TrainingConfig, start: EpochState | N
     """Take the weights up where they were left, and freeze those that are not to be trained."""
     if start is not None:
         network.load_state_dict(dict(start.network))
+    network.train()  # Lightning keeps the mode, which is evaluation behind an earlier training
     freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
 
 
@@ -228,6 +230,10 @@ def _quiet_lightning() -> Iterator[None]:
             # Batches come from a memory-mapped array in less time than a step takes: no loader processes.
             warnings.filterwarnings(
                 "ignore", r"The 'train_dataloader' does not have many workers", UserWarning
+            )
+            # With fp16, steps whose gradients overflow are left out, often the first; the schedule goes on.
+            warnings.filterwarnings(
+                "ignore", r"Detected call of `lr_scheduler\.step\(\)` before", UserWarning
             )
             # Frozen batch norm is meant to be in evaluation mode.
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", PossibleUserWarning)
