@@ -101,7 +101,7 @@ class TrainingConfig:
     fp32; `fp16` is for GPUs without bf16, and scales the loss."""
     loader_processes: int = 0
     """Processes that prepare the batches of a fit, for GPUs that would wait for one; 0 prepares them in the
-    fit's own. The images do not depend on it."""
+    fit's own. The images do not depend on it, and a resumed run may have another number."""
     threads_per_fit: int = 1
     """Threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 

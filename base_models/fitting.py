@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,8 @@ class FitJob:
     @property
     def fingerprint(self) -> str:
         """Hash of all that the weights depend on; finished weights with another one are not taken over."""
-        settings = [asdict(self.member), asdict(self.training), self.fold, self.seed, self.n_classes]
+        training = replace(self.training, loader_processes=0)  # they change no batch
+        settings = [asdict(self.member), asdict(training), self.fold, self.seed, self.n_classes]
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         hash_.update(self.pixels.encode())  # wherever they lie, and whenever they were copied there
         hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
