@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from base_models.elapsed import Elapsed
 from base_models.inner_validation import Score
-from base_models.tensor_files import load_tensors, save_tensors
+from base_models.tensor_files import load_tensors, remove_unfinished, save_tensors
 
 _NETWORK, _OPTIMIZER, _AVERAGE, _BEST = "network.", "optimizer.", "average.", "best."
 
@@ -79,9 +79,10 @@ def earlier_epoch(path: Path) -> Path:
 
 
 def remove_epochs(path: Path) -> None:
-    """Remove the states of a fit."""
+    """Remove the states of a fit, and what killed processes have left of theirs."""
     for file in (path, earlier_epoch(path)):
         file.unlink(missing_ok=True)
+    remove_unfinished(path)
 
 
 def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:

@@ -22,7 +22,8 @@ from base_models.members import load_weights, new_network, save_weights, seeded_
 from base_models.placement import PROCESSOR, Placement
 from base_models.prediction import view_logits
 from base_models.randomness import derive_seed
-from base_models.tensor_files import read_facts
+from base_models.seen_pictures import learned_from
+from base_models.tensor_files import load_tensors, read_facts, remove_unfinished
 from base_models.training import autocast_precision, fit_network
 
 
@@ -60,6 +61,8 @@ class FitJob:
     """Whether predictions are averaged over each view and its mirror image."""
     log_folder: Path | None = None
     """Folder for the curves of the training; None writes none."""
+    files: str = ""
+    """Hash of the image files, by which the data set is known again at another size."""
 
     @property
     def checkpoint(self) -> Path:
@@ -86,6 +89,12 @@ class FitJob:
             hash_.update(Path(self.member.init_weights).read_bytes())
         return hash_.hexdigest()
 
+    @property
+    def learned_from(self) -> list[str]:
+        """Hashes of the pictures that the weights will have learned from, those they begin with included."""
+        before = learned_from(self.member.init_weights) if self.member.init_weights else ()
+        return sorted({self.pixels, self.files, *before} - {""})
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -106,7 +115,8 @@ class FitResult:
 def is_finished(job: FitJob) -> bool:
     """Say whether the job's weights are there, whole and trained in just this way."""
     try:
-        return bool(read_facts(job.weights)["fingerprint"] == job.fingerprint)
+        # the header first: only weights that would be taken over are worth reading
+        return read_facts(job.weights)["fingerprint"] == job.fingerprint and bool(load_tensors(job.weights))
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
@@ -204,8 +214,9 @@ def _train(
     if group.is_first:
         score = asdict(history.inner_score) if history.inner_score else None
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
-        save_weights(network, job.weights, {**facts, **outcome})
+        save_weights(network, job.weights, {**facts, **outcome, "learned_from": job.learned_from})
         remove_epochs(job.checkpoint)
+        remove_unfinished(job.weights)
     group.wait()
     return network
 

@@ -58,6 +58,7 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
     assert replace(JOB, **change).fingerprint != JOB.fingerprint
     others = {"weights": Path("elsewhere"), "images": Path("moved.npy"), "predict_rows": ROWS[:2]}
+    others |= {"files": "f", "training": replace(JOB.training, loader_processes=3)}
     assert replace(JOB, **others).fingerprint == JOB.fingerprint
 
 
@@ -234,6 +235,38 @@ def test_a_training_that_diverges_is_named_and_leaves_no_weights(
     with pytest.raises(ValueError, match=r"'tiny' to converge, got .* epoch 1; take a lower"):
         run_fit(job)
     assert not list(job.weights.parent.glob("*"))
+
+
+def test_finished_weights_that_were_damaged_are_trained_again(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    run_fit(job)
+    whole, content = _tensors(job), job.weights.read_bytes()
+    assert is_finished(job)
+    job.weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert not is_finished(job)
+    run_fit(job, resume=True)
+    assert _tensors(job) == whole
+
+
+def test_what_a_kill_in_the_middle_of_a_file_leaves_is_removed(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    job.weights.parent.mkdir(parents=True)
+    for file in (job.checkpoint, job.weights):
+        file.with_name(f".{file.name}.x1y2").write_bytes(b"half")  # as `replacing` names it
+    others = job.weights.with_name(".fold1.safetensors.x1y2")
+    others.write_bytes(b"half")
+    run_fit(job)
+    assert set(job.weights.parent.iterdir()) == {job.weights, others}
+
+
+def test_weights_tell_which_pictures_they_and_their_beginnings_have_seen(tmp_path: Path) -> None:
+    first = replace(small_job(tmp_path / "first"), pixels="p1", files="f1")
+    run_fit(first)
+    member = replace(first.member, epochs=1, init_weights=str(first.weights))
+    second = replace(small_job(tmp_path / "second"), member=member, pixels="p2", files="f2")
+    run_fit(second)
+    assert read_facts(first.weights)["learned_from"] == ["f1", "p1"]
+    assert read_facts(second.weights)["learned_from"] == ["f1", "f2", "p1", "p2"]
 
 
 def test_what_decides_the_bits_is_recorded(tmp_path: Path) -> None:
