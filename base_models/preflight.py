@@ -9,10 +9,11 @@ from base_models.cross_fitting import draw_folds
 from base_models.datasets.study import Dataset, Study, check_dataset
 from base_models.fold_images import validating_studies
 from base_models.forward_cost import empty_network, forward_cost
-from base_models.hard_studies import study_repeats
+from base_models.hard_studies import refuse_other_split, study_repeats
 from base_models.initial_weights import fitted_state, pretrained_state_dict, read_state_dict
 from base_models.placement import PROCESSOR, machine_gpus
 from base_models.randomness import derive_seed
+from base_models.seen_pictures import files_digest, refuse_seen_pictures
 from base_models.training import autocast_precision
 
 
@@ -27,7 +28,8 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
 
     Raises:
         ValueError: If the data set, a network at its size, initial weights, the number of folds or GPUs, the
-            arithmetic or the run with the hard studies cannot be used; the message says what to do.
+            arithmetic or the run with the hard studies cannot be used, or initial weights or that run have
+            learned from what this training holds out; the message says what to do.
         FileNotFoundError: If initial weights or the run with the hard studies are not there.
         ConnectionError: If pretrained weights cannot be downloaded.
     """
@@ -38,7 +40,11 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
     _check_folds(train, config, seed)
     if config.hard_studies:
         study_repeats(train, config.hard_studies, config.oversample)
+        refuse_other_split(dataset.of_split("test"), config.hard_studies)
     _check_networks(config.members, len(dataset.class_names), download=not resume)
+    if any(member.init_weights for member in config.members):
+        files = files_digest(path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_pictures(config.members, [files])
 
 
 def _check_folds(train: Sequence[Study], config: EnsembleConfig, seed: int) -> None:
