@@ -28,8 +28,7 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
 
     Raises:
         ValueError: If the data set, a network at its size, initial weights, the number of folds or GPUs, the
-            arithmetic or the run with the hard studies cannot be used, or initial weights or that run have
-            learned from what this training holds out; the message says what to do.
+            arithmetic or the run with the hard studies cannot be used; the message says what to do.
         FileNotFoundError: If initial weights or the run with the hard studies are not there.
         ConnectionError: If pretrained weights cannot be downloaded.
     """
@@ -40,11 +39,8 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
     _check_folds(train, config, seed)
     if config.hard_studies:
         study_repeats(train, config.hard_studies, config.oversample)
-        refuse_other_split(dataset.of_split("test"), config.hard_studies)
     _check_networks(config.members, len(dataset.class_names), download=not resume)
-    if any(member.init_weights for member in config.members):
-        files = files_digest(path for study in dataset.studies for path in study.image_paths)
-        refuse_seen_pictures(config.members, [files])
+    _check_leaks(dataset, config)
 
 
 def _check_folds(train: Sequence[Study], config: EnsembleConfig, seed: int) -> None:
@@ -71,3 +67,12 @@ def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download
             fitted_state(network, read(member.init_weights), member.init_weights)
         elif member.pretrained and download:
             fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+
+
+def _check_leaks(dataset: Dataset, config: EnsembleConfig) -> None:
+    """Refuse an earlier run, or initial weights, that learned from studies that this training holds out."""
+    if config.hard_studies:
+        refuse_other_split(dataset.of_split("test"), config.hard_studies)
+    if any(member.init_weights for member in config.members):
+        files = files_digest(path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_pictures(config.members, [files])
