@@ -29,7 +29,9 @@ class MemberConfig:
     pretrained: bool = False
     """Begin with torchvision's own weights of the network (ImageNet), downloaded at the first use."""
     init_weights: str = ""
-    """File of weights to begin with (`.pth` or `.safetensors`); a head of other classes stays fresh."""
+    """File of weights to begin with (`.pth` or `.safetensors`); a head of other classes stays fresh. Weights
+    that have learned from the same radiographs would know the studies that the folds hold out: those of this
+    package are refused, and of others nothing is known."""
 
     def __post_init__(self) -> None:
         if (
@@ -56,7 +58,7 @@ class TrainingConfig:
     """How each network is trained."""
 
     batch_size: int = 32
-    """Images of a batch."""
+    """Images of a batch. An epoch leaves out the images, others each time, that would fill no whole one."""
     accumulate: int = 1
     """Batches of an optimisation step."""
     learning_rate: float = 2e-3
@@ -99,9 +101,10 @@ class TrainingConfig:
     precision: Precision = "auto"
     """Arithmetic of the training: `auto` takes bf16 where the processor or GPU has instructions for it, else
     fp32; `fp16` is for GPUs without bf16, and scales the loss."""
-    loader_processes: int = 0
-    """Processes that prepare the batches of a fit, for GPUs that would wait for one; 0 prepares them in the
-    fit's own. The images do not depend on it."""
+    loader_processes: int = -1
+    """Processes that prepare the batches of a fit; 0 prepares them in the fit's own. By default (-1) a GPU
+    has its share of the processor's cores but one, and a fit on the processor none. The images do not depend
+    on it, and a resumed run may have another number."""
     threads_per_fit: int = 1
     """Threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 
@@ -109,7 +112,7 @@ class TrainingConfig:
         _at_least("batch_size", self.batch_size, 2)
         _at_least("accumulate", self.accumulate, 1)
         _at_least("threads_per_fit", self.threads_per_fit, 1)
-        _at_least("loader_processes", self.loader_processes, 0)
+        _at_least("loader_processes", self.loader_processes, -1)
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.warm_up < 1):
             raise ValueError(
                 f"expected learning_rate > 0, weight_decay ≥ 0 and warm_up between 0 and 1, got "

@@ -19,6 +19,7 @@ from base_models.prediction import image_log_probabilities, study_logits
 from base_models.process_group import ALONE, ProcessGroup
 from base_models.randomness import derive_seed
 from base_models.schedule import run_fits
+from base_models.seen_pictures import files_digest, refuse_seen_pictures
 
 Progress = Callable[[str, int, int], None]
 
@@ -96,8 +97,10 @@ def cross_fit(
         group: The processes that share the run; each gets all logits.
 
     Raises:
-        ValueError: If there are fewer patients than folds, or the studies outside a fold lack a class.
+        ValueError: If there are fewer patients than folds, the studies outside a fold lack a class, or
+            initial weights have learned from the pictures.
     """
+    refuse_seen_pictures(config.members, [cache.digest])
     train, test = dataset.of_split("train"), dataset.of_split("test")
     train_views, test_views = views_of(train, cache), views_of(test, cache)
     with group.together():
@@ -145,7 +148,7 @@ def _fit_jobs(
         )
         for fold in range(config.folds)
     ]
-    fold_of_view = folds[train_views.study]
+    fold_of_view, files = folds[train_views.study], files_digest(cache.rows)
     return [
         FitJob(
             member=member,
@@ -155,6 +158,7 @@ def _fit_jobs(
             n_classes=n_classes,
             images=cache.file,
             pixels=cache.digest,
+            files=files,
             train_rows=learned.rows,
             train_labels=learned.labels,
             train_parts=learned.body_parts,

@@ -1,8 +1,9 @@
 """What a fit leaves behind after every epoch, so that a killed one goes on from there.
 
 Since everything random is a function of (seed, epoch or step, index), the state is only: the weights, the
-optimiser's moments, the number of epochs done, and what the inner validation has said of them. The state
-behind the epoch before is kept beside the newest one, for a disk may lose the end of what was written last.
+optimiser's moments, the number of epochs done, what the inner validation has said of them, and by how much
+fp16 scales the loss. The state behind the epoch before is kept beside the newest one, for a disk may lose the
+end of what was written last.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from base_models.elapsed import Elapsed
 from base_models.inner_validation import Score
-from base_models.tensor_files import load_tensors, save_tensors
+from base_models.tensor_files import load_tensors, remove_unfinished, save_tensors
 
 _NETWORK, _OPTIMIZER, _AVERAGE, _BEST = "network.", "optimizer.", "average.", "best."
 
@@ -42,6 +43,8 @@ class EpochState:
     """The inner validation behind each epoch; empty where there is none."""
     best: Mapping[str, Tensor] = field(default_factory=dict)
     """The weights of the best epoch; empty where the last ones are kept."""
+    scaler: Mapping[str, float] = field(default_factory=dict)
+    """The state of what scales the loss for fp16, as `GradScaler` names it; empty with other arithmetic."""
 
 
 def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
@@ -63,6 +66,7 @@ def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
         "epoch_losses": list(state.epoch_losses),
         "elapsed": asdict(state.elapsed),
         "scores": [asdict(score) for score in state.scores],
+        "scaler": dict(state.scaler),
     }
     if path.is_file():
         path.replace(earlier_epoch(path))
@@ -75,9 +79,10 @@ def earlier_epoch(path: Path) -> Path:
 
 
 def remove_epochs(path: Path) -> None:
-    """Remove the states of a fit."""
+    """Remove the states of a fit, and what killed processes have left of theirs."""
     for file in (path, earlier_epoch(path)):
         file.unlink(missing_ok=True)
+    remove_unfinished(path)
 
 
 def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
@@ -117,6 +122,7 @@ def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
         average=_below(_AVERAGE, tensors),
         scores=tuple(Score(**score) for score in progress["scores"]),
         best=_below(_BEST, tensors),
+        scaler=progress.get("scaler", {}),  # states of earlier versions have none
     )
 
 

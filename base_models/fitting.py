@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from base_models.members import load_weights, new_network, save_weights, seeded_
 from base_models.placement import PROCESSOR, Placement
 from base_models.prediction import view_logits
 from base_models.randomness import derive_seed
-from base_models.tensor_files import read_facts
+from base_models.seen_pictures import learned_from
+from base_models.tensor_files import load_tensors, read_facts, remove_unfinished
 from base_models.training import autocast_precision, fit_network
 
 
@@ -60,6 +61,8 @@ class FitJob:
     """Whether predictions are averaged over each view and its mirror image."""
     log_folder: Path | None = None
     """Folder for the curves of the training; None writes none."""
+    files: str = ""
+    """Hash of the image files, by which the data set is known again at another size."""
 
     @property
     def checkpoint(self) -> Path:
@@ -75,7 +78,8 @@ class FitJob:
     @property
     def fingerprint(self) -> str:
         """Hash of all that the weights depend on; finished weights with another one are not taken over."""
-        settings = [asdict(self.member), asdict(self.training), self.fold, self.seed, self.n_classes]
+        training = replace(self.training, loader_processes=0)  # they change no batch
+        settings = [asdict(self.member), asdict(training), self.fold, self.seed, self.n_classes]
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         hash_.update(self.pixels.encode())  # wherever they lie, and whenever they were copied there
         hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
@@ -84,6 +88,12 @@ class FitJob:
         if self.member.init_weights:
             hash_.update(Path(self.member.init_weights).read_bytes())
         return hash_.hexdigest()
+
+    @property
+    def learned_from(self) -> list[str]:
+        """Hashes of the pictures that the weights will have learned from, those they begin with included."""
+        before = learned_from(self.member.init_weights) if self.member.init_weights else ()
+        return sorted({self.pixels, self.files, *before} - {""})
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,8 @@ class FitResult:
 def is_finished(job: FitJob) -> bool:
     """Say whether the job's weights are there, whole and trained in just this way."""
     try:
-        return bool(read_facts(job.weights)["fingerprint"] == job.fingerprint)
+        # the header first: only weights that would be taken over are worth reading
+        return read_facts(job.weights)["fingerprint"] == job.fingerprint and bool(load_tensors(job.weights))
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
@@ -203,8 +214,9 @@ def _train(
     if group.is_first:
         score = asdict(history.inner_score) if history.inner_score else None
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
-        save_weights(network, job.weights, {**facts, **outcome})
+        save_weights(network, job.weights, {**facts, **outcome, "learned_from": job.learned_from})
         remove_epochs(job.checkpoint)
+        remove_unfinished(job.weights)
     group.wait()
     return network
 

@@ -31,13 +31,7 @@ def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> 
         FileNotFoundError: If the folder holds no finished run.
         ValueError: If the run knows none of the studies.
     """
-    path = Path(run_dir) / "predictions" / "train.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected an earlier run with its out-of-fold predictions, got no file {path}; name the folder "
-            "of a finished run"
-        )
-    table = Predictions.load(path)
+    table = _out_of_fold_table(run_dir)
     wrong = table.probabilities.mean(axis=1).argmax(axis=1) != table.labels
     hard = dict(zip(table.study_ids.tolist(), wrong.tolist(), strict=True))
     if not hard.keys() & {study.study_id for study in studies}:
@@ -46,3 +40,37 @@ def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> 
             "run on the same data"
         )
     return np.array([times if hard.get(study.study_id, False) else 1 for study in studies], dtype=np.int64)
+
+
+def refuse_other_split(test: Sequence[Study], run_dir: str | Path) -> None:
+    """Refuse an earlier run that learned from studies that are test studies now.
+
+    Its networks knew their labels when they judged the training studies.
+
+    Args:
+        test: The test studies.
+        run_dir: Folder of the earlier run.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished run.
+        ValueError: If test studies are in the run's training table.
+    """
+    learned = set(_out_of_fold_table(run_dir).study_ids.tolist())
+    shared = [study.study_id for study in test if study.study_id in learned]
+    if shared:
+        raise ValueError(
+            f"expected an earlier run with the same test studies, got {run_dir}, which learned from "
+            f"{len(shared)} of the present ones, first {shared[0]!r}; name a run with the same split of the "
+            "data, which --seed draws where the data set has none"
+        )
+
+
+def _out_of_fold_table(run_dir: str | Path) -> Predictions:
+    """Load the earlier run's training table; errors as above."""
+    path = Path(run_dir) / "predictions" / "train.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected an earlier run with its out-of-fold predictions, got no file {path}; name the folder "
+            "of a finished run"
+        )
+    return Predictions.load(path)

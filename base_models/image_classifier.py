@@ -91,6 +91,7 @@ class ImageClassifier(lightning.LightningModule):
         self._batch = start.epochs * length.batches if start else 0
         self._averaged = 0
         self._losses: list[Tensor] = []
+        self._rates: list[float] = []
         self._began = Elapsed.now()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # Lightning's signature
@@ -100,7 +101,8 @@ class ImageClassifier(lightning.LightningModule):
         order = torch.arange(len(labels), device=labels.device)
         if self._training.mixup:
             share, order = self._mixing(len(labels))
-            order = order.to(labels.device)
+            # from pinned memory, or the processor would wait for all that the GPU has still to do
+            order = (order.pin_memory() if labels.is_cuda else order).to(labels.device, non_blocking=True)
             planes, partner = share * planes + (1 - share) * planes[order], labels[order]
         with self._own_random_state():
             logits = self.network(planes).float()
@@ -116,6 +118,15 @@ class ImageClassifier(lightning.LightningModule):
         rng = np.random.default_rng(self._derived_seed("mixup"))
         share = float(rng.beta(self._training.mixup, self._training.mixup))
         return share, torch.from_numpy(rng.permutation(n_images))
+
+    def on_train_start(self) -> None:
+        """Go on scaling the loss where an interrupted training has left off."""
+        if self._start is not None and self._start.scaler:
+            self.trainer.precision_plugin.load_state_dict(dict(self._start.scaler))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note the head's learning rate, the highest, of the step that comes."""
+        self._rates.append(max(float(group["lr"]) for group in optimizer.param_groups))
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:  # Lightning's
         """Take the weights into the average after each optimisation step."""
@@ -135,9 +146,9 @@ class ImageClassifier(lightning.LightningModule):
         self._check_finite()
         score = self._validate(self._inner) if self._inner else None
         if self._curves is not None:
-            rates, means = self._by_step(losses.tolist())
-            last_step = self._first_step + self.global_step
-            self._curves.write_epoch(len(self.epoch_losses) - 1, last_step, means, rates, score)
+            means, last_step = self._by_step(losses.tolist()), self._first_step + self.global_step
+            self._curves.write_epoch(len(self.epoch_losses) - 1, last_step, means, self._rates, score)
+        self._rates.clear()
         if self._on_epoch is not None:
             self._on_epoch(self._state())
 
@@ -160,13 +171,11 @@ class ImageClassifier(lightning.LightningModule):
             self.trainer.should_stop = True
         return score
 
-    def _by_step(self, batch_losses: list[float]) -> tuple[list[float], list[float]]:
-        """Return the learning rate and the mean loss of each of the epoch's optimisation steps."""
+    def _by_step(self, batch_losses: list[float]) -> list[float]:
+        """Return the mean loss of each of the epoch's optimisation steps."""
         size = self._length.accumulate
         steps = [batch_losses[i : i + size] for i in range(0, len(batch_losses), size)]
-        last = self._first_step + self.global_step
-        rates = [self._training.learning_rate * self._rate(last - len(steps) + i) for i in range(len(steps))]
-        return rates, [sum(step) / len(step) for step in steps]
+        return [sum(step) / len(step) for step in steps]
 
     def _state(self) -> EpochState:
         """Return the state behind the epoch, to go on from."""
@@ -180,6 +189,7 @@ class ImageClassifier(lightning.LightningModule):
             average=self.average.tensors if self.average else {},
             scores=tuple(self._inner.scores) if self._inner else (),
             best=self._inner.best if self._inner else {},
+            scaler=self.trainer.precision_plugin.state_dict(),
         )
 
     def finish(self) -> nn.Module:
@@ -223,8 +233,12 @@ class ImageClassifier(lightning.LightningModule):
     def _own_random_state(self) -> Iterator[None]:
         """Make the dropout masks a function of seed and batch; leave the global generators as they were."""
         devices = [self.device] if self.device.type == "cuda" else []
+        seed = self._derived_seed("dropout")
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._derived_seed("dropout"))
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+            for device in devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
             yield
 
     def _derived_seed(self, purpose: str) -> int:

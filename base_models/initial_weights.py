@@ -1,13 +1,11 @@
 """Initial weights from elsewhere: a local file or torchvision's download, fitted to stem and head."""
 
-import pickle
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
@@ -41,7 +39,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
                 # The error below says the same in one line.
                 warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # torch's readers raise many kinds; whichever it is, the file is damaged
         # torch's own words are left out: they advise to load the file unsafely.
         what = "one that holds more than data" if path.stat().st_size else "an empty one"
         raise ValueError(

@@ -7,6 +7,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 from base_models.datasets.study import Study
 from base_models.folds import stratified_group_folds
 from base_models.prediction import view_logits
+
+_FINEST_FOLDS = 100
+"""Any share is within half a percent of a number of so many folds, or of fewer."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class ValidationImages:
 def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np.bool_]:
     """Draw the studies that validate a fit, by patient, stratified by body part and label.
 
+    The share is taken as a fraction p / q of two small numbers: of q folds, p validate, evenly spaced, since
+    patients of a rare stratum are dealt out from the first fold on.
+
     Args:
         studies: The studies of the training folds.
         share: Share of them, at most 0.5.
@@ -56,14 +63,16 @@ def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np
     """
     labels = np.array([study.label for study in studies])
     strata = [f"{study.body_part}/{study.label}" for study in studies]
-    patients, parts = [study.patient_id for study in studies], round(1 / share)
-    if parts > (n_patients := len(set(patients))):
+    patients = [study.patient_id for study in studies]
+    if round(1 / share) > (n_patients := len(set(patients))):
         raise ValueError(
             f"expected an inner_validation of at least one of the {n_patients} patients outside a fold, got "
             f"{share:g}; take {math.ceil(1000 / n_patients) / 1000:g} or more, or 0 for none"
         )
-    folds = stratified_group_folds(strata, patients, parts, seed)
-    inside = folds == 0
+    finest = max(round(1 / share), min(_FINEST_FOLDS, n_patients))
+    taken, n_folds = Fraction(share).limit_denominator(finest).as_integer_ratio()
+    folds = stratified_group_folds(strata, patients, n_folds, seed)
+    inside = np.isin(folds, [k * n_folds // taken for k in range(taken)])
     missing = set(labels.tolist()) - (set(labels[inside].tolist()) & set(labels[~inside].tolist()))
     if missing:
         raise ValueError(

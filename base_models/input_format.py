@@ -43,11 +43,15 @@ class InputFormat:
 
         Every plane shows the same grey, normalised by its own numbers.
         """
-        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
-        scale = torch.tensor(self.scale, device=images.device)[:, None, None]
         # In place: fresh memory for every step would take longer than the arithmetic.
-        planes = images.unsqueeze(1).float().div_(255).expand(-1, self.in_channels, -1, -1)
-        planes = (planes.sub_(mean) if self.in_channels == 1 else planes - mean).div_(scale)
+        planes = images.unsqueeze(1).float().div_(255)
+        if self.in_channels == 1:
+            # Plain numbers: a processor that sends a GPU a tensor waits for all that the GPU has still to do.
+            planes.sub_(self.mean[0]).div_(self.scale[0])
+        else:
+            mean = torch.tensor(self.mean, device=images.device)[:, None, None]
+            scale = torch.tensor(self.scale, device=images.device)[:, None, None]
+            planes = (planes.expand(-1, self.in_channels, -1, -1) - mean).div_(scale)
         return planes.contiguous(memory_format=torch.channels_last)
 
     @classmethod

@@ -43,7 +43,10 @@ def freeze_layers(network: nn.Module, share: float) -> None:
     for name, parameter in network.named_parameters():
         if layers[name] < n_frozen:
             parameter.requires_grad_(False)
+    learns = n_frozen == 0
     for module in network.modules():
         own = list(module.parameters(recurse=False))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(p.requires_grad for p in own):
+        learns = any(parameter.requires_grad for parameter in own) if own else learns
+        # batch norm without scales of its own goes with the layer before it
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not learns:
             module.eval()

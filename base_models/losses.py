@@ -27,7 +27,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, training: TrainingConfig) -> T
 def focal(logits: Tensor, labels: Tensor, training: TrainingConfig) -> Tensor:
     """Return −(1 − p)^γ · log p of the true class, shape (n,) (Lin et al., arXiv:1708.02002)."""
     log_probability = functional.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-    return -((1 - log_probability.exp()) ** training.focal_gamma) * log_probability
+    # The slope of a power below 1 is infinite at 0, where p is 1 but for rounding.
+    rest = (1 - log_probability.exp()).clamp_min(torch.finfo(logits.dtype).tiny)
+    return -(rest**training.focal_gamma) * log_probability
 
 
 def label_smoothing(logits: Tensor, labels: Tensor, training: TrainingConfig) -> Tensor:

@@ -186,7 +186,7 @@ def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module
         ConnectionError: If pretrained weights cannot be downloaded.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too
         network = new_network(config, n_classes)
     if config.init_weights:
         load_initial_weights(network, read_state_dict(config.init_weights), config.init_weights)

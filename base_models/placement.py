@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import joblib
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -24,6 +25,23 @@ class Placement:
     def device(self) -> torch.device:
         """The device of this process."""
         return torch.device("cpu") if self.gpu is None else torch.device("cuda", self.gpu)
+
+    def loader_processes(self, wanted: int = -1) -> int:
+        """Return how many processes prepare the batches of a fit.
+
+        One core changes fewer images than a GPU learns from. Programs that train on a GPU outside the command
+        line need the guard `if __name__ == "__main__"` for these processes, or 0 of them.
+
+        Args:
+            wanted: How many; below 0, none for a processor, and for a GPU its share of the processor's cores
+                but one, which starts the GPU's work.
+        """
+        if wanted >= 0:
+            return wanted
+        if self.gpu is None:
+            return 0
+        cores: int = joblib.cpu_count()
+        return max(1, cores // max(1, torch.cuda.device_count()) - 1)
 
     def trainer_options(self) -> dict[str, Any]:
         """Return the arguments of Lightning's trainer that say where it computes.

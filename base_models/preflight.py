@@ -12,12 +12,13 @@ from base_models.cross_fitting import draw_folds
 from base_models.datasets.study import Dataset, Study, check_dataset
 from base_models.fold_images import validating_studies
 from base_models.forward_cost import empty_network, forward_cost
-from base_models.hard_studies import study_repeats
+from base_models.hard_studies import refuse_other_split, study_repeats
 from base_models.initial_weights import fitted_state, pretrained_state_dict, read_state_dict
 from base_models.placement import PROCESSOR, machine_gpus
 from base_models.process_group import ProcessGroup, launched_group
 from base_models.randomness import derive_seed
 from base_models.sampling import check_shared_batches
+from base_models.seen_pictures import files_digest, refuse_seen_pictures
 from base_models.training import autocast_precision
 
 
@@ -51,6 +52,7 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
     if group.size > 1 and config.spread == "batches":
         check_shared_batches(fewest, config.training.batch_size, group)
     _check_networks(config.members, len(dataset.class_names), download=not resume)
+    _check_leaks(dataset, config)
 
 
 def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
@@ -93,3 +95,12 @@ def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download
             fitted_state(network, read(member.init_weights), member.init_weights)
         elif member.pretrained and download:
             fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+
+
+def _check_leaks(dataset: Dataset, config: EnsembleConfig) -> None:
+    """Refuse an earlier run, or initial weights, that learned from studies that this training holds out."""
+    if config.hard_studies:
+        refuse_other_split(dataset.of_split("test"), config.hard_studies)
+    if any(member.init_weights for member in config.members):
+        files = files_digest(path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_pictures(config.members, [files])

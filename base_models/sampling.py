@@ -144,6 +144,7 @@ def training_batches(
     *,
     group: ProcessGroup = ALONE,
     processes: int = 0,
+    pinned: bool = False,
 ) -> DataLoader[Sample]:
     """Return the loader of shuffled batches; a smaller last batch is left out of the epoch.
 
@@ -154,6 +155,7 @@ def training_batches(
         first_epoch: Epochs that are already done.
         group: The processes that share each batch.
         processes: Processes that prepare batches ahead; 0 prepares them when they are asked for.
+        pinned: Batches lie in memory from which a GPU copies them while the processor goes on.
 
     Raises:
         ValueError: If a batch cannot be shared evenly.
@@ -172,5 +174,5 @@ def training_batches(
         num_workers=processes,
         persistent_workers=processes > 0,
         multiprocessing_context="spawn" if processes else None,  # forks inherit locks that threads hold
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
     )

@@ -1,5 +1,6 @@
 """Running many fits over several processes, the longest first."""
 
+import multiprocessing
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -117,8 +118,10 @@ def _run_parallel(
 
 
 def _prepare_process() -> None:
-    """Keep OpenCV to the core that the fit has, and the fit to the life of the run."""
+    """Keep OpenCV to the core that the fit has, and the fit to the life of the run; let it have processes."""
     cv2.setNumThreads(1)
+    # A process that this one starts asks for its way of starting by name, and does not know loky's.
+    multiprocessing.set_start_method("spawn", force=True)
     end_with_parent()
 
 

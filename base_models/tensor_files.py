@@ -22,6 +22,13 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, 
         save_file(stored, temporary, metadata=header)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it."""
+    for file in path.parent.glob(".*"):
+        if file.name.startswith(f".{path.name}."):  # how `replacing` names the file that it has not finished
+            file.unlink(missing_ok=True)
+
+
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: the tensors and the facts.
 
@@ -38,7 +45,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"expected tensors of this package in {path}, got a damaged file: {error}"
         ) from error
     if header.get("sha256") != _digest(tensors):
-        raise ValueError(f"expected the tensors that were written to {path}, got damaged or foreign ones")
+        raise ValueError(
+            f"expected the tensors that were written to {path}, got damaged or foreign ones; "
+            "resume the run that wrote them, or copy them again"
+        )
     return tensors, _facts(header, path)
 
 

@@ -77,7 +77,8 @@ def fit_network(
     """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
 
     Args:
-        network: From images (n, 1, height, width) to logits (n, n_classes).
+        network: From images (n, 1, height, width) to logits (n, n_classes), in whichever mode; it comes back
+            in evaluation mode.
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
@@ -99,8 +100,7 @@ def fit_network(
     done = start.epochs if start else 0
     augmentation = _augmentation(member, training, images.shape[1])
     samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
-    processes, group = training.loader_processes, placement.group
-    batches = training_batches(samples, training.batch_size, seed, done, group=group, processes=processes)
+    batches = _batches(samples, training, seed, done, placement)
     inner = _inner_validation(images, validation, member, training, start)
     with _curves(log_folder, start) as log, _divergence_explained(member):
         module = ImageClassifier(
@@ -112,7 +112,7 @@ def fit_network(
             on_epoch=on_epoch,
             inner=inner,
             log=log,
-            group=group,
+            group=placement.group,
         )
         if done < member.epochs and not (inner and inner.is_over):
             _fit(module, batches, training, placement, member.epochs - done)
@@ -122,9 +122,9 @@ def fit_network(
 
 def _prepare(network: nn.Module, training: TrainingConfig, start: EpochState | None) -> None:
     """Take the weights up where they were left, and freeze those that are not to be trained."""
-    network.train()  # one that was trained before is in evaluation mode
     if start is not None:
         network.load_state_dict(dict(start.network))
+    network.train()  # Lightning keeps the mode, which is evaluation behind an earlier training
     freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
 
 
@@ -132,6 +132,21 @@ def _augmentation(member: MemberConfig, training: TrainingConfig, side: int) -> 
     """Create the random changes of a member's images, which are cached at `side` pixels."""
     return create_augmentation(
         training.augmentation, member.image_size, side=side, share=training.augmentation_share
+    )
+
+
+def _batches(
+    samples: TrainingImages, training: TrainingConfig, seed: int, done: int, placement: Placement
+) -> DataLoader[Sample]:
+    """Create the loader of the epochs that are not yet done."""
+    return training_batches(
+        samples,
+        training.batch_size,
+        seed,
+        done,
+        group=placement.group,
+        processes=placement.loader_processes(training.loader_processes),
+        pinned=placement.gpu is not None,
     )
 
 
@@ -221,6 +236,10 @@ def _quiet_lightning() -> Iterator[None]:
             # Batches come from a memory-mapped array in less time than a step takes: no loader processes.
             warnings.filterwarnings(
                 "ignore", r"The 'train_dataloader' does not have many workers", UserWarning
+            )
+            # With fp16, steps whose gradients overflow are left out, often the first; the schedule goes on.
+            warnings.filterwarnings(
+                "ignore", r"Detected call of `lr_scheduler\.step\(\)` before", UserWarning
             )
             # Frozen batch norm is meant to be in evaluation mode.
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", PossibleUserWarning)

@@ -8,7 +8,6 @@ On a processor (for the tests) the same code measures the same things with the p
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +59,10 @@ class Clock:
             return float(end - begin)
         end.synchronize()
         return float(begin.elapsed_time(end)) / 1000
+
+
+def placed(device: torch.device) -> Placement:
+    return Placement(gpu=device.index if device.type == "cuda" else None)
 
 
 class TimedBatches:
@@ -143,7 +146,7 @@ def fit_rate(
             training=training,
             seed=0,
             on_epoch=end_epoch,
-            placement=Placement(gpu=0 if device.type == "cuda" else None),
+            placement=placed(device),
         )
     seconds = clock.seconds(ends[0], ends[-1])
     waits = [wait for epoch in loaders[0].waits[1 : len(ends)] for wait in epoch]
@@ -160,9 +163,7 @@ def original_rate(images: np.ndarray, batch_size: int, device: torch.device) -> 
     return len(images) / clock.seconds(begin, clock.now())
 
 
-def measure_network(
-    name: str, folder: Path, device: torch.device, peak: float, loader_processes: int
-) -> dict[str, Any]:
+def measure_network(name: str, folder: Path, device: torch.device, peak: float) -> dict[str, Any]:
     """Measure one network: bare, trained on images as they are, and with the published augmentation."""
     size, batch_size = NETWORKS[name]
     np.save(folder / f"{name}.npy", pictures(STEPS * batch_size, size))
@@ -175,9 +176,7 @@ def measure_network(
         augmentation: fit_rate(
             images,
             member,
-            TrainingConfig(
-                batch_size=batch_size, augmentation=augmentation, loader_processes=loader_processes
-            ),
+            TrainingConfig(batch_size=batch_size, augmentation=augmentation),
             device,
         )
         for augmentation in ("rlensemble_v1", "none")
@@ -195,23 +194,19 @@ def measure_network(
     }
 
 
-def measure_gpu(device: torch.device, loader_processes: int = -1) -> dict[str, Any]:
-    """Measure a device; by default as many processes prepare batches as it has processor cores but one."""
-    if loader_processes < 0:
-        loader_processes = max(1, len(os.sched_getaffinity(0)) - 1)
+def measure_gpu(device: torch.device) -> dict[str, Any]:
+    """Measure a device as a run would use it."""
     precision = autocast_precision("auto", device)
     peak = matrix_rate(device, torch.bfloat16 if precision == "bf16-mixed" else torch.float32)
     size, batch_size = NETWORKS["attention_cnn"]
     original = original_rate(pictures(max(2, STEPS // 5) * batch_size, size), batch_size, device)
     with tempfile.TemporaryDirectory() as folder:
-        networks = {
-            name: measure_network(name, Path(folder), device, peak, loader_processes) for name in NETWORKS
-        }
+        networks = {name: measure_network(name, Path(folder), device, peak) for name in NETWORKS}
     plain = networks["attention_cnn"]["images_per_second_without_augmentation"]
     return {
         "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "processor",
         "precision": precision,
-        "loader_processes": loader_processes,
+        "loader_processes": placed(device).loader_processes(),
         "matrix_operations_per_second": peak,
         "required_share_of_bare_network": REQUIRED_SHARE,
         "networks": networks,

@@ -33,8 +33,9 @@ LIBRARIES = (
     *("stable-baselines3", "sb3-contrib", "numpy", "scipy", "scikit-learn", "pillow"),
 )
 """Packages whose version may change a figure."""
-PLACES = ("jobs", "devices", "tensorboard")
-"""Settings of an ensemble that decide where it computes and what can be watched, not what comes out."""
+PLACES = ("jobs", "devices", "tensorboard", "loader_processes")
+"""Settings of an ensemble and its training that decide where it computes and what can be watched, not what
+comes out."""
 _SETTINGS = record(
     {
         "agents?": list_of(TEXT),
@@ -182,7 +183,7 @@ def _without_places(setting: Any) -> Any:
     """What of a setting decides the outcome, so that a run may be resumed on another machine."""
     if not isinstance(setting, dict):
         return setting
-    return {name: value for name, value in setting.items() if name not in PLACES}
+    return {name: _without_places(value) for name, value in setting.items() if name not in PLACES}
 
 
 def _versions() -> dict[str, str]:

@@ -37,7 +37,8 @@ class TrainingOptions:
 
     init_weights: tuple[str, ...] = ()
     """Files of weights to begin with (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for
-    those of one network."""
+    those of one network. Not those that have learned from the same radiographs: they would know the studies
+    that the folds hold out."""
 
     pretrained: bool = False
     """Begin torchvision's classifiers with its own weights (ImageNet), which are downloaded."""

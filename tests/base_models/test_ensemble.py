@@ -211,6 +211,18 @@ def test_resuming_with_another_configuration_trains_again(dataset: Dataset, run_
     assert not is_finished(job)
 
 
+def test_weights_that_have_seen_the_pixels_are_refused(tmp_path: Path) -> None:
+    dataset = open_dataset(write_mura(tmp_path / "data", {"train": 8, "valid": 4}))
+    member = replace(CONFIG.members[0], epochs=1)
+    train_ensemble(dataset, replace(CONFIG, members=(member,)), tmp_path / "first")
+    for path in (path for study in dataset.studies for path in study.image_paths):
+        path.write_bytes(path.read_bytes() + b"0")  # another file of the same picture
+    weights = str(tmp_path / "first" / "members" / member.name / "fold0.safetensors")
+    config = replace(CONFIG, members=(replace(member, init_weights=weights),))
+    with pytest.raises(ValueError, match="expected initial weights that have not seen these radiographs"):
+        train_ensemble(dataset, config, tmp_path / "second")
+
+
 def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     dataset = open_dataset(write_mura(tmp_path / "data", {"train": 8, "valid": 6}))
     two_views = next(study for study in dataset.of_split("train") if len(study.image_paths) == 2)

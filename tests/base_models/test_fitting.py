@@ -58,10 +58,11 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
     assert replace(JOB, **change).fingerprint != JOB.fingerprint
     others = {"weights": Path("elsewhere"), "images": Path("moved.npy"), "predict_rows": ROWS[:2]}
+    others |= {"files": "f", "training": replace(JOB.training, loader_processes=3)}
     assert replace(JOB, **others).fingerprint == JOB.fingerprint
 
 
-def _job(folder: Path, **choices: object) -> FitJob:
+def small_job(folder: Path, **choices: object) -> FitJob:
     """A fit of four epochs of six batches on 24 small pictures.
 
     With inner validation, six of them validate it and the first six are shown twice.
@@ -97,7 +98,7 @@ import json, os, signal, sys
 from pathlib import Path
 from base_models import fitting
 from base_models.image_classifier import ImageClassifier
-from tests.base_models.test_fitting import _job
+from tests.base_models.test_fitting import small_job
 
 folder, batch, choices = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 step = ImageClassifier.training_step
@@ -108,7 +109,7 @@ def dying_step(self, *arguments):
     return step(self, *arguments)
 
 ImageClassifier.training_step = dying_step
-fitting.run_fit(_job(folder, **choices), resume=True)
+fitting.run_fit(small_job(folder, **choices), resume=True)
 """
 
 EVERYTHING = {
@@ -129,7 +130,7 @@ EVERYTHING = {
 def test_a_killed_fit_goes_on_to_the_same_bits(
     tmp_path: Path, choices: dict[str, object], batches: list[int]
 ) -> None:
-    whole, resumed = _job(tmp_path / "whole", **choices), _job(tmp_path / "killed", **choices)
+    whole, resumed = small_job(tmp_path / "whole", **choices), small_job(tmp_path / "killed", **choices)
     reference = run_fit(whole)
     for batch in batches:  # each in the middle of an epoch of six
         arguments = [str(tmp_path / "killed"), str(batch), json.dumps(choices)]
@@ -170,9 +171,9 @@ def _stop_after(epochs: int):
 
 
 def test_a_checkpoint_of_another_fit_or_a_damaged_one_is_not_gone_on_from(tmp_path: Path) -> None:
-    whole = _job(tmp_path / "whole")
+    whole = small_job(tmp_path / "whole")
     run_fit(whole)
-    job = _job(tmp_path / "other")
+    job = small_job(tmp_path / "other")
     for damage in ("other", "bytes", "fresh"):
         job.weights.unlink(missing_ok=True)
         with pytest.raises(_Stop):
@@ -189,7 +190,7 @@ def test_a_checkpoint_of_another_fit_or_a_damaged_one_is_not_gone_on_from(tmp_pa
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
 def test_the_last_good_checkpoint_survives_a_damaged_newest_one(tmp_path: Path, damage: str) -> None:
     choices = {"inner_validation": 0.25, "early_stopping": 3, "schedule": "constant"}
-    whole, job = _job(tmp_path / "whole", **choices), _job(tmp_path / "damaged", **choices)
+    whole, job = small_job(tmp_path / "whole", **choices), small_job(tmp_path / "damaged", **choices)
     run_fit(whole)
     with pytest.raises(_Stop):
         run_fit(job, on_epoch=_stop_after(3))
@@ -209,7 +210,7 @@ def test_the_last_good_checkpoint_survives_a_damaged_newest_one(tmp_path: Path, 
 
 def test_a_fit_that_was_about_to_stop_early_trains_no_further(tmp_path: Path) -> None:
     choices = {"inner_validation": 0.25, "early_stopping": 1, "schedule": "constant", "learning_rate": 1e-12}
-    whole, job = _job(tmp_path / "whole", **choices), _job(tmp_path / "stopped", **choices)
+    whole, job = small_job(tmp_path / "whole", **choices), small_job(tmp_path / "stopped", **choices)
     epochs = len(run_fit(whole).epoch_losses)
     with pytest.raises(_Stop):
         run_fit(job, on_epoch=_stop_after(epochs))
@@ -218,7 +219,7 @@ def test_a_fit_that_was_about_to_stop_early_trains_no_further(tmp_path: Path) ->
 
 
 def test_a_fit_stopped_behind_its_last_epoch_only_writes_its_weights(tmp_path: Path) -> None:
-    whole, job = _job(tmp_path / "whole", ema=0.5), _job(tmp_path / "late", ema=0.5)
+    whole, job = small_job(tmp_path / "whole", ema=0.5), small_job(tmp_path / "late", ema=0.5)
     run_fit(whole)
     with pytest.raises(_Stop):
         run_fit(job, on_epoch=_stop_after(4))
@@ -230,14 +231,46 @@ def test_a_fit_stopped_behind_its_last_epoch_only_writes_its_weights(tmp_path: P
 def test_a_training_that_diverges_is_named_and_leaves_no_weights(
     tmp_path: Path, choices: dict[str, object]
 ) -> None:
-    job = _job(tmp_path, learning_rate=1e30, precision="fp32", **choices)
+    job = small_job(tmp_path, learning_rate=1e30, precision="fp32", **choices)
     with pytest.raises(ValueError, match=r"'tiny' to converge, got .* epoch 1; take a lower"):
         run_fit(job)
     assert not list(job.weights.parent.glob("*"))
 
 
+def test_finished_weights_that_were_damaged_are_trained_again(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    run_fit(job)
+    whole, content = _tensors(job), job.weights.read_bytes()
+    assert is_finished(job)
+    job.weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert not is_finished(job)
+    run_fit(job, resume=True)
+    assert _tensors(job) == whole
+
+
+def test_what_a_kill_in_the_middle_of_a_file_leaves_is_removed(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    job.weights.parent.mkdir(parents=True)
+    for file in (job.checkpoint, job.weights):
+        file.with_name(f".{file.name}.x1y2").write_bytes(b"half")  # as `replacing` names it
+    others = job.weights.with_name(".fold1.safetensors.x1y2")
+    others.write_bytes(b"half")
+    run_fit(job)
+    assert set(job.weights.parent.iterdir()) == {job.weights, others}
+
+
+def test_weights_tell_which_pictures_they_and_their_beginnings_have_seen(tmp_path: Path) -> None:
+    first = replace(small_job(tmp_path / "first"), pixels="p1", files="f1")
+    run_fit(first)
+    member = replace(first.member, epochs=1, init_weights=str(first.weights))
+    second = replace(small_job(tmp_path / "second"), member=member, pixels="p2", files="f2")
+    run_fit(second)
+    assert read_facts(first.weights)["learned_from"] == ["f1", "p1"]
+    assert read_facts(second.weights)["learned_from"] == ["f1", "f2", "p1", "p2"]
+
+
 def test_what_decides_the_bits_is_recorded(tmp_path: Path) -> None:
-    job = _job(tmp_path)
+    job = small_job(tmp_path)
     run_fit(job)
     facts = read_facts(job.weights)
     assert (facts["threads"], facts["fingerprint"]) == (1, job.fingerprint)
@@ -245,10 +278,10 @@ def test_what_decides_the_bits_is_recorded(tmp_path: Path) -> None:
 
 
 def test_initial_weights_from_a_file_are_used_and_fingerprinted(tmp_path: Path) -> None:
-    first = _job(tmp_path / "first")
+    first = small_job(tmp_path / "first")
     run_fit(first)
     member = replace(first.member, epochs=1, init_weights=str(first.weights))
-    second = replace(_job(tmp_path / "second", learning_rate=1e-9), member=member)
+    second = replace(small_job(tmp_path / "second", learning_rate=1e-9), member=member)
     run_fit(second)
     before, after = load_tensors(first.weights)[0], load_tensors(second.weights)[0]
     np.testing.assert_allclose(before["conv1.weight"].numpy(), after["conv1.weight"].numpy(), atol=1e-6)

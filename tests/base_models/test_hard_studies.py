@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from base_models.datasets.study import Study
-from base_models.hard_studies import study_repeats
+from base_models.hard_studies import refuse_other_split, study_repeats
 from mura_env import Predictions
 
 
@@ -33,3 +33,16 @@ def test_a_folder_without_these_studies_is_refused(tmp_path: Path) -> None:
         study_repeats(studies, tmp_path / "none", 2)
     with pytest.raises(ValueError, match="one that knows none of them"):
         study_repeats(studies, _run(tmp_path / "other", [True, False], prefix="other"), 2)
+
+
+def test_a_run_that_learned_from_present_test_studies_is_refused(tmp_path: Path) -> None:
+    run = _run(tmp_path, [False, True, True])
+
+    def test_studies(*names: str) -> list[Study]:
+        return [Study(name, f"p{name}", "hand", 0, "test", (Path("a.png"),)) for name in names]
+
+    refuse_other_split(test_studies("s3", "other"), run)
+    with pytest.raises(ValueError, match="learned from 2 of the present ones, first 's1'"):
+        refuse_other_split(test_studies("s3", "s1", "s0"), run)
+    with pytest.raises(FileNotFoundError, match="expected an earlier run with its out-of-fold predictions"):
+        refuse_other_split(test_studies("s3"), tmp_path / "none")

@@ -60,6 +60,32 @@ def test_dropout_masks_are_functions_of_seed_and_batch() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_no_other_gpu_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)  # as torch.manual_seed does
+    network = seeded_network(MEMBER, 2, 0).train()
+    _module(network).training_step(BATCH, 0)
+    assert seeded == []
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="a GPU, for which a processor might wait, is needed"
+)
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_a_step_does_not_wait_for_the_gpu(mixup: float) -> None:
+    network = seeded_network(MEMBER, 2, 0).train()
+    module = _module(network, mixup=mixup).cuda()
+    batch = tuple(part.cuda() for part in BATCH)
+    module.training_step(batch, 0)  # the first one sets libraries up
+    state = torch.cuda.get_rng_state()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        module.training_step(batch, 1).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
 def test_only_matrices_and_kernels_decay() -> None:
     network = seeded_network(MEMBER, 2, 0)
     decayed, kept = _module(network).configure_optimizers()["optimizer"].param_groups

@@ -1,6 +1,7 @@
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -65,6 +66,26 @@ def test_files_without_named_tensors_are_refused(tmp_path: Path, content: object
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"x\.pth"):
         read_state_dict(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of whatever a damaged pickle names
+def test_damaged_files_are_named(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a.weight": torch.ones(3, 2)}, path, _use_new_zipfile_serialization=zipped)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            read_state_dict(path)  # a change of a value goes unnoticed in this format
+        except ValueError as error:
+            assert "x.pth" in str(error)  # noqa: PT017  # any other kind of error fails the test
+            refused += 1
+    assert refused > 20
 
 
 def test_pretrained_weights_are_torchvisions_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base_models.datasets.study import Study
+from base_models.folds import stratified_group_folds
 from base_models.inner_validation import InnerValidation, Score, ValidationImages, inner_split, score
 
 
@@ -19,15 +20,43 @@ def _studies(n: int) -> list[Study]:
     ]
 
 
-@given(st.integers(0, 1000), st.sampled_from([0.1, 0.2, 0.25, 0.5]))
+@given(st.integers(0, 1000), st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]))
 def test_the_split_is_by_patient_and_holds_both_classes(seed: int, share: float) -> None:
     studies = _studies(120)
     inside = inner_split(studies, share, seed)
-    assert inside.mean() == pytest.approx(share, abs=0.05)
+    assert inside.mean() == pytest.approx(share, abs=0.04)
     patients = [{s.patient_id for s, i in zip(studies, inside, strict=True) if i == side} for side in (0, 1)]
     assert not patients[0] & patients[1]
     for side in (False, True):
         assert {s.label for s, i in zip(studies, inside, strict=True) if i == side} == {0, 1}
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.floats(0.02, 0.5))
+def test_any_share_is_what_it_says(seed: int, share: float) -> None:
+    studies = _studies(1600)
+    inside = inner_split(studies, share, seed)
+    assert inside.mean() == pytest.approx(share, abs=0.01)
+    for part in ("hand", "leg"):  # stratified
+        for label in (0, 1):
+            of_stratum = [
+                i for s, i in zip(studies, inside, strict=True) if (s.body_part, s.label) == (part, label)
+            ]
+            assert np.mean(of_stratum) == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7, 10, 40])
+def test_one_part_of_k_is_the_first_of_k_folds(parts: int) -> None:
+    studies = _studies(120)
+    strata = [f"{study.body_part}/{study.label}" for study in studies]
+    folds = stratified_group_folds(strata, [study.patient_id for study in studies], parts, seed=5)
+    np.testing.assert_array_equal(inner_split(studies, 1 / parts, 5), folds == 0)
+
+
+def test_patients_of_a_rare_stratum_are_on_both_sides() -> None:
+    rare = [Study(f"r{i}", f"r{i}", "foot", i % 2, "train", ()) for i in range(10)]
+    inside = inner_split([*_studies(400), *rare], 0.45, 0)
+    assert 3 <= inside[-10:].sum() <= 6
 
 
 def test_a_split_without_a_class_is_refused() -> None:

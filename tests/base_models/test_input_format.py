@@ -24,6 +24,15 @@ def test_the_packages_own_format_is_one_plane() -> None:
     assert GREY.in_channels == 1
 
 
+def test_one_plane_sends_a_gpu_nothing_that_the_processor_would_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mean, scale = torch.tensor(GREY.mean), torch.tensor(GREY.scale)
+    expected = (IMAGES.unsqueeze(1).float() / 255 - mean) / scale
+    monkeypatch.delattr(torch, "tensor")
+    assert torch.equal(GREY.planes(IMAGES), expected)
+
+
 def test_a_format_survives_json() -> None:
     assert InputFormat.from_json(json.loads(json.dumps(asdict(PUBLISHED_RGB)))) == PUBLISHED_RGB
 

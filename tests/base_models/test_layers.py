@@ -48,6 +48,17 @@ def test_frozen_layers_and_their_batch_norm_stand_still() -> None:
     assert learning == ["fc.weight", "fc.bias"]
 
 
+def test_batch_norm_without_scales_goes_with_the_layer_before_it() -> None:
+    def bare() -> torch.nn.BatchNorm2d:
+        return torch.nn.BatchNorm2d(2, affine=False)
+
+    for share, expected in ((0.0, [True, True]), (0.4, [False, True]), (1.0, [False, False])):
+        layers = [torch.nn.Conv2d(1, 2, 3), bare(), torch.nn.Conv2d(2, 2, 3), bare(), torch.nn.Linear(2, 2)]
+        network = torch.nn.Sequential(*layers).train()
+        freeze_layers(network, share)
+        assert [network[1].training, network[3].training] == expected
+
+
 def test_the_optimizer_takes_the_rates_and_leaves_frozen_layers_out() -> None:
     network = create_model("attention_cnn", width=2, blocks=1)
     freeze_layers(network, 0.2)

@@ -49,6 +49,21 @@ def test_focal_without_an_exponent_is_cross_entropy() -> None:
     )
 
 
+@pytest.mark.parametrize("gamma", [0.01, 0.5, 0.9, 1.0, 2.0])
+def test_focal_has_a_slope_where_the_network_is_sure(gamma: float) -> None:
+    logits = torch.tensor([[200.0, 0], [20, 0], [1, 0], [0, 1], [0, 200]], requires_grad=True)
+    labels = torch.zeros(5, dtype=torch.int64)
+    training = TrainingConfig(loss="focal", focal_gamma=gamma)
+    LOSSES["focal"](logits, labels, training).sum().backward()
+    assert logits.grad is not None
+    # d/dx of -(1 - p)^gamma log p with p the sigmoid of x = a - b
+    p = 1 / (1 + np.exp(-np.array([1.0, -1.0])))
+    slope = (1 - p) ** gamma * (gamma * p * np.log(p) - (1 - p))
+    np.testing.assert_allclose(logits.grad[2:4, 0].numpy(), slope, rtol=1e-4)
+    np.testing.assert_allclose(logits.grad[:2].numpy(), 0, atol=1e-3)
+    np.testing.assert_allclose(logits.grad[4].numpy(), [-1, 1], rtol=1e-4)
+
+
 def test_the_mura_papers_weights_by_body_part() -> None:
     # Part 0: three normal, one abnormal; part 1: one normal, one abnormal.
     labels, parts = np.array([0, 0, 0, 1, 0, 1]), np.array([0, 0, 0, 0, 1, 1])

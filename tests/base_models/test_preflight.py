@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,12 @@ from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConf
 from base_models.cross_fitting import draw_folds
 from base_models.datasets import Dataset, open_dataset
 from base_models.fold_images import images_outside_fold, views_of
+from base_models.members import save_weights
 from base_models.preflight import check_training
 from base_models.process_group import ProcessGroup
 from base_models.randomness import derive_seed
+from base_models.seen_pictures import files_digest
+from mura_env import Predictions
 from tests.base_models.trees import write_mura
 
 CONFIG = EnsembleConfig(
@@ -138,6 +142,29 @@ def test_weights_of_another_network_are_refused(dataset: Dataset, tmp_path: Path
     save_file(create_model("attention_cnn", width=8).state_dict(), tmp_path / "wide.safetensors")
     with pytest.raises(ValueError, match=r"in .*wide\.safetensors, but it is another network's"):
         check_training(dataset, _first(CONFIG, init_weights=str(tmp_path / "wide.safetensors")))
+
+
+def test_weights_that_have_seen_the_radiographs_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    network, path = create_model("attention_cnn", blocks=1, width=4), tmp_path / "fold0.safetensors"
+    files = files_digest(path for study in dataset.studies for path in study.image_paths)
+    config = _first(CONFIG, init_weights=str(path))
+    save_weights(network, path, {"learned_from": ["of other pictures"]})
+    check_training(dataset, config)
+    save_weights(network, path, {"learned_from": ["of other pictures", files]})
+    with pytest.raises(ValueError, match=r"not seen these radiographs, got .*fold0\.safetensors"):
+        check_training(dataset, config)
+
+
+def test_hard_studies_of_a_run_with_another_split_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    train, test = (dataset.of_split(split) for split in ("train", "test"))
+    (tmp_path / "predictions").mkdir()
+    for learned, words in ((train[4:], ""), ((*train[4:], test[0]), "got .*learned from 1 of the present")):
+        labels = np.array([study.label for study in learned])
+        ids = np.array([study.study_id for study in learned])
+        table = Predictions.from_arrays(np.zeros((len(ids), 1, 2), np.float32), labels, study_ids=ids)
+        table.save(tmp_path / "predictions" / "train.npz")
+        with pytest.raises(ValueError, match=words) if words else contextlib.nullcontext():
+            check_training(dataset, replace(CONFIG, hard_studies=str(tmp_path)))
 
 
 def test_members_that_differ_by_seed_are_created_once_and_a_file_is_read_once(

@@ -3,6 +3,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -81,6 +82,12 @@ class _Rebuilt(TrainingImages):
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return _Rebuilt, ()
+
+
+def test_only_batches_for_a_gpu_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a GPU that the fit does not use
+    assert not training_batches(_samples(), 4, seed=9).pin_memory
+    assert training_batches(_samples(), 4, seed=9, pinned=True).pin_memory
 
 
 def test_iterating_leaves_the_global_generator_alone() -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib.externals.loky import ProcessPoolExecutor
 
 from base_models import schedule
 from base_models.configuration import EnsembleConfig
 from base_models.elapsed import Elapsed
-from base_models.fitting import FitJob, FitResult
+from base_models.fitting import FitJob, FitResult, run_fit
 from base_models.placement import PROCESSOR, Placement
-from tests.base_models.test_fitting import JOB
+from tests.base_models.test_fitting import JOB, small_job
 
 
 def _jobs(folder: Path, n: int) -> list[FitJob]:
@@ -53,3 +54,10 @@ def test_fits_are_spread_over_the_gpus(
     sizes = [len(jobs[fold].train_rows) for fold, _ in started[:at_once]]
     assert min(sizes) == 12 if at_once == 2 else max(sizes) == 12  # the longest fits begin
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_in_a_process_of_its_own_may_have_processes_that_prepare_batches(tmp_path: Path) -> None:
+    job = small_job(tmp_path / "processes", loader_processes=1)
+    with ProcessPoolExecutor(1, initializer=schedule._prepare_process) as pool:
+        result = pool.submit(run_fit, job).result()
+    np.testing.assert_array_equal(result.logits, run_fit(small_job(tmp_path / "alone")).logits)

@@ -1,17 +1,22 @@
+import contextlib
 import copy
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.epoch_checkpoint import EpochState, load_epoch, save_epoch
 from base_models.inner_validation import ValidationImages
 from base_models.learning_rate import one_cycle
 from base_models.members import seeded_network
+from base_models.placement import PROCESSOR, Placement
 from base_models.prediction import view_logits
 from base_models.tensor_files import save_tensors
 from base_models.training import autocast_precision, fit_network
@@ -24,9 +29,13 @@ MEMBER = MemberConfig("tiny", image_size=16, epochs=3, options={"blocks": 1, "wi
 
 
 def _fit(
-    seed: int = 1, training: TrainingConfig | None = None, member: MemberConfig = MEMBER
+    seed: int = 1,
+    training: TrainingConfig | None = None,
+    member: MemberConfig = MEMBER,
+    network: torch.nn.Module | None = None,
+    **choices: object,
 ) -> tuple[torch.nn.Module, list[float]]:
-    network = seeded_network(member, 2, seed)
+    network = network or seeded_network(member, 2, seed)
     history = fit_network(
         network,
         IMAGES,
@@ -36,6 +45,7 @@ def _fit(
         member=member,
         training=training or TrainingConfig(batch_size=8),
         seed=seed,
+        **choices,
     )
     return network, history.epoch_losses
 
@@ -85,6 +95,69 @@ def test_training_is_channels_last_which_changes_only_rounding(monkeypatch: pyte
     np.testing.assert_allclose(*outputs, rtol=0, atol=0.02)  # AdamW makes much of a small gradient's rounding
     again = view_logits(trained.to(memory_format=last), IMAGES, np.arange(24), 16)
     np.testing.assert_allclose(again, outputs[0], rtol=0, atol=1e-5)
+
+
+def test_a_trained_network_is_in_training_mode_when_it_learns_again() -> None:
+    network, _ = _fit()
+    assert not network.training
+    statistics = network.bn1.running_mean.clone()
+    modes = []
+    network.bn1.register_forward_hook(lambda module, *_: modes.append(module.training))
+    _fit(2, network=network)
+    assert modes == [True] * 9  # three epochs of three batches
+    assert not torch.equal(network.bn1.running_mean, statistics)
+    assert not network.training
+
+
+def test_batches_are_pinned_for_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = []
+
+    def noted(*_: object, **options: object) -> None:
+        pinned.append(options["pinned"])
+        raise InterruptedError
+
+    monkeypatch.setattr("base_models.training.training_batches", noted)
+    for placement in (PROCESSOR, Placement(0)):
+        with pytest.raises(InterruptedError):
+            _fit(placement=placement)
+    assert pinned == [False, True]
+
+
+class _Scaled(MixedPrecision):
+    """Single precision whose loss is scaled as for fp16, by so much that the first steps overflow."""
+
+    def __init__(self) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=4)
+        super().__init__("16-mixed", "cpu", scaler)
+
+    def forward_context(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+class _ScaledPlacement(Placement):
+    def trainer_options(self) -> dict[str, Any]:
+        options = super().trainer_options()
+        return {**options, "plugins": [*options["plugins"], _Scaled()]}
+
+
+def test_a_loss_that_is_scaled_goes_on_from_its_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("base_models.training.autocast_precision", lambda *_: None)  # the plugin's
+    monkeypatch.setattr("tests.base_models.test_training.WEIGHTS", 16 * WEIGHTS)
+    states: list[EpochState] = []
+    place = _ScaledPlacement()
+    whole, losses = _fit(placement=place, on_epoch=lambda state: states.append(copy.deepcopy(state)))
+    scales = [state.scaler["scale"] for state in states]
+    assert scales[0] < 2.0**126  # steps were left out
+    assert {state.scaler["_growth_tracker"] for state in states} > {0}
+    save_epoch(states[0], tmp_path / "e.safetensors", {})
+    start = load_epoch(tmp_path / "e.safetensors", {})
+    resumed, again = _fit(placement=place, start=start, on_epoch=states.append)
+    assert again == losses
+    assert states[-1].scaler == states[2].scaler
+    for (name, tensor), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(tensor, other), name
 
 
 def test_seeds_matter() -> None:
@@ -205,7 +278,14 @@ def test_looking_at_the_inner_validation_changes_no_bit(tmp_path: Path) -> None:
     assert all(torch.equal(looked.state_dict()[name], value) for name, value in network.state_dict().items())
 
 
-def test_curves_are_written_under_lightnings_names(tmp_path: Path) -> None:
+def test_curves_are_written_under_lightnings_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, rates = torch.optim.AdamW.step, []
+
+    def noted(optimizer: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
+        rates.append(optimizer.param_groups[-1]["lr"])
+        return step(optimizer, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
     _, states = _validated(tmp_path, accumulate=2)
     events = EventAccumulator(str(tmp_path)).Reload()
     curves = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
@@ -213,10 +293,27 @@ def test_curves_are_written_under_lightnings_names(tmp_path: Path) -> None:
     assert set(curves) == {"train_loss_step", "lr-AdamW", *epoch_curves}
     assert all(list(curves[tag]) == [1, 2, 3] for tag in curves)  # two batches of a step, one step an epoch
     np.testing.assert_allclose(list(curves["train_loss_epoch"].values()), states[-1].epoch_losses, rtol=1e-6)
-    rates = [TrainingConfig().learning_rate * one_cycle(step, 3, 0.25) for step in range(3)]
     np.testing.assert_allclose(list(curves["lr-AdamW"].values()), rates, rtol=1e-6)
+    expected = [TrainingConfig().learning_rate * one_cycle(step, 3, 0.25) for step in range(3)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert [curves["val_loss"][e + 1] for e in range(3)] == pytest.approx(
         [score.loss for score in states[-1].scores]
+    )
+
+
+def test_the_curve_of_the_rate_is_what_the_optimizer_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = torch.optim.lr_scheduler.LambdaLR
+    monkeypatch.setattr(
+        torch.optim.lr_scheduler,
+        "LambdaLR",
+        lambda optimizer, rate: schedule(optimizer, lambda step: 0.5**step),
+    )
+    _validated(tmp_path)
+    rates = [event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("lr-AdamW")]
+    np.testing.assert_allclose(
+        rates, [TrainingConfig().learning_rate * 0.5**step for step in range(6)], rtol=1e-6
     )
 
 

@@ -47,6 +47,7 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
+            module.train = lambda mode, module=module: module  # as it is, when the training begins
     found: dict[str, torch.Tensor] = {}
     seen: list[int] = []
 

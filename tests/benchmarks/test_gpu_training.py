@@ -19,7 +19,7 @@ def script(benchmark_script, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_device_is_measured_and_told(script, capsys) -> None:
-    found = script.measure_gpu(CPU, loader_processes=0)
+    found = script.measure_gpu(CPU)
     row = found["networks"]["attention_cnn"]
     assert row["share_of_bare_network"] == row["images_per_second"] / row["images_per_second_from_gpu_memory"]
     assert 0 < row["share_of_time_waiting"] < 1

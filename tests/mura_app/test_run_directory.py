@@ -117,11 +117,15 @@ def test_overwrite_and_resume_exclude_each_other(tmp_path):
 
 def test_a_run_may_be_resumed_on_another_machine(tmp_path):
     run = RunDirectory(tmp_path)
-    run.claim({**SETTINGS, "ensemble": {"folds": 3, "jobs": 0, "devices": 0, "tensorboard": False}})
+    here = {"folds": 3, "jobs": 0, "devices": 0, "tensorboard": False}
+    run.claim({**SETTINGS, "ensemble": {**here, "training": {"ema": 0.0, "loader_processes": 0}}})
     elsewhere = {"folds": 3, "jobs": 4, "devices": 2, "tensorboard": True}
+    elsewhere["training"] = {"ema": 0.0, "loader_processes": 4}
     assert run.claim({**SETTINGS, "ensemble": elsewhere}, resume=True)["ensemble"] == elsewhere
     with pytest.raises(ValueError, match="got others for ensemble"):
         run.claim({**SETTINGS, "ensemble": {**elsewhere, "folds": 4}}, resume=True)
+    with pytest.raises(ValueError, match="got others for ensemble"):
+        run.claim({**SETTINGS, "ensemble": {**elsewhere, "training": {"ema": 0.5}}}, resume=True)
 
 
 @pytest.mark.parametrize(

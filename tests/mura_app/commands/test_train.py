@@ -15,8 +15,10 @@ TINY = ["--ensemble.folds", "2", "--ensemble.jobs", "1", "--ensemble.training.ba
 
 def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_mura(tmp_path / "MURA-v1.1", {"train": 8, "valid": 4})
+    before = write_mura(tmp_path / "before" / "MURA-v1.1", {"train": 7, "valid": 4})
     command = ["train", "--data", str(data), *TINY]
-    first = [*command, "--out", str(tmp_path / "first"), "--members", "attention_cnn_se:1:16:1"]
+    members = ["--members", "attention_cnn_se:1:16:1"]
+    first = ["train", "--data", str(before), *TINY, "--out", str(tmp_path / "first"), *members]
     assert run_command(first) == 0
     weights = tmp_path / "first" / "members" / "1-attention_cnn_se" / "fold0.safetensors"
     second = [*command, "--out", str(tmp_path / "second"), "--init-weights", f"attention_cnn_se={weights}"]
@@ -25,10 +27,14 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
     assert names == ["attention_cnn_se", "mobilenet_v3_small"]
     assert len(load_members(tmp_path / "second")) == 4
     capsys.readouterr()
-    again = [*first, "--overwrite", "--init-weights", str(weights)]
-    assert run_command(again) == 2
+    again = [*command, "--out", str(tmp_path / "first"), *members, "--init-weights", str(weights)]
+    assert run_command([*again, "--overwrite"]) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert weights.is_file()
+    seen = [*first, "--out", str(tmp_path / "third"), "--init-weights", str(weights)]
+    assert run_command(seen) == 2
+    assert "expected initial weights that have not seen these radiographs" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
 
 
 @pytest.mark.parametrize(

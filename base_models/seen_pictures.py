@@ -1,0 +1,64 @@
+"""Which pictures weights have learned from, as far as their file tells."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from base_models.configuration import MemberConfig
+from base_models.tensor_files import read_facts
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Return a hash of the names and lengths of image files.
+
+    By it the pictures of a data set are known again wherever they lie, however they are split and whatever
+    the size they are cached at. A data set with one picture more or less is another one.
+    """
+    files = sorted((os.fsencode(path.name), _length(path)) for path in paths)
+    return hashlib.sha256(repr(files).encode()).hexdigest()
+
+
+def _length(path: Path) -> int:
+    """Return the length of a file in bytes; -1 where it cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def learned_from(file: str | Path) -> tuple[str, ...]:
+    """Return the hashes of the pictures that weights, and those that they began with, have learned from.
+
+    Only the files of this package's fits tell; of any other file nothing is known.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        return tuple(map(str, read_facts(Path(file)).get("learned_from", ())))
+    except ValueError:
+        return ()
+
+
+def refuse_seen_pictures(members: Sequence[MemberConfig], digests: Sequence[str]) -> None:
+    """Refuse members that begin with weights that have learned from the pictures at hand.
+
+    Each study is either a test study or held out by one of the folds, so what a member says of it would be
+    said by weights that have seen it: neither table would measure what a member makes of an unknown study.
+
+    Args:
+        members: The members.
+        digests: Hashes of the pictures: of their files, or of the pixels that are cached.
+
+    Raises:
+        FileNotFoundError: If there is no file of initial weights where a member says.
+        ValueError: If a file says that its weights have seen the pictures.
+    """
+    for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
+        if set(learned_from(file)) & set(digests):
+            raise ValueError(
+                f"expected initial weights that have not seen these radiographs, got {file}, which has "
+                "learned from them: a member would know the studies that a fold holds out; take weights from "
+                "other data, or none"
+            )
