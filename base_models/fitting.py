@@ -138,12 +138,15 @@ def run_fit(
         resume: Take finished weights, or finished epochs, over.
         on_epoch: Called after each epoch, also for those that are taken over.
         placement: Where to compute. Processes that share the fit all get the first one's result.
+
+    Raises:
+        ValueError: If the training diverges.
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     group = placement.group
     on_epoch = on_epoch if group.is_first else None
     with _threads(job.training.threads_per_fit):
-        if resume and is_finished(job):
+        if group.share(resume and is_finished(job)):  # a disk on the network may show it to some only
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:
             network = _train(job, images, resume, on_epoch, placement)
@@ -154,6 +157,11 @@ def run_fit(
                 network, images, job.predict_rows, job.member.image_size, mirror=job.mirror
             )
     facts, logits = read_facts(job.weights), group.share(predicted)
+    if not np.isfinite(logits).all():  # finite weights may still be too large
+        raise ValueError(
+            f"expected member {job.member.name!r} to give finite logits, got others: its training has "
+            "diverged; take a lower training.learning_rate, or set training.gradient_clip to 1"
+        )
     score = Score(**facts["inner_score"]) if facts.get("inner_score") else None
     elapsed = Elapsed(**facts["elapsed"])
     return FitResult(logits, facts["epoch_losses"], elapsed, facts["precision"], score)

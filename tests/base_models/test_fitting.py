@@ -151,6 +151,18 @@ def test_a_killed_fit_goes_on_to_the_same_bits(
     assert [file.name for file in resumed.weights.parent.iterdir()] == ["fold0.safetensors"]
 
 
+def test_logits_that_are_not_finite_are_told_as_a_training_that_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "base_models.fitting.view_logits", lambda *_, **__: np.full((5, 2), np.nan, np.float32)
+    )
+    with pytest.raises(
+        ValueError, match=r"member 'tiny' to give finite logits.*lower training.learning_rate"
+    ):
+        run_fit(small_job(tmp_path))
+
+
 def _tensors(job: FitJob) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in load_tensors(job.weights)[0].items()}
 
