@@ -6,7 +6,7 @@ Here one generator, a function of the sample's own seed, is shared by all transf
 
 `Compose` checks its data before and after every transform, which takes longer than changing a small picture:
 the transforms are called one after another instead, and the warps without what boxes and key points need. The
-draws and the pixels are those of `Compose`.
+draws and the pixels are those of `Compose`, but where several changes are made as one `Warp`.
 """
 
 import math
@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -28,19 +28,37 @@ import albumentations as A  # noqa: N812  # the variable must be set before; its
 from base_models.input_format import PIXEL_MEAN
 
 
+class Warp:
+    """Rotations and affine changes that follow one another, made as one: pixels are interpolated once.
+
+    Args:
+        changes: Albumentations transforms, drawn in this order.
+    """
+
+    def __init__(self, *changes: A.Rotate | A.Affine) -> None:
+        self.changes = changes
+
+    def set_random_state(self, *generators: Any) -> None:
+        """Let all changes draw from the same generators, one after another."""
+        for change in self.changes:
+            change.set_random_state(*generators)
+
+
+Step: TypeAlias = A.BasicTransform | A.BaseCompose | Warp
+"""One random change of a pipeline."""
+
+
 class Augmentation:
     """A pipeline of random changes that ends at a fixed size, reproducible sample by sample.
 
     Args:
-        transforms: Albumentations transforms, applied after one another; empty for a plain reduction.
+        transforms: Applied after one another; empty for a plain reduction.
         size: Side of the square output in pixels.
         share: Probability that an image goes through all transforms; others are mirrored only, where they
             mirror.
     """
 
-    def __init__(
-        self, transforms: list[A.BasicTransform | A.BaseCompose], size: int, share: float = 1.0
-    ) -> None:
+    def __init__(self, transforms: list[Step], size: int, share: float = 1.0) -> None:
         self.size = size
         self._transforms = transforms
         self._share = share
@@ -75,6 +93,8 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _change(transform: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the image behind one transform: the library's draws and pixels, without its checks."""
+    if isinstance(transform, Warp):
+        return _warp(image, [change for change in transform.changes if change.should_apply()])
     if isinstance(transform, A.OneOf):
         if transform.py_random.random() >= transform.p:
             return image
@@ -82,20 +102,31 @@ def _change(transform: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     elif not transform.should_apply():
         return image
     if isinstance(transform, A.Rotate | A.Affine):
-        height, width = image.shape
-        changed = cv2.warpAffine(
-            image,
-            _pixel_map(transform, height, width),
-            (width, height),
-            flags=transform.interpolation,
-            borderMode=transform.border_mode,
-        )
-    else:
-        data = {"image": image}
-        drawn = transform.update_transform_params(transform.get_params(), data)
-        drawn |= transform.get_params_dependent_on_data(drawn, data)
-        changed = transform.apply(image, **drawn)
-    return np.ascontiguousarray(changed)
+        return _warp(image, [transform])
+    data = {"image": image}
+    drawn = transform.update_transform_params(transform.get_params(), data)
+    drawn |= transform.get_params_dependent_on_data(drawn, data)
+    return np.ascontiguousarray(transform.apply(image, **drawn))
+
+
+def _warp(image: NDArray[np.uint8], changes: list[A.Rotate | A.Affine]) -> NDArray[np.uint8]:
+    """Draw rotations and affine changes, and move the pixels as they do after one another."""
+    if not changes:
+        return image
+    height, width = image.shape
+    pixel_map = _pixel_map(changes[0], height, width)
+    for change in changes[1:]:
+        later = _pixel_map(change, height, width)
+        pixel_map = later[:, :2] @ pixel_map
+        pixel_map[:, 2] += later[:, 2]
+    moved = cv2.warpAffine(
+        image,
+        pixel_map,
+        (width, height),
+        flags=changes[0].interpolation,
+        borderMode=changes[0].border_mode,
+    )
+    return np.ascontiguousarray(moved, dtype=np.uint8)
 
 
 def _draw_one(group: A.OneOf) -> Any:
@@ -128,24 +159,26 @@ def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
     return np.array([[a, b, x + translate["x"] - a * x - b * y], [c, d, y + translate["y"] - c * x - d * y]])
 
 
-def _rlensemble_v1(side: int) -> list[A.BasicTransform | A.BaseCompose]:
+def _rlensemble_v1(side: int) -> list[Step]:
     """Return the recipe of MURA-RLEnsemble-V1, in the ranges of its training script.
 
-    Jitter of saturation and hue changes no grey, and is left out. The original erases after it has
-    normalised, to zero: here, to the grey that networks see as zero.
+    Its two rotations are one warp here. Jitter of saturation and hue changes no grey, and is left out. The
+    original erases after it has normalised, to zero: here, to the grey that networks see as zero.
     """
     return [
         A.RandomResizedCrop((side, side), scale=(0.8, 1.0), area_for_downscale="image"),
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.3),
-        A.Rotate(limit=(-20, 20), p=1.0),
-        A.Affine(
-            rotate=(-20, 20),
-            translate_percent=(-0.1, 0.1),
-            scale=(0.85, 1.15),
-            keep_ratio=True,
-            shear={"x": (-10, 10), "y": (0, 0)},
-            p=1.0,
+        Warp(
+            A.Rotate(limit=(-20, 20), p=1.0),
+            A.Affine(
+                rotate=(-20, 20),
+                translate_percent=(-0.1, 0.1),
+                scale=(0.85, 1.15),
+                keep_ratio=True,
+                shear={"x": (-10, 10), "y": (0, 0)},
+                p=1.0,
+            ),
         ),
         A.OneOf(
             [
@@ -159,7 +192,7 @@ def _rlensemble_v1(side: int) -> list[A.BasicTransform | A.BaseCompose]:
     ]
 
 
-def _moderate(side: int) -> list[A.BasicTransform | A.BaseCompose]:
+def _moderate(side: int) -> list[Step]:
     """Return the same steps in ranges that are narrower on the whole, erased to black."""
     return [
         A.RandomResizedCrop((side, side), scale=(0.8, 1.0), area_for_downscale="image"),
@@ -179,7 +212,7 @@ def _moderate(side: int) -> list[A.BasicTransform | A.BaseCompose]:
     ]
 
 
-def _standard(side: int) -> list[A.BasicTransform | A.BaseCompose]:  # of any side
+def _standard(side: int) -> list[Step]:  # of any side
     """Return a lighter recipe: mirror, one small affine change, brightness and contrast."""
     return [
         A.HorizontalFlip(p=0.5),
@@ -188,16 +221,16 @@ def _standard(side: int) -> list[A.BasicTransform | A.BaseCompose]:  # of any si
     ]
 
 
-def _flips(side: int) -> list[A.BasicTransform | A.BaseCompose]:
+def _flips(side: int) -> list[Step]:
     """Return the recipe that neither blurs small pictures nor costs time: mirrored, upside down."""
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
 
 
-def _none(side: int) -> list[A.BasicTransform | A.BaseCompose]:  # of any side
+def _none(side: int) -> list[Step]:  # of any side
     return []
 
 
-PRESETS: Mapping[str, Callable[[int], list[A.BasicTransform | A.BaseCompose]]] = MappingProxyType(
+PRESETS: Mapping[str, Callable[[int], list[Step]]] = MappingProxyType(
     {
         "rlensemble_v1": _rlensemble_v1,
         "moderate": _moderate,

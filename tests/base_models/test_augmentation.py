@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 
 import albumentations
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torchvision import transforms
 from torchvision.transforms.functional import _get_inverse_affine_matrix
 
-from base_models.augmentation import PRESETS, Augmentation, _pixel_map, create_augmentation, resize
+from base_models.augmentation import PRESETS, Augmentation, Warp, _pixel_map, create_augmentation, resize
 from tests.base_models.trees import picture
 
 IMAGE = picture(5, shape=(48, 48))
@@ -85,6 +86,7 @@ def test_the_two_flips_are_drawn_independently() -> None:
     assert min(counts.values()) > 25
 
 
+WARPS = (albumentations.Rotate, albumentations.Affine)
 LIBRARY = {
     "rlensemble_v1": [
         albumentations.RandomResizedCrop((40, 40), scale=(0.8, 1.0), area_for_downscale="image"),
@@ -135,13 +137,35 @@ LIBRARY = {
 
 @pytest.mark.parametrize("preset", LIBRARY)
 def test_draws_and_pixels_are_those_of_the_librarys_pipeline(preset: str) -> None:
-    pipeline = albumentations.Compose(LIBRARY[preset])
-    augmentation = create_augmentation(preset, 40)
+    """Of the published recipe all but the warp, which interpolates once where the library does twice."""
+    steps, library = create_augmentation(preset, 40)._transforms, LIBRARY[preset]
+    if preset == "rlensemble_v1":
+        steps = [step for step in steps if not isinstance(step, Warp)]
+        library = [step for step in library if not isinstance(step, WARPS)]
+    pipeline, augmentation = albumentations.Compose(library), Augmentation(steps, 40)
     for seed in range(120):
         generators = np.random.Generator(np.random.PCG64(seed)), random.Random(seed)  # noqa: S311
         pipeline.set_random_state(*generators)
         expected = resize(pipeline(image=np.array(IMAGE))["image"], 40)
         np.testing.assert_array_equal(augmentation(IMAGE, seed), expected)
+
+
+def test_a_warp_moves_pixels_as_its_changes_do_after_one_another() -> None:
+    """On a smooth picture, and away from the margin, a second interpolation changes next to nothing."""
+    rows, columns = np.mgrid[:160, :160] / 160
+    smooth = (120 + 60 * np.sin(5 * rows + 2) + 60 * np.cos(4 * columns)).round().astype(np.uint8)
+    library = [step for step in LIBRARY["rlensemble_v1"] if isinstance(step, WARPS)]
+    one_by_one, at_once = Augmentation(library, 160), Augmentation([Warp(*library)], 160)
+    seen = create_augmentation("none", 160)(np.full_like(smooth, 255), 0)
+    moved = 0
+    for seed in range(60):
+        inside = one_by_one(seen, seed) == 255
+        inside = cv2.erode(inside.astype(np.uint8), np.ones((5, 5))) > 0
+        expected, found = one_by_one(smooth, seed).astype(int), at_once(smooth, seed).astype(int)
+        assert np.abs(expected - found)[inside].max() <= 2
+        assert inside.mean() > 0.4
+        moved += np.abs(found - smooth)[inside].max() > 10
+    assert moved > 50
 
 
 def _quantiles(values: list[float]) -> NDArray[np.float64]:
@@ -156,7 +180,7 @@ def _draws(step: int, image: NDArray[np.uint8], n_draws: int) -> list[NDArray[np
 
 def test_affine_changes_of_the_published_recipe_are_drawn_as_by_its_library() -> None:
     """The published script draws with torchvision: compared are size, distortion and shift, by quantiles."""
-    affine = create_augmentation("rlensemble_v1", 160)._transforms[4]
+    affine = create_augmentation("rlensemble_v1", 160)._transforms[3].changes[1]
     ours, theirs = [], []
     torch.manual_seed(0)
     for seed in range(3000):
@@ -185,7 +209,7 @@ def test_other_steps_of_the_published_recipe_keep_its_ranges() -> None:
     assert np.mean([result[0, 0] == 0 for result in _draws(2, halves, 1000)]) == pytest.approx(0.3, abs=0.05)
 
     white = np.full((60, 60), 255, dtype=np.uint8)
-    erased = [float((result == 64).mean()) for result in _draws(6, white, 2000)]
+    erased = [float((result == 64).mean()) for result in _draws(5, white, 2000)]
     assert np.mean(np.array(erased) > 0) == pytest.approx(0.2, abs=0.03)
     torch.manual_seed(0)
     areas = []
@@ -202,7 +226,7 @@ def test_other_steps_of_the_published_recipe_keep_its_ranges() -> None:
     grey = np.full((41, 41), 100, dtype=np.uint8)
     kinds: Counter[str] = Counter()
     peaks, levels = [], []
-    for blurred, level in zip(_draws(5, point, 1500), _draws(5, grey, 1500), strict=True):
+    for blurred, level in zip(_draws(4, point, 1500), _draws(4, grey, 1500), strict=True):
         if level[0, 0] != 100:  # of jitter brightness shows on an even grey, and never blur
             kinds["jitter"] += 1
             levels.append(level[0, 0] / 100)
@@ -243,8 +267,8 @@ def test_a_share_of_the_images_goes_through_the_preset_and_the_others_are_mirror
 
 def test_larger_images_are_changed_at_their_size_and_then_reduced() -> None:
     crop = albumentations.RandomResizedCrop((48, 48), scale=(0.8, 1.0), area_for_downscale="image")
-    library = albumentations.Compose([crop, *LIBRARY["rlensemble_v1"][1:]])
-    augmentation = create_augmentation("rlensemble_v1", 24, side=48)
+    library = albumentations.Compose([crop, *LIBRARY["moderate"][1:]])
+    augmentation = create_augmentation("moderate", 24, side=48)
     for seed in range(30):
         library.set_random_state(np.random.Generator(np.random.PCG64(seed)), random.Random(seed))  # noqa: S311
         expected = library(image=np.array(IMAGE))["image"].reshape(24, 2, 24, 2).mean(axis=(1, 3))
