@@ -5,15 +5,16 @@ import torch
 @pytest.fixture
 def script(benchmark_script, monkeypatch: pytest.MonkeyPatch):
     script = benchmark_script("bench_input")
-    for name, value in {"N_IMAGES": 4, "BATCH": 2, "ROUNDS": 1, "REAL": (60, 50)}.items():
+    for name, value in {"N_IMAGES": 4, "BATCH": 2, "REAL": (60, 50)}.items():
         monkeypatch.setattr(script, name, value)
+    monkeypatch.setitem(script.ROUNDS, "one core", 1)
     return script
 
 
 def test_both_pipelines_are_measured_per_core_and_with_workers(script, monkeypatch, capsys) -> None:
     paths = []
-    monkeypatch.setattr(script, "original", lambda given, workers: paths.append(given) or _batches)
-    monkeypatch.setattr(script, "from_cache", lambda *given: paths.append(given[0]) or _batches)
+    monkeypatch.setattr(script, "original", lambda given, **_: paths.append(given) or _batches)
+    monkeypatch.setattr(script, "from_cache", lambda *given, **_: paths.append(given[0]) or _batches)
     threads = torch.get_num_threads()
     try:
         found = script.measure(2)
@@ -33,13 +34,13 @@ def _batches(epoch: int):
     return iter([torch.zeros(2, 1, 8, 8)] * 2)
 
 
-def test_both_pipelines_give_each_image_at_the_published_size(script, tmp_path) -> None:
+def test_both_pipelines_give_each_image_at_the_published_size_as_often_as_wanted(script, tmp_path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for number, path in enumerate(paths):
         path.write_bytes(script.picture((60, 50), number))
     published = script.create_augmentation("rlensemble_v1", 160)
-    theirs = list(script.original(paths, 0)(1))
-    ours = list(script.from_cache(paths, tmp_path / "cache", 160, published, 0)(1))
-    assert [tuple(batch.shape) for batch in theirs] == [(2, 3, 160, 160)] * 2
-    assert [tuple(batch.shape) for batch in ours] == [(2, 1, 160, 160)] * 2
+    theirs = list(script.original(paths, visits=2, workers=0)(1))
+    ours = list(script.from_cache(paths, tmp_path / "cache", 160, published, visits=2, workers=0)(1))
+    assert [tuple(batch.shape) for batch in theirs] == [(2, 3, 160, 160)] * 4
+    assert [tuple(batch.shape) for batch in ours] == [(2, 1, 160, 160)] * 4
     assert {batch.dtype for batch in (*theirs, *ours)} == {torch.float32}
