@@ -43,6 +43,16 @@ class PartState:
     misnamed: dict[str, str]
     """Image files whose name says something else than their content, each with what it says."""
 
+    def belongs_to(self, part: Part) -> bool:
+        """Say whether it is made of texts about files of the part: its file may have been changed."""
+        files = set(map(str, part.paths))
+        return isinstance(self.digest, str) and all(
+            isinstance(reasons, dict)
+            and files.issuperset(reasons)
+            and all(isinstance(reason, str) for reason in reasons.values())
+            for reasons in (self.unreadable, self.misnamed)
+        )
+
 
 def fit_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Scale an image of shape (height, width) to a longer side of `size`, centred on black; (size, size)."""

@@ -71,6 +71,9 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
     state = read_state_dict(path)
     for full_name, tensor in state.items():
         name = full_name.removeprefix("rl_ensemble.")
+        if name != full_name and name in state:
+            raise ValueError(f"expected each tensor once in {path}, got {name!r} and {full_name!r}")
+        _check_values(full_name, tensor, path)
         part, _, rest = name.partition(".")
         if part in {"model1", "model2", "model3"}:
             groups.setdefault(part, {})[rest] = tensor
@@ -90,7 +93,19 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
         name: (_specialist if name == "specialist" else _attention_cnn)(name, groups[name], path)
         for name in sorted(groups)
     }
+    counts = {name: member.n_classes for name, member in members.items()}
+    if len(set(counts.values())) > 1 or min(counts.values()) < 2:
+        found = ", ".join(f"{n} of {name}" for name, n in counts.items())
+        raise ValueError(f"expected the same two or more classes of all networks in {path}, got {found}")
     return ImportedCheckpoint(members, weighting)
+
+
+def _check_values(name: str, tensor: Tensor, path: str | Path) -> None:
+    """Refuse values that no trained network has."""
+    if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
+        raise ValueError(f"expected floating-point values of {name!r} in {path}, got {tensor.dtype}")
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"expected finite values of {name!r} in {path}, got others; get the file anew")
 
 
 def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoint:
@@ -121,7 +136,8 @@ def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoi
         save_member(run_dir, trained, {"imported": facts})
     if imported.weighting:
         with replacing(run_dir / "members" / "published_weighting.safetensors") as temporary:
-            tensors = {name: tensor.contiguous() for name, tensor in imported.weighting.items()}
+            # copies, as regions may share a tensor, which the format does not allow
+            tensors = {name: tensor.clone().contiguous() for name, tensor in imported.weighting.items()}
             save_file(tensors, temporary)
     save_index(run_dir, list(imported.members))
     return imported

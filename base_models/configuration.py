@@ -1,7 +1,8 @@
 """Every choice in the training of an ensemble, as frozen dataclasses: also the command line's options."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "flips", "none"]
@@ -10,6 +11,9 @@ LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smooth
 Spread = Literal["fits", "batches"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ViewRule = Literal["mean", "maximum", "noisy_or"]
+
+LARGEST_SIZE, MOST_THREADS = 4096, 1024
+"""Side of an image in pixels, and threads of a fit: far more than anybody needs, so that slips are told."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class MemberConfig:
             )
         if self.pretrained and self.init_weights:
             raise ValueError("expected pretrained or init_weights, got both; leave one out")
-        _at_least("image_size", self.image_size, 16)
+        if not 16 <= self.image_size <= LARGEST_SIZE:
+            raise ValueError(f"expected image_size from 16 to {LARGEST_SIZE}, got {self.image_size}")
         _at_least("epochs", self.epochs, 1)
 
     @property
@@ -109,9 +114,11 @@ class TrainingConfig:
     """Threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 
     def __post_init__(self) -> None:
+        _check_finite(self)
         _at_least("batch_size", self.batch_size, 2)
         _at_least("accumulate", self.accumulate, 1)
-        _at_least("threads_per_fit", self.threads_per_fit, 1)
+        if not 1 <= self.threads_per_fit <= MOST_THREADS:
+            raise ValueError(f"expected threads_per_fit from 1 to {MOST_THREADS}, got {self.threads_per_fit}")
         _at_least("loader_processes", self.loader_processes, -1)
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.warm_up < 1):
             raise ValueError(
@@ -197,12 +204,14 @@ class EnsembleConfig:
     """Write the curves of each fit to the run's folder `tensorboard/`."""
 
     def __post_init__(self) -> None:
+        _check_finite(self)
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"expected at least one member, each with its own name, got {names}")
         _at_least("folds", self.folds, 2)
         _at_least("jobs", self.jobs, 0)
-        _at_least("cache_size", self.cache_size, 0)
+        if not 0 <= self.cache_size <= LARGEST_SIZE:
+            raise ValueError(f"expected cache_size from 0 to {LARGEST_SIZE}, got {self.cache_size}")
         _at_least("devices", self.devices, 0)
         _at_least("oversample", self.oversample, 1)
         if not (self.part_spread >= 0 and self.drop_below >= 0):
@@ -219,6 +228,14 @@ class EnsembleConfig:
     def cached_side(self) -> int:
         """Side of the cached radiographs in pixels: no member sees larger ones."""
         return max(self.cache_size, *(member.image_size for member in self.members))
+
+
+def _check_finite(config: TrainingConfig | EnsembleConfig) -> None:
+    """Refuse infinite numbers, which no comparison below does and no JSON document holds."""
+    for of in fields(config):
+        value = getattr(config, of.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected a finite {of.name}, got {value}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

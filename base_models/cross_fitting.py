@@ -14,7 +14,7 @@ from base_models.fold_images import Views, images_outside_fold, views_of
 from base_models.folds import stratified_group_folds
 from base_models.hard_studies import study_repeats
 from base_models.image_cache import ImageCache
-from base_models.members import log_path, weights_path
+from base_models.members import log_path, training_format, weights_path
 from base_models.prediction import image_log_probabilities, study_logits
 from base_models.process_group import ALONE, ProcessGroup
 from base_models.randomness import derive_seed
@@ -149,6 +149,7 @@ def _fit_jobs(
         for fold in range(config.folds)
     ]
     fold_of_view, files = folds[train_views.study], files_digest(cache.rows)
+    formats = {member.name: training_format(member) for member in config.members}
     return [
         FitJob(
             member=member,
@@ -159,6 +160,7 @@ def _fit_jobs(
             images=cache.file,
             pixels=cache.digest,
             files=files,
+            input_format=formats[member.name],
             train_rows=learned.rows,
             train_labels=learned.labels,
             train_parts=learned.body_parts,

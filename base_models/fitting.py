@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from base_models.elapsed import Elapsed
 from base_models.epoch_checkpoint import EpochState, load_epoch, remove_epochs, save_epoch
 from base_models.forward_cost import empty_network, forward_cost
 from base_models.inner_validation import Score, ValidationImages
+from base_models.input_format import GREY, InputFormat
 from base_models.losses import image_weights
 from base_models.members import load_weights, new_network, save_weights, seeded_network
 from base_models.placement import PROCESSOR, Placement
 from base_models.prediction import view_logits
+from base_models.process_group import ProcessGroup
 from base_models.randomness import derive_seed
 from base_models.seen_pictures import learned_from
 from base_models.tensor_files import load_tensors, read_facts, remove_unfinished
@@ -63,6 +66,8 @@ class FitJob:
     """Folder for the curves of the training; None writes none."""
     files: str = ""
     """Hash of the image files, by which the data set is known again at another size."""
+    input_format: InputFormat = GREY
+    """What the network takes a radiograph as."""
 
     @property
     def checkpoint(self) -> Path:
@@ -80,6 +85,7 @@ class FitJob:
         """Hash of all that the weights depend on; finished weights with another one are not taken over."""
         training = replace(self.training, loader_processes=0)  # they change no batch
         settings = [asdict(self.member), asdict(training), self.fold, self.seed, self.n_classes]
+        settings.append(asdict(self.input_format))
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         hash_.update(self.pixels.encode())  # wherever they lie, and whenever they were copied there
         hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
@@ -110,6 +116,8 @@ class FitResult:
     """Arithmetic of the training, Lightning's name."""
     inner_score: Score | None = None
     """The inner validation of the weights; None where there is none."""
+    input_format: InputFormat = GREY
+    """What the network takes a radiograph as."""
 
 
 def is_finished(job: FitJob) -> bool:
@@ -153,9 +161,8 @@ def run_fit(
         predicted = np.empty((0, job.n_classes), dtype=np.float32)
         if group.is_first:
             network.to(placement.device)
-            predicted = view_logits(
-                network, images, job.predict_rows, job.member.image_size, mirror=job.mirror
-            )
+            size, rows = job.member.image_size, job.predict_rows
+            predicted = view_logits(network, images, rows, size, job.input_format, mirror=job.mirror)
     facts, logits = read_facts(job.weights), group.share(predicted)
     if not np.isfinite(logits).all():  # finite weights may still be too large
         raise ValueError(
@@ -164,7 +171,7 @@ def run_fit(
         )
     score = Score(**facts["inner_score"]) if facts.get("inner_score") else None
     elapsed = Elapsed(**facts["elapsed"])
-    return FitResult(logits, facts["epoch_losses"], elapsed, facts["precision"], score)
+    return FitResult(logits, facts["epoch_losses"], elapsed, facts["precision"], score, job.input_format)
 
 
 def _train(
@@ -186,8 +193,7 @@ def _train(
         "device": placement.device.type,
         "processes": group.size,
     }
-    start = load_epoch(job.checkpoint, facts) if resume else None
-    group.wait()
+    start = _epoch_to_go_on_from(job.checkpoint, facts, group) if resume else None
     if start is None:
         if group.is_first:
             remove_epochs(job.checkpoint)
@@ -216,17 +222,38 @@ def _train(
         on_epoch=finish_epoch if group.is_first else None,
         validation=job.validation,
         placement=placement,
+        input_format=job.input_format,
         log_folder=job.log_folder if group.is_first else None,
     )
     elapsed = (start.elapsed if start else Elapsed()) + Elapsed.now() - started
     if group.is_first:
         score = asdict(history.inner_score) if history.inner_score else None
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
-        save_weights(network, job.weights, {**facts, **outcome, "learned_from": job.learned_from})
+        origin = {"learned_from": job.learned_from, "input_format": asdict(job.input_format)}
+        save_weights(network, job.weights, {**facts, **outcome, **origin})
         remove_epochs(job.checkpoint)
         remove_unfinished(job.weights)
     group.wait()
     return network
+
+
+def _epoch_to_go_on_from(path: Path, facts: Mapping[str, Any], group: ProcessGroup) -> EpochState | None:
+    """Read the state that the first process finds, the same in all processes.
+
+    Raises:
+        ValueError: If another process does not see the file that the first one has read.
+    """
+    start = load_epoch(path, facts) if group.is_first else None
+    epochs = group.share(start.epochs if start else 0)
+    if not group.is_first and epochs:
+        start = load_epoch(path, facts)
+    with group.together():
+        if (start.epochs if start else 0) != epochs:
+            raise ValueError(
+                f"expected every process to go on behind epoch {epochs} of {path}, as the first one, got "
+                "another state of that file; resume when the shared disk shows the same everywhere"
+            )
+    return start
 
 
 @contextmanager

@@ -22,7 +22,7 @@ __all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_sq
 
 Progress = Callable[[str, int, int], None]
 
-FORMAT = 3
+FORMAT = 4
 """Changes whenever the same files would give other pixels."""
 _SECONDS_BETWEEN_WRITES = 1.0
 """What a kill may cost: the manifest is written whole, and is large where many files cannot be read."""
@@ -79,7 +79,7 @@ def open_image_cache(
     parts = _parts(file, paths, size)
     states: dict[int, PartState] = {}
     if _has_shape(file, (len(paths), size, size)):
-        states = whole_parts(parts, _read_states(file, key, len(parts)))
+        states = whole_parts(parts, _read_states(file, key, parts))
     else:
         _create(file, (len(paths), size, size))
     missing = [number for number in range(len(parts)) if number not in states]
@@ -174,14 +174,18 @@ def _manifest(file: Path) -> Path:
     return file.with_name("manifest.json")
 
 
-def _read_states(file: Path, key: str, n_parts: int) -> dict[int, PartState]:
+def _read_states(file: Path, key: str, parts: Sequence[Part]) -> dict[int, PartState]:
     """Return the finished parts that the manifest names; none where it is missing, damaged or another's."""
     try:
         document = read_json(_manifest(file), "the manifest of an image cache")
         if document["key"] != key:
             return {}
         states = {int(number): PartState(**state) for number, state in document["parts"].items()}
-        return {number: state for number, state in states.items() if 0 <= number < n_parts}
+        return {
+            number: state
+            for number, state in states.items()
+            if 0 <= number < len(parts) and state.belongs_to(parts[number])
+        }
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

@@ -15,7 +15,7 @@ from base_models.configuration import TrainingConfig
 from base_models.elapsed import Elapsed
 from base_models.epoch_checkpoint import EpochState, optimizer_tensors, restore_optimizer
 from base_models.inner_validation import InnerValidation, Score
-from base_models.input_format import normalise
+from base_models.input_format import GREY, InputFormat
 from base_models.layers import layer_rates
 from base_models.learning_rate import SCHEDULES
 from base_models.losses import batch_loss
@@ -44,6 +44,11 @@ class Length:
         """Optimisation steps of the whole training; the last one of an epoch may have fewer batches."""
         return self.epochs * -(-self.batches // self.accumulate)
 
+    def group_size(self, batch: int) -> int:
+        """Return the number of batches of the optimisation step that a batch of an epoch, from 0, is in."""
+        first = batch - batch % self.accumulate
+        return min(self.accumulate, self.batches - first)
+
 
 class ImageClassifier(lightning.LightningModule):
     """A network in training.
@@ -58,6 +63,7 @@ class ImageClassifier(lightning.LightningModule):
         inner: The inner validation behind each epoch, which may end the training.
         log: Where the curves go.
         group: The processes that share each batch.
+        input_format: What the network takes a radiograph as.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class ImageClassifier(lightning.LightningModule):
         inner: InnerValidation | None = None,
         log: TrainingLog | None = None,
         group: ProcessGroup = ALONE,
+        input_format: InputFormat = GREY,
     ) -> None:
         super().__init__()
         self.network = network
@@ -87,6 +94,7 @@ class ImageClassifier(lightning.LightningModule):
         self._inner = inner
         self._curves = log
         self._group = group
+        self._input_format = input_format
         self._first_step = start.steps if start else 0
         self._batch = start.epochs * length.batches if start else 0
         self._averaged = 0
@@ -95,9 +103,9 @@ class ImageClassifier(lightning.LightningModule):
         self._began = Elapsed.now()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # Lightning's signature
-        """Return the loss of a batch."""
+        """Return the loss of a batch, scaled so that a step follows the mean over its batches."""
         images, labels, weights = batch[0], batch[1], batch[2].float()
-        planes, partner, share = normalise(images), labels, 1.0
+        planes, partner, share = self._input_format.planes(images), labels, 1.0
         order = torch.arange(len(labels), device=labels.device)
         if self._training.mixup:
             share, order = self._mixing(len(labels))
@@ -111,7 +119,8 @@ class ImageClassifier(lightning.LightningModule):
         if self._training.mixup:
             loss = share * loss + (1 - share) * batch_loss(logits, partner, weights[order], self._training)
         self._losses.append(loss.detach())
-        return loss
+        # Lightning divides by the usual number of batches, also where the epoch ends with fewer
+        return loss * (self._length.accumulate / self._length.group_size(batch_index))
 
     def _mixing(self, n_images: int) -> tuple[float, Tensor]:
         """Draw mixup's share and partners (Zhang et al., arXiv:1710.09412), a function of seed and batch."""

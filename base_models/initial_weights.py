@@ -10,8 +10,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+from base_models.input_format import GREY, IMAGENET_GREY, InputFormat
 from base_models.networks.timm_classifier import TimmClassifier
-from base_models.networks.torchvision_classifier import TorchvisionClassifier, planes_kernel
+from base_models.networks.torchvision_classifier import (
+    PUBLISHED_PLANES,
+    TorchvisionClassifier,
+    planes_kernel,
+)
+from base_models.tensor_files import read_facts
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 _SIDE_HEADS = re.compile(r"(aux1|aux2|AuxLogits)\.")  # googlenet, inception_v3
@@ -31,14 +37,38 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of weights, got no file {path}; check the path")
+    content = _read_content(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"expected a state dict of tensors in {path}, got {type(content).__name__}")
+    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if foreign:
+        raise ValueError(f"expected only named tensors in {path}, got {foreign[0]!r}, which is none")
+    state = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    if len(state) < len(content):
+        raise ValueError(f"expected each tensor once in {path}, got some with and without 'module.'")
+    for name, tensor in state.items():
+        # sparse, quantised, complex and empty (meta) tensors are data, too, but of no network here
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+            raise ValueError(
+                f"expected plain tensors of real numbers in {path}, got another kind for {name!r}"
+            )
+    return state
+
+
+def _read_content(path: Path) -> object:
+    """Return what a file of weights holds, whatever it is, without running code from it."""
     try:
         if path.suffix == ".safetensors":
-            content: object = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                # The error below says the same in one line.
-                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        with warnings.catch_warnings():
+            # The errors below say the same in one line each.
+            for words in ("Detected pickle protocol", "Validating sparse tensor", "TypedStorage is"):
+                warnings.filterwarnings("ignore", words, UserWarning)
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+            return content
     except PermissionError:
         raise
     except Exception as error:  # torch's readers raise many kinds; whichever it is, the file is damaged
@@ -48,15 +78,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"expected a state dict of tensors in {path}, got a damaged file or {what}; "
             "save it again with torch.save(model.state_dict(), FILE)"
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"expected a state dict of tensors in {path}, got {type(content).__name__}")
-    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if foreign:
-        raise ValueError(f"expected only named tensors in {path}, got {foreign[0]!r}, which is none")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
@@ -115,16 +136,10 @@ def fitted_state(
     Raises:
         ValueError: If the tensors are those of another network.
     """
-    state = {_OLD_DENSENET.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
-    state = {name: tensor for name, tensor in state.items() if not _SIDE_HEADS.match(name)}
-    if isinstance(network, TorchvisionClassifier | TimmClassifier) and not any(
-        name.startswith("model.") for name in state
-    ):
-        state = {f"model.{name}": tensor for name, tensor in state.items()}
+    state = _spelt_alike(network, state)
     wanted = network.state_dict()
-    head = _last_layer(network)
-    stem = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
-    if stem in state and state[stem].ndim == 4 and state[stem].shape[1] == 3 != wanted[stem].shape[1]:
+    head, stem = _last_layer(network), _stem(network)
+    if _takes_colours(state, stem) and wanted[stem].shape[1] != PUBLISHED_PLANES:
         state[stem] = planes_kernel(state[stem], wanted[stem].shape[1])
     fresh = [
         name
@@ -144,6 +159,50 @@ def fitted_state(
                 f"one of them {fault} {names[0]!r}"
             )
     return {name: state[name] for name in state if name in wanted}, fresh
+
+
+def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
+    """Return what the weights of a file have learned to take a radiograph as.
+
+    Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
+    pictures with ImageNet's normalisation, and all that is left for weights of grey pictures like ours.
+
+    Args:
+        network: From `create_model`, of the same kind; its values do not matter.
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds no weights.
+    """
+    state = read_state_dict(path)
+    try:
+        return InputFormat.from_json(read_facts(Path(path))["input_format"])
+    except (ValueError, KeyError):  # of torch.save, or of another program
+        colours = _takes_colours(_spelt_alike(network, state), _stem(network))
+        return IMAGENET_GREY if colours else GREY
+
+
+def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name tensors as the network does, and leave the heads out that serve training alone."""
+    state = {_OLD_DENSENET.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    state = {name: tensor for name, tensor in state.items() if not _SIDE_HEADS.match(name)}
+    if isinstance(network, TorchvisionClassifier | TimmClassifier) and not any(
+        name.startswith("model.") for name in state
+    ):
+        state = {f"model.{name}": tensor for name, tensor in state.items()}
+    return state
+
+
+def _takes_colours(state: Mapping[str, Tensor], stem: str) -> bool:
+    """Say whether the kernel of a stem is for three planes."""
+    return stem in state and state[stem].ndim == 4 and state[stem].shape[1] == PUBLISHED_PLANES
+
+
+def _stem(network: nn.Module) -> str:
+    """Return the name of the kernel of the first convolution."""
+    kernels = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    return f"{next(kernels)}.weight"
 
 
 def _last_layer(network: nn.Module) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from base_models.datasets.study import Study
 from base_models.folds import stratified_group_folds
+from base_models.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
 
 _FINEST_FOLDS = 100
@@ -101,6 +102,7 @@ class InnerValidation:
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         validation: The images to score.
         size: Side of the network's input in pixels.
+        input_format: What the network takes a radiograph as.
         patience: Epochs without a lower loss after which the training ends; 0 never ends it, and the last
             epoch's weights are kept.
         scores: Those of the epochs that are already done.
@@ -113,6 +115,7 @@ class InnerValidation:
         validation: ValidationImages,
         *,
         size: int,
+        input_format: InputFormat = GREY,
         patience: int,
         scores: Sequence[Score] = (),
         best: Mapping[str, Tensor] | None = None,
@@ -122,6 +125,7 @@ class InnerValidation:
         self._images = images
         self._validation = validation
         self._size = size
+        self._input_format = input_format
         self._patience = patience
 
     @property
@@ -146,7 +150,7 @@ class InnerValidation:
         measured = copy.deepcopy(network).eval()
         if average:
             measured.load_state_dict(average)
-        logits = view_logits(measured, self._images, self._validation.rows, self._size)
+        logits = view_logits(measured, self._images, self._validation.rows, self._size, self._input_format)
         return score(logits, self._validation.labels)
 
     def add(self, found: Score, weights: Mapping[str, Tensor]) -> None:

@@ -66,7 +66,9 @@ class InputFormat:
 
 
 GREY = InputFormat()
-"""What this package trains its networks on: one plane."""
+"""What this package trains networks of fresh weights on: one plane."""
+IMAGENET_GREY = InputFormat((0.449,), (0.226,))
+"""One plane, normalised by the mean of ImageNet's numbers: what weights for colours have learned."""
 PUBLISHED_RGB = InputFormat((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "stretched")
 """What the published checkpoints of MURA-RLEnsemble were trained on: ImageNet's normalisation."""
 

@@ -10,8 +10,13 @@ from torch import nn
 
 from base_models.calibration import Calibration
 from base_models.configuration import MemberConfig
-from base_models.initial_weights import load_initial_weights, pretrained_state_dict, read_state_dict
-from base_models.input_format import GREY, InputFormat
+from base_models.initial_weights import (
+    learned_format,
+    load_initial_weights,
+    pretrained_state_dict,
+    read_state_dict,
+)
+from base_models.input_format import GREY, IMAGENET_GREY, InputFormat
 from base_models.networks import create_model
 from base_models.tensor_files import load_tensors, save_tensors
 from base_models.view_combination import VIEW_RULES
@@ -158,6 +163,21 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
 def new_network(config: MemberConfig, n_classes: int, in_channels: int = 1) -> nn.Module:
     """Create a member's network with fresh weights, by default for grey images."""
     return create_model(config.network, n_classes, in_channels, **config.options)
+
+
+def training_format(config: MemberConfig) -> InputFormat:
+    """Return what a member's network takes a radiograph as in its training and ever after.
+
+    Weights from elsewhere go on with the normalisation that they have learned.
+
+    Raises:
+        FileNotFoundError: If there is no file of initial weights where the configuration says.
+        ValueError: If that file holds no weights.
+    """
+    if config.init_weights:
+        with torch.random.fork_rng(devices=[]):
+            return learned_format(new_network(config, 2), config.init_weights)
+    return IMAGENET_GREY if config.pretrained else GREY
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:

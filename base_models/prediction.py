@@ -31,7 +31,9 @@ def view_logits(
     *,
     mirror: bool = False,
 ) -> NDArray[np.float32]:
-    """Return a network's logits on rows of the image cache, in single precision, on the network's device.
+    """Return a network's logits on rows of the image cache, computed on the network's device.
+
+    In single precision; a GPU may round the factors of convolutions to TF32, as torch does by default.
 
     Args:
         network: In evaluation mode.

@@ -56,6 +56,7 @@ def calibrated_tables(
             tuple(of_folds),
             dataset.class_names,
             cache_size,
+            fitted.fits[index][0].input_format,
             views=config.views,
             mirror=config.mirror,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -172,7 +173,13 @@ def training_batches(
         batch_sampler=batches,
         generator=generator,
         num_workers=processes,
+        worker_init_fn=_prepare_process if processes else None,
         persistent_workers=processes > 0,
         multiprocessing_context="spawn" if processes else None,  # forks inherit locks that threads hold
         pin_memory=pinned,
     )
+
+
+def _prepare_process(number: int) -> None:
+    """Keep OpenCV to one core, as torch keeps itself: there are as many processes as cores."""
+    cv2.setNumThreads(1)

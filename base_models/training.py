@@ -21,6 +21,7 @@ from base_models.configuration import MemberConfig, Precision, TrainingConfig
 from base_models.epoch_checkpoint import EpochState
 from base_models.image_classifier import ImageClassifier, Length
 from base_models.inner_validation import InnerValidation, Score, ValidationImages
+from base_models.input_format import GREY, InputFormat
 from base_models.layers import freeze_layers
 from base_models.placement import Placement, first_placement
 from base_models.sampling import Sample, TrainingImages, training_batches
@@ -72,6 +73,7 @@ def fit_network(
     on_epoch: OnEpoch | None = None,
     validation: ValidationImages | None = None,
     placement: Placement | None = None,
+    input_format: InputFormat = GREY,
     log_folder: Path | None = None,
 ) -> History:
     """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
@@ -90,6 +92,7 @@ def fit_network(
         on_epoch: Called after each epoch with the state behind it.
         validation: Images to score the network on behind each epoch.
         placement: Where to compute; by default on the first GPU, or the processor where there is none.
+        input_format: What the network takes a radiograph as.
         log_folder: Folder for the curves; without one, none are written.
 
     Raises:
@@ -101,7 +104,7 @@ def fit_network(
     augmentation = _augmentation(member, training, images.shape[1])
     samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
     batches = _batches(samples, training, seed, done, placement)
-    inner = _inner_validation(images, validation, member, training, start)
+    inner = _inner_validation(images, validation, member, training, start, input_format=input_format)
     with _curves(log_folder, start) as log, _divergence_explained(member):
         module = ImageClassifier(
             network,
@@ -113,6 +116,7 @@ def fit_network(
             inner=inner,
             log=log,
             group=placement.group,
+            input_format=input_format,
         )
         if done < member.epochs and not (inner and inner.is_over):
             _fit(module, batches, training, placement, member.epochs - done)
@@ -156,6 +160,8 @@ def _inner_validation(
     member: MemberConfig,
     training: TrainingConfig,
     start: EpochState | None,
+    *,
+    input_format: InputFormat,
 ) -> InnerValidation | None:
     """Create the inner validation where there are images for it, or take it up where it was left."""
     if validation is None:
@@ -165,6 +171,7 @@ def _inner_validation(
         images,
         validation,
         size=member.image_size,
+        input_format=input_format,
         patience=training.early_stopping,
         scores=scores,
         best=best,

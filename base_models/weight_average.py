@@ -24,14 +24,19 @@ class WeightAverage:
     def update(self, network: nn.Module, step: int) -> None:
         """Take the weights behind optimisation step number `step`, from 1, into the average."""
         decay = min(self._decay, (1 + step) / (10 + step))
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
         for name, tensor in network.state_dict().items():
             average = self.tensors[name]
             if average.device != tensor.device:
                 average = self.tensors[name] = average.to(tensor.device)
             if average.is_floating_point():
-                average.lerp_(tensor, 1 - decay)
+                averages.append(average)
+                values.append(tensor)
             else:
                 average.copy_(tensor)
+        # all at once, as torch's own averages do: a GPU would be busy with little else than a thousand starts
+        torch._foreach_lerp_(averages, values, 1 - decay)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from an earlier average."""

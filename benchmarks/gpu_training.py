@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import base_models.training
 from base_models.configuration import MemberConfig, TrainingConfig
-from base_models.epoch_checkpoint import EpochState
+from base_models.epoch_checkpoint import EpochState, save_epoch
 from base_models.input_format import normalise
 from base_models.members import new_network
 from base_models.placement import Placement
@@ -132,10 +132,15 @@ def fit_rate(
         loaders.append(TimedBatches(training_batches(*arguments, **options), clock))
         return loaders[-1]
 
-    def end_epoch(state: EpochState) -> None:
-        ends.append(clock.now())
+    with (
+        mock.patch.object(base_models.training, "training_batches", timed),
+        tempfile.TemporaryDirectory() as folder,
+    ):
 
-    with mock.patch.object(base_models.training, "training_batches", timed):
+        def end_epoch(state: EpochState) -> None:
+            save_epoch(state, Path(folder) / "fit.epoch.safetensors", {})
+            ends.append(clock.now())
+
         fit_network(
             new_network(member, 2),
             images,

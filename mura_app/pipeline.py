@@ -1,6 +1,6 @@
 """The whole pipeline in the order in which data flows: radiographs → predictions → policies → evidence."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,10 @@ class PipelineConfig:
     repeats: int = 1
     """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"expected a seed of at least 0, got {self.seed}")
+
     def settings(self, data: Path) -> dict[str, Any]:
         """The JSON-ready settings that `config.json` keeps, for a run on the data at this path."""
         return {"data": str(data.resolve()), **asdict(self)}
@@ -77,11 +81,10 @@ def train_base_models(  # one argument a choice of the command line
         with group.together():
             dataset = open_dataset(data, seed=config.seed)
             check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
-            if overwrite:
-                _check_kept(run, config.ensemble)
         with group.together():
             if group.is_first:
-                run.claim(config.settings(data), overwrite=overwrite, resume=resume)
+                sources = _sources(dataset, config.ensemble)
+                run.claim(config.settings(data), sources=sources, overwrite=overwrite, resume=resume)
         if group.is_first and tell is not None:
             for remark in dataset.remarks:
                 tell(remark)
@@ -97,15 +100,12 @@ def train_base_models(  # one argument a choice of the command line
     return dataset, train, test
 
 
-def _check_kept(run: RunDirectory, config: EnsembleConfig) -> None:
-    """Refuse to overwrite the run that the training is to begin with."""
-    sources = [config.hard_studies, *(member.init_weights for member in config.members)]
-    for source in filter(None, sources):
-        if Path(source).resolve().is_relative_to(run.path.resolve()):
-            raise ValueError(
-                f"expected a run to overwrite that nothing is taken from, got {run.path} with {source}; "
-                "choose another --out"
-            )
+def _sources(dataset: Dataset, config: EnsembleConfig) -> Iterator[str | Path]:
+    """List what a training reads: radiographs, initial weights, the run that found hard studies."""
+    yield dataset.root
+    yield from filter(None, [config.hard_studies, *(member.init_weights for member in config.members)])
+    for study in dataset.studies:
+        yield from study.image_paths
 
 
 def benchmark_agents(

@@ -15,9 +15,10 @@ MODEL_CARD.md                    what it is for, on what it was measured, and it
 """
 
 import json
+import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,12 @@ class RunDirectory:
         return all(child.name.startswith(unfinished) for child in self.path.iterdir())
 
     def claim(
-        self, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False
+        self,
+        settings: Mapping[str, Any],
+        *,
+        sources: Iterable[str | Path] = (),
+        overwrite: bool = False,
+        resume: bool = False,
     ) -> dict[str, Any]:
         """Takes the folder for a run with these settings and writes `config.json`.
 
@@ -104,6 +110,7 @@ class RunDirectory:
 
         Args:
             settings: Everything needed to repeat the run, JSON-ready.
+            sources: Files and folders that the run is made from; what holds one of them is not overwritten.
             overwrite: An earlier run in the folder is removed first.
             resume: An earlier run with the same settings is continued; without one, a new run starts.
 
@@ -113,7 +120,8 @@ class RunDirectory:
         Raises:
             FileExistsError: The folder holds another run, or files that are no run.
             NotADirectoryError: The path is a file.
-            ValueError: Both options are given, or the run to resume had other settings.
+            ValueError: Both options are given, the run to resume had other settings, or the folder to
+                overwrite is no run's or holds a source.
         """
         if overwrite and resume:
             raise ValueError("expected --overwrite or --resume, got both; leave one out")
@@ -123,6 +131,8 @@ class RunDirectory:
             )
         settings = dict(json.loads(json.dumps(settings)))
         if self.config_path.exists():
+            if overwrite:
+                self._check_removable(sources)
             settings = self._reclaim(settings, overwrite=overwrite, resume=resume)
         elif not self.is_free:
             raise FileExistsError(
@@ -155,10 +165,25 @@ class RunDirectory:
             )
         grown = dict(settings)
         if "agents" in settings:
-            grown["agents"] = list(dict.fromkeys([*earlier.get("agents", ()), *settings["agents"]]))
+            grown["agents"] = list(dict.fromkeys([*(earlier.get("agents") or ()), *settings["agents"]]))
         for count in set(GROWING[1:]) & settings.keys():
-            grown[count] = max(earlier.get(count, 0), settings[count])
+            grown[count] = max(earlier.get(count) or 0, settings[count])
         return grown
+
+    def _check_removable(self, sources: Iterable[str | Path]) -> None:
+        """Refuses to remove what is no run's, or what the new run is made from."""
+        if LIBRARIES[0] not in self.read_config().get("versions", {}):  # many programs write a `config.json`
+            raise ValueError(
+                f"expected a run to overwrite, got {self.path} with a config.json that no run has written; "
+                "choose another --out"
+            )
+        folder = self.path.resolve()
+        for source in sources:
+            if Path(os.path.realpath(source)).is_relative_to(folder):
+                raise ValueError(
+                    f"expected a run to overwrite that nothing is taken from, got {self.path} with {source}; "
+                    "choose another --out"
+                )
 
     def _clear(self) -> None:
         """Removes all but `config.json`, by which a folder is known as a run's if the removal is killed."""
@@ -172,11 +197,18 @@ class RunDirectory:
         """The settings of the run.
 
         Raises:
-            ValueError: The folder holds no run, or a damaged one.
+            ValueError: The folder holds no run, a damaged one, or one of another format.
         """
-        return read_document(
+        settings = read_document(
             self.config_path, "a run directory, with config.json in it", _SETTINGS, "mend it"
         )
+        found = settings.get("format_version", FORMAT_VERSION)
+        if found != FORMAT_VERSION:
+            raise ValueError(
+                f"expected a run of format {FORMAT_VERSION} in {self.path}, got format {found!r}; use the "
+                "release that wrote it"
+            )
+        return settings
 
 
 def _without_places(setting: Any) -> Any:

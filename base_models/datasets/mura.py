@@ -6,6 +6,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from base_models.datasets.registry import DatasetKind, register_dataset
@@ -94,10 +95,19 @@ def _paths_of_csv(file: Path, folder: str) -> tuple[list[str], list[str]]:
 
 
 def _below(path: str, folder: str) -> str | None:
-    """Cut whatever precedes the split's folder, so that a renamed `MURA-v1.1` still works."""
+    """Cut whatever precedes the split's folder, so that a renamed `MURA-v1.1` still works.
+
+    That is the folder above a body part; folders further up may have the same name.
+    """
     parts = PurePosixPath(path).parts
-    usable = folder in parts and ".." not in parts and "\0" not in path
-    return "/".join(parts[parts.index(folder) :]) if usable else None
+    if folder not in parts or ".." in parts or "\0" in path:
+        return None
+    above_part = [
+        index
+        for index, (part, below) in enumerate(pairwise(parts))
+        if part == folder and below.startswith("XR_")
+    ]
+    return "/".join(parts[(above_part or [parts.index(folder)])[0] :])
 
 
 def _outside(line: str, folder: str, file: Path) -> str:

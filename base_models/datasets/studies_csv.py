@@ -7,6 +7,7 @@ first.
 
 import csv
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,11 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
                 f"expected the columns {', '.join(COLUMNS)} in {file}, got {found!r}, "
                 f"which lacks {', '.join(missing)}; complete the first line"
             )
+        twice = [name for name, count in Counter(names).items() if name and count > 1]
+        if twice:
+            raise ValueError(
+                f"expected each column once in {file}, got {twice[0]} twice; leave one of them out"
+            )
         reader.fieldnames = names
         needed = [*COLUMNS, *(["split"] if "split" in names else [])]
         for row in reader:
@@ -113,6 +119,9 @@ def _fault_of_row(values: Row, n_columns: int, *, surplus: bool) -> tuple[str, s
     empty = [column for column, value in values.items() if not value]
     if empty:
         return f"a value for {empty[0]}", "none", "complete the line"
+    broken = [column for column, value in values.items() if "\n" in value or "\r" in value]
+    if broken:
+        return f"a {broken[0]} in one line", "several lines", "look for a quotation mark that is not closed"
     if surplus:
         return f"{n_columns} values", "more", "put values that hold commas in quotation marks"
     if values.get("split", "train") not in _SPLIT_OF_NAME:

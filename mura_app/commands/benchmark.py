@@ -76,6 +76,7 @@ class Command:
                 "agents": list(self.agents),
                 "agent_seeds": self.agent_seeds,
             },
+            sources=filter(None, (self.train, self.test, self.test_images)),
             overwrite=self.overwrite,
             resume=self.resume,
         )

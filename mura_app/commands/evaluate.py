@@ -80,7 +80,8 @@ class Command:
             "body_part_map": mapping,
             "skipped_images": dict(outside.skipped_images),
         }
-        out.claim(settings, overwrite=self.overwrite)
+        sources = filter(None, (run.path, source, self.images))
+        out.claim(settings, sources=sources, overwrite=self.overwrite)
         title = f"{source.stem}, external validation of {run.path.resolve().name}"
         document = {"title": title, **document}
         _write(out, outside, document, title)

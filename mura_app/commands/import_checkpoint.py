@@ -28,6 +28,11 @@ class Command:
         """Reads, checks and writes."""
         from base_models.checkpoint_import import import_checkpoint
 
+        if (self.out / "config.json").exists():
+            raise FileExistsError(
+                f"expected a folder without a run, got {self.out} with one, whose tables are of its own "
+                "members; choose another --out"
+            )
         if (self.out / "members").exists() and not self.overwrite:
             raise FileExistsError(
                 f"{self.out} already holds members; choose another --out, or add --overwrite"

@@ -39,8 +39,11 @@ def check_page_path(path: Path, *, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise FileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
+    if path.exists():
+        if not overwrite:
+            raise FileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
+        if not _is_page(path):  # it may be the table of the data set
+            raise FileExistsError(f"expected a page to replace, got {path}: choose another --html")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise FileExistsError(f"expected a folder above {path}, got the file {folder}: choose another --html")
@@ -48,6 +51,11 @@ def check_page_path(path: Path, *, overwrite: bool) -> None:
         raise PermissionError(
             f"expected a folder to write {path} into, may not write to {folder}: choose another"
         )
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(200).lstrip().lower().startswith(b"<!doctype html")
 
 
 def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:

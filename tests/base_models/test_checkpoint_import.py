@@ -153,3 +153,49 @@ def test_names_of_wrappers_and_old_files_are_understood(tmp_path: Path, prefix: 
     network = read_checkpoint(tmp_path / "v.pth").members["model2"].network
     with torch.no_grad():
         torch.testing.assert_close(network(IMAGES), original.model2(IMAGES), rtol=0, atol=1e-5)
+
+
+def test_regions_may_share_a_tensor(tmp_path: Path) -> None:
+    state = Ensemble().state_dict()
+    state["part_attention.ELBOW"] = state["part_attention.SHOULDER"] = torch.ones(3)
+    torch.save(state, tmp_path / "v.pth")
+    import_checkpoint(tmp_path / "v.pth", tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "members" / "published_weighting.safetensors")
+    assert kept["part_attention.ELBOW"].tolist() == kept["part_attention.SHOULDER"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"default_weights": torch.ones(3).to_sparse()}, "plain tensors of real numbers"),
+        ({"default_weights": torch.ones(3, dtype=torch.complex64)}, "plain tensors of real numbers"),
+        ({"default_weights": torch.ones(3, device="meta")}, "plain tensors of real numbers"),
+        ({"default_weights": torch.tensor([1.0, float("nan")])}, "finite values of 'default_weights'"),
+        (
+            {"model1.bn1.bias": torch.ones(64, dtype=torch.int64)},
+            "floating-point values of 'model1.bn1.bias'",
+        ),
+        ({"rl_ensemble.default_weights": torch.ones(3)}, "each tensor once"),
+        ({"module.default_weights": torch.ones(3)}, "each tensor once"),
+    ],
+)
+def test_values_of_no_network_are_refused_before_anything_is_written(
+    tmp_path: Path, change: dict[str, torch.Tensor], message: str
+) -> None:
+    state = {"default_weights": torch.ones(3), **Ensemble().state_dict()}
+    torch.save({**state, **change}, tmp_path / "v.pth")
+    with pytest.raises(ValueError, match=message):
+        import_checkpoint(tmp_path / "v.pth", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_of_different_classes_are_no_ensemble(tmp_path: Path) -> None:
+    state = Ensemble().state_dict()
+    for n_rows in (1, 3):
+        rows = {
+            f"model2.fc.{name}": torch.ones(n_rows, *state[f"model2.fc.{name}"].shape[1:])
+            for name in ("weight", "bias")
+        }
+        torch.save({**state, **rows}, tmp_path / "v.pth")
+        with pytest.raises(ValueError, match=f"the same two or more classes .* {n_rows} of model2"):
+            read_checkpoint(tmp_path / "v.pth")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import mobilenet_v3_small
 
 from base_models import load_members
 from base_models.calibration import Calibration, cross_calibrate, fit_calibration
@@ -16,7 +17,7 @@ from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, t
 from base_models.fitting import FitJob, is_finished
 from base_models.image_cache import fit_into_square
 from base_models.images import read_grey
-from base_models.input_format import normalise
+from base_models.input_format import GREY, IMAGENET_GREY, normalise
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies, predict_studies_and_images
 from mura_env import Predictions
@@ -120,6 +121,22 @@ def test_the_tables_follow_from_the_saved_networks(dataset: Dataset, run_dir: Pa
             )
         averaged = tables["test-folds"][:, 2 * model : 2 * model + 2].mean(axis=1)
         np.testing.assert_allclose(tables["test"][:, model], averaged, rtol=1e-5, atol=1e-5)
+
+
+def test_members_that_begin_with_weights_for_colours_keep_their_normalisation(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    torch.save(mobilenet_v3_small(num_classes=5).state_dict(), tmp_path / "colours.pth")
+    colours = str(tmp_path / "colours.pth")
+    members = (
+        MemberConfig("fresh", "mobilenet_v3_small", image_size=32, epochs=1),
+        MemberConfig("known", "mobilenet_v3_small", image_size=32, epochs=1, init_weights=colours),
+    )
+    _, test = train_ensemble(dataset, replace(CONFIG, members=members), tmp_path / "run")
+    trained = load_trained_members(tmp_path / "run")
+    assert [member.input_format for member in trained] == [GREY, IMAGENET_GREY]
+    predicted = predict_studies(trained, dataset.of_split("test"))
+    np.testing.assert_allclose(predicted, test.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_the_table_of_images_holds_each_radiograph_for_itself(dataset: Dataset, run_dir: Path) -> None:

@@ -2,7 +2,8 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.epoch_checkpoint import earlier_epoch, load_epoch
-from base_models.fitting import FitJob, is_finished, run_fit
-from base_models.inner_validation import ValidationImages
+from base_models.fitting import FitJob, _epoch_to_go_on_from, is_finished, run_fit
+from base_models.inner_validation import ValidationImages, score
+from base_models.input_format import IMAGENET_GREY
+from base_models.members import load_weights, new_network
+from base_models.prediction import view_logits
 from base_models.tensor_files import load_tensors, read_facts
 from tests.base_models.trees import picture
 
@@ -53,6 +57,7 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
         {"train_labels": 1 - ROWS % 2},
         {"train_parts": ROWS % 2},
         {"validation": ValidationImages(ROWS, ROWS % 2)},
+        {"input_format": IMAGENET_GREY},
     ],
 )
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
@@ -301,3 +306,48 @@ def test_initial_weights_from_a_file_are_used_and_fingerprinted(tmp_path: Path) 
     first.weights.write_bytes(b"other weights")
     assert second.fingerprint != fingerprint
     assert asdict(member)["init_weights"]
+
+
+def test_a_network_takes_radiographs_as_its_format_says_in_training_and_prediction(tmp_path: Path) -> None:
+    choices = {"inner_validation": 0.25, "augmentation": "none"}
+    job = replace(small_job(tmp_path / "known", **choices), input_format=IMAGENET_GREY)
+    result = run_fit(job)
+    images = np.load(job.images)
+    network = load_weights(new_network(job.member, 2), job.weights)
+    expected = view_logits(network, images, job.predict_rows, 16, IMAGENET_GREY)
+    assert np.array_equal(result.logits, expected)
+    assert not np.allclose(expected, view_logits(network, images, job.predict_rows, 16))
+    assert result.input_format == IMAGENET_GREY
+    scored = view_logits(network, images, job.validation.rows, 16, IMAGENET_GREY)
+    assert result.inner_score is not None
+    assert result.inner_score.loss == pytest.approx(score(scored, job.validation.labels).loss, rel=1e-6)
+    assert read_facts(job.weights)["input_format"] == json.loads(json.dumps(asdict(IMAGENET_GREY)))
+    other = run_fit(small_job(tmp_path / "other", **choices))
+    assert result.epoch_losses[0] != other.epoch_losses[0]
+
+
+@dataclass
+class _Later:
+    """A process behind the first one, which goes on behind epoch `epochs`."""
+
+    epochs: int
+    is_first: bool = False
+
+    def share(self, value: int) -> int:
+        assert value == 0  # it has not looked by itself
+        return self.epochs
+
+    together = staticmethod(nullcontext)
+
+
+def test_every_process_goes_on_behind_the_epoch_of_the_first(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    with pytest.raises(_Stop):
+        run_fit(job, on_epoch=_stop_after(2))
+    facts = json.loads(json.dumps(read_facts(job.checkpoint)["fit"]))
+    found = _epoch_to_go_on_from(job.checkpoint, facts, _Later(2))
+    assert found is not None
+    assert found.epochs == 2
+    assert _epoch_to_go_on_from(job.checkpoint, facts, _Later(0)) is None  # the first one has found nothing
+    with pytest.raises(ValueError, match=r"go on behind epoch 3 of .* as the first one"):
+        _epoch_to_go_on_from(job.checkpoint, facts, _Later(3))

@@ -100,6 +100,18 @@ def test_the_length_counts_a_short_last_step() -> None:
     assert Length(epochs=3, batches=4, accumulate=2).steps == 6
 
 
+def test_a_step_of_fewer_batches_follows_their_mean_too() -> None:
+    network = seeded_network(MEMBER, 2, 0).eval()
+    length = Length(epochs=1, batches=6, accumulate=4)
+    module = ImageClassifier(network, training=TrainingConfig(accumulate=4), length=length, seed=0)
+    with torch.no_grad():
+        losses = [float(module.training_step(BATCH, batch)) for batch in range(6)]
+    assert losses == pytest.approx(
+        [losses[0]] * 4 + [2 * losses[0]] * 2
+    )  # of which Lightning takes a quarter
+    assert [float(loss) for loss in module._losses] == pytest.approx([losses[0]] * 6)
+
+
 def test_infinite_losses_and_weights_end_a_training() -> None:
     module = _module(seeded_network(MEMBER, 2, 0))
     module.epoch_losses.append(0.5)

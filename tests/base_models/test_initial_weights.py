@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 from urllib.error import URLError
 
@@ -8,7 +9,15 @@ import torchvision
 from safetensors.torch import save_file
 
 from base_models import create_model
-from base_models.initial_weights import load_initial_weights, pretrained_state_dict, read_state_dict
+from base_models.initial_weights import (
+    learned_format,
+    load_initial_weights,
+    pretrained_state_dict,
+    read_state_dict,
+)
+from base_models.input_format import GREY as GREY_FORMAT
+from base_models.input_format import IMAGENET_GREY
+from base_models.members import save_weights
 
 GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
 
@@ -120,3 +129,33 @@ def test_the_head_of_every_attention_cnn_is_its_last_layer(name: str) -> None:
     fresh = load_initial_weights(target, source.state_dict(), "here")
     assert fresh == ["fc.weight", "fc.bias"]
     torch.testing.assert_close(target.attention[0].weight, source.attention[0].weight)
+
+
+def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned(tmp_path: Path) -> None:
+    """One plane by `IMAGENET_GREY` says nearly what three planes by ImageNet's say to the original."""
+    source = torchvision.models.resnet18(num_classes=1000).eval()
+    torch.save(source.state_dict(), tmp_path / "resnet18.pth")
+    network = create_model("resnet18", 2, 1).eval()
+    load_initial_weights(network, source.state_dict(), "it")
+    source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
+    images = (GREY[:, 0] * 255).to(torch.uint8)
+    assert learned_format(network, tmp_path / "resnet18.pth") == IMAGENET_GREY
+    planes = {
+        name: format_.planes(images) for name, format_ in (("known", IMAGENET_GREY), ("other", GREY_FORMAT))
+    }
+    mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+    colours = ((images[:, None] / 255).expand(-1, 3, -1, -1) - mean) / deviation
+    with torch.no_grad():
+        expected = source(colours)
+        off = {name: float((network(of) - expected).norm() / expected.norm()) for name, of in planes.items()}
+    assert off["known"] < 0.05
+    assert off["other"] > 3 * off["known"]
+
+
+def test_weights_of_grey_radiographs_keep_this_packages_normalisation(tmp_path: Path) -> None:
+    network = create_model("attention_cnn", 2, 1, width=3)  # its inner kernels have three planes
+    save_file(network.state_dict(), tmp_path / "foreign.safetensors")
+    assert learned_format(network, tmp_path / "foreign.safetensors") == GREY_FORMAT
+    facts = {"input_format": asdict(IMAGENET_GREY)}  # what a fit says that began with weights for colours
+    save_weights(network, tmp_path / "fold0.safetensors", facts)
+    assert learned_format(network, tmp_path / "fold0.safetensors") == IMAGENET_GREY

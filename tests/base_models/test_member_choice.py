@@ -78,3 +78,48 @@ def test_members_far_below_the_best_on_inner_validation_are_left_out() -> None:
     assert "0.800" in weak[FULL.members[2].name]
     assert weak_members(replace(FULL, training=training, drop_below=0.05), fits) == {}
     assert weak_members(FULL, fits) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"resnet18:1:{10**20}", "whole numbers from 1"),
+        (f"resnet18:{'9' * 5000}", "whole numbers from 1"),
+        ("resnet18:999999999", "expected at most 1000 members"),
+    ],
+)
+def test_numbers_with_a_digit_too_many_are_refused_at_once(line: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_members(FULL, line)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["resnet18="], "for 'resnet18', got an empty name"),
+        ([""], "for all members, got an empty name"),
+        (["a.pth", "b.pth"], "one file of initial weights for all members, got a.pth and b.pth"),
+        (["resnet18=a.pth", "resnet18=b.pth"], "for 'resnet18', got a.pth and b.pth"),
+    ],
+)
+def test_no_file_of_initial_weights_is_passed_over(files: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_initial_weights(choose_members(FULL, "resnet18,densenet121"), files)
+
+
+def test_a_member_keeps_its_own_initial_weights() -> None:
+    config = choose_members(FULL, "resnet18,resnet34,densenet121")
+    own = replace(config.members[0], init_weights="own.pth"), replace(config.members[1], pretrained=True)
+    config = replace(config, members=(*own, config.members[2]))
+    chosen = choose_initial_weights(config, ["densenet121=d.pth"])
+    assert [(member.init_weights, member.pretrained) for member in chosen.members] == [
+        ("own.pth", False),
+        ("", True),
+        ("d.pth", False),
+    ]
+    assert choose_initial_weights(config, [], pretrained=True).members[0].init_weights == "own.pth"
+    for file in ("resnet18=r.pth", "resnet34=r.pth", "r.pth"):
+        with pytest.raises(ValueError, match=r"expected one source of initial weights .* got r\.pth and "):
+            choose_initial_weights(config, [file])
+    with pytest.raises(ValueError, match="which it replaces; name them with --init-weights"):
+        choose_members(config, "resnet18")

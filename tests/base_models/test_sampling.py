@@ -2,6 +2,7 @@ import multiprocessing
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -72,6 +73,17 @@ def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
             _Rebuilt(), batch_sampler=batches, num_workers=2, multiprocessing_context=context
         )
         assert torch.equal(epoch_of(workers, 2), epochs[2])
+
+
+def test_processes_that_prepare_batches_keep_opencv_to_one_core() -> None:
+    threads = cv2.getNumThreads()
+    prepare = training_batches(_samples(), 4, seed=9, processes=1).worker_init_fn
+    try:
+        cv2.setNumThreads(2)
+        prepare(0)
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(threads)
 
 
 class _Rebuilt(TrainingImages):

@@ -31,6 +31,18 @@ def test_a_device_is_measured_and_told(script, capsys) -> None:
     assert "required: 90%" in printed
 
 
+def test_a_fit_keeps_its_state_behind_every_epoch_as_a_run_does(script, monkeypatch) -> None:
+    saved = []
+    save_epoch = script.save_epoch
+    monkeypatch.setattr(
+        script, "save_epoch", lambda *given: saved.append(given[0].epochs) or save_epoch(*given)
+    )
+    images = np.zeros((12, 16, 16), dtype=np.uint8)
+    member = script.MemberConfig("member", image_size=16, epochs=3)
+    script.fit_rate(images, member, script.TrainingConfig(batch_size=4, augmentation="none"), CPU)
+    assert saved == [1, 2, 3]
+
+
 class _Ticks:
     """A clock that a moment is one second later each time it is asked."""
 

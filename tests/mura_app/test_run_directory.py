@@ -142,3 +142,39 @@ def test_edited_settings_are_refused(tmp_path, setting, words):
     run.config_path.write_text(json.dumps({**run.read_config(), **setting}), encoding="utf-8")
     with pytest.raises(ValueError, match=words):
         run.claim({**SETTINGS, "agents": ["static"], "agent_seeds": 2}, resume=True)
+
+
+@pytest.mark.parametrize("content", ['{"name": "another program\'s"}', '{"versions": {}}', "damaged"])
+def test_overwrite_never_removes_a_folder_whose_config_no_run_has_written(tmp_path, content):
+    (tmp_path / "thesis.txt").write_text("do not lose")
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json"):
+        RunDirectory(tmp_path).claim(SETTINGS, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "do not lose"
+    assert (tmp_path / "config.json").read_text() == content
+
+
+def test_overwrite_never_removes_what_the_new_run_is_made_from(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.claim(SETTINGS)
+    (run.path / "data").mkdir()
+    (run.path / "data" / "image.png").write_bytes(b"the only copy")
+    (tmp_path / "linked").symlink_to(run.path / "data")
+    for source in (run.path, run.path / "data", tmp_path / "linked" / "image.png"):
+        with pytest.raises(ValueError, match="that nothing is taken from"):
+            run.claim(SETTINGS, sources=[tmp_path / "elsewhere", source], overwrite=True)
+    assert (run.path / "data" / "image.png").read_bytes() == b"the only copy"
+    (run.path / "inside").symlink_to(tmp_path)  # only the link is removed
+    run.claim(SETTINGS, sources=[run.path / "inside" / "elsewhere"], overwrite=True)
+    assert not (run.path / "data").exists()
+
+
+def test_a_run_of_another_format_is_left_alone(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.claim(SETTINGS)
+    run.config_path.write_text(
+        run.config_path.read_text().replace('"format_version": 1', '"format_version": 99')
+    )
+    for option in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(ValueError, match="got format 99; use the release that wrote it"):
+            run.claim(SETTINGS, **option)

@@ -43,6 +43,16 @@ def test_a_renamed_folder_works(mura_root: Path) -> None:
     assert len(open_dataset(renamed).studies) == 28
 
 
+def test_folders_further_up_may_be_called_like_a_split(mura_root: Path) -> None:
+    before = open_dataset(mura_root)
+    for name in ("train", "valid"):
+        for kind in ("image_paths", "labeled_studies"):
+            file = mura_root / f"{name}_{kind}.csv"
+            lines = [f"data/{name}/old/{line}" for line in file.read_text().splitlines()]
+            file.write_text("\n".join(lines) + "\n")
+    assert open_dataset(mura_root) == before
+
+
 def test_views_are_in_natural_order_and_hidden_files_are_no_images(tmp_path: Path) -> None:
     root = write_mura(tmp_path, csvs=False)
     folder = next(root.glob("train/*/*/study1_*"))

@@ -206,3 +206,18 @@ def test_a_table_without_a_usable_row_is_described(tmp_path: Path) -> None:
     dataset = open_dataset(_write(tmp_path, ["a.png,s,,KNEE,0"]), check=False)
     assert dataset.studies == ()
     assert len(dataset.contradictions) == 1
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    root = _write(tmp_path, [f"{row},1" for row in _rows()], HEADER + ",label")
+    with pytest.raises(ValueError, match=r"expected each column once in .*, got label twice"):
+        open_dataset(root)
+
+
+def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path: Path) -> None:
+    rows = _rows(40)
+    for number, change in ((20, ["KNEE", '"KNEE']), (24, ["KNEE", 'KNEE"'])):
+        rows[number] = rows[number].replace(*change)
+    root = _write(tmp_path, rows)
+    with pytest.raises(ValueError, match=r"expected a body_part in one line .* mark that is not closed"):
+        open_dataset(root)

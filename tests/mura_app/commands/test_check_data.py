@@ -47,11 +47,16 @@ def test_the_table_and_the_page_show_what_was_found(
     assert html.count("<figure>") == 4  # two body parts, two classes
     assert not re.search(r'(src|href)="(?!data:)', html)
 
-    page.write_text("something else")
+    page.write_text("<!doctype html>something else")
     assert run_command(["check-data", str(root), "--html", str(page)]) == 2
     assert "already exists; choose another --html, or add --overwrite" in capsys.readouterr().err
-    assert page.read_text() == "something else"
+    assert page.read_text() == "<!doctype html>something else"
     assert run_command(["check-data", str(root), "--html", str(page), "--overwrite"]) == 0
+    table = root / "studies.csv"
+    table.write_text("path,label\n")
+    assert run_command(["check-data", str(root), "--html", str(table), "--overwrite"]) == 2
+    assert "expected a page to replace" in capsys.readouterr().err
+    assert table.read_text() == "path,label\n"
     assert page.read_text() == html
 
 

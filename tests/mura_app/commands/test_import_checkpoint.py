@@ -30,3 +30,13 @@ def test_a_wrong_file_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.Ca
         assert captured.out == ""
         assert captured.err.count("\n") == 1
         assert name in captured.err
+
+
+def test_a_trained_run_does_not_get_other_members(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(Ensemble().state_dict(), tmp_path / "v1.pth")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    command = ["import-checkpoint", str(tmp_path / "v1.pth"), "--out", str(tmp_path / "run"), "--overwrite"]
+    assert run_command(command) == 2
+    assert "expected a folder without a run" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "members").exists()
