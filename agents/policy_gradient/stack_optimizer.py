@@ -16,7 +16,7 @@ class StackOptimizer:
 
     A network's parameters become views of one array, a row per policy, padded to whole blocks. What is left
     over at the end of an array is computed by other instructions than the blocks before, which round
-    otherwise; with whole blocks, a policy takes the same steps to the bit in a stack of any size.
+    otherwise; with whole blocks, a policy takes the same steps to the bit in stacks of any size from two.
 
     Args:
         network: The stack; its parameters move to the new array.

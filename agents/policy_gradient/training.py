@@ -108,11 +108,13 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
 
         The weights are those of `fit` with that seed, to the bit. So seeds are fitted one after the other
         where a seed's studies in an update, or a hidden layer, do not fill whole blocks of the processor's
-        vector instructions. An interrupt ends it without a result.
+        vector instructions, or a seed has a single policy, whose products some processors compute by other
+        instructions than those of several. An interrupt ends it without a result.
         """
         config = self.config
-        n_rows = config.n_folds * len(config.kl_strengths) * config.studies_per_update
-        if len(seeds) < 2 or n_rows % BLOCK or config.hidden_size % CACHE_LINE:
+        n_policies = config.n_folds * len(config.kl_strengths)
+        n_rows = n_policies * config.studies_per_update
+        if min(len(seeds), n_policies) < 2 or n_rows % BLOCK or config.hidden_size % CACHE_LINE:
             return super().fit_seeds(train, seeds, validation)
         started = time.perf_counter()
         agents = [type(self)(self.config) for _ in seeds]

@@ -80,7 +80,7 @@ def test_the_page_is_written_whole_into_a_new_folder(tmp_path: Path) -> None:
 
 def test_a_path_that_no_page_can_have_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    file.write_text("something")
+    file.write_text("<!DOCTYPE html>\n<html>")
     check_page_path(tmp_path / "new" / "page.html", overwrite=False)
     check_page_path(file, overwrite=True)
     with pytest.raises(FileExistsError, match=f"{file} already exists; choose another --html"):
@@ -90,6 +90,9 @@ def test_a_path_that_no_page_can_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=f"got the file {file}: choose another --html"):
         check_page_path(file / "new" / "page.html", overwrite=True)
     assert sorted(tmp_path.iterdir()) == [file]
+    file.write_text("path,label\n")
+    with pytest.raises(FileExistsError, match="expected a page to replace"):
+        check_page_path(file, overwrite=True)
 
 
 def test_a_folder_that_may_not_be_written_to_is_refused(
