@@ -40,11 +40,8 @@ def _of_memory(error: Exception) -> str | None:
 def _of_processes(error: Exception) -> str | None:
     """Tell that a process which this one needs is no more, not by a fault of its own."""
     text = str(error)
-    # A worker that ends in another way, by a segmentation fault for example, is a defect. Of a worker that
-    # prepares batches torch says first that it was killed, and then that it has ended.
-    if (isinstance(error, BrokenExecutor) and "SIGKILL" in text) or (
-        isinstance(error, RuntimeError) and "is killed by signal: Killed" in f"{text} {error.__cause__}"
-    ):
+    # A worker that ends in another way, by a segmentation fault for example, is a defect.
+    if (isinstance(error, BrokenExecutor) and "SIGKILL" in text) or _batches_were_killed(error):
         return (
             "expected processes that work to the end, got one that was killed, as the system does where the "
             f"memory of the machine is used up; {_SMALLER}"
@@ -56,3 +53,14 @@ def _of_processes(error: Exception) -> str | None:
             "message, or that of its machine, says why"
         )
     return None
+
+
+def _batches_were_killed(error: Exception) -> bool:
+    """Say whether a process that prepares batches was killed.
+
+    Torch says first by which signal, and then that the process has ended; where it ends between two
+    looks, torch says the second alone.
+    """
+    text = f"{error} {error.__cause__}"
+    unnamed = "DataLoader worker" in text and "exited unexpectedly" in text and "by signal" not in text
+    return isinstance(error, RuntimeError) and ("is killed by signal: Killed" in text or unnamed)

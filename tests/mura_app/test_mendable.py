@@ -93,3 +93,10 @@ def test_a_process_that_prepares_batches_and_was_killed_is_told() -> None:
     with pytest.raises(RuntimeError) as caught:
         list(DataLoader(_Killed(), num_workers=1, multiprocessing_context="fork"))
     assert "got one that was killed" in str(what_the_user_can_mend(caught.value))
+
+
+def test_of_a_process_that_prepares_batches_torch_may_not_say_the_signal() -> None:
+    ended = RuntimeError("DataLoader worker (pid(s) 11377) exited unexpectedly")
+    assert "got one that was killed" in str(what_the_user_can_mend(ended))
+    ended.__cause__ = RuntimeError("DataLoader worker (pid 11377) is killed by signal: Segmentation fault. ")
+    assert what_the_user_can_mend(ended) is None
