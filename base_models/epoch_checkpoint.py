@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from base_models.elapsed import Elapsed
 from base_models.inner_validation import Score
+from base_models.process_group import ProcessGroup
 from base_models.tensor_files import load_tensors, remove_unfinished, save_tensors
 
 _NETWORK, _OPTIMIZER, _AVERAGE, _BEST = "network.", "optimizer.", "average.", "best."
@@ -97,6 +98,25 @@ def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
     if earlier is not None:
         path.unlink(missing_ok=True)
     return earlier
+
+
+def load_shared_epoch(path: Path, facts: Mapping[str, Any], group: ProcessGroup) -> EpochState | None:
+    """Read the state that the first process finds, the same in all processes.
+
+    Raises:
+        ValueError: If another process does not see the file that the first one has read.
+    """
+    start = load_epoch(path, facts) if group.is_first else None
+    epochs = group.share(start.epochs if start else 0)
+    if not group.is_first and epochs:
+        start = load_epoch(path, facts)
+    with group.together():
+        if (start.epochs if start else 0) != epochs:
+            raise ValueError(
+                f"expected every process to go on behind epoch {epochs} of {path}, as the first one, got "
+                "another state of that file; resume when the shared disk shows the same everywhere"
+            )
+    return start
 
 
 def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import nn
 
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.elapsed import Elapsed
-from base_models.epoch_checkpoint import EpochState, load_epoch, remove_epochs, save_epoch
+from base_models.epoch_checkpoint import EpochState, load_shared_epoch, remove_epochs, save_epoch
 from base_models.forward_cost import empty_network, forward_cost
 from base_models.inner_validation import Score, ValidationImages
 from base_models.input_format import GREY, InputFormat
@@ -23,7 +22,6 @@ from base_models.losses import image_weights
 from base_models.members import load_weights, new_network, save_weights, seeded_network
 from base_models.placement import PROCESSOR, Placement
 from base_models.prediction import view_logits
-from base_models.process_group import ProcessGroup
 from base_models.randomness import derive_seed
 from base_models.seen_pictures import learned_from
 from base_models.tensor_files import load_tensors, read_facts, remove_unfinished
@@ -193,7 +191,7 @@ def _train(
         "device": placement.device.type,
         "processes": group.size,
     }
-    start = _epoch_to_go_on_from(job.checkpoint, facts, group) if resume else None
+    start = load_shared_epoch(job.checkpoint, facts, group) if resume else None
     if start is None:
         if group.is_first:
             remove_epochs(job.checkpoint)
@@ -235,25 +233,6 @@ def _train(
         remove_unfinished(job.weights)
     group.wait()
     return network
-
-
-def _epoch_to_go_on_from(path: Path, facts: Mapping[str, Any], group: ProcessGroup) -> EpochState | None:
-    """Read the state that the first process finds, the same in all processes.
-
-    Raises:
-        ValueError: If another process does not see the file that the first one has read.
-    """
-    start = load_epoch(path, facts) if group.is_first else None
-    epochs = group.share(start.epochs if start else 0)
-    if not group.is_first and epochs:
-        start = load_epoch(path, facts)
-    with group.together():
-        if (start.epochs if start else 0) != epochs:
-            raise ValueError(
-                f"expected every process to go on behind epoch {epochs} of {path}, as the first one, got "
-                "another state of that file; resume when the shared disk shows the same everywhere"
-            )
-    return start
 
 
 @contextmanager

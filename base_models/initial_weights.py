@@ -175,11 +175,10 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
         FileNotFoundError: If there is no such file.
         ValueError: If the file holds no weights.
     """
-    state = read_state_dict(path)
     try:
         return InputFormat.from_json(read_facts(Path(path))["input_format"])
     except (ValueError, KeyError):  # of torch.save, or of another program
-        colours = _takes_colours(_spelt_alike(network, state), _stem(network))
+        colours = _takes_colours(_spelt_alike(network, read_state_dict(path)), _stem(network))
         return IMAGENET_GREY if colours else GREY
 
 

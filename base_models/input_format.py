@@ -71,8 +71,3 @@ IMAGENET_GREY = InputFormat((0.449,), (0.226,))
 """One plane, normalised by the mean of ImageNet's numbers: what weights for colours have learned."""
 PUBLISHED_RGB = InputFormat((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "stretched")
 """What the published checkpoints of MURA-RLEnsemble were trained on: ImageNet's normalisation."""
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Turn grey images (n, height, width), uint8, into a network's input (n, 1, height, width), float32."""
-    return GREY.planes(images)

@@ -35,7 +35,7 @@ from torchvision import transforms
 
 from base_models.augmentation import Augmentation, create_augmentation
 from base_models.image_cache import open_image_cache
-from base_models.input_format import normalise
+from base_models.input_format import GREY
 from base_models.presets import PRESETS
 from base_models.sampling import EpochSampler, TrainingImages
 
@@ -118,7 +118,7 @@ def from_cache(
 
     def epoch(number: int) -> Iterator[torch.Tensor]:
         sampler.set_epoch(number)
-        return (normalise(images) for images, _, _ in loader)
+        return (GREY.planes(images) for images, _, _ in loader)
 
     return epoch
 

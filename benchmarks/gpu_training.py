@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import base_models.training
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.epoch_checkpoint import EpochState, save_epoch
-from base_models.input_format import normalise
+from base_models.input_format import GREY
 from base_models.members import new_network
 from base_models.placement import Placement
 from base_models.sampling import Sample, training_batches
@@ -107,7 +107,7 @@ def bare_rate(network: nn.Module, images: np.ndarray, device: torch.device) -> f
     network.to(device).to(memory_format=torch.channels_last).train()
     optimizer, clock = torch.optim.AdamW(network.parameters()), Clock(device)
     bf16 = autocast_precision("auto", device) == "bf16-mixed"
-    planes = normalise(torch.from_numpy(np.array(images)).to(device))
+    planes = GREY.planes(torch.from_numpy(np.array(images)).to(device))
     labels = torch.arange(len(images), device=device) % 2
     begin = clock.now()
     for step in range(WARM_UP + STEPS):

@@ -133,7 +133,9 @@ class RunDirectory:
         if self.config_path.exists():
             if overwrite:
                 self._check_removable(sources)
-            settings = self._reclaim(settings, overwrite=overwrite, resume=resume)
+                self._clear()
+            else:
+                settings = self._reclaim(settings, resume=resume)
         elif not self.is_free:
             raise FileExistsError(
                 f"expected an empty folder or one of an earlier run, got {self.path} with other files in it; "
@@ -143,10 +145,7 @@ class RunDirectory:
         write_json(self.config_path, {"format_version": FORMAT_VERSION, **settings, "versions": _versions()})
         return settings
 
-    def _reclaim(self, settings: dict[str, Any], *, overwrite: bool, resume: bool) -> dict[str, Any]:
-        if overwrite:
-            self._clear()
-            return settings
+    def _reclaim(self, settings: dict[str, Any], *, resume: bool) -> dict[str, Any]:
         if not resume:
             raise FileExistsError(
                 f"{self.path} already holds a run; choose another --out, or add --resume to continue it or "

@@ -17,7 +17,7 @@ from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, t
 from base_models.fitting import FitJob, is_finished
 from base_models.image_cache import fit_into_square
 from base_models.images import read_grey
-from base_models.input_format import GREY, IMAGENET_GREY, normalise
+from base_models.input_format import GREY, IMAGENET_GREY
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies, predict_studies_and_images
 from mura_env import Predictions
@@ -90,7 +90,7 @@ def _raw_study_logits(network: torch.nn.Module, study, size: int) -> np.ndarray:
         if size != 24:
             square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
         with torch.no_grad():
-            logits = network(normalise(torch.from_numpy(square)[None]))[0].double().numpy()
+            logits = network(GREY.planes(torch.from_numpy(square)[None]))[0].double().numpy()
         total += np.exp(logits) / np.exp(logits).sum()
     return np.log(total / len(study.image_paths))
 

@@ -2,8 +2,7 @@ import json
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.epoch_checkpoint import earlier_epoch, load_epoch
-from base_models.fitting import FitJob, _epoch_to_go_on_from, is_finished, run_fit
+from base_models.fitting import FitJob, is_finished, run_fit
 from base_models.inner_validation import ValidationImages, score
 from base_models.input_format import IMAGENET_GREY
 from base_models.members import load_weights, new_network
@@ -324,30 +323,3 @@ def test_a_network_takes_radiographs_as_its_format_says_in_training_and_predicti
     assert read_facts(job.weights)["input_format"] == json.loads(json.dumps(asdict(IMAGENET_GREY)))
     other = run_fit(small_job(tmp_path / "other", **choices))
     assert result.epoch_losses[0] != other.epoch_losses[0]
-
-
-@dataclass
-class _Later:
-    """A process behind the first one, which goes on behind epoch `epochs`."""
-
-    epochs: int
-    is_first: bool = False
-
-    def share(self, value: int) -> int:
-        assert value == 0  # it has not looked by itself
-        return self.epochs
-
-    together = staticmethod(nullcontext)
-
-
-def test_every_process_goes_on_behind_the_epoch_of_the_first(tmp_path: Path) -> None:
-    job = small_job(tmp_path)
-    with pytest.raises(_Stop):
-        run_fit(job, on_epoch=_stop_after(2))
-    facts = json.loads(json.dumps(read_facts(job.checkpoint)["fit"]))
-    found = _epoch_to_go_on_from(job.checkpoint, facts, _Later(2))
-    assert found is not None
-    assert found.epochs == 2
-    assert _epoch_to_go_on_from(job.checkpoint, facts, _Later(0)) is None  # the first one has found nothing
-    with pytest.raises(ValueError, match=r"go on behind epoch 3 of .* as the first one"):
-        _epoch_to_go_on_from(job.checkpoint, facts, _Later(3))

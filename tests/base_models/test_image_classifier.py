@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ import torch
 
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.image_classifier import ImageClassifier, Length
-from base_models.input_format import normalise
+from base_models.input_format import GREY
 from base_models.members import seeded_network
+from base_models.training import fit_network
 from tests.base_models.trees import picture
 
 LABELS = np.arange(24) % 2
@@ -30,7 +32,7 @@ def test_the_loss_is_weighted_and_divided_by_the_batch_size() -> None:
     network = seeded_network(MEMBER, 2, 0).eval()
     with torch.no_grad():
         loss = _module(network).training_step(BATCH, 0)
-        logits = network(normalise(BATCH[0])).double().numpy()
+        logits = network(GREY.planes(BATCH[0])).double().numpy()
     assert float(loss) == pytest.approx(np.sum(WEIGHTS * _losses(logits, LABELS)) / 24, rel=1e-5)
 
 
@@ -40,7 +42,7 @@ def test_mixup_blends_images_and_losses_as_a_function_of_seed_and_batch() -> Non
     share, order = module._mixing(24)
     assert 0 < share < 1
     assert sorted(order.tolist()) == list(range(24))
-    planes = normalise(BATCH[0])
+    planes = GREY.planes(BATCH[0])
     with torch.no_grad():
         found = [float(module.training_step(BATCH, 0)) for _ in range(2)]
         again = float(_module(network, seed=5, mixup=0.4).training_step(BATCH, 0))
@@ -110,6 +112,36 @@ def test_a_step_of_fewer_batches_follows_their_mean_too() -> None:
         [losses[0]] * 4 + [2 * losses[0]] * 2
     )  # of which Lightning takes a quarter
     assert [float(loss) for loss in module._losses] == pytest.approx([losses[0]] * 6)
+
+
+def test_steps_of_an_epoch_that_accumulate_equal_batches_have_equal_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step, gradients = torch.optim.AdamW.step, []
+
+    def noted(optimizer: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
+        # Lightning computes the gradient inside of the closure
+        result = step(optimizer, *arguments, **options)
+        gradients.append(optimizer.param_groups[0]["params"][0].grad.clone())
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    member = replace(MEMBER, epochs=1, options={"blocks": 1, "width": 4, "dropout": 0.0})
+    fit_network(
+        seeded_network(member, 2, 0),
+        np.stack([IMAGES[1]] * 24),
+        rows=np.arange(24),
+        labels=np.ones(24, dtype=np.int64),
+        weights=np.ones(24, dtype=np.float32),
+        member=member,
+        training=TrainingConfig(
+            batch_size=4, accumulate=4, learning_rate=1e-12, augmentation="none", precision="fp32"
+        ),
+        seed=0,
+    )
+    full, short = gradients  # of four batches and of two
+    assert float(full.abs().max()) > 0
+    torch.testing.assert_close(short, full, rtol=1e-3, atol=1e-6)
 
 
 def test_infinite_losses_and_weights_end_a_training() -> None:

@@ -133,7 +133,11 @@ def test_the_head_of_every_attention_cnn_is_its_last_layer(name: str) -> None:
 
 def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned(tmp_path: Path) -> None:
     """One plane by `IMAGENET_GREY` says nearly what three planes by ImageNet's say to the original."""
-    source = torchvision.models.resnet18(num_classes=1000).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        source = torchvision.models.resnet18(num_classes=1000).eval()
+    with torch.no_grad():  # kernels that tell no colours apart: on a grey picture only the scales differ
+        source.conv1.weight.copy_(source.conv1.weight[:, :1].expand(-1, 3, -1, -1).clone())
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()
     load_initial_weights(network, source.state_dict(), "it")
@@ -148,8 +152,8 @@ def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned
     with torch.no_grad():
         expected = source(colours)
         off = {name: float((network(of) - expected).norm() / expected.norm()) for name, of in planes.items()}
-    assert off["known"] < 0.05
-    assert off["other"] > 3 * off["known"]
+    assert off["known"] < 0.005
+    assert off["other"] > 0.05
 
 
 def test_weights_of_grey_radiographs_keep_this_packages_normalisation(tmp_path: Path) -> None:

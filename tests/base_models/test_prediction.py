@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from base_models.augmentation import resize
 from base_models.configuration import MemberConfig
-from base_models.input_format import normalise
+from base_models.input_format import GREY
 from base_models.members import seeded_network
 from base_models.prediction import SMALLEST_PROBABILITY, study_logits, view_logits
 from tests.base_models.trees import picture
@@ -41,7 +41,7 @@ def test_view_logits_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch)
     together = view_logits(network, images, rows, 24)
     with torch.no_grad():
         for row, logits in zip(rows, together, strict=True):
-            expected = network(normalise(torch.from_numpy(resize(images[row], 24))[None]))[0]
+            expected = network(GREY.planes(torch.from_numpy(resize(images[row], 24))[None]))[0]
             np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
     monkeypatch.setattr("base_models.prediction.BATCH_SIZE", 2)
     np.testing.assert_allclose(view_logits(network, images, rows, 24), together, atol=1e-5)

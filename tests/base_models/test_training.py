@@ -301,36 +301,6 @@ def test_curves_are_written_under_lightnings_names(tmp_path: Path, monkeypatch: 
     )
 
 
-def test_steps_of_an_epoch_that_accumulate_equal_batches_have_equal_gradients(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    step, gradients = torch.optim.AdamW.step, []
-
-    def noted(optimizer: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
-        # Lightning computes the gradient inside of the closure
-        result = step(optimizer, *arguments, **options)
-        gradients.append(optimizer.param_groups[0]["params"][0].grad.clone())
-        return result
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
-    member = replace(MEMBER, epochs=1, options={"blocks": 1, "width": 4, "dropout": 0.0})
-    fit_network(
-        seeded_network(member, 2, 0),
-        np.stack([IMAGES[1]] * 24),
-        rows=np.arange(24),
-        labels=np.ones(24, dtype=np.int64),
-        weights=WEIGHTS,
-        member=member,
-        training=TrainingConfig(
-            batch_size=4, accumulate=4, learning_rate=1e-12, augmentation="none", precision="fp32"
-        ),
-        seed=0,
-    )
-    full, short = gradients  # of four batches and of two
-    assert float(full.abs().max()) > 0
-    torch.testing.assert_close(short, full, rtol=1e-3, atol=1e-6)
-
-
 def test_the_curve_of_the_rate_is_what_the_optimizer_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
