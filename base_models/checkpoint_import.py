@@ -193,10 +193,13 @@ def _filled(
     """
     with torch.random.fork_rng(devices=[]):  # the values drawn here are overwritten
         network = new_network(config, n_classes, in_channels)
-    try:
-        missing, unknown = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"expected a {config.network} as {where}, got other shapes: {error}") from error
+    for key, tensor in network.state_dict().items():
+        if key in state and state[key].shape != tensor.shape:
+            raise ValueError(
+                f"expected a {config.network} as {where}, got one whose {key!r} has the shape "
+                f"{tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
+            )
+    missing, unknown = network.load_state_dict(state, strict=False)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]  # absent in old files
     if missing or unknown:
         fault = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}"

@@ -62,3 +62,18 @@ def refuse_seen_pictures(members: Sequence[MemberConfig], digests: Sequence[str]
                 "learned from them: a member would know the studies that a fold holds out; take weights from "
                 "other data, or none"
             )
+
+
+def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
+    """Return a remark on each file of initial weights that does not tell what they have learned from.
+
+    Raises:
+        FileNotFoundError: If there is no file of initial weights where a member says.
+    """
+    files = dict.fromkeys(member.init_weights for member in members if member.init_weights)
+    return [
+        f"{file} does not tell from which radiographs its weights have learned. If these are among them, the "
+        "members know the studies that folds hold out, and their figures and all that follow are too good."
+        for file in files
+        if not learned_from(file)
+    ]

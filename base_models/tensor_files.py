@@ -34,8 +34,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        IsADirectoryError: If a folder is in its place.
         ValueError: If the file is damaged or was written by something else.
     """
+    _refuse_folder(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
@@ -57,8 +59,10 @@ def read_facts(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        IsADirectoryError: If a folder is in its place.
         ValueError: If the file is damaged or was written by something else.
     """
+    _refuse_folder(path)
     try:
         with safe_open(path, framework="pt") as file:
             return _facts(file.metadata() or {}, path)
@@ -66,6 +70,11 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"expected tensors of this package in {path}, got a damaged file: {error}"
         ) from error
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():  # safetensors would say "No such device"
+        raise IsADirectoryError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
 
 
 def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, train_ensemble
 from base_models.preflight import check_training
 from base_models.process_group import join_process_group, launched_group
+from base_models.seen_pictures import doubtful_weights
 from mura_app.evidence import METADATA_CONTROL, write_evidence
 from mura_app.repeats import run_repeats
 from mura_app.run_directory import GROWING, RunDirectory
@@ -67,8 +68,9 @@ def train_base_models(  # one argument a choice of the command line
     """Radiographs → predictions: opens the data set, claims the run directory, trains and cross-fits.
 
     The data set is opened and every choice checked first, so that a wrong one leaves the run directory alone.
-    What a user should know of the data is told with `tell` before the long work begins. Of the processes that
-    torchrun started the first claims the directory and tells; what one of them refuses, all raise.
+    What a user should know of the data and of initial weights is told with `tell` before the long work
+    begins. Of the processes that torchrun started the first claims the directory and tells; what one of them
+    refuses, all raise.
 
     Returns:
         The data set, the out-of-fold table to learn a weighting from, and the test table.
@@ -86,7 +88,7 @@ def train_base_models(  # one argument a choice of the command line
                 sources = _sources(dataset, config.ensemble)
                 run.claim(config.settings(data), sources=sources, overwrite=overwrite, resume=resume)
         if group.is_first and tell is not None:
-            for remark in dataset.remarks:
+            for remark in (*dataset.remarks, *doubtful_weights(config.ensemble.members)):
                 tell(remark)
         train, test = train_ensemble(
             dataset,

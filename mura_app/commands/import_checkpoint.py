@@ -1,5 +1,6 @@
 """`mura import-checkpoint`: the published MURA-RLEnsemble weights as the members of a run."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,11 @@ class Command:
         """Reads, checks and writes."""
         from base_models.checkpoint_import import import_checkpoint
 
+        if os.path.lexists(self.out) and not self.out.is_dir():
+            raise NotADirectoryError(
+                f"expected a folder to write members into, got the file or link {self.out}; "
+                "choose another --out"
+            )
         if (self.out / "config.json").exists():
             raise FileExistsError(
                 f"expected a folder without a run, got {self.out} with one, whose tables are of its own "

@@ -62,7 +62,15 @@ class TrainingOptions:
         """The preset's ensemble with the members and initial weights that the other options name."""
         from base_models.member_choice import choose_initial_weights, choose_members
 
-        config = choose_members(self.ensemble, self.members) if self.members else self.ensemble
+        config = self.ensemble
+        if self.members:
+            kinds = [[(m.name, m.network) for m in of.members] for of in (config, PRESETS[self.preset])]
+            if kinds[0] != kinds[1]:
+                raise ValueError(
+                    "expected the names and networks of members from --members or from --ensemble.members, "
+                    "got both; leave one of them out"
+                )
+            config = choose_members(config, self.members)
         if self.init_weights or self.pretrained:
             config = choose_initial_weights(config, self.init_weights, self.pretrained)
         return config

@@ -100,7 +100,7 @@ def _change(state: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor
     [
         ("foreign", "got 'encoder.weight'"),
         ("missing", r"model2 in .*without 'layer1\.0\.conv1\.weight'"),
-        ("shape", "model3 in .*other shapes"),
+        ("shape", r"model3 in .*'fc.bias' has the shape \(5,\) instead of"),
         ("scalar", "fc.weight with 2 of model1 in"),
         ("kernel", "conv1.weight with 4 axes and .* of model1 in"),
         ("specialist", "expected biases with one axis of specialist in"),

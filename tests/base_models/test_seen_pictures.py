@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from base_models.configuration import MemberConfig
-from base_models.seen_pictures import files_digest, learned_from, refuse_seen_pictures
+from base_models.seen_pictures import doubtful_weights, files_digest, learned_from, refuse_seen_pictures
 from base_models.tensor_files import save_tensors
 from tests.base_models.trees import write_mura
 
@@ -43,3 +43,12 @@ def test_weights_are_refused_by_any_hash_of_the_pictures(tmp_path: Path) -> None
     for digest in ("files", "pixels"):
         with pytest.raises(ValueError, match=r"got .*fold0\.safetensors, which has learned from them"):
             refuse_seen_pictures(members, ["others", digest])
+
+
+def test_each_file_that_does_not_tell_is_remarked_on_once(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "x.pth")
+    save_tensors(TENSORS, tmp_path / "fold0.safetensors", {"learned_from": ["files", "pixels"]})
+    files = {name: str(tmp_path / name) for name in ("x.pth", "fold0.safetensors")}
+    members = [MemberConfig(str(i), init_weights=file) for i, file in enumerate(2 * [*files.values(), ""])]
+    (remark,) = doubtful_weights(members)
+    assert remark.startswith(f"{files['x.pth']} does not tell")

@@ -31,3 +31,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
             read(path)
     with pytest.raises(FileNotFoundError):
         load_tensors(tmp_path / "none.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    for read in (load_tensors, read_facts):
+        with pytest.raises(IsADirectoryError, match=r"got the folder .*folder\.safetensors"):
+            read(tmp_path / "folder.safetensors")

@@ -1,9 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
+from base_models import create_model
+from base_models.configuration import MemberConfig
 from base_models.presets import PRESETS
 from mura_app.main import run_command
 from mura_app.pipeline import PipelineConfig, train_base_models
@@ -195,7 +199,7 @@ def test_numbers_that_mean_nothing_are_refused_before_the_long_work(tree, tmp_pa
     assert not out.exists()
 
 
-def test_what_is_remarkable_of_the_data_is_told_before_the_training(tmp_path, monkeypatch):
+def test_what_is_remarkable_of_data_and_weights_is_told_before_the_training(tmp_path, monkeypatch):
     """Which class is taken as normal should not be learned after hours."""
     data, rows = tmp_path / "own", ["path,study_id,patient_id,body_part,label"]
     for number in range(60):
@@ -204,8 +208,12 @@ def test_what_is_remarkable_of_the_data_is_told_before_the_training(tmp_path, mo
     (data / "studies.csv").write_text("\n".join(rows))
     told = []
     monkeypatch.setattr("mura_app.pipeline.train_ensemble", lambda *_, **__: told.append("trained") or (0, 0))
-    config = PipelineConfig(PRESETS["demo"], agents=(), agent_seeds=0, seed=0)
+    weights = str(tmp_path / "own.safetensors")
+    save_file(create_model("attention_cnn", 2, 1).state_dict(), weights)
+    ensemble = replace(PRESETS["demo"], members=(MemberConfig("a", init_weights=weights),))
+    config = PipelineConfig(ensemble, agents=(), agent_seeds=0, seed=0)
     train_base_models(data, RunDirectory(tmp_path / "run"), config, tell=told.append)
     assert "'that'" in told[0]
     assert "normal" in told[0]
+    assert f"{weights} does not tell from which radiographs" in told[-2]
     assert told[-1] == "trained"

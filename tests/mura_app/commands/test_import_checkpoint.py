@@ -40,3 +40,15 @@ def test_a_trained_run_does_not_get_other_members(tmp_path: Path, capsys: pytest
     assert run_command(command) == 2
     assert "expected a folder without a run" in capsys.readouterr().err
     assert not (tmp_path / "run" / "members").exists()
+
+
+def test_a_file_or_dangling_link_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(Ensemble().state_dict(), tmp_path / "v1.pth")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        out = tmp_path / name
+        assert run_command(["import-checkpoint", str(tmp_path / "v1.pth"), "--out", str(out)]) == 2
+        assert f"got the file or link {out}; choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()

@@ -45,6 +45,7 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
         (["--members", "timm:resnet10t:1:32"], "the library timm for the network 'timm:resnet10t'"),
         (["--ensemble.hard-studies", "/nowhere"], "expected an earlier run"),
         (["--pretrained"], "leave --pretrained out"),
+        (["--members", "resnet18", "--ensemble.members.0.network", "vgg11"], "got both; leave one of"),
     ],
 )
 def test_wrong_options_take_no_folder(
@@ -62,6 +63,13 @@ def test_wrong_options_take_no_folder(
     assert words in captured.err
     assert captured.err.count("\n") == 1
     assert not out.exists()
+
+
+def test_sizes_of_the_presets_members_stay_options() -> None:
+    size = ["--ensemble.members.0.image-size", "40"]
+    command = parse_command(["--data", "d", "--out", "o", "--preset", "demo", "--members", "resnet18", *size])
+    (member,) = command.chosen_ensemble().members
+    assert (member.network, member.image_size) == ("resnet18", 40)
 
 
 def test_without_the_option_members_are_the_presets() -> None:
