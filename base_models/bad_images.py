@@ -6,7 +6,7 @@ from pathlib import Path
 
 from base_models.datasets.study import Study
 
-_NAMED = 10
+_NAMED = 100
 """Images that an error names; it counts the others."""
 
 
@@ -27,7 +27,7 @@ def without_bad_images(
         return tuple(studies)
     named = "\n  ".join(list(unreadable.values())[:_NAMED])
     if len(unreadable) > _NAMED:
-        named += f"\n  and {len(unreadable) - _NAMED} more"
+        named += f"\n  and {len(unreadable) - _NAMED} more, all of which `mura check-data DATA --json` names"
     if not skip:
         raise ValueError(
             f"expected every image to be readable, got {len(unreadable)} that is not; repair the files, or "

@@ -21,6 +21,7 @@ from base_models.input_format import PUBLISHED_RGB
 from base_models.members import (
     TrainedMember,
     new_network,
+    remove_index,
     save_index,
     save_member,
     save_weights,
@@ -34,6 +35,7 @@ IMAGE_SIZE = 160
 """Side of the published networks' input in pixels; radiographs are stretched to it."""
 SPECIALISTS = {"densenet121": 224, "efficientnet_b3": 300}
 """Networks of the published specialists, with the size that they enlarge smaller images to."""
+_WEIGHTING_FILE = "published_weighting.safetensors"
 _WEIGHTING = ("rl_weight_agent", "rl_weight_agent_fc", "temperature", "part_attention", "default_weights")
 
 
@@ -124,6 +126,8 @@ def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoi
     """
     run_dir = Path(run_dir)
     imported = read_checkpoint(path)
+    remove_index(run_dir)  # an import that is killed leaves no mixture of two checkpoints that can be loaded
+    (run_dir / "members" / _WEIGHTING_FILE).unlink(missing_ok=True)
     facts = {"source": Path(path).name}
     for name, member in imported.members.items():
         n = member.n_classes
@@ -135,7 +139,7 @@ def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoi
         )
         save_member(run_dir, trained, {"imported": facts})
     if imported.weighting:
-        with replacing(run_dir / "members" / "published_weighting.safetensors") as temporary:
+        with replacing(run_dir / "members" / _WEIGHTING_FILE) as temporary:
             # copies, as regions may share a tensor, which the format does not allow
             tensors = {name: tensor.clone().contiguous() for name, tensor in imported.weighting.items()}
             save_file(tensors, temporary)

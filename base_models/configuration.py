@@ -34,8 +34,9 @@ class MemberConfig:
     """Begin with torchvision's own weights of the network (ImageNet), downloaded at the first use."""
     init_weights: str = ""
     """File of weights to begin with (`.pth` or `.safetensors`); a head of other classes stays fresh. Weights
-    that have learned from the same radiographs would know the studies that the folds hold out: those of this
-    package are refused, and of others nothing is known."""
+    that have learned from the same radiographs would know the studies that the folds hold out: files of
+    this package tell it, and are refused where they name some of the same image files; of others nothing is
+    known."""
 
     def __post_init__(self) -> None:
         if (

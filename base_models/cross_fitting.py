@@ -19,7 +19,7 @@ from base_models.prediction import image_log_probabilities, study_logits
 from base_models.process_group import ALONE, ProcessGroup
 from base_models.randomness import derive_seed
 from base_models.schedule import run_fits
-from base_models.seen_pictures import files_digest, refuse_seen_pictures
+from base_models.seen_pictures import files_sketch, refuse_seen_pictures
 
 Progress = Callable[[str, int, int], None]
 
@@ -112,6 +112,7 @@ def cross_fit(
             folds=folds,
             n_classes=len(dataset.class_names),
             cache=cache,
+            files=tuple(files_sketch(cache.rows, dataset.root)),
             config=config,
             run_dir=run_dir,
             seed=seed,
@@ -128,6 +129,7 @@ def _fit_jobs(
     folds: NDArray[np.int64],
     n_classes: int,
     cache: ImageCache,
+    files: tuple[str, ...],
     config: EnsembleConfig,
     run_dir: Path,
     seed: int,
@@ -148,7 +150,7 @@ def _fit_jobs(
         )
         for fold in range(config.folds)
     ]
-    fold_of_view, files = folds[train_views.study], files_digest(cache.rows)
+    fold_of_view = folds[train_views.study]
     formats = {member.name: training_format(member) for member in config.members}
     return [
         FitJob(

@@ -18,6 +18,7 @@ from base_models.prediction_tables import calibrated_tables, prediction_table
 from base_models.preflight import check_training
 from base_models.process_group import join_process_group
 from base_models.shared_cache import shared_image_cache
+from base_models.shared_pictures import pictures_of_several_patients
 from base_models.training_record import training_record
 from mura_env import Predictions
 from mura_env.json_files import write_json
@@ -70,9 +71,9 @@ def train_ensemble(
         cache_dir = Path(cache_dir or run_dir / "image_cache")
         cache = shared_image_cache(dataset, config.cached_side, cache_dir, group, progress)
         with group.together():
-            dataset = _readable(dataset, cache, skip_bad_images)
+            readable = _readable(dataset, cache, skip_bad_images)
         fitted = cross_fit(
-            dataset,
+            readable,
             cache=cache,
             config=config,
             run_dir=run_dir,
@@ -83,7 +84,8 @@ def train_ensemble(
         )
         with group.together():
             if group.is_first:
-                record = _write_tables(dataset, config, fitted, cache, run_dir=run_dir, seed=seed)
+                record = _write_tables(readable, config, fitted, run_dir=run_dir, seed=seed)
+                record |= _noticed_files(dataset, readable, cache)
                 write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
@@ -100,7 +102,6 @@ def _write_tables(
     dataset: Dataset,
     config: EnsembleConfig,
     fitted: CrossFit,
-    cache: ImageCache,
     *,
     run_dir: Path,
     seed: int,
@@ -123,14 +124,16 @@ def _write_tables(
     (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.save(run_dir / "predictions" / f"{name}.npz")
-    record = training_record(dataset, config, fitted, dropped=dropped, seed=seed)
-    return {**record, **_noticed_files(dataset.root, cache)}
+    return training_record(dataset, config, fitted, dropped=dropped, seed=seed)
 
 
-def _noticed_files(root: Path, cache: ImageCache) -> dict[str, Any]:
-    """List the data folder's files that a user should know of: left out, misnamed, or of no study."""
+def _noticed_files(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dict[str, Any]:
+    """List what a user should know of the data: what was left out, misnamed, of no study, or there twice."""
+    kept = {study.study_id for study in readable.studies}
     return {
-        "unlisted_files": unlisted_files(root, cache.rows),
+        "unlisted_files": unlisted_files(dataset.root, cache.rows),
+        "skipped_studies": [study.study_id for study in dataset.studies if study.study_id not in kept],
+        "shared_pictures": pictures_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
     }

@@ -62,8 +62,8 @@ class FitJob:
     """Whether predictions are averaged over each view and its mirror image."""
     log_folder: Path | None = None
     """Folder for the curves of the training; None writes none."""
-    files: str = ""
-    """Hash of the image files, by which the data set is known again at another size."""
+    files: tuple[str, ...] = ()
+    """Hashes of image files, by which the data set is known again at another size, also parts of it."""
     input_format: InputFormat = GREY
     """What the network takes a radiograph as."""
 
@@ -97,7 +97,7 @@ class FitJob:
     def learned_from(self) -> list[str]:
         """Hashes of the pictures that the weights will have learned from, those they begin with included."""
         before = learned_from(self.member.init_weights) if self.member.init_weights else ()
-        return sorted({self.pixels, self.files, *before} - {""})
+        return sorted({self.pixels, *self.files, *before} - {""})
 
 
 @dataclass(frozen=True)

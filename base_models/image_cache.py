@@ -122,8 +122,9 @@ def _key(paths: Sequence[Path], size: int) -> str:
     """Return a hash of the settings and of each file's path, length and time of change."""
     hash_ = hashlib.sha256(json.dumps({"format": FORMAT, "size": size}).encode())
     for path in paths:
-        # The path as the bytes it has on the disk, which need not be UTF-8.
-        hash_.update(os.fsencode(path) + f"\0{_length_and_time(path)}\n".encode())
+        # The path as the bytes it has on the disk, which need not be UTF-8, the same from every folder.
+        place = os.path.abspath(path)  # noqa: PTH100 - `resolve` would ask the disk for every folder
+        hash_.update(os.fsencode(place) + f"\0{_length_and_time(path)}\n".encode())
     return hash_.hexdigest()
 
 

@@ -16,7 +16,7 @@ from base_models.elapsed import Elapsed
 from base_models.epoch_checkpoint import EpochState, optimizer_tensors, restore_optimizer
 from base_models.inner_validation import InnerValidation, Score
 from base_models.input_format import GREY, InputFormat
-from base_models.layers import layer_rates
+from base_models.layers import is_kernel, layer_rates
 from base_models.learning_rate import SCHEDULES
 from base_models.losses import batch_loss
 from base_models.process_group import ALONE, ProcessGroup
@@ -216,7 +216,7 @@ class ImageClassifier(lightning.LightningModule):
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((share[name], parameter.ndim > 1), []).append(parameter)
+                groups.setdefault((share[name], is_kernel(name, parameter)), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [
                 {

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from base_models.input_format import GREY, IMAGENET_GREY, InputFormat
+from base_models.input_format import GREY, IMAGENET, InputFormat
 from base_models.networks.timm_classifier import TimmClassifier
 from base_models.networks.torchvision_classifier import (
     PUBLISHED_PLANES,
@@ -165,7 +165,8 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
     """Return what the weights of a file have learned to take a radiograph as.
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
-    pictures with ImageNet's normalisation, and all that is left for weights of grey pictures like ours.
+    pictures, normalised as the network's library says, and all that is left for weights of grey pictures like
+    ours.
 
     Args:
         network: From `create_model`, of the same kind; its values do not matter.
@@ -179,7 +180,18 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
         return InputFormat.from_json(read_facts(Path(path))["input_format"])
     except (ValueError, KeyError):  # of torch.save, or of another program
         colours = _takes_colours(_spelt_alike(network, read_state_dict(path)), _stem(network))
-        return IMAGENET_GREY if colours else GREY
+        return colour_format(network) if colours else GREY
+
+
+def colour_format(network: nn.Module) -> InputFormat:
+    """Return the one grey plane that weights of a network for colour pictures have learned to see best.
+
+    Each library says for its own networks what red, green and blue are normalised by; others are taken for
+    ImageNet's.
+    """
+    if isinstance(network, TorchvisionClassifier | TimmClassifier):
+        return InputFormat(*network.published_normalisation).one_plane
+    return IMAGENET.one_plane
 
 
 def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """What networks take a radiograph as: planes, normalisation and aspect."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -54,6 +54,12 @@ class InputFormat:
             planes = (planes.expand(-1, self.in_channels, -1, -1) - mean).div_(scale)
         return planes.contiguous(memory_format=torch.channels_last)
 
+    @property
+    def one_plane(self) -> "InputFormat":
+        """The format of one plane that stands for all, normalised by the mean of their numbers."""
+        mean, scale = (round(sum(numbers) / len(numbers), 4) for numbers in (self.mean, self.scale))
+        return InputFormat((mean,), (scale,), self.aspect)
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "InputFormat":
         """Read what `dataclasses.asdict` gave.
@@ -67,7 +73,7 @@ class InputFormat:
 
 GREY = InputFormat()
 """What this package trains networks of fresh weights on: one plane."""
-IMAGENET_GREY = InputFormat((0.449,), (0.226,))
-"""One plane, normalised by the mean of ImageNet's numbers: what weights for colours have learned."""
-PUBLISHED_RGB = InputFormat((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "stretched")
-"""What the published checkpoints of MURA-RLEnsemble were trained on: ImageNet's normalisation."""
+IMAGENET = InputFormat((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What most weights for colours have learned: ImageNet's normalisation."""
+PUBLISHED_RGB = replace(IMAGENET, aspect="stretched")
+"""What the published checkpoints of MURA-RLEnsemble were trained on."""

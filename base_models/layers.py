@@ -7,6 +7,14 @@ share with other pictures, and may keep more of what they have learned there.
 from torch import nn
 
 
+def is_kernel(name: str, parameter: nn.Parameter) -> bool:
+    """Say whether a parameter is a matrix or a kernel: what begins a layer, and what weight decay is for.
+
+    Scales, tokens and embeddings of positions may have as many axes, but are not called `weight`.
+    """
+    return parameter.ndim > 1 and name.endswith("weight")
+
+
 def layers_of_parameters(network: nn.Module) -> dict[str, int]:
     """Return the layer of each parameter, counted from 0 in the order in which the network defines them.
 
@@ -15,7 +23,7 @@ def layers_of_parameters(network: nn.Module) -> dict[str, int]:
     layers: dict[str, int] = {}
     layer = -1
     for name, parameter in network.named_parameters():
-        layer += int(parameter.ndim > 1)
+        layer += int(is_kernel(name, parameter))
         layers[name] = max(layer, 0)
     return layers
 

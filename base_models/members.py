@@ -11,12 +11,13 @@ from torch import nn
 from base_models.calibration import Calibration
 from base_models.configuration import MemberConfig
 from base_models.initial_weights import (
+    colour_format,
     learned_format,
     load_initial_weights,
     pretrained_state_dict,
     read_state_dict,
 )
-from base_models.input_format import GREY, IMAGENET_GREY, InputFormat
+from base_models.input_format import GREY, InputFormat
 from base_models.networks import create_model
 from base_models.tensor_files import load_tensors, save_tensors
 from base_models.view_combination import VIEW_RULES
@@ -104,7 +105,7 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
         ValueError: If a file is damaged or was written by something else.
     """
     run_dir = Path(run_dir)
-    index = run_dir / "members" / "members.json"
+    index = _index_path(run_dir)
     if not index.is_file():
         raise FileNotFoundError(
             f"expected the members of a finished run in {run_dir}, but there is no {index}"
@@ -126,7 +127,16 @@ def load_members(run_dir: str | Path) -> list[nn.Module]:
 
 def save_index(run_dir: Path, names: Sequence[str]) -> None:
     """Write the order of the members; its presence says that all of them are finished."""
-    write_json(run_dir / "members" / "members.json", {"members": list(names)})
+    write_json(_index_path(run_dir), {"members": list(names)})
+
+
+def remove_index(run_dir: Path) -> None:
+    """Say that the members are not finished, before they are replaced."""
+    _index_path(run_dir).unlink(missing_ok=True)
+
+
+def _index_path(run_dir: Path) -> Path:
+    return run_dir / "members" / "members.json"
 
 
 def _load_member(run_dir: Path, name: str) -> TrainedMember:
@@ -174,10 +184,11 @@ def training_format(config: MemberConfig) -> InputFormat:
         FileNotFoundError: If there is no file of initial weights where the configuration says.
         ValueError: If that file holds no weights.
     """
-    if config.init_weights:
-        with torch.random.fork_rng(devices=[]):
-            return learned_format(new_network(config, 2), config.init_weights)
-    return IMAGENET_GREY if config.pretrained else GREY
+    if not config.has_learned:
+        return GREY
+    with torch.random.fork_rng(devices=[]):
+        network = new_network(config, 2)
+    return learned_format(network, config.init_weights) if config.init_weights else colour_format(network)
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:

@@ -18,7 +18,7 @@ from base_models.placement import PROCESSOR, machine_gpus
 from base_models.process_group import ProcessGroup, launched_group
 from base_models.randomness import derive_seed
 from base_models.sampling import check_shared_batches
-from base_models.seen_pictures import files_digest, refuse_seen_pictures
+from base_models.seen_pictures import files_sketch, refuse_seen_pictures
 from base_models.training import autocast_precision
 
 
@@ -102,5 +102,5 @@ def _check_leaks(dataset: Dataset, config: EnsembleConfig) -> None:
     if config.hard_studies:
         refuse_other_split(dataset.of_split("test"), config.hard_studies)
     if any(member.init_weights for member in config.members):
-        files = files_digest(path for study in dataset.studies for path in study.image_paths)
-        refuse_seen_pictures(config.members, [files])
+        paths = (path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_pictures(config.members, files_sketch(paths, dataset.root))

@@ -106,9 +106,15 @@ def ensemble_of(settings: Mapping[str, Any]) -> EnsembleConfig:
 
 
 def resnet18(ensemble: EnsembleConfig, epochs: int | None = None) -> EnsembleConfig:
-    """Return the ensemble's settings with one ResNet-18, at the size and epochs of the largest member."""
+    """Return the ensemble's settings with one ResNet-18, at the size and epochs of the largest member.
+
+    It begins with ImageNet's weights where a member of the ensemble begins with weights from elsewhere.
+    """
     largest = max(ensemble.members, key=lambda member: (member.image_size, member.epochs))
-    member = MemberConfig(NETWORK, NETWORK, largest.image_size, epochs or largest.epochs)
+    has_learned = any(member.has_learned for member in ensemble.members)
+    member = MemberConfig(
+        NETWORK, NETWORK, largest.image_size, epochs or largest.epochs, pretrained=has_learned
+    )
     return replace(ensemble, members=(member,), drop_below=0.0)
 
 

@@ -25,7 +25,8 @@ _TRAINING = record(
         "config": record({"members": list_of(_MEMBER, least=1), "folds": COUNT}),
         "skipped_images": by_name(ANYTHING),
         "misnamed_images?": by_name(ANYTHING),
-        "unlisted_files?": list_of(TEXT),
+        "unlisted_files? skipped_studies?": list_of(TEXT),
+        "shared_pictures?": list_of(list_of(TEXT)),
     }
 )
 """Shape of `training.json`, as far as the model card reads it."""

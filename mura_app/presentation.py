@@ -42,7 +42,15 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
         run: Where it lies.
     """
     if skipped := training["skipped_images"]:
-        message(f"left out {len(skipped):,} unreadable image(s); {run.training_path} names them")
+        lost = training.get("skipped_studies")
+        studies = f", and with them {len(lost):,} whole study(ies)" if lost else ""
+        message(f"left out {len(skipped):,} unreadable image(s){studies}; {run.training_path} names them")
+    if shared := training.get("shared_pictures"):
+        message(
+            f"{len(shared):,} picture(s) stand in studies of several patients, so that members may know what "
+            f"they are asked, and every figure is too good; {run.training_path} names them, and "
+            "`mura check-data` shows copies of all kinds"
+        )
     if misnamed := training.get("misnamed_images"):
         message(
             f"{len(misnamed):,} image(s) with names that belie their content, which was read; "

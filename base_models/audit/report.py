@@ -16,7 +16,13 @@ from base_models.datasets.unlisted import unlisted_files
 
 Progress = Callable[[str, int, int], None]
 
-STOP_A_TRAINING = ("duplicates_across_splits", "contradictions", "unreadable", "patients_on_both_sides")
+STOP_A_TRAINING = (
+    "duplicates_across_splits",
+    "duplicates_of_opposite_labels",
+    "contradictions",
+    "unreadable",
+    "patients_on_both_sides",
+)
 """Problems after which a figure of the test split, or a label, cannot be trusted."""
 
 
@@ -30,9 +36,11 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
     Returns:
         A JSON-ready document: `dataset`, `counts`, `pictures`, `examples` (one readable training image for
         each body part and class), `problems` (name → list; a pair across the splits stands in
-        `duplicates_across_splits` and in the list of its kind), `near_duplicates_found` (their number, listed
-        or not), `near_duplicates_complete` (whether all are listed), `shortcuts`, `ok` (whether nothing was
-        found that should stop a training) and `seconds`. Paths are relative to the data set's folder.
+        `duplicates_across_splits`, the same file with opposite labels in one split in
+        `duplicates_of_opposite_labels`, and both also in the list of their kind), `near_duplicates_found`
+        (their number, listed or not), `near_duplicates_complete` (whether all are listed), `shortcuts`, `ok`
+        (whether nothing was found that should stop a training) and `seconds`. Paths are relative to the data
+        set's folder.
     """
     started = time.perf_counter()
     study_of = {path: study for study in dataset.studies for path in study.image_paths}
@@ -79,6 +87,10 @@ def _problems(
     unreadable = {_name(path, dataset): found for path, found in looked.items() if isinstance(found, str)}
     return {
         "duplicates_across_splits": [row for pair, row in pairs if pair.across_splits],
+        # Nearly the same picture may be one bone before and after: only the same bytes contradict themselves.
+        "duplicates_of_opposite_labels": [
+            row for pair, row in pairs if pair.exact and pair.opposite_labels and not pair.across_splits
+        ],
         "contradictions": [*dataset.contradictions, *structural_faults(dataset)],
         "unreadable": [{"path": name, "reason": reason} for name, reason in unreadable.items()],
         "patients_on_both_sides": patients_on_both_sides(dataset),

@@ -1,6 +1,7 @@
 """Any model of the library timm, as `timm:<name>`; needs the extra `timm`."""
 
 from importlib import import_module
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -36,6 +37,12 @@ class TimmClassifier(nn.Module):
         self.model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=n_classes, in_chans=in_channels
         )
+
+    @property
+    def published_normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of red, green and blue, from 0 to 1, that timm's weights have learned."""
+        published: Any = self.model.pretrained_cfg  # a dictionary, which timm keeps with each model
+        return tuple(published["mean"]), tuple(published["std"])
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""

@@ -47,6 +47,14 @@ class TorchvisionClassifier(nn.Module):
         self.model = models.get_model(name, weights=None, num_classes=n_classes, **options)
         fit_stem(self.model, in_channels)
 
+    @property
+    def published_normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of red, green and blue, from 0 to 1, that torchvision's weights have learned."""
+        if self.network_name in _WITH_SIDE_HEADS:  # their `transform_input` makes this of what they are given
+            return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        preset = models.get_model_weights(self.network_name).DEFAULT.transforms()
+        return tuple(preset.mean), tuple(preset.std)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
         if min(images.shape[2:]) < self.least_size:

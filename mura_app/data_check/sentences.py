@@ -5,6 +5,7 @@ from typing import Any
 
 TITLES = {
     "duplicates_across_splits": "The same picture in both splits",
+    "duplicates_of_opposite_labels": "The same file with opposite labels",
     "contradictions": "Contradictions between the data set's own files",
     "unreadable": "Files that cannot be read",
     "patients_on_both_sides": "Patients in both splits",
@@ -15,6 +16,8 @@ TITLES = {
     "unlisted": "Files that belong to no study",
 }
 """Name of a list in `problems` → its heading, in the order of their weight."""
+_WITH_SHOWN_ABOVE = ("exact_duplicates", "near_duplicates")
+"""Lists that hold the pairs of the more dangerous lists, too."""
 
 
 def item_sentence(item: Any) -> str:
@@ -36,19 +39,24 @@ def item_sentence(item: Any) -> str:
 
 
 def items_to_show(problems: Mapping[str, list[Any]], name: str) -> list[Any]:
-    """What stands below a heading: pairs across the splits have a heading of their own and are shown once."""
-    if name == "duplicates_across_splits" or "duplicates" not in name:
+    """What stands below a heading: pairs of the most dangerous kinds have their own and are shown once."""
+    if name not in _WITH_SHOWN_ABOVE:
         return problems[name]
-    return [pair for pair in problems[name] if not pair["across_splits"]]
+    return [
+        pair
+        for pair in problems[name]
+        if not (pair["across_splits"] or (pair["exact"] and pair["opposite_labels"]))
+    ]
 
 
 def pair_counts(problems: Mapping[str, list[Any]], name: str) -> str:
     """How many pairs of a list are dangerous, as the end of a line; empty where none is."""
-    if "duplicates" not in name:
+    if "duplicates" not in name or name == "duplicates_of_opposite_labels":
         return ""
-    across = len(problems[name]) - len(items_to_show(problems, name))
+    across = sum(pair["across_splits"] for pair in problems[name]) if name in _WITH_SHOWN_ABOVE else 0
     opposite = sum(pair["opposite_labels"] for pair in problems[name])
-    counted = ((across, "across the splits, shown above"), (opposite, "with opposite labels"))
+    words = "with opposite labels" + (", shown above" if name == "exact_duplicates" else "")
+    counted = ((across, "across the splits, shown above"), (opposite, words))
     return "; ".join(f"{number:,} {words}" for number, words in counted if number)
 
 

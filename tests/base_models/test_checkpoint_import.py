@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from base_models import load_members
 from base_models.checkpoint_import import import_checkpoint, read_checkpoint
 from base_models.datasets import open_dataset
-from base_models.members import load_trained_members
+from base_models.members import TrainedMember, load_trained_members, save_member
 from base_models.prediction import predict_studies
 from tests.base_models.published import Ensemble, Ultimate, shaken
 from tests.base_models.trees import write_mura
@@ -199,3 +199,30 @@ def test_networks_of_different_classes_are_no_ensemble(tmp_path: Path) -> None:
         torch.save({**state, **rows}, tmp_path / "v.pth")
         with pytest.raises(ValueError, match=f"the same two or more classes .* {n_rows} of model2"):
             read_checkpoint(tmp_path / "v.pth")
+
+
+def test_an_import_over_another_that_is_interrupted_leaves_no_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = Ensemble().state_dict()
+    torch.save(state, tmp_path / "a.pth")
+    members = {name: tensor for name, tensor in state.items() if name.startswith("model")}
+    torch.save(members, tmp_path / "b.pth")
+    import_checkpoint(tmp_path / "a.pth", tmp_path / "run")
+    weighting = tmp_path / "run" / "members" / "published_weighting.safetensors"
+    assert weighting.is_file()
+
+    def interrupted(run_dir: Path, member: TrainedMember, facts: dict[str, object]) -> None:
+        save_member(run_dir, member, facts)
+        if member.config.name == "model2":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("base_models.checkpoint_import.save_member", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            import_checkpoint(tmp_path / "b.pth", tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="expected the members of a finished run"):
+        load_members(tmp_path / "run")
+    import_checkpoint(tmp_path / "b.pth", tmp_path / "run")
+    assert len(load_members(tmp_path / "run")) == 3
+    assert not weighting.exists()

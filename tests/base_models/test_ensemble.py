@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,10 +15,10 @@ from base_models import load_members
 from base_models.calibration import Calibration, cross_calibrate, fit_calibration
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, train_ensemble
-from base_models.fitting import FitJob, is_finished
+from base_models.fitting import FitJob, FitResult, is_finished, run_fit
 from base_models.image_cache import fit_into_square
 from base_models.images import read_grey
-from base_models.input_format import GREY, IMAGENET_GREY
+from base_models.input_format import GREY, IMAGENET
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies, predict_studies_and_images
 from mura_env import Predictions
@@ -134,7 +135,7 @@ def test_members_that_begin_with_weights_for_colours_keep_their_normalisation(
     )
     _, test = train_ensemble(dataset, replace(CONFIG, members=members), tmp_path / "run")
     trained = load_trained_members(tmp_path / "run")
-    assert [member.input_format for member in trained] == [GREY, IMAGENET_GREY]
+    assert [member.input_format for member in trained] == [GREY, IMAGENET.one_plane]
     predicted = predict_studies(trained, dataset.of_split("test"))
     np.testing.assert_allclose(predicted, test.logits, rtol=1e-4, atol=1e-5)
 
@@ -209,23 +210,35 @@ def test_resuming_takes_finished_fits_over(dataset: Dataset, run_dir: Path, tmp_
     }
 
 
-def test_resuming_with_another_configuration_trains_again(dataset: Dataset, run_dir: Path) -> None:
-    rows = np.arange(4)
-    job = FitJob(
-        CONFIG.members[0],
-        CONFIG.training,
-        0,
-        0,
-        2,
-        run_dir / "x" / "images.npy",
-        "",
-        rows,
-        rows % 2,
-        rows % 3,
-        rows,
-        run_dir / "members/one/fold0.safetensors",
-    )
-    assert not is_finished(job)
+def test_resuming_with_another_configuration_trains_those_members_again(
+    dataset: Dataset, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fits of the member that stays as it was are taken over, those of the changed one are not."""
+    shutil.copytree(run_dir, tmp_path, dirs_exist_ok=True)
+    trained = []
+
+    def fit(job: FitJob, *arguments: Any) -> FitResult:
+        if not is_finished(job):
+            trained.append((job.member.name, job.fold))
+        return run_fit(job, *arguments)
+
+    monkeypatch.setattr("base_models.schedule.run_fit", fit)
+    kept, changed = CONFIG.members
+    train_ensemble(dataset, CONFIG, tmp_path, resume=True)
+    assert trained == []
+    config = replace(CONFIG, members=(kept, replace(changed, epochs=changed.epochs + 1)))
+    train_ensemble(dataset, config, tmp_path, resume=True)
+    assert trained == [(changed.name, fold) for fold in range(CONFIG.folds)]
+
+
+def test_pictures_of_several_patients_are_recorded(tmp_path: Path) -> None:
+    dataset = open_dataset(write_mura(tmp_path / "data", {"train": 8, "valid": 4}))
+    (first, *_), (*_, last) = (dataset.of_split(split) for split in ("train", "test"))
+    shutil.copy(first.image_paths[0], last.image_paths[0])
+    config = replace(CONFIG, members=(replace(CONFIG.members[0], epochs=1),))
+    train_ensemble(dataset, config, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert [str(first.image_paths[0]), str(last.image_paths[0])] in record["shared_pictures"]
 
 
 def test_weights_that_have_seen_the_pixels_are_refused(tmp_path: Path) -> None:
@@ -261,6 +274,7 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     assert one_view.study_id not in test.study_ids
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert set(record["skipped_images"]) == {str(path) for path in bad}
+    assert record["skipped_studies"] == [one_view.study_id]
     assert set(record["misnamed_images"]) == {str(misnamed)}
     assert record["unlisted_files"] == [str(extra.relative_to(dataset.root))]
     assert record["counts"]["test"]["studies"] == len(test)

@@ -12,7 +12,7 @@ from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.epoch_checkpoint import earlier_epoch, load_epoch
 from base_models.fitting import FitJob, is_finished, run_fit
 from base_models.inner_validation import ValidationImages, score
-from base_models.input_format import IMAGENET_GREY
+from base_models.input_format import IMAGENET
 from base_models.members import load_weights, new_network
 from base_models.prediction import view_logits
 from base_models.tensor_files import load_tensors, read_facts
@@ -56,7 +56,7 @@ def test_the_cost_of_a_fit_counts_images_epochs_pixels_and_layers() -> None:
         {"train_labels": 1 - ROWS % 2},
         {"train_parts": ROWS % 2},
         {"validation": ValidationImages(ROWS, ROWS % 2)},
-        {"input_format": IMAGENET_GREY},
+        {"input_format": IMAGENET.one_plane},
     ],
 )
 def test_the_fingerprint_covers_all_that_the_weights_depend_on(change: dict[str, object]) -> None:
@@ -276,10 +276,10 @@ def test_what_a_kill_in_the_middle_of_a_file_leaves_is_removed(tmp_path: Path) -
 
 
 def test_weights_tell_which_pictures_they_and_their_beginnings_have_seen(tmp_path: Path) -> None:
-    first = replace(small_job(tmp_path / "first"), pixels="p1", files="f1")
+    first = replace(small_job(tmp_path / "first"), pixels="p1", files=("f1",))
     run_fit(first)
     member = replace(first.member, epochs=1, init_weights=str(first.weights))
-    second = replace(small_job(tmp_path / "second"), member=member, pixels="p2", files="f2")
+    second = replace(small_job(tmp_path / "second"), member=member, pixels="p2", files=("f2",))
     run_fit(second)
     assert read_facts(first.weights)["learned_from"] == ["f1", "p1"]
     assert read_facts(second.weights)["learned_from"] == ["f1", "f2", "p1", "p2"]
@@ -309,17 +309,17 @@ def test_initial_weights_from_a_file_are_used_and_fingerprinted(tmp_path: Path) 
 
 def test_a_network_takes_radiographs_as_its_format_says_in_training_and_prediction(tmp_path: Path) -> None:
     choices = {"inner_validation": 0.25, "augmentation": "none"}
-    job = replace(small_job(tmp_path / "known", **choices), input_format=IMAGENET_GREY)
+    job = replace(small_job(tmp_path / "known", **choices), input_format=IMAGENET.one_plane)
     result = run_fit(job)
     images = np.load(job.images)
     network = load_weights(new_network(job.member, 2), job.weights)
-    expected = view_logits(network, images, job.predict_rows, 16, IMAGENET_GREY)
+    expected = view_logits(network, images, job.predict_rows, 16, IMAGENET.one_plane)
     assert np.array_equal(result.logits, expected)
     assert not np.allclose(expected, view_logits(network, images, job.predict_rows, 16))
-    assert result.input_format == IMAGENET_GREY
-    scored = view_logits(network, images, job.validation.rows, 16, IMAGENET_GREY)
+    assert result.input_format == IMAGENET.one_plane
+    scored = view_logits(network, images, job.validation.rows, 16, IMAGENET.one_plane)
     assert result.inner_score is not None
     assert result.inner_score.loss == pytest.approx(score(scored, job.validation.labels).loss, rel=1e-6)
-    assert read_facts(job.weights)["input_format"] == json.loads(json.dumps(asdict(IMAGENET_GREY)))
+    assert read_facts(job.weights)["input_format"] == json.loads(json.dumps(asdict(IMAGENET.one_plane)))
     other = run_fit(small_job(tmp_path / "other", **choices))
     assert result.epoch_losses[0] != other.epoch_losses[0]

@@ -300,3 +300,16 @@ def test_stretching_forgets_the_aspect(tmp_path: Path) -> None:
     large = np.asarray(Image.fromarray(picture(3)).resize((60, 80)))
     blocks = large.reshape(20, 4, 20, 3).astype(float).mean(axis=(1, 3))
     np.testing.assert_allclose(stretch_into_square(large, 20), blocks, atol=0.51)
+
+
+def test_a_cache_is_known_again_from_another_folder(
+    paths: list[Path], built: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_image_cache(paths, 16, tmp_path / "cache", n_processes=1)
+    assert built
+    built.clear()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = open_image_cache([Path("..", path.name) for path in paths], 16, tmp_path / "cache", n_processes=1)
+    assert (again.file, again.digest) == (first.file, first.digest)
+    assert built == []

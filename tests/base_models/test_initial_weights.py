@@ -9,6 +9,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from base_models import create_model
+from base_models.configuration import MemberConfig
 from base_models.initial_weights import (
     learned_format,
     load_initial_weights,
@@ -16,8 +17,8 @@ from base_models.initial_weights import (
     read_state_dict,
 )
 from base_models.input_format import GREY as GREY_FORMAT
-from base_models.input_format import IMAGENET_GREY
-from base_models.members import save_weights
+from base_models.input_format import IMAGENET, InputFormat
+from base_models.members import save_weights, training_format
 
 GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
 
@@ -132,7 +133,7 @@ def test_the_head_of_every_attention_cnn_is_its_last_layer(name: str) -> None:
 
 
 def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned(tmp_path: Path) -> None:
-    """One plane by `IMAGENET_GREY` says nearly what three planes by ImageNet's say to the original."""
+    """One plane by `IMAGENET.one_plane` says nearly what three planes by ImageNet's say to the original."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         source = torchvision.models.resnet18(num_classes=1000).eval()
@@ -143,9 +144,10 @@ def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned
     load_initial_weights(network, source.state_dict(), "it")
     source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
     images = (GREY[:, 0] * 255).to(torch.uint8)
-    assert learned_format(network, tmp_path / "resnet18.pth") == IMAGENET_GREY
+    assert learned_format(network, tmp_path / "resnet18.pth") == IMAGENET.one_plane
     planes = {
-        name: format_.planes(images) for name, format_ in (("known", IMAGENET_GREY), ("other", GREY_FORMAT))
+        name: format_.planes(images)
+        for name, format_ in (("known", IMAGENET.one_plane), ("other", GREY_FORMAT))
     }
     mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
     colours = ((images[:, None] / 255).expand(-1, 3, -1, -1) - mean) / deviation
@@ -160,6 +162,18 @@ def test_weights_of_grey_radiographs_keep_this_packages_normalisation(tmp_path: 
     network = create_model("attention_cnn", 2, 1, width=3)  # its inner kernels have three planes
     save_file(network.state_dict(), tmp_path / "foreign.safetensors")
     assert learned_format(network, tmp_path / "foreign.safetensors") == GREY_FORMAT
-    facts = {"input_format": asdict(IMAGENET_GREY)}  # what a fit says that began with weights for colours
+    facts = {
+        "input_format": asdict(IMAGENET.one_plane)
+    }  # what a fit says that began with weights for colours
     save_weights(network, tmp_path / "fold0.safetensors", facts)
-    assert learned_format(network, tmp_path / "fold0.safetensors") == IMAGENET_GREY
+    assert learned_format(network, tmp_path / "fold0.safetensors") == IMAGENET.one_plane
+
+
+def test_weights_that_have_learned_another_normalisation_go_on_with_that(tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.save(torchvision.models.googlenet(init_weights=False).state_dict(), tmp_path / "x.pth")
+        network = create_model("googlenet", 2, 1)
+    assert learned_format(network, tmp_path / "x.pth") == InputFormat((0.5,), (0.5,))
+    for choices in ({"pretrained": True}, {"init_weights": str(tmp_path / "x.pth")}):
+        member = MemberConfig("a", "googlenet", **choices)
+        assert training_format(member) == InputFormat((0.5,), (0.5,))

@@ -1,10 +1,11 @@
 import pytest
 import torch
+import torchvision
 
 from base_models import create_model
 from base_models.configuration import MemberConfig, TrainingConfig
 from base_models.image_classifier import ImageClassifier, Length
-from base_models.layers import freeze_layers, layer_rates, layers_of_parameters
+from base_models.layers import freeze_layers, is_kernel, layer_rates, layers_of_parameters
 
 TINY = torch.nn.Sequential(
     torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Conv2d(2, 2, 3), torch.nn.Linear(2, 2)
@@ -79,3 +80,21 @@ def test_only_members_with_weights_from_elsewhere_tell_layers_apart() -> None:
     assert training.of_member(MemberConfig("a")) == TrainingConfig()
     assert training.of_member(MemberConfig("a", init_weights="w.pth")) == training
     assert training.of_member(MemberConfig("a", "resnet18", pretrained=True)) == training
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "swin_t", "swin_v2_t", "vit_b_32", "maxvit_t"])
+def test_only_weights_of_layers_decay_and_begin_a_layer(name: str) -> None:
+    """Scales, tokens, positions and bias tables have two axes or more, too."""
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name)
+    own = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.MultiheadAttention)
+    expected = {
+        f"{prefix}.{key}"
+        for prefix, module in network.named_modules()
+        if isinstance(module, own)
+        for key, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim > 1
+    }
+    parameters = dict(network.named_parameters())
+    assert {key for key in parameters if is_kernel(key, parameters[key])} == expected
+    assert len(expected) < sum(parameter.ndim > 1 for parameter in parameters.values())

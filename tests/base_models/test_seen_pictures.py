@@ -3,10 +3,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from base_models.configuration import MemberConfig
-from base_models.seen_pictures import doubtful_weights, files_digest, learned_from, refuse_seen_pictures
+from base_models.seen_pictures import (
+    SKETCH,
+    doubtful_weights,
+    files_sketch,
+    learned_from,
+    refuse_seen_pictures,
+)
 from base_models.tensor_files import save_tensors
 from tests.base_models.trees import write_mura
 
@@ -16,12 +24,26 @@ TENSORS = {"a": torch.ones(2)}
 def test_pictures_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
     write_mura(tmp_path / "here", {"train": 4, "valid": 2})
     shutil.copytree(tmp_path / "here", tmp_path / "there")
-    here, there = (sorted((tmp_path / name).rglob("*.png")) for name in ("here", "there"))
-    assert files_digest(here) == files_digest(reversed(there))
-    assert files_digest(here) != files_digest(here[1:])
+    roots = [tmp_path / "here", tmp_path / "there"]
+    here, there = (sorted(root.rglob("*.png")) for root in roots)
+    sketch = files_sketch(here, roots[0])
+    assert sketch == files_sketch(reversed(there), roots[1])
+    assert len(sketch) == len(here)
+    assert set(sketch) > set(files_sketch(here[1:], roots[0]))
+    assert not set(sketch) & set(files_sketch(here, tmp_path / "else"))
     there[0].write_bytes(there[0].read_bytes() + b"0")
-    assert files_digest(here) != files_digest(there)
-    assert files_digest([tmp_path / "none.png"]) != files_digest([])
+    assert len(set(sketch) - set(files_sketch(there, roots[1]))) == 1
+    assert len(files_sketch([tmp_path / "none.png"], tmp_path)) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(first=st.integers(0, 19_000), n=st.integers(300, 20_000))
+def test_a_sketch_shows_the_share_of_files_that_two_sets_have_in_common(first: int, n: int) -> None:
+    """Files that are not there count by their place alone, which spares the test 20,000 of them."""
+    whole = files_sketch((Path(f"/data/{number}.png") for number in range(20_000)), Path("/data"))
+    part = files_sketch((Path(f"/data/{number}.png") for number in range(first, first + n)), Path("/data"))
+    shared = max(0, min(20_000, first + n) - first) / max(20_000, n)
+    assert len(set(whole) & set(part)) == pytest.approx(SKETCH * shared, abs=6 * (SKETCH * shared) ** 0.5 + 1)
 
 
 def test_files_of_others_tell_nothing(tmp_path: Path) -> None:

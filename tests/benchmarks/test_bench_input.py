@@ -44,3 +44,22 @@ def test_both_pipelines_give_each_image_at_the_published_size_as_often_as_wanted
     assert [tuple(batch.shape) for batch in theirs] == [(2, 3, 160, 160)] * 4
     assert [tuple(batch.shape) for batch in ours] == [(2, 1, 160, 160)] * 4
     assert {batch.dtype for batch in (*theirs, *ours)} == {torch.float32}
+
+
+def test_both_pipelines_change_every_image_anew_and_ours_by_its_seed(script, tmp_path) -> None:
+    """What is left out is not fast: changes are drawn at every visit, and ours again by epoch and index."""
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        path.write_bytes(script.picture((60, 50), number))
+    kinds = {name: script.create_augmentation(name, 160) for name in ("rlensemble_v1", "none")}
+    epochs = {
+        name: script.from_cache(paths, tmp_path / "cache", 160, kind, visits=2, workers=0)
+        for name, kind in kinds.items()
+    }
+    plain = torch.cat(list(epochs["none"](1)))
+    assert len(torch.unique(plain.flatten(1), dim=0)) == 4  # each picture twice
+    seen = [torch.cat(list(epochs["rlensemble_v1"](number))) for number in (1, 2)]
+    seen.append(torch.cat(list(script.original(paths, visits=4, workers=0)(1)))[:, :1])
+    everything = torch.cat([plain, *seen]).flatten(1)
+    assert len(torch.unique(everything, dim=0)) == 4 + 8 + 8 + 16
+    assert torch.equal(torch.cat(list(epochs["rlensemble_v1"](1))), seen[0])

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,11 @@ def folder(script, begun: list, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_both_networks_are_trained_once_on_the_same_folds(script, folder: Path, begun: list) -> None:
-    assert script.resnet18(ENSEMBLE).members == (MemberConfig("resnet18", "resnet18", 32, 1),)
+    alone = MemberConfig("resnet18", "resnet18", 32, 1)
+    assert script.resnet18(ENSEMBLE).members == (alone,)
+    first, *others = ENSEMBLE.members
+    learned = replace(ENSEMBLE, members=(replace(first, init_weights="x.pth"), *others))
+    assert script.resnet18(learned).members == (replace(alone, pretrained=True),)
     name = "shufflenet_v2_x0_5"
     assert begun == [(name, 32, 1)] * 2 + [(name, 32, 2)] * 2  # 5 s of the ensemble, 2 s an epoch
     records = [

@@ -85,8 +85,14 @@ def test_odd_files_are_told_from_a_checked_record(tmp_path, capsys):
     dataset = {"name": "MURA", "remarks": ["2 file(s) are not read."]}
     others = {"dataset": dataset, "skipped_images": {}, "misnamed_images": {"y.png": "its content is JPEG"}}
     others["unlisted_files"] = ["z.webp", "w.png"]
+    others["shared_pictures"] = [["a.png", "b.png"], ["c.png", "d.png", "e.png"]]
     show_odd_files({**record, **others}, run)
     said = capsys.readouterr().err
-    assert said.startswith("1 image(s) with names that belie their content")
+    assert "1 image(s) with names that belie their content" in said
     assert said.endswith(f"2 file(s) that belong to no study were not read; {run.training_path} names them\n")
     assert "unreadable" not in said
+    assert "2 picture(s) stand in studies of several patients" in said
+    studies = {"skipped_images": {"x.png": "damaged", "y.png": "empty"}, "skipped_studies": ["s1"]}
+    show_odd_files({**record, **studies}, run)
+    said = capsys.readouterr().err
+    assert said.startswith("left out 2 unreadable image(s), and with them 1 whole study(ies); ")

@@ -77,6 +77,7 @@ def test_every_fault_is_named(root: Path) -> None:
     assert [pair["paths"] for pair in problems["exact_duplicates"]] == [sorted([train[0], valid_opposite])]
     assert problems["exact_duplicates"][0]["across_splits"]
     assert problems["exact_duplicates"][0]["opposite_labels"]
+    assert problems["duplicates_of_opposite_labels"] == []  # it stands among those across the splits
     assert [pair["paths"] for pair in problems["near_duplicates"]] == [[train[1], train[2]]]
     assert problems["constant"] == [train[3]]
     assert {found["path"] for found in problems["unreadable"]} == {train[4], train[5]}
@@ -195,3 +196,16 @@ def test_a_list_that_is_not_complete_spoils_the_data(root: Path, monkeypatch: py
     assert len(document["problems"]["near_duplicates"]) == 2
     assert document["problems"]["duplicates_across_splits"] == []
     assert document["ok"] is False
+
+
+def test_the_same_file_with_opposite_labels_spoils_the_data(root: Path) -> None:
+    normal, abnormal = (
+        next(root.glob(f"train/XR_ELBOW/*/*_{sign}/image1.png")) for sign in ("negative", "positive")
+    )
+    shutil.copy(normal, abnormal)
+    document = _audit(root)
+    assert document["ok"] is False
+    (pair,) = document["problems"]["duplicates_of_opposite_labels"]
+    assert document["problems"]["exact_duplicates"] == [pair]
+    assert pair["paths"] == [str(path.relative_to(root)) for path in (normal, abnormal)]
+    assert document["problems"]["duplicates_across_splits"] == []

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torchvision import models
 
 from base_models import create_model, list_models
-from base_models.networks.torchvision_classifier import stem_of, torchvision_names
+from base_models.networks.torchvision_classifier import TorchvisionClassifier, stem_of, torchvision_names
 
 RGB = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
 
@@ -71,9 +72,48 @@ def test_a_network_without_a_stem_of_three_planes_is_refused() -> None:
         stem_of(torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", torchvision_names())
+QUICK = {"convnext_tiny", "densenet121", "densenet169", "efficientnet_b3", "resnet18", "resnet50"}
+"""Networks that are looked at in every run of the tests, the others in the slow one."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in torchvision_names()],
+)
 def test_every_classifier_maps_one_plane_to_logits(name: str) -> None:
     size = 299 if name == "inception_v3" else 224
     network = create_model(name, 3, 1).to("meta").eval()
     assert network(torch.empty(2, 1, size, size, device="meta")).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "deviation"),
+    [
+        ("densenet169", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("efficientnet_v2_s", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("efficientnet_v2_l", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_each_classifier_says_what_its_published_weights_have_seen(
+    name: str, mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> None:
+    with torch.device("meta"):
+        network = create_model(name)
+    assert isinstance(network, TorchvisionClassifier)
+    assert network.published_normalisation == (mean, deviation)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_that_scale_colours_themselves_get_what_they_make_of_them(name: str) -> None:
+    """Torchvision's own network turns ImageNet's normalisation into the one that is told."""
+    with torch.device("meta"):
+        network = create_model(name)
+        original = models.get_model(name, aux_logits=True, transform_input=True, init_weights=False)
+    assert isinstance(network, TorchvisionClassifier)
+    colours = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    known, told = ([(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)], network.published_normalisation)
+    by_known, by_told = (
+        (colours - torch.tensor(mean)[:, None, None]) / torch.tensor(deviation)[:, None, None]
+        for mean, deviation in (known, told)
+    )
+    torch.testing.assert_close(original._transform_input(by_known), by_told)

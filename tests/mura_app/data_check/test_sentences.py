@@ -46,6 +46,23 @@ def test_pictures_in_both_splits_come_first_and_are_shown_once() -> None:
     assert pair_counts(problems, "exact_duplicates") == ""
 
 
+def test_the_same_file_with_opposite_labels_has_a_heading_of_its_own() -> None:
+    marks = {"exact": True, "opposite_labels": True}
+    across, within = pair("a.png", "b.png", across_splits=True, **marks), pair("c.png", "d.png", **marks)
+    harmless = pair("e.png", "f.png", exact=True)
+    problems = document(
+        duplicates_across_splits=[across],
+        duplicates_of_opposite_labels=[within],
+        exact_duplicates=[across, within, harmless],
+    )["problems"]
+    assert items_to_show(problems, "duplicates_of_opposite_labels") == [within]
+    assert pair_counts(problems, "duplicates_of_opposite_labels") == ""
+    assert items_to_show(problems, "exact_duplicates") == [harmless]
+    assert pair_counts(problems, "exact_duplicates") == (
+        "1 across the splits, shown above; 2 with opposite labels, shown above"
+    )
+
+
 def test_other_lists_are_shown_whole_and_have_no_pairs() -> None:
     problems = document(constant=["a.png", "b.png"])["problems"]
     assert items_to_show(problems, "constant") == ["a.png", "b.png"]

@@ -96,6 +96,16 @@ def test_members_and_data_stand_there_without_private_paths(card):
     assert ["train", "400", "900", "200", "250", "150"] in found["Data"]
     assert "Patients are a proxy." in card
     assert "could not be read: 1." in card
+    assert "studies of several patients" not in card
+    assert "/somewhere" not in card
+
+
+def test_pictures_of_several_patients_are_a_limit_of_every_figure(document):
+    training = {**TRAINING, "shared_pictures": [["a.png", "b.png"]]}
+    card = render_model_card(document, title="Two experts", settings=SETTINGS, training=training)
+    assert (
+        "Pictures that stand in studies of several patients: 1;\nmembers may know what they are asked" in card
+    )
     assert "/somewhere" not in card
 
 
