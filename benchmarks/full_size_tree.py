@@ -230,6 +230,7 @@ def measure_walk(root: Path) -> dict[str, float]:
 def measure_check(root: Path) -> dict[str, Any]:
     """Run `mura check-data` as its user does, with the page."""
     page = root.with_name("check.html")
+    page.unlink(missing_ok=True)  # of an earlier measurement: the command replaces no file unasked
     command = [sys.executable, "-m", "mura_app", "check-data", str(root), "--json", "--html", str(page)]
     output = root.with_name("check.json")
     started = time.perf_counter()
