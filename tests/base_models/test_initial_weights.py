@@ -162,9 +162,8 @@ def test_weights_of_grey_radiographs_keep_this_packages_normalisation(tmp_path: 
     network = create_model("attention_cnn", 2, 1, width=3)  # its inner kernels have three planes
     save_file(network.state_dict(), tmp_path / "foreign.safetensors")
     assert learned_format(network, tmp_path / "foreign.safetensors") == GREY_FORMAT
-    facts = {
-        "input_format": asdict(IMAGENET.one_plane)
-    }  # what a fit says that began with weights for colours
+    # what a fit says that began with weights for colours
+    facts = {"input_format": asdict(IMAGENET.one_plane)}
     save_weights(network, tmp_path / "fold0.safetensors", facts)
     assert learned_format(network, tmp_path / "fold0.safetensors") == IMAGENET.one_plane
 
