@@ -1,7 +1,7 @@
 """Weighting policies for an ensemble: agents that learn by reinforcement, controls, and their benchmark."""
 
 from agents.agent import Agent
-from agents.configuration import AgentConfig
+from agents.config import AgentConfig
 from agents.registry import agent_class, list_agents, load_agent, make_agent, register_agent
 
 __all__ = ["Agent", "AgentConfig", "agent_class", "list_agents", "load_agent", "make_agent", "register_agent"]

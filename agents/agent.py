@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent_document import SAVED_FIELDS, saved_fields
-from agents.configuration import checked_seed, make_config, plain_values, shortened
-from agents.fitted_scalars import write_fitted
-from agents.storage import DOCUMENT_NAME, write_agent
+from agents.config import checked_seed, make_config, plain_values, shortened
+from agents.storage import DOCUMENT_NAME, SAVED_FIELDS, saved_fields, write_agent
+from agents.tensorboard import write_fitted
 from mura_env import Predictions
 
 ConfigType = TypeVar("ConfigType")

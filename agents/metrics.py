@@ -19,7 +19,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from agents.calibration_error import calibration_error
+from agents.statistics.calibration import calibration_error
 
 MIN_STUDIES_PER_CLASS = 5
 """A body part with fewer studies of a class has no figures of its own: they would be noise."""

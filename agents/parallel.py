@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
-from mura_env.worker_processes import end_with_parent, replaced_workers_unmentioned
+from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
 
 Backend = Literal["loky", "dask", "ray"]
 
@@ -127,3 +128,22 @@ def _open_dask(stack: ExitStack, n_jobs: int) -> None:
             stack.enter_context(
                 distributed.Client(n_workers=n_jobs, threads_per_worker=1, dashboard_address=None)
             )
+
+
+class TrainingInterrupted(UserWarning):
+    """A training ended early; the message says what is kept."""
+
+
+@contextmanager
+def whole_trainings() -> Iterator[None]:
+    """Pass an interrupt of a training on, lest one that ended early be taken for a finished one.
+
+    Raises:
+        KeyboardInterrupt: If a training inside was interrupted.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=TrainingInterrupted)
+        try:
+            yield
+        except TrainingInterrupted as interrupted:
+            raise KeyboardInterrupt(str(interrupted)) from interrupted

@@ -6,9 +6,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents.agent import Agent
-from agents.configuration import did_you_mean, make_config, shortened
+from agents.agent import Agent, fingerprint
+from agents.config import did_you_mean, make_config, shortened
 from agents.storage import DOCUMENT_NAME, read_agent
+from mura_env import Predictions
 
 ENTRY_POINT_GROUP = "mura.agents"
 
@@ -17,17 +18,17 @@ AgentClass = TypeVar("AgentClass", bound=type[Agent[Any]])
 # Where the project's own agents are registered; a module is imported when one of its agents is first asked
 # for, so that the controls work without the time that torch and stable-baselines3 take to import.
 _MODULES = {
-    "uniform": "agents.controls.uniform",
-    "best_single": "agents.controls.best_single",
-    "best_per_body_part": "agents.controls.best_per_body_part",
-    "accuracy_weighted": "agents.controls.accuracy_weighted",
-    "static": "agents.controls.static",
-    "static_per_body_part": "agents.controls.static",
+    "uniform": "agents.controls.fixed_weights",
+    "best_single": "agents.controls.fixed_weights",
+    "best_per_body_part": "agents.controls.fixed_weights",
+    "accuracy_weighted": "agents.controls.fixed_weights",
+    "static": "agents.controls.fixed_weights",
+    "static_per_body_part": "agents.controls.fixed_weights",
     "greedy": "agents.controls.greedy",
     "stacking": "agents.controls.stacking",
     "gate": "agents.controls.gate",
-    "knora_u": "agents.controls.knora_u",
-    "meta": "agents.controls.meta",
+    "knora_u": "agents.controls.dynamic_selection",
+    "meta": "agents.controls.dynamic_selection",
     "oracle": "agents.controls.oracle",
     "rlensemble_v1": "agents.policy_gradient.rlensemble_v1",
     "reinforce": "agents.policy_gradient.reinforce",
@@ -39,7 +40,7 @@ _MODULES = {
     "sac": "agents.stable_baselines3.sac",
     "td3": "agents.stable_baselines3.td3",
     "tqc": "agents.stable_baselines3.tqc",
-    "stable_baselines3": "agents.stable_baselines3.algorithm_by_path",
+    "stable_baselines3": "agents.stable_baselines3.generic",
 }
 _CLASSES: dict[str, type[Agent[Any]]] = {}
 
@@ -146,3 +147,23 @@ def _load(plug_in: EntryPoint) -> None:
                 f"expected the plug-in {plug_in.value!r} to name a class derived from agents.Agent"
             )
         register_agent(plug_in.name)(loaded)
+
+
+def saved_agent(directory: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:
+    """Read the agent of an earlier run if it is whole and the same; half-written ones are fitted again.
+
+    Args:
+        directory: Where it would have been saved.
+        wanted: An agent of the same name and options, which need not be fitted.
+        seed: Seed of the fit.
+        train: What it must have learned from.
+
+    Returns:
+        The fitted agent, or None.
+    """
+    try:
+        agent = load_agent(directory)
+    except (FileNotFoundError, ValueError):
+        return None
+    same = type(agent) is type(wanted) and agent.config == wanted.config and agent.seed_ == seed
+    return agent if same and agent.fingerprint_ == fingerprint(train) else None

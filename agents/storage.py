@@ -1,6 +1,6 @@
 """Agents on disk: `agent.json` says what it is, `agent.safetensors` holds its arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from agents.configuration import shortened
-from mura_env.atomic_files import replacing
-from mura_env.json_files import read_json, write_json
+from agents.config import shortened
+from mura_env import Predictions
+from mura_env.observations import ObservationLayout
+from mura_env.utils.files import read_json, replacing, write_json
 
 FORMAT = "mura-agent"
 FORMAT_VERSION = 1
@@ -106,3 +107,93 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document.get("arrays"), dict):
         raise ValueError(f"expected the arrays' names and shapes in {path}, got none")
     return document
+
+
+def saved_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that `SAVED_FIELDS` names, with tuples of names.
+
+    Raises:
+        ValueError: If a field is missing or of another type.
+    """
+    values: dict[str, Any] = {}
+    for field, (wanted, is_such) in SAVED_FIELDS.items():
+        value: Any = document.get(field)
+        if not is_such(value):
+            raise ValueError(
+                f"expected the field {field!r} of {DOCUMENT_NAME} to be {wanted}, got {shortened(value)}"
+            )
+        values[field] = tuple(value) if field.endswith("_names") else value
+    return values
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_curve(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(row, dict) and all(map(_is_number, row.values())) for row in value
+    )
+
+
+SAVED_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model_names": ("a list of names", _are_names),
+    "class_names": ("a list of names", _are_names),
+    "body_part_names": ("a list of names", _are_names),
+    "observation_names": ("a list of names", _are_names),
+    "total_steps": ("a whole number from 0 upwards", lambda value: type(value) is int and value >= 0),
+    "learning_curve": ("a list of rows of numbers", _is_curve),
+    "seed": ("a whole number", lambda value: type(value) is int),
+    "seconds": ("a number from 0 upwards", lambda value: _is_number(value) and value >= 0),
+    "fingerprint": ("a text", lambda value: isinstance(value, str)),
+}
+"""Field → what it is, in words and as a test; the fitted attribute of the same name ends in `_`."""
+
+
+def saved_layout(
+    saved: Sequence[str],
+    model_names: Sequence[str],
+    class_names: Sequence[str],
+    body_part_names: Sequence[str],
+    group: str | None = None,
+) -> ObservationLayout:
+    """Return the layout that this version gives a table of these members, classes and body parts.
+
+    Args:
+        saved: Names of the columns that the saved agent read.
+        model_names: Names of the members.
+        class_names: Names of the classes.
+        body_part_names: Names of the body parts.
+        group: The group of columns that it read; all of them if None.
+
+    Raises:
+        ValueError: If names or numbers cannot be those of a table, or the columns differ in number, name or
+            order.
+    """
+    least = len(model_names) * len(class_names)
+    if len(saved) < least:  # before anything of that size is made
+        raise _others(least, len(saved), "or more ")
+    example = Predictions.from_arrays(
+        np.zeros((1, len(model_names), len(class_names)), np.float32),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        model_names=model_names,
+        class_names=class_names,
+        body_part_names=body_part_names,
+    )
+    layout = ObservationLayout.of(example)
+    expected = layout.names if group is None else layout.names[layout.columns(group)]
+    if tuple(saved) != expected:
+        raise _others(len(expected), len(saved))
+    return layout
+
+
+def _others(expected: int, got: int, more: str = "") -> ValueError:
+    return ValueError(
+        f"expected an agent that reads the {expected} {more}observation columns of this version, got {got} "
+        "others; fit the agent again"
+    )

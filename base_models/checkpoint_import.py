@@ -15,9 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from base_models.calibration import Calibration
-from base_models.configuration import MemberConfig
-from base_models.initial_weights import read_state_dict
-from base_models.input_format import PUBLISHED_RGB
+from base_models.config import MemberConfig
 from base_models.members import (
     TrainedMember,
     new_network,
@@ -28,7 +26,9 @@ from base_models.members import (
     weights_path,
 )
 from base_models.networks import create_model
-from mura_env.atomic_files import replacing
+from base_models.networks.input_format import PUBLISHED_RGB
+from base_models.networks.pretrained import read_state_dict
+from mura_env.utils.files import replacing
 
 CLASS_NAMES = ("normal", "abnormal")
 IMAGE_SIZE = 160

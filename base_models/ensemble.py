@@ -1,27 +1,158 @@
 """The ensemble: from a data set's radiographs to cross-fitted, calibrated prediction tables."""
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from base_models.bad_images import without_bad_images
-from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from base_models.calibration import cross_calibrate, fit_calibration
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit
-from base_models.datasets.study import Dataset, check_dataset
+from base_models.data.distributed_cache import shared_image_cache
+from base_models.data.image_cache import ImageCache
+from base_models.data.leakage import pictures_of_several_patients
+from base_models.datasets.study import Dataset, Study, check_dataset, single_images, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
-from base_models.image_cache import ImageCache
-from base_models.member_choice import weak_members
+from base_models.distributed import join_process_group
+from base_models.members import TrainedMember, save_index, save_member
 from base_models.metadata_control import metadata_logits
-from base_models.prediction_tables import calibrated_tables, prediction_table
 from base_models.preflight import check_training
-from base_models.process_group import join_process_group
-from base_models.shared_cache import shared_image_cache
-from base_models.shared_pictures import pictures_of_several_patients
-from base_models.training_record import training_record
+from base_models.training.fit import FitResult
 from mura_env import Predictions
-from mura_env.json_files import write_json
+from mura_env.utils.files import write_json
+
+
+def calibrated_tables(
+    dataset: Dataset,
+    fitted: CrossFit,
+    *,
+    config: EnsembleConfig,
+    cache_size: int,
+    run_dir: Path,
+    seed: int,
+) -> dict[str, Predictions]:
+    """Calibrate each member, write it, and return the tables `train` and `test…`.
+
+    Args:
+        dataset: Gives the labels and names.
+        fitted: The uncalibrated logits of the members.
+        config: Its members are those of the tables.
+        cache_size: Side of the square, in pixels, that radiographs were fitted into.
+        run_dir: Folder of the run, which gets `members/`.
+        seed: Seed of the run.
+    """
+    train, test = dataset.of_split("train"), dataset.of_split("test")
+    labels = np.array([study.label for study in train], dtype=np.int64)
+    train_logits, test_logits = np.empty_like(fitted.train), np.empty_like(fitted.test)
+    images, image_logits = single_images(test), np.empty_like(fitted.test_images)
+    train_parts, test_parts, image_parts = (
+        [study.body_part for study in studies] for studies in (train, test, images)
+    )
+    spread = config.part_spread
+    for index, member in enumerate(config.members):
+        train_logits[:, index], of_folds = cross_calibrate(
+            fitted.train[:, index], labels, fitted.folds, train_parts, spread
+        )
+        calibration = fit_calibration(fitted.train[:, index], labels, train_parts, spread)
+        test_logits[:, index] = calibration.apply(fitted.test[:, index], test_parts)
+        image_logits[:, index] = calibration.apply(fitted.test_images[:, index], image_parts)
+        trained = TrainedMember(
+            member,
+            (),
+            calibration,
+            tuple(of_folds),
+            dataset.class_names,
+            cache_size,
+            fitted.fits[index][0].input_format,
+            views=config.views,
+            mirror=config.mirror,
+        )
+        save_member(run_dir, trained, {"training": asdict(config.training), "seed": seed})
+    names = [member.name for member in config.members]
+    save_index(run_dir, names)
+    fold_names = [f"{name}/fold{fold}" for name in names for fold in range(config.folds)]
+    n_test, _, _, n_classes = test_logits.shape
+    return {
+        "train": prediction_table(dataset, train, train_logits, names),
+        "test": prediction_table(dataset, test, test_logits.mean(axis=2), names),
+        "test-images": prediction_table(dataset, images, image_logits.mean(axis=2), names),
+        "test-folds": prediction_table(dataset, test, test_logits.reshape(n_test, -1, n_classes), fold_names),
+    }
+
+
+def prediction_table(
+    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.float64], model_names: Sequence[str]
+) -> Predictions:
+    """Put logits of shape (n_studies, n_models, n_classes) into a prediction table."""
+    part = {name: index for index, name in enumerate(dataset.body_part_names)}
+    return Predictions.from_arrays(
+        logits.astype(np.float32),
+        np.array([study.label for study in studies]),
+        np.array([part[study.body_part] for study in studies]),
+        study_ids=np.array([study.study_id for study in studies]),
+        patient_ids=np.array([study.patient_id for study in studies]),
+        n_views=np.array([len(study.image_paths) for study in studies]),
+        model_names=tuple(model_names),
+        class_names=dataset.class_names,
+        body_part_names=dataset.body_part_names,
+    )
+
+
+def training_record(
+    dataset: Dataset,
+    config: EnsembleConfig,
+    fitted: CrossFit,
+    *,
+    dropped: Mapping[str, str],
+    seed: int,
+) -> dict[str, Any]:
+    """Return the JSON document by which a run can be checked.
+
+    Args:
+        dataset: The data set without its unreadable images.
+        config: The ensemble, with all members that were trained.
+        fitted: The fits of all members.
+        dropped: Member that the tables do not have → why.
+        seed: Seed of the run.
+    """
+    train = dataset.of_split("train")
+    return {
+        "dataset": {"name": dataset.name, "root": str(dataset.root), "remarks": list(dataset.remarks)},
+        "counts": {
+            split: {
+                "studies": len(studies),
+                "images": sum(len(study.image_paths) for study in studies),
+                "patients": len({study.patient_id for study in studies}),
+                "classes": dict(
+                    sorted(Counter(dataset.class_names[study.label] for study in studies).items())
+                ),
+            }
+            for split, studies in (("train", train), ("test", dataset.of_split("test")))
+        },
+        "config": asdict(config),
+        "seed": seed,
+        "fits": {
+            member.name: [
+                {
+                    "fold": fold,
+                    **asdict(fit.elapsed),
+                    "precision": fit.precision,
+                    "epoch_losses": fit.epoch_losses,
+                    "inner_score": asdict(fit.inner_score) if fit.inner_score else None,
+                }
+                for fold, fit in enumerate(fits)
+            ]
+            for member, fits in zip(config.members, fitted.fits, strict=True)
+        },
+        "dropped_members": dict(dropped),
+        "folds": {study.study_id: int(fold) for study, fold in zip(train, fitted.folds, strict=True)},
+    }
+
 
 __all__ = ["EnsembleConfig", "MemberConfig", "TrainingConfig", "train_ensemble"]
 
@@ -136,4 +267,29 @@ def _noticed_files(dataset: Dataset, readable: Dataset, cache: ImageCache) -> di
         "shared_pictures": pictures_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
+    }
+
+
+def weak_members(config: EnsembleConfig, fits: Sequence[Sequence[FitResult]]) -> dict[str, str]:
+    """Find the members that read the inner validation images much worse than the best member does.
+
+    Each fit is validated on patients of its own training folds, and all members on the same ones; neither the
+    test split nor the fold that a fit holds out has a say in its score. A fold's patients do validate fits of
+    other folds: the members are chosen on patients of the training table, never on those of the test table.
+
+    Args:
+        config: Says how far below the best is too far.
+        fits: The fits by member and fold.
+
+    Returns:
+        Name of the member → the reason to leave it out; empty where weak members stay.
+    """
+    if not config.drop_below:
+        return {}
+    areas = [float(np.mean([fit.inner_score.auroc for fit in of if fit.inner_score])) for of in fits]
+    best = max(areas)
+    return {
+        member.name: f"AUROC {area:.3f} on the inner validation, the best member's is {best:.3f}"
+        for member, area in zip(config.members, areas, strict=True)
+        if area < best - config.drop_below
     }

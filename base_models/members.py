@@ -9,19 +9,19 @@ import torch
 from torch import nn
 
 from base_models.calibration import Calibration
-from base_models.configuration import MemberConfig
-from base_models.initial_weights import (
+from base_models.config import MemberConfig
+from base_models.networks import create_model
+from base_models.networks.input_format import GREY, InputFormat
+from base_models.networks.pretrained import (
     colour_format,
     learned_format,
     load_initial_weights,
     pretrained_state_dict,
     read_state_dict,
 )
-from base_models.input_format import GREY, InputFormat
-from base_models.networks import create_model
-from base_models.tensor_files import load_tensors, save_tensors
-from base_models.view_combination import VIEW_RULES
-from mura_env.json_files import read_json, write_json
+from base_models.storage import load_tensors, save_tensors
+from base_models.view_aggregation import VIEW_RULES
+from mura_env.utils.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TrainedMember:
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
     views: str = "mean"
-    """How the views of a study are combined, a name in `base_models.view_combination.VIEW_RULES`."""
+    """How the views of a study are combined, a name in `base_models.view_aggregation.VIEW_RULES`."""
     mirror: bool = False
     """Whether it averages over each view and its mirror image."""
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from base_models.datasets.study import Study
-from base_models.images import image_size
+from base_models.imaging.reader import image_size
 
 
 def metadata_features(studies: Sequence[Study], body_part_names: Sequence[str]) -> NDArray[np.float64]:

@@ -7,19 +7,18 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.configuration import EnsembleConfig, MemberConfig
-from base_models.cross_fitting import draw_folds
+from base_models.config import EnsembleConfig, MemberConfig
+from base_models.cross_fitting import draw_folds, validating_studies
+from base_models.data.hard_examples import refuse_other_split, study_repeats
+from base_models.data.leakage import files_sketch, refuse_seen_pictures
+from base_models.data.loader import check_shared_batches
 from base_models.datasets.study import Dataset, Study, check_dataset
-from base_models.fold_images import validating_studies
-from base_models.forward_cost import empty_network, forward_cost
-from base_models.hard_studies import refuse_other_split, study_repeats
-from base_models.initial_weights import fitted_state, pretrained_state_dict, read_state_dict
-from base_models.placement import PROCESSOR, machine_gpus
-from base_models.process_group import ProcessGroup, launched_group
-from base_models.randomness import derive_seed
-from base_models.sampling import check_shared_batches
-from base_models.seen_pictures import files_sketch, refuse_seen_pictures
-from base_models.training import autocast_precision
+from base_models.distributed import ProcessGroup, launched_group
+from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
+from base_models.seeding import derive_seed
+from base_models.training.device import PROCESSOR, machine_gpus
+from base_models.training.flops import empty_network, forward_cost
+from base_models.training.trainer import autocast_precision
 
 
 def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, resume: bool = False) -> None:

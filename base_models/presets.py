@@ -7,7 +7,7 @@ members that differ by seed alone would leave nothing to weight.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 
 # All presets train with the steps of the published augmentation in narrower ranges, on a share of the
 # images: in their time a network learns little from what is turned, cut and hidden each time (on FracAtlas,

@@ -15,8 +15,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import make_agent
+from agents.policy.independent_training import single_thread
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.separate_training import single_thread
 from mura_env import EnsembleWeightingEnv, ObservationLayout, Predictions, observe
 
 CHECKPOINTS = 20

@@ -33,11 +33,11 @@ from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchvision import transforms
 
-from base_models.augmentation import Augmentation, create_augmentation
-from base_models.image_cache import open_image_cache
-from base_models.input_format import GREY
+from base_models.data.augmentation import Augmentation, create_augmentation
+from base_models.data.image_cache import open_image_cache
+from base_models.data.loader import EpochSampler, TrainingImages
+from base_models.networks.input_format import GREY
 from base_models.presets import PRESETS
-from base_models.sampling import EpochSampler, TrainingImages
 
 N_IMAGES, SIZE, BATCH = 256, 160, 32
 ROUNDS, VISITS = {"one core": 8, "workers": 2}, {"one core": 1, "workers": 16}

@@ -27,10 +27,10 @@ from gpu_training import measure_gpu, show_gpu
 from original_training import original_epoch, pictures
 from torch import nn
 
-from base_models.configuration import MemberConfig, TrainingConfig
+from base_models.config import MemberConfig, TrainingConfig
 from base_models.members import new_network
-from base_models.placement import Placement
-from base_models.training import autocast_precision, fit_network
+from base_models.training.device import Placement
+from base_models.training.trainer import autocast_precision, fit_network
 
 SIZE, BATCH, STEPS, ROUNDS = 128, 32, 3, 3
 REQUIRED_RATIO = 1.7

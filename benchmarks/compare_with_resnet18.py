@@ -24,20 +24,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evidence.scored_table import ScoredTable
+from agents.benchmark.scoring import ScoredTable
 from agents.metrics import youden_threshold
-from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.datasets import open_dataset
 from base_models.ensemble import train_ensemble
-from mura_app.evidence import METADATA_CONTROL, read_training
+from mura_app.artifacts import METADATA_CONTROL, read_training
 from mura_app.pipeline import PipelineConfig
 from mura_app.report.numbers import format_p, number
 from mura_app.report.verdict import LEVEL
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, error_line, print_text
 from mura_env import Predictions
-from mura_env.atomic_files import replacing
-from mura_env.json_files import write_json
+from mura_env.utils.files import replacing, write_json
 
 NETWORK = "resnet18"
 N_RESAMPLES = 10_000

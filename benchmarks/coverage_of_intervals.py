@@ -3,7 +3,7 @@
 Tables are drawn from a population whose truth is known: patients with one or several studies in seven body
 parts of MURA's proportions, three members that share most of their errors, and a patient's own part in the
 evidence, so that his or her studies err together. Five fixed policies stand for the seeds of an agent. Each
-table is scored as a benchmark scores it (`agents.evidence.scored_table`), and each 95 % interval is compared
+table is scored as a benchmark scores it (`agents.benchmark.scoring`), and each 95 % interval is compared
 with the figure of a population of a million studies; 93 to 97 % of 1,000 intervals should contain it. Two
 true nulls check the tests: members that are interchangeable, weighted as each other's mirror image; and a
 policy whose gains in some body parts are its losses in the others. The primary test should reject 3 to 7 %
@@ -31,13 +31,12 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from agents.evidence.scored_table import ScoredTable
+from agents.benchmark.scoring import ScoredTable
 from agents.metrics import FIGURES, evaluate
 from agents.statistics.bootstrap import PatientBootstrap
-from agents.statistics.calibration_interval import calibration_interval, calibration_samples
+from agents.statistics.calibration import calibration_interval, calibration_samples
 from agents.statistics.delong import delong_test
-from agents.statistics.paired_tests import mcnemar, sign_flip_test
-from agents.statistics.power import LEVEL
+from agents.statistics.hypothesis_tests import LEVEL, mcnemar, sign_flip_test
 from mura_env import Predictions
 
 N_SEEDS, N_MODELS = 5, 3

@@ -74,9 +74,9 @@ from pathlib import Path
 import cv2, joblib, numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
 from PIL import Image
-from base_models.cache_parts import PART_ROWS
+from base_models.data.image_cache import PART_ROWS
 from base_models.datasets import open_dataset
-from base_models.image_cache import open_image_cache
+from base_models.data.image_cache import open_image_cache
 
 def only_decode(paths):
     for path in paths:

@@ -22,14 +22,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-import base_models.training
-from base_models.configuration import MemberConfig, TrainingConfig
-from base_models.epoch_checkpoint import EpochState, save_epoch
-from base_models.input_format import GREY
+import base_models.training.trainer
+from base_models.config import MemberConfig, TrainingConfig
+from base_models.data.loader import Sample, training_batches
 from base_models.members import new_network
-from base_models.placement import Placement
-from base_models.sampling import Sample, training_batches
-from base_models.training import autocast_precision, fit_network
+from base_models.networks.input_format import GREY
+from base_models.training.checkpoint import EpochState, save_epoch
+from base_models.training.device import Placement
+from base_models.training.trainer import autocast_precision, fit_network
 
 NETWORKS = {"attention_cnn": (128, 256), "densenet169": (224, 128)}
 """Network → image size and batch size."""
@@ -133,7 +133,7 @@ def fit_rate(
         return loaders[-1]
 
     with (
-        mock.patch.object(base_models.training, "training_batches", timed),
+        mock.patch.object(base_models.training.trainer, "training_batches", timed),
         tempfile.TemporaryDirectory() as folder,
     ):
 

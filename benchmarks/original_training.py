@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from base_models.input_format import PUBLISHED_RGB
 from base_models.networks import create_model
+from base_models.networks.input_format import PUBLISHED_RGB
 
 
 class OriginalEnsemble(nn.Module):

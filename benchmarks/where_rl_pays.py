@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import Agent, make_agent
-from agents.configuration import plain_values
+from agents.config import plain_values
 from mura_env import Predictions
-from mura_env.json_files import read_json, write_json
+from mura_env.utils.files import read_json, write_json
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "static": ("static", {}),

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.bad_images import without_bad_images
 from base_models.datasets import Dataset, open_dataset
-from base_models.datasets.study import Study, check_index, single_images
+from base_models.datasets.study import Study, check_index, single_images, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
-from base_models.decoded_images import decode_images
 from base_models.members import load_trained_members
 from base_models.metadata_control import metadata_log_probabilities
-from base_models.prediction import predict_studies_and_images
-from mura_app.evidence import METADATA_CONTROL, dataset_of_run, read_training
+from base_models.prediction import decode_images, predict_studies_and_images
+from mura_app.artifacts import METADATA_CONTROL, dataset_of_run, read_training
+from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
-from mura_app.tables import load_table
 from mura_env import Predictions
 
 Progress = Callable[[str, int, int], None]

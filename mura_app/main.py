@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 import mura_app
-from mura_app.mendable import what_the_user_can_mend
+from mura_app.errors import what_the_user_can_mend
 from mura_app.terminal import error_line, print_text, sentence_of_box
 
 if TYPE_CHECKING:
-    from base_models.process_group import ProcessGroup
+    from base_models.distributed import ProcessGroup
 
 COMMANDS = {
     "demo": "The whole idea on synthetic radiographs, in a few minutes.",
@@ -89,7 +89,7 @@ def _processes() -> Iterator["ProcessGroup | None"]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield None
         return
-    with importlib.import_module("base_models.process_group").join_process_group() as group:
+    with importlib.import_module("base_models.distributed").join_process_group() as group:
         yield group
 
 

@@ -7,18 +7,18 @@ from typing import Any
 
 from agents import agent_class
 from agents.benchmark import run_benchmark
-from agents.evidence.calibration_shift import single_folds_summary
+from agents.benchmark.calibration_shift import single_folds_summary
 from agents.parallel import Backend
+from base_models.data.leakage import doubtful_weights
 from base_models.datasets import Dataset, open_dataset
+from base_models.distributed import join_process_group, launched_group
 from base_models.ensemble import EnsembleConfig, train_ensemble
 from base_models.preflight import check_training
-from base_models.process_group import join_process_group, launched_group
-from base_models.seen_pictures import doubtful_weights
-from mura_app.evidence import METADATA_CONTROL, write_evidence
+from mura_app.artifacts import METADATA_CONTROL, write_evidence
 from mura_app.repeats import run_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
-from mura_env.json_files import write_json
+from mura_env.utils.files import write_json
 
 Progress = Callable[[str, int, int], None]
 

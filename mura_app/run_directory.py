@@ -23,8 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mura_app.document_shape import COUNT, TEXT, by_name, list_of, read_document, record
-from mura_env.json_files import write_json
+from mura_app.schema import COUNT, TEXT, by_name, list_of, read_document, record
+from mura_env.utils.files import write_json
 
 FORMAT_VERSION = 1
 GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")

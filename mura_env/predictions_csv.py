@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mura_env.atomic_files import replacing
 from mura_env.table_checks import PROBABILITY_SUM_TOLERANCE, logits_from_probabilities
+from mura_env.utils.files import replacing
 
 if TYPE_CHECKING:
     from mura_env.predictions import Predictions

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mura_env.atomic_files import replacing
+from mura_env.utils.files import replacing
 
 FORMAT = "mura-predictions-1"
 """Marks the file; a reader of another version says so instead of guessing."""

@@ -1,13 +1,63 @@
 """What dynamic selection agents keep: the studies learned from, and how the members did in them."""
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent
-from agents.controls.neighbours import output_profiles
+from agents.agent import Agent, Callback, Progress
+from agents.config import AgentConfig
+from agents.controls.fixed_weights import log_odds_weights
+from agents.policy.inner_folds import fold_pairs
+from agents.registry import register_agent
 from mura_env import Predictions
+
+
+def output_profiles(table: Predictions) -> NDArray[np.float32]:
+    """Describe studies by what the members say of them.
+
+    Returns:
+        The members' class probabilities without the first class's, which they determine; shape
+        `(n_studies, n_models * (n_classes - 1))`.
+    """
+    return np.ascontiguousarray(table.probabilities[:, :, 1:].reshape(len(table), -1))
+
+
+def nearest_studies(
+    learned: NDArray[np.float32],
+    learned_parts: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    query_parts: NDArray[np.int64],
+    n_neighbours: int,
+) -> NDArray[np.int64]:
+    """Find the nearest studies of the same body part, by the Euclidean distance of their profiles.
+
+    A body part with fewer than `n_neighbours` studies to choose from is served from all parts.
+
+    Args:
+        learned: Profiles to choose from, shape `(n_learned, n_features)`.
+        learned_parts: Their body parts, shape `(n_learned,)`.
+        queries: Profiles, shape `(n_queries, n_features)`.
+        query_parts: Their body parts, shape `(n_queries,)`.
+        n_neighbours: How many to find; all, if there are fewer.
+
+    Returns:
+        Rows of `learned`, the nearest first, shape `(n_queries, min(n_neighbours, n_learned))`.
+    """
+    n_neighbours = min(n_neighbours, len(learned))
+    nearest = np.empty((len(queries), n_neighbours), dtype=np.int64)
+    for part in np.unique(query_parts):
+        asked = np.flatnonzero(query_parts == part)
+        pool = np.flatnonzero(learned_parts == part)
+        if len(pool) < n_neighbours:
+            pool = np.arange(len(learned))
+        _, found = KDTree(learned[pool]).query(queries[asked], k=np.arange(1, n_neighbours + 1))
+        nearest[asked] = pool[found]
+    return nearest
+
 
 ConfigType = TypeVar("ConfigType")
 
@@ -45,3 +95,174 @@ def members_right(table: Predictions) -> NDArray[np.bool_]:
     """Tell which members' verdicts are right, shape `(n_studies, n_models)`."""
     right: NDArray[np.bool_] = table.probabilities.argmax(axis=2) == table.labels[:, None]
     return right
+
+
+@dataclass(frozen=True)
+class KnoraUConfig(AgentConfig):
+    """Options of k-nearest-oracles-union."""
+
+    n_neighbours: int = 50
+    """Studies in the region of competence."""
+
+    def __post_init__(self) -> None:
+        if self.n_neighbours < 1:
+            raise ValueError(f"expected n_neighbours of at least 1, got {self.n_neighbours}")
+
+
+@register_agent("knora_u")
+class KnoraU(DynamicSelection[KnoraUConfig]):
+    """K-nearest-oracles-union (Ko, Sabourin and Britto 2008).
+
+    Every study learned from that lies near the one to decide gives one vote to each member that was right
+    there; a member's weight is its share of the votes, and all are equal where no vote is given. Nearness is
+    that of the members' probabilities, within the body part, since an agent sees no pixel; with 7
+    neighbours, the literature's number, the votes are mostly noise where all members are usually right.
+    """
+
+    config_class = KnoraUConfig
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        self.arrays_ = region_arrays(train)
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        nearest = nearest_studies(
+            self.arrays_["profiles"],
+            self.arrays_["body_parts"],
+            output_profiles(table),
+            body_parts,
+            self.config.n_neighbours,
+        )
+        votes = self.arrays_["right"][nearest].sum(axis=1, dtype=np.float64)  # (n_studies, n_models)
+        votes[votes.sum(axis=1) == 0] = 1.0
+        return np.asarray(votes)
+
+
+META_FEATURES = (
+    "accuracy_nearby",
+    "probability_of_label_nearby",
+    "accuracy_in_body_part",
+    "confidence",
+    "support_of_others",
+)
+"""What the meta-classifier reads of a member in a study; see `meta_features`."""
+
+_FOLD_SEED = 0
+
+
+@dataclass(frozen=True)
+class MetaConfig(AgentConfig):
+    """Options of meta-learned dynamic selection."""
+
+    n_neighbours: int = 50
+    """Studies in the region of competence."""
+    n_folds: int = 5
+    """Folds by patient; a study's meta-features are taken from the folds that it is not in."""
+    l2: float = 1.0
+    """Strength of the penalty on the meta-classifier's coefficients."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_neighbours", 1), ("n_folds", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"expected {name} of at least {least}, got {getattr(self, name)}")
+        if not 0 < self.l2 < float("inf"):
+            raise ValueError(f"expected l2 greater than 0, got {self.l2}")
+
+
+@register_agent("meta")
+class Meta(DynamicSelection[MetaConfig]):
+    """Dynamic selection by meta-learning, after META-DES (Cruz, Sabourin, Cavalcanti and Ren 2015).
+
+    A logistic regression, common to all members, learns from meta-features whether a member is right in a
+    study. Members that it expects to be wrong are left out; the others are weighted by the log-odds of being
+    right. With too few patients for the folds, or members that are never (or always) right, all weights are
+    equal.
+    """
+
+    config_class = MetaConfig
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        self.arrays_ = {**competence_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
+        pairs = fold_pairs(train, None, self.config.n_folds, _FOLD_SEED)
+        if not pairs:
+            return
+        features = np.concatenate([self._features(competence_arrays(learn), score) for learn, score in pairs])
+        right = np.concatenate([members_right(score) for _, score in pairs])
+        if right.all() or not right.any():
+            return
+        regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
+        regression.fit(features.reshape(-1, len(META_FEATURES)), right.reshape(-1))
+        self.arrays_["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        features = self._features(self.arrays_, table, body_parts)
+        coefficients = self.arrays_["coefficients"]
+        log_odds = features @ coefficients[:-1] + coefficients[-1]  # (n_studies, n_models)
+        return log_odds_weights(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
+
+    def _features(
+        self,
+        region: dict[str, NDArray[Any]],
+        table: Predictions,
+        body_parts: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        parts = table.body_parts if body_parts is None else body_parts
+        return meta_features(region, table, parts, self.config.n_neighbours)
+
+    def _check_arrays(self) -> None:
+        super()._check_arrays()
+        n_studies, n_models = self.arrays_["right"].shape
+        self._require_shape("of_label", (n_studies, n_models))
+        self._require_shape("coefficients", (len(META_FEATURES) + 1,))
+
+
+def competence_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
+    """Return `region_arrays` of a table and `of_label`, the members' probabilities of the true class."""
+    of_label = np.take_along_axis(table.probabilities, table.labels[:, None, None], axis=2)[:, :, 0]
+    return {**region_arrays(table), "of_label": np.ascontiguousarray(of_label)}
+
+
+def meta_features(
+    region: dict[str, NDArray[Any]], table: Predictions, body_parts: NDArray[np.int64], n_neighbours: int
+) -> NDArray[np.float64]:
+    """Describe every member in every study by how far it may be trusted there.
+
+    Args:
+        region: Studies with known labels, from `competence_arrays`.
+        table: The studies to describe; their labels are not looked at.
+        body_parts: Their body parts, numbered as in `region`, shape `(n_studies,)`.
+        n_neighbours: Studies in the region of competence.
+
+    Returns:
+        Shape `(n_studies, n_models, 5)`, all in [0, 1]: the member's accuracy in the nearest studies, its
+        mean probability of their true class, its accuracy in the body part (over all parts, if the part has
+        no study), its highest class probability, and the other members' mean probability of that class.
+    """
+    nearest = nearest_studies(
+        region["profiles"], region["body_parts"], output_profiles(table), body_parts, n_neighbours
+    )
+    right = region["right"].astype(np.float64)
+    in_part = np.empty((len(table), table.n_models))
+    for part in np.unique(body_parts):
+        chosen = region["body_parts"] == part
+        in_part[body_parts == part] = right[chosen].mean(axis=0) if chosen.any() else right.mean(axis=0)
+    probabilities = table.probabilities.astype(np.float64)
+    confidence = probabilities.max(axis=2)
+    own = probabilities.argmax(axis=2)  # (n_studies, n_models)
+    support = np.take_along_axis(probabilities.sum(axis=1), own, axis=1) - confidence
+    support /= max(1, table.n_models - 1)
+    nearby = right[nearest].mean(axis=1), region["of_label"][nearest].mean(axis=1, dtype=np.float64)
+    return np.stack([*nearby, in_part, confidence, support], axis=2)

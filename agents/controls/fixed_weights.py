@@ -1,12 +1,16 @@
 """Weights that are the same for all studies of a body part."""
 
 from abc import abstractmethod
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
+from agents.config import AgentConfig
+from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
+from agents.registry import register_agent
 from mura_env import Predictions
 
 ConfigType = TypeVar("ConfigType")
@@ -44,3 +48,169 @@ class FixedWeights(Agent[ConfigType]):
             raise ValueError(
                 f"expected weights of the agent {self.name!r} that are non-negative and sum to 1"
             )
+
+
+@dataclass(frozen=True)
+class UniformConfig(AgentConfig):
+    """The uniform average has no options of its own."""
+
+
+@register_agent("uniform")
+class Uniform(Agent[UniformConfig]):
+    """Every member has the same weight in every study."""
+
+    config_class = UniformConfig
+    uses_seed = False
+
+    def _fit(
+        self,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> None:
+        """Learn nothing."""
+
+    def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
+        return np.ones((len(table), len(self.model_names_)))
+
+
+@dataclass(frozen=True)
+class BestSingleConfig(AgentConfig):
+    """The best member has no options of its own."""
+
+
+@register_agent("best_single")
+class BestSingle(FixedWeights[BestSingleConfig]):
+    """All weight on the member that is right most often; a tie goes to the one with the lower log loss."""
+
+    config_class = BestSingleConfig
+
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        best = np.eye(train.n_models)[best_member(train)]
+        return np.tile(best, (len(train.body_part_names) + 1, 1))
+
+
+def best_member(table: Predictions) -> int:
+    """Return the member with the most right verdicts; a tie goes to the lower log loss, then to the first."""
+    probabilities = table.probabilities
+    correct = (probabilities.argmax(axis=2) == table.labels[:, None]).sum(axis=0)
+    log_loss = -np.log(probabilities_of_label(probabilities, table.labels)).mean(axis=0)
+    return int(np.lexsort((log_loss, -correct))[0])
+
+
+@dataclass(frozen=True)
+class BestPerBodyPartConfig(AgentConfig):
+    """Options of the best member per body part."""
+
+    min_studies: int = 20
+    """With fewer studies of a body part, it gets the member that is best over all parts."""
+
+    def __post_init__(self) -> None:
+        if self.min_studies < 1:
+            raise ValueError(f"expected min_studies of at least 1, got {self.min_studies}")
+
+
+@register_agent("best_per_body_part")
+class BestPerBodyPart(FixedWeights[BestPerBodyPartConfig]):
+    """In each body part, all weight on its best member; ties as in `best_single`."""
+
+    config_class = BestPerBodyPartConfig
+
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        best = np.full(len(train.body_part_names) + 1, best_member(train))
+        for part in range(len(train.body_part_names)):
+            chosen = train.body_parts == part
+            if chosen.sum() >= self.config.min_studies:
+                best[part] = best_member(train.select(chosen))
+        return np.asarray(np.eye(train.n_models)[best])
+
+
+Weighting = Literal["accuracy", "log_odds"]
+
+
+@dataclass(frozen=True)
+class AccuracyWeightedConfig(AgentConfig):
+    """Options of accuracy weighting."""
+
+    weighting: Weighting = "accuracy"
+    """What a weight is proportional to: the accuracy, or its log-odds, cut off at zero."""
+
+
+@register_agent("accuracy_weighted")
+class AccuracyWeighted(FixedWeights[AccuracyWeightedConfig]):
+    """The same weights for all studies, in proportion to the members' accuracies.
+
+    Log-odds are the best weights for the votes of independent members (Nitzan and Paroush 1982; Kuncheva,
+    Combining Pattern Classifiers, 2014, section 4.3). Accuracies are estimated with one right and one wrong
+    verdict added (Laplace), so that log-odds are finite.
+    """
+
+    config_class = AccuracyWeightedConfig
+
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        right = (train.probabilities.argmax(axis=2) == train.labels[:, None]).sum(axis=0)
+        accuracy = (right + 1.0) / (len(train) + 2.0)
+        if self.config.weighting == "log_odds":
+            weights = log_odds_weights(accuracy[None])[0]
+        else:
+            weights = accuracy / accuracy.sum()
+        return np.tile(weights, (len(train.body_part_names) + 1, 1))
+
+
+def log_odds_weights(competences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weight members by the log-odds of being right; who is wrong more often than right gets nothing.
+
+    Args:
+        competences: Probabilities of being right, shape `(n_studies, n_models)`, in (0, 1).
+
+    Returns:
+        The same shape, rows with sum 1; uniform where no member is right more often than wrong.
+    """
+    positive = np.maximum(np.log(competences) - np.log1p(-competences), 0.0)
+    totals = positive.sum(axis=1, keepdims=True)
+    uniform = np.full_like(positive, 1.0 / competences.shape[1])
+    return np.asarray(np.where(totals > 0, positive / np.where(totals > 0, totals, 1.0), uniform))
+
+
+@dataclass(frozen=True)
+class StaticConfig(AgentConfig):
+    """Fixed weights have no options of their own."""
+
+
+@dataclass(frozen=True)
+class StaticPerBodyPartConfig(AgentConfig):
+    """Options of fixed weights per body part."""
+
+    prior_studies: float = 50.0
+    """How many studies of a body part the weights common to all parts count for."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prior_studies < float("inf"):
+            raise ValueError(f"expected prior_studies of at least 0, got {self.prior_studies}")
+
+
+@register_agent("static")
+class Static(FixedWeights[StaticConfig]):
+    """One set of weights for all studies, the one with the lowest log loss of the weighted average."""
+
+    config_class = StaticConfig
+
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        return _mixture_rows(train, float("inf"))
+
+
+@register_agent("static_per_body_part")
+class StaticPerBodyPart(FixedWeights[StaticPerBodyPartConfig]):
+    """The weights with the lowest log loss in each body part, shrunk towards those of all parts together."""
+
+    config_class = StaticPerBodyPartConfig
+
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        return _mixture_rows(train, self.config.prior_studies)
+
+
+def _mixture_rows(train: Predictions, prior_studies: float) -> NDArray[np.float64]:
+    of_label = probabilities_of_label(train.probabilities, train.labels)
+    return mixture_weights_by_body_part(of_label, train.body_parts, len(train.body_part_names), prior_studies)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Callback, Progress
-from agents.configuration import MAX_STUDIES, require_at_most
+from agents.config import MAX_STUDIES, require_at_most
 from agents.mixture import probabilities_of_label
 from agents.policy.inner_folds import InnerFold
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.combination import log_reference, softmax_weights

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from agents.agent import Agent, Callback, Progress
-from agents.configuration import AgentConfig
+from agents.config import AgentConfig
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions

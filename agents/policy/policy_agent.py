@@ -13,20 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback, Progress
-from agents.configuration import MAX_UNITS, AgentConfig, require_at_most
-from agents.interrupts import TrainingInterrupted
-from agents.observation_names import saved_layout
+from agents.config import MAX_UNITS, AgentConfig, require_at_most
+from agents.parallel import TrainingInterrupted
+from agents.policy.decision_rules import Decide, clipped_softmax
+from agents.policy.independent_training import Snapshot, single_thread, stacked_state, train_separately
 from agents.policy.inner_folds import InnerFold, fold_pairs, inner_folds
-from agents.policy.network_shapes import network_shapes
-from agents.policy.policy_decision import Decide, clipped_softmax
-from agents.policy.policy_networks import NetworkName, make_policy_network
-from agents.policy.policy_selection import PolicySelection
-from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.monitor import Report, TrainingPlan, TrainingWatch
+from agents.policy.networks.base import StackedNetwork, network_shapes
+from agents.policy.networks.registry import NetworkName, make_policy_network
 from agents.policy.reference import ReferenceChoice, choose_reference, reference_weights
-from agents.policy.separate_training import Snapshot, single_thread, stacked_state, train_separately
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_plan import TrainingPlan
-from agents.policy.training_watch import Report, TrainingWatch
+from agents.policy.selection import PolicySelection
+from agents.policy.stacked_env import PolicyStackEnv
+from agents.storage import saved_layout
 from mura_env import Predictions
 from mura_env.combination import action_scale, log_reference
 from mura_env.observations import ObservationLayout, observe
@@ -115,7 +113,7 @@ class PolicyAgent(Agent[ConfigType]):
     An interrupt from the keyboard ends the training early, with the best policies until then. Where policies
     are trained one at a time, those of the folds that are finished take part in the choice and the average.
 
-    A subclass writes `_train`. `agents.policy.training_watch` says what can be watched meanwhile.
+    A subclass writes `_train`. `agents.policy.monitor` says what can be watched meanwhile.
 
     Attributes:
         decide: How the network's outputs become weights.

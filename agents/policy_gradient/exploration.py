@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_env import PolicyStackEnv
 
 ExplorationKind = Literal["gaussian", "member"]
 

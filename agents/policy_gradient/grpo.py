@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy_gradient.training import Draws, PolicyGradientAgent, PolicyGradientConfig
+from agents.policy.stacked_env import PolicyStackEnv
+from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
 
 

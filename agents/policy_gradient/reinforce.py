@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy_gradient.training import Draws, PolicyGradientAgent, PolicyGradientConfig
+from agents.policy.stacked_env import PolicyStackEnv
+from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
 
 Baseline = Literal["leave_one_out", "running_mean", "none"]

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +11,80 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.agent import Agent, Callback, Progress
-from agents.configuration import MAX_STUDIES, MAX_UNITS, AgentConfig, require_at_most
-from agents.interrupts import TrainingInterrupted
-from agents.observation_names import saved_layout
-from agents.policy.body_part_attention import parts_named
+from agents.config import MAX_STUDIES, MAX_UNITS, AgentConfig, require_at_most
+from agents.parallel import TrainingInterrupted
+from agents.policy.independent_training import single_thread
 from agents.policy.inner_folds import fold_pairs
-from agents.policy.network_shapes import network_shapes
-from agents.policy.separate_training import single_thread
-from agents.policy_gradient.single_watch import SingleWatch
-from agents.policy_gradient.weight_network import WeightNetwork
+from agents.policy.monitor import SingleWatch
+from agents.policy.networks.base import network_shapes
+from agents.policy.networks.body_part_attention import parts_named
 from agents.registry import register_agent
+from agents.storage import saved_layout
 from mura_env import ENVIRONMENT_ID, Predictions
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
+
+
+class WeightNetwork(nn.Module):
+    """Logarithms of the members' weights: a softmax network, and an attention for some body parts.
+
+    A new network gives weights near uniform, not uniform ones: there, the published loss has no gradient.
+
+    Args:
+        n_inputs: Columns read.
+        n_models: Members of the ensemble.
+        hidden_size: Units in the hidden layer.
+        attended: Indices of the body parts with an attention of their own.
+        beta: Its share in the weights.
+        generator: Source of the first parameters; torch's global generator is never drawn from.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_models: int,
+        *,
+        hidden_size: int,
+        attended: Sequence[int],
+        beta: float,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        source = torch.Generator() if generator is None else generator
+        self._attended, self._beta = tuple(attended), beta
+
+        def uniform(bound: float, *shape: int) -> nn.Parameter:
+            return nn.Parameter((torch.rand(*shape, generator=source) * 2.0 - 1.0) * bound)
+
+        narrow = 1.0 / math.sqrt(n_inputs)
+        self.hidden_weight = uniform(narrow, n_inputs, hidden_size)
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden_size))
+        self.output_weight = uniform(0.1 / math.sqrt(hidden_size), hidden_size, n_models)
+        self.output_bias = nn.Parameter(torch.zeros(n_models))
+        self.attention_weight = uniform(0.1 * narrow, len(self._attended), n_inputs, n_models)
+        self.attention_bias = nn.Parameter(torch.zeros(len(self._attended), n_models))
+
+    def forward(self, inputs: Tensor, body_parts: Tensor) -> Tensor:
+        """Weight the members.
+
+        Args:
+            inputs: The members' concatenated log-probabilities, shape `(n, n_inputs)`.
+            body_parts: Shape `(n,)`; a part without attention has the common network's weights.
+
+        Returns:
+            Logarithms of the weights, shape `(n, n_models)`.
+        """
+        hidden = torch.relu(inputs @ self.hidden_weight + self.hidden_bias)
+        weights = torch.softmax(hidden @ self.output_weight + self.output_bias, dim=-1)
+        for row, part in enumerate(self._attended):
+            scores = inputs @ self.attention_weight[row] + self.attention_bias[row]
+            blended = (1.0 - self._beta) * weights + self._beta * torch.softmax(scores, dim=-1)
+            weights = torch.where((body_parts == part)[:, None], blended, weights)
+        return weights.clamp_min(1e-8).log()
+
 
 HELD_OUT = 5
 """One patient in so many is held out for the learning curve."""
@@ -93,7 +151,7 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
 
     The same network learns by a real policy gradient, held up by folds, reference and pull, where another
     agent has it as its policy network: `make_agent("reinforce", network="rlensemble_v1")`. There it finds
-    the member to trust where there is one; see `agents.policy.rlensemble_v1_network`.
+    the member to trust where there is one; see `agents.policy.networks.rlensemble_v1`.
 
     Departures from the publication: the members are trained beforehand, not along with the agent; weights
     average probabilities, like those of every agent here; logits are read as log-probabilities, clipped.

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.algorithm_options import NO_CLIPPING
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
+from agents.stable_baselines3.options import NO_CLIPPING
 
 
 @dataclass(frozen=True, kw_only=True)

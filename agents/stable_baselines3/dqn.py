@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from agents.policy.policy_decision import Decide, greedy_choice
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
+from agents.policy.decision_rules import Decide, greedy_choice
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.algorithm_options import NO_CLIPPING
 from agents.stable_baselines3.off_policy import OffPolicyAgent, OffPolicyConfig
+from agents.stable_baselines3.options import NO_CLIPPING
 
 
 @dataclass(frozen=True, kw_only=True)

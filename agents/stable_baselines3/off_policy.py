@@ -6,14 +6,14 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from agents.configuration import MAX_STORED, MAX_STUDIES, require_at_most
+from agents.config import MAX_STORED, MAX_STUDIES, require_at_most
+from agents.policy.decision_rules import Decide, squashed_softmax
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.networks.registry import make_policy_network
 from agents.policy.policy_agent import PolicyAgent
-from agents.policy.policy_decision import Decide, squashed_softmax
-from agents.policy.policy_networks import make_policy_network
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
-from agents.stable_baselines3.algorithm_options import AlgorithmConfig
+from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.options import AlgorithmConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,12 @@ from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.dqn import DQN
 from torch import Tensor, nn
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
-from agents.stable_baselines3.algorithm_options import added, imported
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
+from agents.stable_baselines3.options import added, imported, network_on, training_device
 from agents.stable_baselines3.stack_critic import StackCritic
-from agents.stable_baselines3.training_device import network_on, training_device
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.off_policy import OffPolicyConfig

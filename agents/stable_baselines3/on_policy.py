@@ -4,12 +4,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from agents.configuration import MAX_STUDIES, require_at_most
+from agents.config import MAX_STUDIES, require_at_most
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
-from agents.stable_baselines3.algorithm_options import AlgorithmConfig
+from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.options import AlgorithmConfig
 
 
 @dataclass(frozen=True, kw_only=True)

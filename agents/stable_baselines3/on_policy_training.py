@@ -20,13 +20,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
 from torch import Tensor, nn
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
-from agents.policy.training_watch import Report
-from agents.stable_baselines3.adapter import VectorEnvAdapter
-from agents.stable_baselines3.algorithm_options import added, imported
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.one_step_rollouts import with_one_step_rollouts
-from agents.stable_baselines3.training_device import network_on, training_device
+from agents.stable_baselines3.options import added, imported, network_on, training_device
+from agents.stable_baselines3.vec_env import VectorEnvAdapter
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.on_policy import OnPolicyConfig
@@ -113,7 +112,7 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
         model: The algorithm.
         total_steps: Environment steps per policy.
         n_policies: Policies in its stack.
-        report: See `agents.policy.training_watch.Report`.
+        report: See `agents.policy.monitor.Report`.
         **arguments: Further arguments of the algorithm's `learn`.
     """
     callback = _Report(n_policies, report)

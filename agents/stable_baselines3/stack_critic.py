@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.policy.stacked_network import StackedNetwork
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.stacked_env import PolicyStackEnv
 
 
 class StackCritic(nn.Module):

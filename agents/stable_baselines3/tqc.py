@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.configuration import require_at_most
+from agents.config import require_at_most
 from agents.registry import register_agent
 from agents.stable_baselines3.off_policy import MaximumEntropyAgent, MaximumEntropyConfig
 

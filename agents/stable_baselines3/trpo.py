@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.configuration import MAX_JOBS, require_at_most
-from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.config import MAX_JOBS, require_at_most
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from agents.statistics.bootstrap import PatientBootstrap, Samples, mean_of_defined, ratio
-from agents.statistics.threshold_counts import counts_by_threshold
+from agents.statistics.intervals import counts_by_threshold
 
 MOST_GROUPS = 1_000
 """Groups of patients that are left out in turn; more patients than this share a group."""

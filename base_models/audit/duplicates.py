@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.audit.pictures import Picture
+from base_models.audit.scan import Picture
 from base_models.datasets.patient_proxy import near_duplicate_blocks
 from base_models.datasets.study import SPLITS, Study
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from base_models.audit.duplicates import Duplicate, Duplicates, find_duplicates
-from base_models.audit.pictures import Picture, look_at
+from base_models.audit.scan import Picture, look_at
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from base_models.audit.pictures import Picture
+from base_models.audit.scan import Picture
 from base_models.datasets.study import Study
 
 LEAST_STUDIES = 5

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.datasets import patient_proxy
-from base_models.datasets.registry import DatasetKind, register_dataset
+from base_models.datasets.registry import DatasetKind, open_table, register_dataset
 from base_models.datasets.study import Dataset, Study
-from base_models.datasets.tables import open_table
 from base_models.folds import stratified_group_folds
-from base_models.images import ImageError, read_grey
+from base_models.imaging.reader import ImageError, read_grey
 
 CLASS_NAMES = ("normal", "fractured")
 REGIONS = ("hand", "leg", "hip", "shoulder")

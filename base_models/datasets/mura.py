@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from base_models.datasets.registry import DatasetKind, register_dataset
+from base_models.datasets.registry import DatasetKind, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
-from base_models.datasets.tables import open_table
 
 CLASS_NAMES = ("normal", "abnormal")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")

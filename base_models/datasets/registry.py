@@ -1,8 +1,11 @@
 """The kinds of data sets, and the one function that opens any of them."""
 
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from base_models.datasets.study import Dataset, check_dataset
 
@@ -87,3 +90,19 @@ def _recognise(path: Path) -> tuple[DatasetKind, Path, list[tuple[DatasetKind, P
 def _not_read(path: Path, kind: DatasetKind, others: list[tuple[DatasetKind, Path]]) -> str:
     names = " and ".join(f"{other.name} in {root.relative_to(path)}" for other, root in others)
     return f"The folder was read as {kind.name}; it also holds {names}, which has to be named to be read."
+
+
+@contextmanager
+def open_table(file: Path) -> Iterator[TextIO]:
+    """Open a table as text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: If it is none; the message names the file.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            yield stream
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"expected a table in UTF-8 in {file}, got {error}; save it as CSV in UTF-8"
+        ) from error

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from base_models.datasets.normal_class import order_classes
-from base_models.datasets.registry import DatasetKind, register_dataset
+from base_models.datasets.class_order import order_classes
+from base_models.datasets.registry import DatasetKind, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
-from base_models.datasets.tables import open_table
 from base_models.folds import stratified_group_folds
 
 TABLE = "studies.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from base_models.dicom import SUFFIXES, suffix_of
+from base_models.imaging.dicom import SUFFIXES, suffix_of
 
 
 def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:

@@ -14,8 +14,7 @@ import cv2
 import joblib
 import numpy as np
 
-from base_models.synthetic.cases import CASES
-from base_models.synthetic.study import draw_study
+from base_models.synthetic.study import CASES, draw_study
 
 ROOT = "MURA-v1.1"
 """Name of the folder that holds a MURA tree."""

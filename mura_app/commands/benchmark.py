@@ -7,9 +7,9 @@ from agents import agent_class
 from agents.benchmark import check_tables
 from agents.parallel import Backend, check_backend
 from mura_app.commands.run import DEFAULT_AGENTS
-from mura_app.presentation import show_benchmark
+from mura_app.console import show_benchmark
+from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
-from mura_app.tables import load_table
 from mura_app.terminal import ProgressBars
 
 

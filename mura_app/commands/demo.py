@@ -5,7 +5,7 @@ from pathlib import Path
 
 from base_models.presets import PRESETS
 from mura_app.commands.run import DEFAULT_AGENTS
-from mura_app.presentation import show_benchmark
+from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mura_app.evidence import read_benchmark
-from mura_app.presentation import show_benchmark
+from mura_app.artifacts import read_benchmark
+from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
-from mura_env.json_files import write_json
+from mura_env.utils.files import write_json
 
 if TYPE_CHECKING:
     from mura_app.external_validation import Outside
@@ -116,7 +116,7 @@ def _scored(
     progress: ProgressBars,
 ) -> dict[str, Any]:
     """Scores the run's agents; what the library warns of becomes a message."""
-    from agents.external_validation import evaluate_saved_agents
+    from agents.benchmark.external_validation import evaluate_saved_agents
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -154,7 +154,7 @@ def _shared_patients(train: Predictions, table: Predictions) -> list[str]:
 
 def _write(out: RunDirectory, outside: "Outside", document: dict[str, Any], title: str) -> None:
     """Writes the tables, the figures and what shows them."""
-    from mura_app.evidence import write_evidence
+    from mura_app.artifacts import write_evidence
 
     out.predictions.mkdir(parents=True, exist_ok=True)
     outside.table.save(out.predictions / "test.npz")

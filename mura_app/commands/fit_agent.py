@@ -7,7 +7,7 @@ from typing import Any
 
 from agents import agent_class, list_agents, make_agent
 from mura_app.main import COMMANDS, parse
-from mura_app.tables import load_table
+from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, message, print_json, print_text
 
 _SAVED = {"agent.json", "agent.safetensors"}

@@ -25,7 +25,7 @@ class Command:
 
     def run(self) -> None:
         """Writes `report.html` and `MODEL_CARD.md` from what the run has recorded."""
-        from mura_app.evidence import dataset_of_run, read_benchmark, write_evidence
+        from mura_app.artifacts import dataset_of_run, read_benchmark, write_evidence
 
         run = RunDirectory(self.run_directory)
         run.read_config()  # a folder that is no run is said to be none, whatever else it holds

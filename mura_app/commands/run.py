@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mura_app.commands.train import TrainingOptions, parse_with_preset
-from mura_app.presentation import show_benchmark, show_odd_files
+from mura_app.console import show_benchmark, show_odd_files
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 
@@ -39,7 +39,7 @@ class Command(TrainingOptions):
 
     def run(self) -> None:
         """Trains, weights, benchmarks and reports."""
-        from mura_app.evidence import read_training
+        from mura_app.artifacts import read_training
         from mura_app.pipeline import PipelineConfig, run_pipeline
 
         run = RunDirectory(self.out)

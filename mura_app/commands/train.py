@@ -6,10 +6,10 @@ from typing import Any
 
 import tyro
 
-from base_models.configuration import EnsembleConfig
+from base_models.config import EnsembleConfig
 from base_models.presets import PRESETS
+from mura_app.console import show_odd_files
 from mura_app.main import parse
-from mura_app.presentation import show_odd_files
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_json
 
@@ -60,7 +60,7 @@ class TrainingOptions:
 
     def chosen_ensemble(self) -> EnsembleConfig:
         """The preset's ensemble with the members and initial weights that the other options name."""
-        from base_models.member_choice import choose_initial_weights, choose_members
+        from mura_app.commands.member_options import choose_initial_weights, choose_members
 
         config = self.ensemble
         if self.members:
@@ -82,8 +82,8 @@ class Command(TrainingOptions):
 
     def run(self) -> None:
         """Trains and writes `predictions/train.npz` and `predictions/test.npz`."""
-        from base_models.process_group import launched_group
-        from mura_app.evidence import read_training
+        from base_models.distributed import launched_group
+        from mura_app.artifacts import read_training
         from mura_app.pipeline import PipelineConfig, train_base_models
 
         run = RunDirectory(self.out)

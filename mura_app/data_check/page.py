@@ -11,8 +11,8 @@ import cv2
 import jinja2
 from markupsafe import Markup
 
-from base_models.image_cache import fit_into_square
-from base_models.images import ImageError, read_grey
+from base_models.data.image_cache import fit_into_square
+from base_models.imaging.reader import ImageError, read_grey
 from mura_app.data_check.sentences import (
     TITLES,
     item_sentence,
@@ -22,7 +22,7 @@ from mura_app.data_check.sentences import (
     picture_sentences,
     shortcut_rows,
 )
-from mura_env.atomic_files import replacing
+from mura_env.utils.files import replacing
 
 SHOWN = 60
 """Items of each list that the page shows."""

@@ -14,7 +14,7 @@ import jinja2
 from mura_app.report.claim import claim_items
 from mura_app.report.numbers import number
 from mura_app.report.sections import further_comparisons, learned_agents, verdict
-from mura_env.atomic_files import replacing
+from mura_env.utils.files import replacing
 
 Document = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from mura_app.report import sections
 from mura_app.report.sections import Document
-from mura_env.atomic_files import replacing
+from mura_env.utils.files import replacing
 
 
 def write_report(

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from PIL import Image
 
+from base_models.data.image_cache import fit_into_square
 from base_models.datasets import Dataset
-from base_models.image_cache import fit_into_square
-from base_models.images import ImageError, read_grey
+from base_models.imaging.reader import ImageError, read_grey
 
 SIDE = 96
 """Side of a thumbnail in pixels."""

@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from agents.interrupts import TrainingInterrupted, whole_trainings
+from agents.parallel import TrainingInterrupted, whole_trainings
 
 
 def test_an_interrupt_that_a_training_took_is_passed_on():

@@ -1,6 +1,6 @@
 import pytest
 
-from agents.observation_names import saved_layout
+from agents.storage import saved_layout
 from mura_env import ObservationLayout
 from tests.agents.tables import noise_table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents import Agent, agent_class, list_agents, make_agent, register_agent
-from agents.controls.uniform import Uniform
+from agents.controls.fixed_weights import Uniform
 
 EXAMPLE = Path(__file__).with_name("plug_in_example.py")
 README = Path(__file__).parents[2] / "README.md"
@@ -174,7 +174,7 @@ def test_a_plug_in_cannot_take_a_name_of_the_projects_own(tmp_path: Path):
     environment = install(tmp_path, "thief", PLUG_IN, "static = thief:Last")
     code = "from agents import make_agent, list_agents; print(type(make_agent('static')), list_agents())"
     printed = run(code, environment)
-    assert "agents.controls.static.Static" in printed
+    assert "agents.controls.fixed_weights.Static" in printed
     assert printed.count("'static'") == 1
 
 

@@ -8,10 +8,10 @@ import joblib
 import numpy as np
 import pytest
 
-from base_models import decoded_images
-from base_models.decoded_images import decode_images
-from base_models.image_cache import open_image_cache
-from base_models.input_format import InputFormat
+from base_models import prediction
+from base_models.data.image_cache import open_image_cache
+from base_models.networks.input_format import InputFormat
+from base_models.prediction import decode_images
 from tests.base_models.trees import picture, save_picture
 
 PADDED = SimpleNamespace(cache_size=24, input_format=InputFormat())
@@ -53,7 +53,7 @@ def test_an_interruption_does_not_wait_for_all_images(
             time.sleep(0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("base_models.decoded_images.read_grey", interrupted)
+    monkeypatch.setattr("base_models.prediction.read_grey", interrupted)
     with pytest.raises(KeyboardInterrupt):
         decode_images([PADDED], paths * 50)
     assert len(read) < len(paths) * 50
@@ -70,6 +70,6 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(
         time.sleep(0.01)  # so that a second thread would take some
         return picture(0)
 
-    monkeypatch.setattr(decoded_images, "read_grey", slow)
+    monkeypatch.setattr(prediction, "read_grey", slow)
     decode_images([PADDED], paths[:8])
     assert len(threads) == 1

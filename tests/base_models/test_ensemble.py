@@ -13,14 +13,14 @@ from torchvision.models import mobilenet_v3_small
 
 from base_models import load_members
 from base_models.calibration import Calibration, cross_calibrate, fit_calibration
+from base_models.data.image_cache import fit_into_square
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, train_ensemble
-from base_models.fitting import FitJob, FitResult, is_finished, run_fit
-from base_models.image_cache import fit_into_square
-from base_models.images import read_grey
-from base_models.input_format import GREY, IMAGENET
+from base_models.imaging.reader import read_grey
 from base_models.members import load_trained_members
+from base_models.networks.input_format import GREY, IMAGENET
 from base_models.prediction import predict_studies, predict_studies_and_images
+from base_models.training.fit import FitJob, FitResult, is_finished, run_fit
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
 
@@ -222,7 +222,7 @@ def test_resuming_with_another_configuration_trains_those_members_again(
             trained.append((job.member.name, job.fold))
         return run_fit(job, *arguments)
 
-    monkeypatch.setattr("base_models.schedule.run_fit", fit)
+    monkeypatch.setattr("base_models.training.fit_pool.run_fit", fit)
     kept, changed = CONFIG.members
     train_ensemble(dataset, CONFIG, tmp_path, resume=True)
     assert trained == []

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
+from base_models.cross_fitting import Views, images_outside_fold
 from base_models.datasets.study import Study
-from base_models.fold_images import Views, images_outside_fold
 
 STUDIES = [
     Study(f"s{i}", f"p{i // 2}", ("hand", "leg")[i % 2], int(i % 4 > 1), "train", (Path(f"{i}.png"),))

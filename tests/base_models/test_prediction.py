@@ -4,10 +4,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base_models.augmentation import resize
-from base_models.configuration import MemberConfig
-from base_models.input_format import GREY
+from base_models.config import MemberConfig
+from base_models.data.augmentation import resize
 from base_models.members import seeded_network
+from base_models.networks.input_format import GREY
 from base_models.prediction import SMALLEST_PROBABILITY, study_logits, view_logits
 from tests.base_models.trees import picture
 

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from base_models import process_group, shared_cache, training
-from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models import distributed
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.data import distributed_cache
+from base_models.data.image_cache import ImageCache, open_image_cache
 from base_models.datasets import Dataset, open_dataset
+from base_models.distributed import ProcessGroup, join_process_group
 from base_models.ensemble import train_ensemble
-from base_models.image_cache import ImageCache, open_image_cache
-from base_models.image_classifier import ImageClassifier
 from base_models.members import seeded_network
-from base_models.placement import Placement
-from base_models.process_group import ProcessGroup, join_process_group
-from mura_app.mendable import what_the_user_can_mend
+from base_models.training import trainer
+from base_models.training.device import Placement
+from base_models.training.lightning_module import ImageClassifier
+from mura_app.errors import what_the_user_can_mend
 from tests.base_models.trees import picture
 
 LABELS = np.arange(24) % 2
@@ -55,17 +57,17 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
         if not found:
             found.update({name: p.grad.clone() for name, p in module.network.named_parameters()})
 
-    class Noted(training.TrainingImages):
+    class Noted(trainer.TrainingImages):
         def __getitem__(self, key: tuple[int, int]):
             seen.append(key[1])
             return super().__getitem__(key)
 
     with (
         _replaced(ImageClassifier, "on_after_backward", record),
-        _replaced(training, "TrainingImages", Noted),
-        _replaced(training, "autocast_precision", lambda *_: "32-true"),
+        _replaced(trainer, "TrainingImages", Noted),
+        _replaced(trainer, "autocast_precision", lambda *_: "32-true"),
     ):
-        training.fit_network(
+        trainer.fit_network(
             network,
             IMAGES,
             rows=np.arange(24),
@@ -147,7 +149,7 @@ def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[
     for of_other in ((dataset, common), (dataset, other), (dataset, folder / "none"), (relabelled, common)):
         given, directory = (dataset, common) if group.is_first else of_other
         try:
-            shared_cache.shared_image_cache(given, 16, directory, group)
+            distributed_cache.shared_image_cache(given, 16, directory, group)
             reasons.append("")
         except ValueError as error:
             reasons.append(str(error))
@@ -160,7 +162,7 @@ def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[
 
 def time_limits() -> list[float]:
     """Seconds that each way between the processes waits: torch's own, the patient and the brief one."""
-    channels = process_group._channels.get()
+    channels = distributed._channels.get()
     ways = (torch.distributed.group.WORLD, channels.patient, channels.brief)
     return [way._get_backend(torch.device("cpu")).options._timeout.total_seconds() for way in ways]
 
@@ -194,7 +196,7 @@ def main(folder: Path) -> None:
 
         dataset = open_dataset(folder / "data")
         copy = open_dataset(folder / "copy")  # the same images elsewhere, with other times of change
-        with _replaced(shared_cache, "open_image_cache", noted):
+        with _replaced(distributed_cache, "open_image_cache", noted):
             train_ensemble(dataset if group.is_first else copy, SMALL, folder / "fits")
         notes["opened"] = len(opened)
         batches = replace(SMALL, members=SMALL.members[:1], spread="batches")

@@ -10,8 +10,8 @@ import torch
 from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 
 from agents.metrics import auroc_within
-from base_models.configuration import EnsembleConfig, MemberConfig, TrainingConfig
-from base_models.fitting import run_fit
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.training.fit import run_fit
 from mura_app.pipeline import PipelineConfig, train_base_models
 from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
@@ -47,7 +47,7 @@ def _compare(script, folder: Path) -> list[tuple[str, int, int]]:
 
     seconds = {"run": 5.0, "same-epochs": 2.0, "same-seconds": 6.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("base_models.schedule.run_fit", counted)
+        patch.setattr("base_models.training.fit_pool.run_fit", counted)
         patch.setattr(script, "NETWORK", "shufflenet_v2_x0_5")  # much smaller, and trained in the same way
         patch.setattr(script, "fit_seconds", lambda run, clock: seconds[run.path.name])
         script.compare(folder / "run", folder / "out", lambda *_: None)

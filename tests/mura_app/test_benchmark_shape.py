@@ -4,9 +4,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from agents.benchmark import run_benchmark
-from mura_app.benchmark_shape import PROTOCOL, benchmark_shape
-from mura_app.evidence import read_benchmark
+from mura_app.artifacts import read_benchmark
 from mura_app.run_directory import RunDirectory
+from mura_app.schema import PROTOCOL, benchmark_shape
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import save_file
 
 from base_models import create_model
-from base_models.configuration import MemberConfig
+from base_models.config import MemberConfig
 from base_models.presets import PRESETS
 from mura_app.main import run_command
 from mura_app.pipeline import PipelineConfig, train_base_models

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents import make_agent
-from agents.controls.accuracy_weighted import log_odds_weights
+from agents.controls.fixed_weights import log_odds_weights
 from mura_env import Predictions
 
 # Of eight studies, the members are right in 8, 6, 4 and 2: with one right and one wrong verdict added, in

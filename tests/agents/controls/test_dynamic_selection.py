@@ -1,7 +1,6 @@
 import numpy as np
 
-from agents.controls.dynamic_selection import region_arrays
-from agents.controls.neighbours import output_profiles
+from agents.controls.dynamic_selection import output_profiles, region_arrays
 from tests.agents.tables import noise_table
 
 TABLE = noise_table(30, 0, n_classes=3, n_models=2)

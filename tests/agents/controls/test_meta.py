@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
 from agents import make_agent
-from agents.controls.meta import META_FEATURES, competence_arrays, meta_features
+from agents.controls.dynamic_selection import META_FEATURES, competence_arrays, meta_features
 from agents.policy.inner_folds import fold_pairs
 from tests.agents.tables import accuracy, confident_table, identical_table, noise_table, switching_table
 

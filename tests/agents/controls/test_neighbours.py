@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from agents.controls.neighbours import nearest_studies, output_profiles
+from agents.controls.dynamic_selection import nearest_studies, output_profiles
 from tests.agents.tables import noise_table
 
 

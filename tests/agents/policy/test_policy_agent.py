@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from agents import agent_class, list_agents, load_agent, make_agent
-from agents.evidence.benchmark_document import weights_vary
+from agents.benchmark.document import weights_vary
 from mura_env import Predictions, list_rewards
 from tests.agents.tables import (
     accuracy,

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.policy_gradient.exploration import GaussianExploration, MemberExploration
 from tests.agents.tables import switching_table
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from agents import make_agent
+from agents.policy_gradient.algorithm import Draws
 from agents.policy_gradient.grpo import group_advantages, k3
-from agents.policy_gradient.training import Draws
 
 
 def test_group_advantages_agree_with_a_loop():

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from agents.policy_gradient.weight_network import WeightNetwork
+from agents.policy_gradient.rlensemble_v1 import WeightNetwork
 
 
 def test_the_network_agrees_with_a_loop():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.stable_baselines3.first_step_lstm import FirstStepLSTM
+from agents.stable_baselines3.extracted_actor import FirstStepLSTM
 
 
 def test_it_gives_what_an_lstm_gives_without_a_memory():

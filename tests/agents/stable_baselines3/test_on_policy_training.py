@@ -3,8 +3,8 @@ import torch
 from gymnasium import spaces
 
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.policy_network import PolicyNetwork
-from agents.policy.policy_stack_env import PolicyStackEnv
+from agents.policy.networks.shared_head import PolicyNetwork
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.on_policy_training import NetworkInputs, StackPolicy, StackRolloutBuffer
 from mura_env import ObservationLayout
 from tests.agents.tables import switching_table

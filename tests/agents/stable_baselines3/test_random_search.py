@@ -5,12 +5,11 @@ from gymnasium.vector import VectorEnv
 from sb3_contrib import ARS
 
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.policy_network import PolicyNetwork
-from agents.policy.policy_stack_env import PolicyStackEnv
-from agents.stable_baselines3.adapter import VectorEnvAdapter
-from agents.stable_baselines3.any_algorithm import NetworkFeatures
+from agents.policy.networks.shared_head import PolicyNetwork
+from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.generic_training import NetworkFeatures, SearchPolicy, counting_steps
 from agents.stable_baselines3.on_policy_training import learn
-from agents.stable_baselines3.random_search import SearchPolicy, counting_steps
+from agents.stable_baselines3.vec_env import VectorEnvAdapter
 from mura_env import ObservationLayout
 from tests.agents.tables import switching_table
 

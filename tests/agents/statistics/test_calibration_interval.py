@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from agents.calibration_error import calibration_error, equal_mass_bins
 from agents.statistics.bootstrap import PatientBootstrap
-from agents.statistics.calibration_interval import (
+from agents.statistics.calibration import (
     TRUE_ERRORS,
+    calibration_error,
     calibration_interval,
     calibration_samples,
+    equal_mass_bins,
     errors_to_expect,
 )
 

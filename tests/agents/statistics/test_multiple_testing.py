@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.statistics.multiple_testing import holm
+from agents.statistics.hypothesis_tests import holm
 
 
 def test_the_example_of_wright():

@@ -3,8 +3,11 @@ import pytest
 from scipy import stats
 
 from agents.statistics.bootstrap import PatientBootstrap
-from agents.statistics.paired_tests import sign_flip_test
-from agents.statistics.power import patient_standard_error, smallest_detectable_difference
+from agents.statistics.hypothesis_tests import (
+    patient_standard_error,
+    sign_flip_test,
+    smallest_detectable_difference,
+)
 
 GENERATOR = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from agents.metrics import evaluate
-from agents.statistics.sensitivity_interval import roc_slope, sensitivity_share
+from agents.statistics.intervals import roc_slope, sensitivity_share
 from tests.agents.statistics.test_jackknife import SHAPES
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from agents.statistics.threshold_counts import counts_by_threshold
+from agents.statistics.intervals import counts_by_threshold
 
 
 def test_counts_at_or_above_each_score_in_a_plain_loop():

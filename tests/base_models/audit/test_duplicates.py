@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from base_models.audit.duplicates import Duplicate, find_duplicates
-from base_models.audit.pictures import Picture
+from base_models.audit.scan import Picture
 from base_models.datasets.patient_proxy import difference_hash, near_duplicate_blocks, thumbnail
 from base_models.datasets.study import Study
 

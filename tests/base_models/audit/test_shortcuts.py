@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base_models.audit.pictures import Picture
+from base_models.audit.scan import Picture
 from base_models.audit.shortcuts import find_shortcuts, within_groups
 from base_models.datasets.patient_proxy import difference_hash, thumbnail
 from base_models.datasets.study import Study

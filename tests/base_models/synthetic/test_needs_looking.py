@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from base_models.cross_fitting import views_of
+from base_models.data.image_cache import open_image_cache
 from base_models.datasets import open_dataset
-from base_models.fitting import FitJob, run_fit
-from base_models.fold_images import views_of
-from base_models.image_cache import open_image_cache
 from base_models.prediction import study_logits
 from base_models.presets import PRESETS
 from base_models.synthetic import synthesize
+from base_models.training.fit import FitJob, run_fit
 from mura_app.commands.demo import TEST_SHARE, Command
 
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from base_models.synthetic import CASES, KINDS, draw_study
-from base_models.synthetic.contact_sheet import contact_sheet
+from benchmarks.contact_sheet import contact_sheet
 
 PAIRS = [(part, kind) for part, cases in CASES.items() for kind in cases.kinds]
 

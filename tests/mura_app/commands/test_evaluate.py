@@ -160,7 +160,7 @@ def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch)
     capsys.readouterr()
     asked = []
     monkeypatch.setattr(
-        "mura_app.evidence.study_thumbnails", lambda *wanted: asked.append(wanted) or {"x": "data:,"}
+        "mura_app.artifacts.study_thumbnails", lambda *wanted: asked.append(wanted) or {"x": "data:,"}
     )
     assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "there"), "--json"]) == 0
     captured = capsys.readouterr()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base_models.tensor_files import load_tensors
+from base_models.storage import load_tensors
 from mura_app.main import run_command
 from mura_env import Predictions
 from tests.base_models.trees import write_mura

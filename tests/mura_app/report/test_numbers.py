@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mura_app.presentation import benchmark_table
+from mura_app.console import benchmark_table
 from mura_app.report.model_card import render_model_card
 from mura_app.report.numbers import NBSP, format_p, number, points
 from mura_app.report.page import render_page

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from agents import make_agent
-from agents.configuration import plain_values
+from agents.config import plain_values
 from mura_app.report import write_report
 from mura_app.report.behaviour_tables import MOST_CHANGES
 from mura_app.report.page import render_page

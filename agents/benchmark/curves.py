@@ -1,0 +1,99 @@
+"""The curves behind the figures: receiver operating characteristic and reliability, averaged over seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from agents.statistics.calibration import equal_mass_bins
+
+N_POINTS = 101
+"""Points of a ROC curve, evenly spaced in the false positive rate."""
+
+N_BINS = 10
+"""Bins of a reliability curve, of equal mass."""
+
+
+def curves_document(labels: NDArray[np.int64], probabilities: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Draw both curves for everything that was scored.
+
+    Args:
+        labels: True classes, shape `(n_studies,)`.
+        probabilities: By name, each of shape `(n_seeds, n_studies, n_classes)`.
+
+    Returns:
+        By name, JSON-ready: `roc` (see `mean_roc`) and `reliability` (see `reliability`).
+    """
+    return {
+        name: {"roc": mean_roc(labels, values), "reliability": reliability(labels, values)}
+        for name, values in probabilities.items()
+    }
+
+
+def mean_roc(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str, list[float]] | None:
+    """Average ROC curves vertically: over seeds and, with more than two classes, each against the rest.
+
+    Vertical averaging (Fawcett 2006): at each false positive rate, the mean of the true positive rates, so
+    that the area under the mean is the mean of the areas, up to the grid.
+
+    Args:
+        labels: Shape `(n_studies,)`.
+        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+
+    Returns:
+        `false_positive_rate` and `true_positive_rate`, each of `N_POINTS` numbers in [0, 1]; None where there
+        is one class only.
+    """
+    n_classes = probabilities.shape[2]
+    grid = np.linspace(0.0, 1.0, N_POINTS)
+    rates = []
+    for positive_class in range(1, 2) if n_classes == 2 else range(n_classes):
+        positive = labels == positive_class
+        if positive.any() and not positive.all():
+            for scores in probabilities[:, :, positive_class]:
+                false_rate, true_rate, _ = roc_curve(positive, scores)
+                rates.append(np.interp(grid, false_rate, true_rate))
+    if not rates:
+        return None
+    mean = np.mean(rates, axis=0)
+    mean[0] = 0.0
+    return {"false_positive_rate": _rounded(grid), "true_positive_rate": _rounded(mean)}
+
+
+def reliability(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str, Any]:
+    """Compare what was predicted with what came true, in bins of equal mass.
+
+    With two classes the probability of class 1 and its share; with more, the probability of the predicted
+    class and the share of right verdicts. The predictions of all seeds are put together.
+
+    Args:
+        labels: Shape `(n_studies,)`.
+        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+
+    Returns:
+        `predicted` and `observed`: mean probability and share in each bin, in ascending order of the
+        probability; `n`: studies in each bin, per seed. Equal probabilities are never divided between bins,
+        so that there may be fewer of them.
+    """
+    if probabilities.shape[2] == 2:
+        predicted = probabilities[:, :, 1].ravel()
+        true = np.tile(labels == 1, len(probabilities))
+    else:
+        predicted = probabilities.max(axis=2).ravel()
+        true = (probabilities.argmax(axis=2) == labels).ravel()
+    order = np.argsort(predicted, kind="stable")
+    predicted, true = predicted[order].astype(np.float64), true[order]
+    starts = equal_mass_bins(predicted, N_BINS)
+    sizes = np.diff(np.append(starts, len(predicted)))
+    return {
+        "predicted": _rounded(np.add.reduceat(predicted, starts) / sizes),
+        "observed": _rounded(np.add.reduceat(true.astype(np.float64), starts) / sizes),
+        "n": _rounded(sizes / len(probabilities)),
+    }
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    """Five digits are more than a page can show, and keep the document small."""
+    return [round(float(value), 5) for value in values]

@@ -1,0 +1,150 @@
+"""Agents of a finished benchmark on studies from elsewhere: nothing is fitted again."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.agent import Agent, Progress, fingerprint
+from agents.benchmark.cross_validation import UNSEEN_PARTS
+from agents.benchmark.document import benchmark_document
+from agents.benchmark.image_level import check_images
+from agents.benchmark.out_of_fold import HeldOut
+from agents.benchmark.run import Outcome, gather, outcome_of
+from agents.registry import load_agent, make_agent
+from mura_env import Predictions
+
+BASELINE = "uniform"
+"""What all agents are compared with."""
+
+
+def evaluate_saved_agents(
+    directory: str | Path,
+    train: Predictions,
+    outside: Predictions,
+    agents: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    thresholds: Mapping[str, float | None] | None = None,
+    controls: Mapping[str, NDArray[Any]] | None = None,
+    outside_images: Predictions | None = None,
+    n_resamples: int = 10_000,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score saved agents on an outside table with the tables of a benchmark.
+
+    Body parts that the agents have not learned get the weights that are not particular to any; one warning
+    names them.
+
+    Args:
+        directory: Folder that `agents.benchmark.run.run_benchmark` saved the agents in.
+        train: What they learned from; the prior of the control `majority` comes from it.
+        outside: Studies to score, with predictions of the same members.
+        agents: Names of the agents; `uniform`, which all are compared with, is added if it is not among them.
+        seeds: Seeds that they were fitted with.
+        thresholds: Agents' thresholds on the probability of class 1, as the benchmark chose them.
+        controls: Class probabilities for the outside table by name, shape `(n_studies, n_classes)`.
+        outside_images: Members' outputs on each radiograph of the outside studies.
+        n_resamples: Resamples of the patient bootstrap.
+        progress: Called with a description, the agents completed and their number.
+
+    Returns:
+        The document described in `agents.benchmark.document`, JSON-ready.
+
+    Raises:
+        FileNotFoundError: If an agent is not saved there.
+        ValueError: If the table does not fit or has studies of the training table, an agent learned from
+            another table than `train`, or a file is damaged.
+    """
+    _check(train, outside, outside_images)
+    _warn_of_unknown_parts(train, outside)
+    names = [*agents] if BASELINE in agents else [BASELINE, *agents]
+    results = {}
+    with warnings.catch_warnings():
+        # Each agent would say again, seed by seed, what the warning above says of all.
+        warnings.filterwarnings("ignore", message=UNSEEN_PARTS)
+        for done, name in enumerate(names, start=1):
+            results[name] = gather(_outcomes(Path(directory) / "agents", name, seeds, train, outside))
+            if progress is not None:
+                progress("scoring agents", done, len(names))
+    return benchmark_document(
+        train,
+        outside,
+        results,
+        list(seeds),
+        controls=controls or {},
+        n_resamples=n_resamples,
+        held_out=HeldOut(reason="nothing was fitted for this evaluation"),
+        thresholds=thresholds,
+        images=outside_images,
+    )
+
+
+def _warn_of_unknown_parts(train: Predictions, outside: Predictions) -> None:
+    unknown = sorted(
+        {outside.body_part_names[part] for part in outside.body_parts} - {*train.body_part_names}
+    )
+    if unknown:
+        warnings.warn(
+            f"the body parts {', '.join(unknown)} were not in the training table; they get the reference "
+            "weights, which are not particular to any part",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _outcomes(
+    directory: Path, name: str, seeds: Sequence[int], train: Predictions, outside: Predictions
+) -> list[Outcome]:
+    """Let the saved fits of one agent weight the outside table; one fit where seeds change nothing."""
+    outcomes = []
+    for seed in seeds:
+        if name == BASELINE:  # it learns nothing, and a run may have been made without it
+            agent = make_agent(BASELINE).fit(train, seed=seed)
+        else:
+            agent = _saved(directory / f"{name}-seed{seed}", fingerprint(train))
+        outcomes.append(outcome_of(agent, outside))
+        if not agent.uses_seed:
+            break
+    return outcomes
+
+
+def _saved(directory: Path, digest: str) -> Agent[Any]:
+    """Read an agent, and make sure that it learned from the table with this digest."""
+    agent = load_agent(directory)
+    if agent.fingerprint_ != digest:
+        raise ValueError(
+            f"expected an agent that learned from the run's training table in {directory}, got one that "
+            "learned from another table; run the benchmark again"
+        )
+    return agent
+
+
+def _check(train: Predictions, outside: Predictions, outside_images: Predictions | None) -> None:
+    for what, expected, got in (
+        ("models", train.model_names, outside.model_names),
+        ("classes", train.class_names, outside.class_names),
+    ):
+        if tuple(expected) != tuple(got):
+            raise ValueError(
+                f"expected a table of the {what} {', '.join(expected)} in this order, got {', '.join(got)}; "
+                "use outputs of the run's own members"
+            )
+    if len(np.unique(outside.labels)) < 2:
+        raise ValueError("expected outside studies of at least two classes, got fewer")
+    rows = {str(study): row for row, study in enumerate(train.study_ids)}
+    copied = [
+        str(study)
+        for row, study in enumerate(outside.study_ids)
+        if str(study) in rows and np.array_equal(outside.logits[row], train.logits[rows[str(study)]])
+    ]
+    if copied:
+        raise ValueError(
+            f"expected studies from elsewhere, got {len(copied)} of the training table, among them "
+            f"{copied[0]!r}; an agent cannot be validated on what it learned from"
+        )
+    if outside_images is not None:
+        check_images(outside, outside_images)

@@ -1,0 +1,94 @@
+"""Figures of single radiographs, beside those of studies: each gets the weights of its study."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.agent import combine_probabilities
+from agents.benchmark.scoring import ScoredTable
+from mura_env import Predictions
+
+MOST_RESAMPLES = 1_000
+"""Resamples of the patient bootstrap; there are more radiographs than studies, and studies come first."""
+
+NO_WEIGHTING = "it is no weighting of the members, so that it has nothing to say of a single radiograph"
+
+
+def image_level_document(
+    test: Predictions,
+    images: Predictions,
+    weights: Mapping[str, NDArray[np.float32] | None],
+    controls: Mapping[str, NDArray[Any]],
+    thresholds: Mapping[str, float | None],
+    *,
+    baseline: str,
+    n_resamples: int,
+) -> dict[str, Any]:
+    """Score every radiograph of the test studies with the label of its study.
+
+    Args:
+        test: The studies.
+        images: Members' outputs on each radiograph, the studies in the same order, `n_views` of each.
+        weights: By agent, shape `(n_seeds, n_studies, n_models)`; None for what is no weighting.
+        controls: Class probabilities of the studies by name, shape `(n_studies, n_classes)`; each radiograph
+            has those of its study.
+        thresholds: By agent, on the probability of class 1.
+        baseline: Name of uniform averaging.
+        n_resamples: Resamples of the patient bootstrap, of which `MOST_RESAMPLES` are used at most.
+
+    Returns:
+        JSON-ready: `n_images`, and by name `agents`, `models` and `controls`, rows as in
+        `agents.benchmark.document` (`holm_p` is None: the primary comparison is of studies), and
+        `left_out` with a reason; or a `reason` alone, where every study has one radiograph.
+
+    Raises:
+        ValueError: If the radiographs are not those of the studies.
+    """
+    check_images(test, images)
+    if (test.n_views == 1).all():
+        return {"reason": "every study has one radiograph: its figures are those of the study"}
+    study = np.repeat(np.arange(len(test)), test.n_views)
+    probabilities = {
+        name: np.stack([combine_probabilities(images.probabilities, of_seed[study]) for of_seed in chosen])
+        for name, chosen in weights.items()
+        if chosen is not None
+    }
+    table = ScoredTable(images, min(n_resamples, MOST_RESAMPLES), probabilities[baseline])
+    return {
+        "n_images": len(images),
+        "agents": {
+            name: table.row(of_agent, [thresholds.get(name)] * len(of_agent), is_baseline=name == baseline)
+            for name, of_agent in probabilities.items()
+        },
+        "models": {
+            name: table.row(images.probabilities[None, :, index])
+            for index, name in enumerate(images.model_names)
+        },
+        "controls": {name: table.row(of_study[study][None]) for name, of_study in controls.items()},
+        "left_out": {name: NO_WEIGHTING for name, chosen in weights.items() if chosen is None},
+    }
+
+
+def check_images(test: Predictions, images: Predictions) -> None:
+    """Make sure that a table of radiographs is that of a table of studies.
+
+    Raises:
+        ValueError: If it has other members or classes, or not `n_views` rows of each study, in order.
+    """
+    for what in ("model_names", "class_names", "body_part_names"):
+        if tuple(getattr(test, what)) != tuple(getattr(images, what)):
+            raise ValueError(
+                f"expected radiographs with the {what} of the studies, {getattr(test, what)}, got "
+                f"{getattr(images, what)}"
+            )
+    fits = len(images) == test.n_views.sum() and all(
+        np.array_equal(getattr(images, column), np.repeat(getattr(test, column), test.n_views))
+        for column in ("patient_ids", "labels", "body_parts")
+    )
+    if not fits:
+        raise ValueError(
+            f"expected the {test.n_views.sum()} radiographs of the {len(test)} studies in their order, got a "
+            f"table of {len(images)} others; write both tables in one run"
+        )

@@ -1,1 +1,0 @@
-"""What a benchmark says of the agents: one document of figures, intervals, tests and behaviour."""

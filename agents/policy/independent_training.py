@@ -1,0 +1,118 @@
+"""Policies trained one by one, in processes, for algorithms that cannot train a stack side by side."""
+
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from torch import Tensor
+
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.stacked_env import PolicyStackEnv
+from mura_env.utils.workers import end_with_parent
+
+TrainOne = Callable[[PolicyStackEnv, StackedNetwork, int, Report], None]
+"""Called as train(environment of one policy, network of one policy, seed, report)."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One policy at one checkpoint."""
+
+    steps: int
+    """Environment steps that it had made."""
+    state: dict[str, Tensor]
+    """State of its network."""
+    mean_reward: float
+    """Mean reward of the exploring policy since the checkpoint before."""
+    scalars: dict[str, float]
+    """Figures of the last update."""
+
+
+def train_separately(
+    train: TrainOne,
+    make_env: Callable[[int], PolicyStackEnv],
+    networks: Sequence[StackedNetwork],
+    *,
+    seed: int,
+    checkpoints: Sequence[float],
+    n_jobs: int,
+) -> Generator[list[Snapshot], None, None]:
+    """Train every policy of a stack by itself; the result does not depend on the number of processes.
+
+    Whoever stops asking for the next policy ends the training of those that are not finished.
+
+    Args:
+        train: Trains one policy in place.
+        make_env: Makes the environment of the policy with a number.
+        networks: The policies before training, one network each.
+        seed: Seed of the first policy; the others count on from it.
+        checkpoints: Steps after which a policy is kept, ascending.
+        n_jobs: Processes.
+
+    Yields:
+        The snapshots of one policy after the other, as many as checkpoints.
+    """
+    calls = [
+        delayed(_train_one)(train, partial(make_env, index), network, seed + 1_000 * index, checkpoints)
+        for index, network in enumerate(networks)
+    ]
+    if n_jobs == 1:
+        yield from (function(*arguments) for function, arguments, _ in calls)
+        return
+    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with_parent):
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
+    try:
+        for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            # The library counts what is given up; who stopped asking knows.
+            warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+            results.close()
+
+
+def stacked_state(states: Sequence[Mapping[str, Tensor]], stack: StackedNetwork) -> dict[str, Tensor]:
+    """Put the states of single policies next to each other, as one stack's state."""
+    of_policy = {name for name, _ in stack.named_parameters()}
+    return {
+        name: torch.cat([state[name] for state in states]) if name in of_policy else states[0][name]
+        for name in states[0]
+    }
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let torch use one thread, so that sums have one order whatever the number of processors."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_one(
+    train: TrainOne,
+    make_env: Callable[[], PolicyStackEnv],
+    network: StackedNetwork,
+    seed: int,
+    checkpoints: Sequence[float],
+) -> list[Snapshot]:
+    env, snapshots = make_env(), list[Snapshot]()
+
+    def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+        passed = bisect_right(checkpoints, steps)
+        if passed > bisect_right(checkpoints, snapshots[-1].steps if snapshots else 0):
+            state = {name: value.clone() for name, value in network.state_dict().items()}
+            snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars or {})))
+
+    with single_thread():
+        train(env, network, seed, report)
+    env.close()
+    return snapshots

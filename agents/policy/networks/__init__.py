@@ -1,0 +1,1 @@
+"""Policy networks: from observation columns to logits of the weights."""

@@ -1,0 +1,1 @@
+"""Pixels to batches: cache, loader, augmentation, and the checks for data leakage."""

@@ -1,0 +1,132 @@
+"""Which pictures weights have learned from, as far as their file tells."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base_models.config import MemberConfig
+from base_models.data.image_cache import ImageCache
+from base_models.datasets.study import Study
+from base_models.storage import read_facts
+
+SKETCH = 1024
+"""Hashes that a set of files keeps at most."""
+
+
+def files_sketch(paths: Iterable[Path], root: Path) -> list[str]:
+    """Return the least hashes of image files, each of a file's place below the data folder and its length.
+
+    By them the pictures of a data set are known again wherever it lies, however it is split and whatever the
+    size they are cached at. Two sets of which the larger shares a given share of its files with the other
+    have about 1,024 times that share of hashes in common (bottom-k sketch, Broder, "On the resemblance and
+    containment of documents", 1997): overlaps of one in a hundred are hardly ever missed.
+
+    Args:
+        paths: The image files.
+        root: The data folder; of files outside it, the whole path counts.
+
+    Returns:
+        Up to 1,024 hashes, sorted.
+    """
+    prefix = f"{root}{os.sep}"
+    hashes = set()
+    for path in paths:
+        place = os.fsencode(str(path).removeprefix(prefix))
+        hashes.add(hashlib.sha256(place + f"\0{_length(path)}".encode()).hexdigest()[:16])
+    return nsmallest(SKETCH, hashes)
+
+
+def _length(path: Path) -> int:
+    """Return the length of a file in bytes; -1 where it cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def learned_from(file: str | Path) -> tuple[str, ...]:
+    """Return the hashes of the pictures that weights, and those that they began with, have learned from.
+
+    Only the files of this package's fits tell; of any other file nothing is known.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        return tuple(map(str, read_facts(Path(file)).get("learned_from", ())))
+    except ValueError:
+        return ()
+
+
+def refuse_seen_pictures(members: Sequence[MemberConfig], digests: Sequence[str]) -> None:
+    """Refuse members that begin with weights that have learned from the pictures at hand.
+
+    Each study is either a test study or held out by one of the folds, so what a member says of it would be
+    said by weights that have seen it: neither table would measure what a member makes of an unknown study.
+
+    Args:
+        members: The members.
+        digests: Hashes of the pictures: of their files, or of all pixels that are cached. One in common will
+            do.
+
+    Raises:
+        FileNotFoundError: If there is no file of initial weights where a member says.
+        ValueError: If a file says that its weights have seen the pictures.
+    """
+    for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
+        if set(learned_from(file)) & set(digests):
+            raise ValueError(
+                f"expected initial weights that have not seen these radiographs, got {file}, which has "
+                "learned from them: a member would know the studies that a fold holds out; take weights from "
+                "other data, or none"
+            )
+
+
+def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
+    """Return a remark on each file of initial weights that does not tell what they have learned from.
+
+    Raises:
+        FileNotFoundError: If there is no file of initial weights where a member says.
+    """
+    files = dict.fromkeys(member.init_weights for member in members if member.init_weights)
+    return [
+        f"{file} does not tell from which radiographs its weights have learned. If these are among them, the "
+        "members know the studies that folds hold out, and their figures and all that follow are too good."
+        for file in files
+        if not learned_from(file)
+    ]
+
+
+def pictures_of_several_patients(studies: Sequence[Study], cache: ImageCache) -> list[list[str]]:
+    """Find image files of several patients that show the same picture, to the last bit of what is cached.
+
+    Pictures of one grey are left out: they are a fault of their own.
+
+    Args:
+        studies: The studies.
+        cache: Image cache with all of their views.
+
+    Returns:
+        Groups of paths, each of one picture, in the order of the studies.
+    """
+    shows: defaultdict[bytes, list[tuple[str, Path]]] = defaultdict(list)
+    for study in studies:
+        for path in study.image_paths:
+            digest = hashlib.sha256(cache.images[cache.rows[path]]).digest()
+            shows[digest].append((study.patient_id, path))
+    return [
+        [str(path) for _, path in files]
+        for files in shows.values()
+        if len({patient for patient, _ in files}) > 1 and _is_picture(cache.images[cache.rows[files[0][1]]])
+    ]
+
+
+def _is_picture(pixels: NDArray[np.uint8]) -> bool:
+    """Say whether more is there than one grey and the black that pads it to a square."""
+    return len(np.unique(pixels)) > 2

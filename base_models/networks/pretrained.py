@@ -1,0 +1,224 @@
+"""Initial weights from elsewhere: a local file or torchvision's download, fitted to stem and head."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+
+from base_models.networks.input_format import GREY, IMAGENET, InputFormat
+from base_models.networks.timm_classifier import TimmClassifier
+from base_models.networks.torchvision_classifier import (
+    PUBLISHED_PLANES,
+    TorchvisionClassifier,
+    planes_kernel,
+)
+from base_models.storage import read_facts
+
+_WRAPPERS = ("model_state_dict", "state_dict", "model")
+_SIDE_HEADS = re.compile(r"(aux1|aux2|AuxLogits)\.")  # googlenet, inception_v3
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")  # the download's spelling
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read named tensors from `.safetensors` or from a file of `torch.save`, without running code from it.
+
+    The tensors may lie inside `model_state_dict`, `state_dict` or `model`, and their names may begin with
+    `module.` as `DataParallel` writes them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, holds anything but data, or no named tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of weights, got no file {path}; check the path")
+    content = _read_content(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"expected a state dict of tensors in {path}, got {type(content).__name__}")
+    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if foreign:
+        raise ValueError(f"expected only named tensors in {path}, got {foreign[0]!r}, which is none")
+    state = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    if len(state) < len(content):
+        raise ValueError(f"expected each tensor once in {path}, got some with and without 'module.'")
+    for name, tensor in state.items():
+        # sparse, quantised, complex and empty (meta) tensors are data, too, but of no network here
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+            raise ValueError(
+                f"expected plain tensors of real numbers in {path}, got another kind for {name!r}"
+            )
+    return state
+
+
+def _read_content(path: Path) -> object:
+    """Return what a file of weights holds, whatever it is, without running code from it."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            # The errors below say the same in one line each.
+            for words in ("Detected pickle protocol", "Validating sparse tensor", "TypedStorage is"):
+                warnings.filterwarnings("ignore", words, UserWarning)
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+            return content
+    except PermissionError:
+        raise
+    except Exception as error:  # torch's readers raise many kinds; whichever it is, the file is damaged
+        # torch's own words are left out: they advise to load the file unsafely.
+        what = "one that holds more than data" if path.stat().st_size else "an empty one"
+        raise ValueError(
+            f"expected a state dict of tensors in {path}, got a damaged file or {what}; "
+            "save it again with torch.save(model.state_dict(), FILE)"
+        ) from error
+
+
+def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """Return torchvision's own weights of a classifier, downloaded at the first use.
+
+    Raises:
+        ValueError: If the network is none of torchvision's.
+        ConnectionError: If the weights cannot be downloaded; the message says what to do.
+    """
+    if not isinstance(network, TorchvisionClassifier):
+        raise ValueError(
+            f"expected a classifier of torchvision for pretrained weights, got {type(network).__name__}; "
+            "name a file with --init-weights, or leave `pretrained` out"
+        )
+    weights = models.get_model_weights(network.network_name).DEFAULT
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
+        raise ConnectionError(
+            f"expected to download the weights of {network.network_name!r} from {weights.url}, but: {error}; "
+            "download that file where there is a connection and name it with --init-weights FILE"
+        ) from error
+
+
+def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
+    """Load weights into a network in place, all but a head of other classes; see `fitted_state`.
+
+    Returns:
+        The names of the head's tensors that keep their fresh values.
+
+    Raises:
+        ValueError: If the tensors are those of another network.
+    """
+    fitted, fresh = fitted_state(network, state, source)
+    network.load_state_dict(fitted, strict=False)
+    return fresh
+
+
+def fitted_state(
+    network: nn.Module, state: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Fit weights to a network, which is not changed and may be without values.
+
+    A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane
+    what they would give on three copies of it.
+
+    Args:
+        network: From `create_model`.
+        state: Named tensors.
+        source: Where they are from, for messages.
+
+    Returns:
+        The tensors to load, and the names of the tensors of a head of other classes, which keep their fresh
+        values.
+
+    Raises:
+        ValueError: If the tensors are those of another network.
+    """
+    state = _spelt_alike(network, state)
+    wanted = network.state_dict()
+    head, stem = _last_layer(network), _stem(network)
+    if _takes_colours(state, stem) and wanted[stem].shape[1] != PUBLISHED_PLANES:
+        state[stem] = planes_kernel(state[stem], wanted[stem].shape[1])
+    fresh = [
+        name
+        for name in wanted
+        if name.startswith(f"{head}.") and (name not in state or state[name].shape != wanted[name].shape)
+    ]
+    state = {name: tensor for name, tensor in state.items() if name not in fresh}
+    missing = [
+        name for name in wanted if name not in {*state, *fresh} and not name.endswith("num_batches_tracked")
+    ]
+    unknown = [name for name in state if name not in wanted and not name.startswith(f"{head}.")]
+    shapes = [name for name in state if name in wanted and state[name].shape != wanted[name].shape]
+    for names, fault in ((missing, "lacks"), (unknown, "does not know"), (shapes, "has another shape of")):
+        if names:
+            raise ValueError(
+                f"expected weights of the network to train in {source}, but it is another network's: "
+                f"one of them {fault} {names[0]!r}"
+            )
+    return {name: state[name] for name in state if name in wanted}, fresh
+
+
+def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
+    """Return what the weights of a file have learned to take a radiograph as.
+
+    Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
+    pictures, normalised as the network's library says, and all that is left for weights of grey pictures like
+    ours.
+
+    Args:
+        network: From `create_model`, of the same kind; its values do not matter.
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds no weights.
+    """
+    try:
+        return InputFormat.from_json(read_facts(Path(path))["input_format"])
+    except (ValueError, KeyError):  # of torch.save, or of another program
+        colours = _takes_colours(_spelt_alike(network, read_state_dict(path)), _stem(network))
+        return colour_format(network) if colours else GREY
+
+
+def colour_format(network: nn.Module) -> InputFormat:
+    """Return the one grey plane that weights of a network for colour pictures have learned to see best.
+
+    Each library says for its own networks what red, green and blue are normalised by; others are taken for
+    ImageNet's.
+    """
+    if isinstance(network, TorchvisionClassifier | TimmClassifier):
+        return InputFormat(*network.published_normalisation).one_plane
+    return IMAGENET.one_plane
+
+
+def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name tensors as the network does, and leave the heads out that serve training alone."""
+    state = {_OLD_DENSENET.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    state = {name: tensor for name, tensor in state.items() if not _SIDE_HEADS.match(name)}
+    if isinstance(network, TorchvisionClassifier | TimmClassifier) and not any(
+        name.startswith("model.") for name in state
+    ):
+        state = {f"model.{name}": tensor for name, tensor in state.items()}
+    return state
+
+
+def _takes_colours(state: Mapping[str, Tensor], stem: str) -> bool:
+    """Say whether the kernel of a stem is for three planes."""
+    return stem in state and state[stem].ndim == 4 and state[stem].shape[1] == PUBLISHED_PLANES
+
+
+def _stem(network: nn.Module) -> str:
+    """Return the name of the kernel of the first convolution."""
+    kernels = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    return f"{next(kernels)}.weight"
+
+
+def _last_layer(network: nn.Module) -> str:
+    """Return the name of the last layer that gives the class logits."""
+    layers = [
+        str(name) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
+    ]
+    return layers[-1]

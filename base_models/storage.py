@@ -1,0 +1,92 @@
+"""Named tensors on disk: safetensors with a digest, since that format notices no damage to the values."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mura_env.utils.files import replacing
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
+    """Write named tensors atomically, with JSON-ready facts about them in the header."""
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"mura": json.dumps(facts), "sha256": _digest(stored)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(stored, temporary, metadata=header)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it."""
+    for file in path.parent.glob(".*"):
+        if file.name.startswith(f".{path.name}."):  # how `replacing` names the file that it has not finished
+            file.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote: the tensors and the facts.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If a folder is in its place.
+        ValueError: If the file is damaged or was written by something else.
+    """
+    _refuse_folder(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"expected tensors of this package in {path}, got a damaged file: {error}"
+        ) from error
+    if header.get("sha256") != _digest(tensors):
+        raise ValueError(
+            f"expected the tensors that were written to {path}, got damaged or foreign ones; "
+            "resume the run that wrote them, or copy them again"
+        )
+    return tensors, _facts(header, path)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the facts in the header of a file, without reading its tensors.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If a folder is in its place.
+        ValueError: If the file is damaged or was written by something else.
+    """
+    _refuse_folder(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _facts(file.metadata() or {}, path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"expected tensors of this package in {path}, got a damaged file: {error}"
+        ) from error
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():  # safetensors would say "No such device"
+        raise IsADirectoryError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
+
+
+def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(header["mura"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"expected tensors of this package in {path}, got another file: {error}") from error
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of all tensors."""
+    hash_ = hashlib.sha256()
+    for name in sorted(tensors):
+        hash_.update(name.encode() + tensors[name].numpy().tobytes())
+    return hash_.hexdigest()

@@ -1,0 +1,1 @@
+"""The training of one network: batches to selected weights."""

@@ -1,0 +1,122 @@
+"""The options that choose an ensemble's members on one line, and their pretrained weights."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from base_models.config import EnsembleConfig, MemberConfig
+from base_models.networks.registry import check_model_name
+from base_models.networks.timm_classifier import PREFIX
+
+MOST_MEMBERS = 1000
+"""Far more than anybody trains: a number with a digit too many is told at once."""
+
+
+def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
+    """Return an ensemble of the members that a line names, in its order.
+
+    Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]]`. Sizes and epochs that are not given are those of the
+    configuration's member at the same place, beginning anew behind its last: members of one network differ by
+    seed and, as far as the configuration's own members do, by size. So do the options of `attention_cnn`.
+
+    Args:
+        config: Gives what the line leaves out.
+        line: Entries, separated by commas.
+
+    Raises:
+        ValueError: If a network does not exist, a number is none, there are too many members, or initial
+            weights are for a member that the line replaces.
+    """
+    replaced = next((member for member in config.members if member.has_learned), None)
+    if replaced is not None:
+        raise ValueError(
+            f"expected initial weights for the members that --members names, got some for {replaced.name!r}, "
+            "which it replaces; name them with --init-weights NETWORK=FILE or --pretrained"
+        )
+    members: list[MemberConfig] = []
+    for entry in filter(None, (part.strip() for part in line.split(","))):
+        network, *numbers = entry.removeprefix(PREFIX).split(":")
+        network = PREFIX + network if entry.startswith(PREFIX) else network
+        check_model_name(network)
+        if len(numbers) > 3 or not all(map(_is_count, numbers)):
+            raise ValueError(
+                "expected members as NETWORK[:COUNT[:SIZE[:EPOCHS]]], whole numbers from 1, got "
+                f"{entry[:80]!r}"
+            )
+        count, size, epochs = (*(int(number) for number in numbers), *(0,) * (3 - len(numbers)))
+        if len(members) + count > MOST_MEMBERS:
+            raise ValueError(f"expected at most {MOST_MEMBERS} members, got more in {entry!r}")
+        for _ in range(count or 1):
+            like = config.members[len(members) % len(config.members)]
+            own = network.startswith("attention_cnn") and like.network.startswith("attention_cnn")
+            members.append(
+                MemberConfig(
+                    name=f"{len(members) + 1}-{network.removeprefix(PREFIX)}",
+                    network=network,
+                    image_size=size or like.image_size,
+                    epochs=epochs or like.epochs,
+                    options=like.options if own else {},
+                )
+            )
+    return replace(config, members=tuple(members))
+
+
+def choose_initial_weights(
+    config: EnsembleConfig, files: Sequence[str], pretrained: bool = False
+) -> EnsembleConfig:
+    """Return an ensemble whose members begin with weights from elsewhere.
+
+    Args:
+        config: The ensemble.
+        files: Each `FILE`, for all members, or `NETWORK=FILE`, for those of one network. With a slash before
+            its first `=` it is a file.
+        pretrained: Members without a file begin with torchvision's own weights where it has some.
+
+    Raises:
+        ValueError: If a file is for a network that no member has, for a member that has another, or for one
+            that another file is for; if none is named; or if pretrained weights are for no member.
+    """
+    file_of: dict[str, str] = {}
+    for entry in files:
+        network, separator, file = entry.partition("=")
+        is_for_one = separator and not {"/", os.sep} & set(network)
+        network, file = (network, file) if is_for_one else ("", entry)
+        whose = repr(network) if network else "all members"
+        if not file:
+            raise ValueError(f"expected a file of initial weights for {whose}, got an empty name")
+        if network in file_of:
+            raise ValueError(
+                f"expected one file of initial weights for {whose}, got {file_of[network]} and {file}; "
+                "leave one of them out, or name the network of each as NETWORK=FILE"
+            )
+        file_of[network] = file
+    networks = sorted({member.network for member in config.members})
+    unused = sorted(file_of.keys() - {"", *networks})
+    if unused:
+        raise ValueError(
+            f"expected weights for networks of the ensemble ({', '.join(networks)}), got some for "
+            f"{unused[0]!r}"
+        )
+    members = []
+    for member in config.members:
+        file = file_of.get(member.network, file_of.get("", ""))
+        own = member.network.startswith(("attention_cnn", PREFIX))
+        if file and member.has_learned:
+            raise ValueError(
+                f"expected one source of initial weights for the member {member.name!r}, got {file} and "
+                f"{member.init_weights or 'its option pretrained'}; leave one of them out"
+            )
+        file = file or member.init_weights
+        download = member.pretrained or (pretrained and not file and not own)
+        members.append(replace(member, init_weights=file, pretrained=download))
+    if pretrained and not any(member.pretrained for member in members):
+        raise ValueError(
+            "expected a classifier of torchvision without a file of its own for --pretrained, got members of "
+            f"{', '.join(networks)}; leave --pretrained out, or name such members with --members"
+        )
+    return replace(config, members=tuple(members))
+
+
+def _is_count(text: str) -> bool:
+    """Say whether a text is a whole number from 1, of at most nine digits."""
+    return text.isdecimal() and len(text) <= 9 and int(text) > 0

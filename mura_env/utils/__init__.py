@@ -1,0 +1,1 @@
+"""Files and worker processes; nothing of the environments."""

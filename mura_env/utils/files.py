@@ -1,0 +1,91 @@
+"""JSON documents on disk: written whole or not at all, without NaN, and read with a message that helps."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+@contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file in the same folder, which replaces ``path`` in one operation at the end.
+
+    Args:
+        path: The file to write or to replace.
+
+    Yields:
+        The temporary file to write to; it is removed if the block raises.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        FileExistsError: If the path is a folder.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise FileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"expected an existing folder to write to, got {target.parent}: create it")
+    # delete=False: the file is renamed in the end, or removed below
+    with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent, delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # a temporary file is readable by its owner only
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | PathLike[str], document: Any) -> None:
+    """Write a JSON document atomically; missing folders are made.
+
+    Names of files that are not UTF-8, as Python holds them, are written as JSON's escapes and come back.
+
+    Raises:
+        ValueError: If it holds NaN or infinity, which JSON has no words for.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        expected: What the reader hopes to find, for the messages.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not JSON, is no object, or holds NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected {expected}, got no file {path}; check the path")
+    try:
+        document = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite_float
+        )
+    except (ValueError, RecursionError) as error:  # JSON and text that cannot be decoded are ValueErrors
+        raise ValueError(f"expected {expected}, got {path}, which is damaged or no JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"expected {expected}, got {path} with a {type(document).__name__} in it")
+    return document
+
+
+def _refuse(number: str) -> NoReturn:
+    raise ValueError(f"expected finite numbers, got {number}")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)

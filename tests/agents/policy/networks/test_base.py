@@ -1,0 +1,87 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.policy.independent_training import stacked_state
+from agents.policy.networks.registry import make_policy_network
+from agents.stable_baselines3.extracted_actor import ExtractedActor
+from mura_env import ObservationLayout, observe
+from tests.agents.tables import noise_table
+
+TABLE = noise_table(30, 0)
+KINDS = ["shared_head", "mlp", "body_part_attention", "rlensemble_v1", "extracted"]
+
+
+def make(kind: str, n_policies: int, with_average: bool = False):
+    config = SimpleNamespace(
+        network="shared_head" if kind == "extracted" else kind,
+        hidden_size=4,
+        attention_body_parts=(TABLE.body_part_names[1],),
+        attention_beta=0.5,
+    )
+    generator = torch.Generator().manual_seed(1)
+    network = make_policy_network(
+        config, ObservationLayout.of(TABLE), 3, n_policies, generator, with_average=with_average
+    )
+    network = ExtractedActor(network) if kind == "extracted" else network
+    network.standardise(observe(TABLE))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name not in {"scale", "squash"}:
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_policy_of_a_stack_acts_as_it_would_alone_and_singles_make_a_stack(kind):
+    network = make(kind, 3)
+    observations = torch.from_numpy(observe(TABLE))
+    together = network(observations.expand(3, -1, -1))
+    singles = [network.subset(slice(policy, policy + 1)) for policy in range(3)]
+    for policy, single in enumerate(singles):
+        torch.testing.assert_close(single(observations[None])[0], together[policy])
+    assert not torch.allclose(together[0], together[1])
+    again = network.resized(3)
+    again.load_state_dict(stacked_state([single.state_dict() for single in singles], again))
+    assert torch.equal(again(observations.expand(3, -1, -1)), together)
+
+
+@pytest.mark.parametrize("kind", KINDS[:4])
+def test_the_average_is_scored_as_one_more_member(kind):
+    network = make(kind, 2, with_average=True)
+    observations = torch.from_numpy(observe(TABLE))
+    outputs = network(observations.expand(2, -1, -1))
+    assert outputs.shape == (2, 30, 4)
+    log_probabilities, _ = network.split(observations)
+    expected = TABLE.probabilities.mean(axis=1)
+    np.testing.assert_allclose(log_probabilities[:, 3].exp(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_critic_can_read_what_it_is_told_it_can(kind):
+    network = make(kind, 2)
+    inputs = network.inputs(torch.from_numpy(observe(TABLE)).expand(2, -1, -1))
+    assert inputs.shape == (2, 30, network.n_inputs)
+    hidden, study = network.hidden(inputs)
+    logits, critic_inputs = network.logits_and_critic_inputs(inputs)
+    assert critic_inputs.shape[-1] == network.n_critic_inputs
+    assert not critic_inputs.requires_grad
+    torch.testing.assert_close(critic_inputs, torch.cat((hidden.mean(2), study), dim=-1).detach())
+    torch.testing.assert_close(logits, network.scores(hidden, study))
+    torch.testing.assert_close(logits, network.logits(inputs))
+    logits.sum().backward()
+    assert any(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_an_extracted_actor_is_bounded_as_its_algorithm_bounds_it():
+    network = make("extracted", 1)
+    observations = torch.from_numpy(observe(TABLE))[None]
+    with torch.no_grad():
+        network.scale.fill_(2.5)
+        hidden, _ = network.hidden(network.inputs(observations))
+        raw = hidden[0, :, 0] @ network.head_weight[0] + network.head_bias[0]
+        torch.testing.assert_close(network(observations)[0], 2.5 * raw.clamp(-1, 1))
+        network.squash.fill_(1.0)
+        torch.testing.assert_close(network(observations)[0], 2.5 * torch.tanh(raw))

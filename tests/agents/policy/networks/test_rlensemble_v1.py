@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.policy.networks.rlensemble_v1 import RLEnsembleV1Network
+from agents.policy_gradient.rlensemble_v1 import WeightNetwork
+from mura_env import ObservationLayout, observe
+from tests.agents.tables import noise_table
+
+TABLE = replace(noise_table(40, 0, n_classes=3), body_part_names=("XR_SHOULDER", "hand", "elbow"))
+LAYOUT = ObservationLayout.of(TABLE)
+OBSERVATIONS = observe(TABLE)
+
+
+def new(n_policies: int = 2, beta: float = 0.25, **options) -> RLEnsembleV1Network:
+    chosen = ("elbow", "shoulder", "knee")
+    return RLEnsembleV1Network(LAYOUT, 3, n_policies, 4, body_parts=chosen, beta=beta, **options)
+
+
+def shaken(network: RLEnsembleV1Network) -> RLEnsembleV1Network:
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def scores(network: RLEnsembleV1Network, observations: np.ndarray = OBSERVATIONS) -> np.ndarray:
+    with torch.no_grad():
+        return network(torch.from_numpy(observations).expand(network.n_policies, -1, -1)).numpy()
+
+
+@pytest.mark.parametrize("policy", [0, 1])
+@pytest.mark.parametrize("beta", [0.0, 0.25, 1.0])
+def test_its_weights_are_those_of_the_published_network(beta, policy):
+    """Without standardisation, and with the same parameters."""
+    network = shaken(new(beta=beta))
+    single = network.subset(slice(policy, policy + 1))
+    published = WeightNetwork(9, 3, hidden_size=4, attended=[0, 2], beta=beta)
+    state = {name: value[0] for name, value in single.named_parameters()}
+    of_parts = state["attention_weight"].view(9, 2, 3).transpose(0, 1)
+    published.load_state_dict(
+        {name: value.squeeze(0) for name, value in state.items() if "attention" not in name}
+        | {"output_weight": state["output_weight"] / 4}  # the mean over units, not the sum
+        | {"attention_weight": of_parts, "attention_bias": state["attention_bias"].view(2, 3)}
+    )
+    read = torch.from_numpy(OBSERVATIONS[:, LAYOUT.columns("log_probability")].copy())
+    expected = published(read, torch.from_numpy(TABLE.body_parts.copy())).exp().detach()
+    np.testing.assert_allclose(np.exp(scores(network)[policy]) / 3, expected, atol=1e-6)
+
+
+def test_standardised_columns_have_mean_0_and_deviation_1():
+    network = new(1)
+    network.standardise(OBSERVATIONS)
+    hidden, _ = network.hidden(torch.from_numpy(OBSERVATIONS)[None])
+    read = hidden[0, :, 0, 4:].double()
+    torch.testing.assert_close(read.mean(0), torch.zeros(9).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(read.std(0, correction=0), torch.ones(9).double(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("with_average", [False, True])
+def test_a_new_network_stands_for_the_reference(with_average):
+    before = torch.get_rng_state()
+    network = new(with_average=with_average, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_allclose(scores(network), 0.0, atol=1e-6)
+
+
+def test_a_part_without_attention_and_one_never_seen_have_the_common_network_alone():
+    common, blended = shaken(new(beta=0.0)), shaken(new(beta=1.0))
+    moved = (scores(common) != scores(blended)).any(axis=(0, 2))
+    np.testing.assert_array_equal(moved, TABLE.body_parts != 1)
+    unseen = OBSERVATIONS.copy()
+    unseen[:, LAYOUT.columns("body_part")] = 0.0
+    np.testing.assert_array_equal(scores(blended, unseen), scores(common, unseen))
+
+
+def test_values_of_actions_have_a_level_of_their_own():
+    """Weights are the same whatever is added to all scores; what an action is worth is not."""
+    network = shaken(new(with_average=True))
+    before = scores(network)
+    with torch.no_grad():
+        network.output_bias += 2.0
+    np.testing.assert_allclose(scores(network), before + 2.0, atol=1e-5)
+
+
+def test_a_weight_of_zero_has_a_finite_logarithm():
+    network = shaken(new(beta=1.0))
+    with torch.no_grad():
+        network.attention_bias[..., 0] = -1e4
+        network.output_bias[..., 0] = -1e4
+    assert np.isfinite(scores(network)).all()

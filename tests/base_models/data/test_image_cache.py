@@ -1,0 +1,314 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from base_models.data import image_cache
+from base_models.data.image_cache import Part, fit_into_square, open_image_cache, stretch_into_square
+from base_models.imaging.reader import Radiograph, read_grey
+from tests.base_models.trees import picture, save_picture
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{i}.png" for i in range(5)]
+    for i, path in enumerate(paths):
+        save_picture(path, picture(i, shape=(60 + i, 40)))
+    return paths
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Small parts, and which of them were built: the names of their files."""
+    built: list[tuple[str, ...]] = []
+    build = image_cache.build_part
+
+    def record(part: Part) -> image_cache.PartState:
+        built.append(tuple(path.stem for path in part.paths))
+        return build(part)
+
+    monkeypatch.setattr(image_cache, "PART_ROWS", 2)
+    monkeypatch.setattr(image_cache, "build_part", record)
+    return built
+
+
+def _open(paths: list[Path], directory: Path, size: int = 24) -> np.ndarray:
+    return np.array(open_image_cache(paths, size, directory / "cache", n_processes=1).images)
+
+
+def test_rows_hold_the_fitted_images(paths: list[Path], tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    cache = open_image_cache(paths, 24, tmp_path / "cache", lambda *call: calls.append(call))
+    assert cache.images.shape == (5, 24, 24)
+    assert cache.images.dtype == np.uint8
+    assert calls[-1] == ("reading radiographs", 5, 5)
+    for path in paths:
+        np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 24))
+
+
+def test_processes_build_what_one_process_builds(
+    paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _open(paths, tmp_path)
+    paths[3].write_bytes(b"no image")
+    expected[3] = 0
+    monkeypatch.setattr(image_cache, "PART_ROWS", 2)
+    calls: list[int] = []
+    cache = open_image_cache(
+        paths, 24, tmp_path / "parallel", lambda _, done, total: calls.append(done), n_processes=2
+    )
+    np.testing.assert_array_equal(cache.images, expected)
+    assert set(cache.unreadable) == {paths[3]}
+    assert len(calls) == 3
+    assert calls == sorted(calls)
+    assert calls[-1] == 5
+
+
+def test_an_unchanged_cache_is_not_built_again(paths: list[Path], tmp_path: Path, built: list) -> None:
+    first = _open(paths, tmp_path)
+    assert built == [("0", "1"), ("2", "3"), ("4",)]
+    np.testing.assert_array_equal(_open(paths, tmp_path), first)
+    assert len(built) == 3
+
+
+def test_changed_files_sizes_and_orders_have_their_own_cache(paths: list[Path], tmp_path: Path) -> None:
+    files = {open_image_cache(paths, 24, tmp_path / "cache").file}
+    files.add(open_image_cache(paths, 32, tmp_path / "cache").file)
+    files.add(open_image_cache(paths[::-1], 24, tmp_path / "cache").file)
+    os.utime(paths[0], (1, 1))
+    files.add(open_image_cache(paths, 24, tmp_path / "cache").file)
+    assert len(files) == 4
+
+
+def test_the_digest_is_of_the_pixels_alone(paths: list[Path], tmp_path: Path) -> None:
+    digest = open_image_cache(paths, 24, tmp_path / "cache").digest
+    (tmp_path / "copy").mkdir()
+    copies = [tmp_path / "copy" / path.name for path in paths]
+    for path, copy in zip(paths, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+        os.utime(copy, (1, 1))
+    assert open_image_cache(copies, 24, tmp_path / "cache").digest == digest
+    others = {open_image_cache(paths, 32, tmp_path / "cache").digest}
+    others.add(open_image_cache(paths[::-1], 24, tmp_path / "cache").digest)
+    save_picture(copies[1], picture(99, shape=(50, 50)))
+    others.add(open_image_cache(copies, 24, tmp_path / "cache").digest)
+    assert len(others | {digest}) == 4
+
+
+def test_a_changed_picture_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
+    _open(paths, tmp_path)
+    save_picture(paths[1], picture(99, shape=(50, 50)))
+    np.testing.assert_array_equal(_open(paths, tmp_path)[1], fit_into_square(read_grey(paths[1]), 24))
+
+
+def _flip(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "rebuilt"),
+    [
+        ("images.npy", lambda content: _flip(content, len(content) - 1), [("4",)]),
+        ("images.npy", lambda content: _flip(content, len(content) - 3 * 24 * 24), [("2", "3")]),
+        ("images.npy", lambda content: _flip(content, 20), "all"),  # the header
+        ("images.npy", lambda content: content[:-1], "all"),
+        ("images.npy", lambda content: content + b"\0", "all"),
+        ("images.npy", lambda content: b"", "all"),
+        ("images.npy", None, "all"),
+        ("manifest.json", lambda content: content[:-20], "all"),
+        ("manifest.json", lambda content: b"[]", "all"),
+        ("manifest.json", lambda content: content.replace(b'"unreadable": {}', b'"unreadable": 5'), "all"),
+        ("manifest.json", lambda content: content.replace(b'"misnamed": {}', b'"misnamed": null'), "all"),
+        (
+            "manifest.json",
+            lambda content: content.replace(b'"misnamed": {}', b'"misnamed": {"/x": "y"}'),
+            "all",
+        ),
+        ("manifest.json", lambda content: content.replace(b'"digest"', b'"other"'), "all"),
+        ("manifest.json", lambda content: content.replace(b'"key": "', b'"key": "0'), "all"),
+        ("manifest.json", None, "all"),
+    ],
+)
+def test_a_damaged_cache_is_noticed_and_rebuilt(
+    paths: list[Path], tmp_path: Path, built: list, *, name: str, damage, rebuilt
+) -> None:
+    expected = _open(paths, tmp_path)
+    everything = list(built)
+    built.clear()
+    (file,) = tmp_path.glob(f"cache/*/{name}")
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage(file.read_bytes()))
+    np.testing.assert_array_equal(_open(paths, tmp_path), expected)
+    assert built == (everything if rebuilt == "all" else rebuilt)
+    built.clear()
+    _open(paths, tmp_path)
+    assert built == []
+
+
+def test_an_interrupted_build_goes_on(
+    paths: list[Path], tmp_path: Path, built: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _open(paths, tmp_path / "whole")
+    built.clear()
+    read = image_cache.read_file
+
+    def interrupted(path: Path) -> bytes:
+        if path == paths[3]:
+            raise KeyboardInterrupt
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache, "read_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _open(paths, tmp_path)
+    assert built == [("0", "1"), ("2", "3")]
+    built.clear()
+    np.testing.assert_array_equal(_open(paths, tmp_path), expected)
+    assert built == [("2", "3"), ("4",)]
+
+
+def test_a_build_goes_on_behind_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / "images" / f"{i}.png" for i in range(40)]
+    for i, path in enumerate(paths):
+        save_picture(path, picture(i, shape=(60, 48)))
+    script = """
+import os, signal, sys
+from pathlib import Path
+from base_models.data import image_cache
+image_cache.PART_ROWS = 4
+root = Path(sys.argv[1])
+paths = [root / "images" / f"{i}.png" for i in range(40)]
+read = image_cache.read_file
+
+def dying_read(path):
+    if path == paths[14]:  # in the middle of the fourth part
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(path)
+
+image_cache.read_file = dying_read
+image_cache._SECONDS_BETWEEN_WRITES = 0
+image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (manifest,) = tmp_path.glob("cache/*/manifest.json")
+    assert len(json.loads(manifest.read_text())["parts"]) == 3
+    monkeypatch.setattr(image_cache, "PART_ROWS", 4)
+    calls: list[int] = []
+    cache = open_image_cache(paths, 64, tmp_path / "cache", lambda _, n, total: calls.append(n), 1)
+    assert len(calls) == 7
+    for path in paths:
+        np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 64))
+
+
+@pytest.mark.parametrize(
+    ("clock", "written"), [([0.0, 0.4, 0.9, 0.95], [3]), ([0.0, 0.4, 1.1, 1.1, 1.5], [2, 3])]
+)
+def test_the_manifest_is_written_at_most_once_a_second(
+    paths: list[Path],
+    tmp_path: Path,
+    built: list,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    clock: list[float],
+    written: list[int],
+) -> None:
+    calls: list[int] = []
+    write = image_cache.write_json
+
+    def counted(path: Path, document: dict) -> None:
+        calls.append(len(document["parts"]))
+        write(path, document)
+
+    monkeypatch.setattr(image_cache, "write_json", counted)
+    monkeypatch.setattr(image_cache.time, "monotonic", iter(clock).__next__)
+    expected = _open(paths, tmp_path)
+    assert calls == written
+    assert len(built) == 3
+    np.testing.assert_array_equal(_open(paths, tmp_path), expected)
+    assert len(built) == 3
+
+
+def test_files_that_cannot_be_reached_are_unreadable(paths: list[Path], tmp_path: Path) -> None:
+    strange = [tmp_path / f"{'x' * 300}.png", tmp_path / "a\0b.png", paths[0] / "below a file.png"]
+    cache = open_image_cache([*paths, *strange], 24, tmp_path / "cache", n_processes=1)
+    assert set(cache.unreadable) == set(strange)
+    assert all(cache.unreadable[path].startswith(f"{path}: ") for path in strange)
+
+
+def test_unreadable_images_are_collected_and_tried_again(
+    paths: list[Path], tmp_path: Path, built: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths[1].write_bytes(b"no image")
+    paths[3].unlink()
+    for _ in range(2):  # built, then opened
+        cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+        assert set(cache.unreadable) == {paths[1], paths[3]}
+        assert all(str(path) in reason for path, reason in cache.unreadable.items())
+        assert not cache.images[cache.rows[paths[1]]].any()
+    assert len(built) == 3
+    decode = image_cache.decode
+
+    def with_a_library(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
+        known = Radiograph(picture(7), 1, 1, "L", "a new kind")
+        return known if path == paths[1] else decode(path, data, at_least)
+
+    monkeypatch.setattr(image_cache, "decode", with_a_library)
+    cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+    assert set(cache.unreadable) == {paths[3]}
+    np.testing.assert_array_equal(cache.images[cache.rows[paths[1]]], fit_into_square(picture(7), 24))
+    assert built[3:] == [("0", "1")]
+
+
+def test_names_that_say_something_else_than_the_content_are_kept(paths: list[Path], tmp_path: Path) -> None:
+    jpeg = tmp_path / "other.png"
+    Image.open(paths[0]).save(jpeg, format="JPEG")
+    for _ in range(2):  # built, then opened
+        cache = open_image_cache([*paths, jpeg], 24, tmp_path / "cache", n_processes=1)
+        assert set(cache.misnamed) == {jpeg}
+        assert "content is JPEG" in cache.misnamed[jpeg]
+        assert not cache.unreadable
+        assert cache.images[cache.rows[jpeg]].any()
+
+
+def test_names_that_are_not_utf_8_are_kept(paths: list[Path], tmp_path: Path) -> None:
+    good, bad = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/\xff.png", b"/bad\xe9.png"))
+    paths[0].rename(good)
+    bad.write_bytes(b"no image")
+    for _ in range(2):  # built, then opened
+        cache = open_image_cache([good, bad], 24, tmp_path / "cache", n_processes=1)
+        assert cache.images[cache.rows[good]].any()
+        assert set(cache.unreadable) == {bad}
+
+
+def test_stretching_forgets_the_aspect(tmp_path: Path) -> None:
+    image = np.zeros((30, 60), dtype=np.uint8)
+    image[:, 30:] = 200
+    stretched = stretch_into_square(image, 20)
+    assert stretched.shape == (20, 20)
+    assert (stretched[:, :9] == 0).all()
+    assert (stretched[:, 11:] == 200).all()
+    large = np.asarray(Image.fromarray(picture(3)).resize((60, 80)))
+    blocks = large.reshape(20, 4, 20, 3).astype(float).mean(axis=(1, 3))
+    np.testing.assert_allclose(stretch_into_square(large, 20), blocks, atol=0.51)
+
+
+def test_a_cache_is_known_again_from_another_folder(
+    paths: list[Path], built: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_image_cache(paths, 16, tmp_path / "cache", n_processes=1)
+    assert built
+    built.clear()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = open_image_cache([Path("..", path.name) for path in paths], 16, tmp_path / "cache", n_processes=1)
+    assert (again.file, again.digest) == (first.file, first.digest)
+    assert built == []

@@ -1,0 +1,109 @@
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader
+
+from base_models.data.augmentation import create_augmentation
+from base_models.data.loader import EpochSampler, TrainingImages, training_batches
+from tests.base_models.trees import picture
+from tests.processors import processors
+
+IMAGES = np.stack([picture(seed, shape=(32, 32)) for seed in range(20)])
+ROWS = np.array([3, 5, 7, 11, 13, 17, 19, 2, 4, 6])
+LABELS = np.arange(10) % 2
+WEIGHTS = np.linspace(0.5, 2, 10, dtype=np.float32)
+
+
+def _samples(preset: str = "standard") -> TrainingImages:
+    return TrainingImages(IMAGES, ROWS, LABELS, WEIGHTS, create_augmentation(preset, 24), seed=9)
+
+
+def test_an_epoch_visits_each_image_once_in_an_order_of_its_own() -> None:
+    sampler = EpochSampler(50, seed=1)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        keys = list(sampler)
+        assert {key[0] for key in keys} == {epoch}
+        assert sorted(key[1] for key in keys) == list(range(50))
+        orders.append([key[1] for key in keys])
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_samples_are_images_of_their_rows() -> None:
+    samples = _samples("none")
+    for index in range(len(samples)):
+        image, label, weight = samples[0, index]
+        np.testing.assert_array_equal(image.numpy(), create_augmentation("none", 24)(IMAGES[ROWS[index]], 0))
+        assert (label, weight) == (LABELS[index], WEIGHTS[index])
+
+
+def test_a_mapped_cache_goes_to_other_processes_by_the_name_of_its_file(tmp_path: Path) -> None:
+    large = np.concatenate([IMAGES] * 50)
+    np.save(tmp_path / "images.npy", large)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    augmentation = create_augmentation("standard", 24)
+    for images, fewest, most in ((mapped, 0, 50_000), (large, large.nbytes, np.inf)):
+        samples = TrainingImages(images, ROWS, LABELS, WEIGHTS, augmentation, seed=9)
+        sent = pickle.dumps(samples)
+        assert fewest < len(sent) < most
+        for received, kept in zip(pickle.loads(sent)[1, 4], samples[1, 4], strict=True):  # noqa: S301  # own
+            assert np.array_equal(received, kept)
+
+
+def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
+    def epoch_of(loader: DataLoader, epoch: int) -> torch.Tensor:
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        return torch.cat([batch[0] for batch in loader])
+
+    whole = training_batches(_samples(), 4, seed=9)
+    epochs = [epoch_of(whole, epoch) for epoch in range(3)]
+    assert not torch.equal(epochs[0], epochs[1])
+    resumed = training_batches(_samples(), 4, seed=9, first_epoch=2)
+    assert torch.equal(epoch_of(resumed, 0), epochs[2])
+    context = multiprocessing.get_context("spawn")
+    batches = BatchSampler(EpochSampler(10, seed=9), 4, drop_last=True)
+    with processors(2):  # torch warns of more workers than that
+        workers = DataLoader(
+            _Rebuilt(), batch_sampler=batches, num_workers=2, multiprocessing_context=context
+        )
+        assert torch.equal(epoch_of(workers, 2), epochs[2])
+
+
+def test_processes_that_prepare_batches_keep_opencv_to_one_core() -> None:
+    threads = cv2.getNumThreads()
+    prepare = training_batches(_samples(), 4, seed=9, processes=1).worker_init_fn
+    try:
+        cv2.setNumThreads(2)
+        prepare(0)
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(threads)
+
+
+class _Rebuilt(TrainingImages):
+    """Samples that are built anew in the process that they are sent to."""
+
+    def __init__(self) -> None:
+        super().__init__(IMAGES, ROWS, LABELS, WEIGHTS, create_augmentation("standard", 24), seed=9)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Rebuilt, ()
+
+
+def test_only_batches_for_a_gpu_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a GPU that the fit does not use
+    assert not training_batches(_samples(), 4, seed=9).pin_memory
+    assert training_batches(_samples(), 4, seed=9, pinned=True).pin_memory
+
+
+def test_iterating_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    assert len(list(training_batches(_samples(), 4, seed=9))) == 2
+    assert len(list(training_batches(_samples(), 64, seed=9))) == 1
+    assert torch.equal(torch.get_rng_state(), before)

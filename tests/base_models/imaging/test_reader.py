@@ -1,0 +1,308 @@
+import io
+import os
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from base_models.data.image_cache import open_image_cache
+from base_models.imaging import reader
+from base_models.imaging.reader import ImageError, decode, image_size, misnamed, read_file, read_grey
+from tests.base_models.trees import picture
+
+GREY = picture(0, shape=(50, 40))
+
+
+def _encoded(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _huge_png(width: int, height: int) -> bytes:
+    """A PNG file of a few hundred bytes whose header promises more pixels than any detector has."""
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    content = _chunk(b"IDAT", zlib.compress(bytes(100_000)))
+    return b"\x89PNG\r\n\x1a\n" + header + content + _chunk(b"IEND", b"")
+
+
+def test_8_bit_grey_is_read_as_it_is(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_grey(tmp_path / "grey.png"), GREY)
+    assert image_size(tmp_path / "grey.png") == (40, 50)
+
+
+MODES = {
+    "PNG": ("L", "RGB", "RGBA", "LA", "P", "1"),
+    "TIFF": ("L", "RGB", "RGBA", "LA", "P", "1", "CMYK"),
+    "BMP": ("L", "RGB", "P", "1"),
+    "WEBP": ("L", "RGB", "RGBA"),
+}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes])
+def test_every_mode_gives_the_same_greys(tmp_path: Path, kind: str, mode: str) -> None:
+    pixels = np.where(GREY > 60, 255, 0).astype(np.uint8) if mode == "1" else GREY
+    path = tmp_path / "image"
+    path.write_bytes(_encoded(Image.fromarray(pixels).convert(mode), kind, lossless=True))
+    np.testing.assert_allclose(read_grey(path).astype(int), pixels, atol=mode == "CMYK")
+    assert image_size(path) == (40, 50)
+
+
+def test_colour_is_turned_into_luminance(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "image.png")
+    expected = colours @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    np.testing.assert_allclose(read_grey(tmp_path / "image.png"), expected, atol=1)
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    image = Image.fromarray((GREY % 4).astype(np.uint8), mode=None).convert("P")
+    image.putpalette([value for grey in (10, 200, 90, 40) for value in (grey, grey, grey)])
+    image.save(tmp_path / "image.png")
+    np.testing.assert_array_equal(read_grey(tmp_path / "image.png"), np.array([10, 200, 90, 40])[GREY % 4])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("depth", "highest"), [(16, 65535), (12, 4095), (8, 255)])
+def test_deep_greys_are_scaled_by_their_depth(tmp_path: Path, suffix: str, depth: int, highest: int) -> None:
+    deep = np.linspace(0, highest, 600).reshape(30, 20).astype(np.uint16)
+    path = tmp_path / f"deep.{suffix}"
+    Image.fromarray(deep).save(path)
+    expected = np.round(deep.astype(float) * 255 / (2**depth - 1))
+    np.testing.assert_array_equal(read_grey(path), expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(("depth", "highest"), [(16, 65535), (12, 4095)])
+def test_deep_colours_are_scaled_by_their_depth(
+    tmp_path: Path, suffix: str, channels: int, depth: int, highest: int
+) -> None:
+    colours = np.random.default_rng(0).integers(0, highest + 1, (30, 20, channels)).astype(np.uint16)
+    colours[0, 0, :3] = 0, 0, highest  # as dark as deep colours get
+    path = tmp_path / f"deep.{suffix}"
+    path.write_bytes(cv2.imencode(f".{suffix}", colours[..., [2, 1, 0, 3][:channels]])[1].tobytes())
+    expected = colours[..., :3] @ np.array([0.299, 0.587, 0.114]) * 255 / (2**depth - 1)
+    np.testing.assert_allclose(read_grey(path), expected, atol=0.501)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=rf"deep\.{suffix}: "):
+        read_grey(path)
+
+
+def test_a_deep_grey_with_transparency_is_scaled_too(tmp_path: Path) -> None:
+    deep = np.linspace(0, 4095, 600).reshape(30, 20).astype(np.uint16)
+    rows = b"".join(b"\0" + np.stack([row, row[::-1]], axis=1).astype(">u2").tobytes() for row in deep)
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 30, 16, 4, 0, 0, 0))
+    content = header + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    np.testing.assert_allclose(read_grey(tmp_path / "deep.png"), deep / 4095 * 255, atol=0.501)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.array([[-5, 3]], dtype=np.int32), "grey values from -5 to 3, outside 0 to 65535"),
+        (np.array([[70000, 3]], dtype=np.int32), "grey values from 3 to 70000"),
+        (np.array([[np.nan, 0.5]], dtype=np.float32), "grey values from nan"),
+    ],
+)
+def test_greys_that_are_none_are_refused(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / "deep.tif")
+    with pytest.raises(ImageError, match=rf"deep\.tif: {message}"):
+        read_grey(tmp_path / "deep.tif")
+
+
+def test_floats_are_shares_or_whole_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    shares = np.linspace(0, 1, 600, dtype=np.float32).reshape(30, 20)
+    for pixels, expected in (
+        (shares, np.rint(shares.astype(float) * 255)),
+        (shares / 2, np.rint(shares.astype(float) / 2 * 255)),
+        (np.rint(shares * 4095), np.rint(np.rint(shares * 4095.0) / 4095 * 255)),
+        (np.rint(shares), np.rint(shares) * 255),
+    ):
+        Image.fromarray(pixels).save(path)
+        np.testing.assert_array_equal(read_grey(path), expected)
+    for pixels, ends in ((shares * 1.5, "0 to 1.5"), (shares * 4000 + 0.25, "0.25 to 4000.25")):
+        Image.fromarray(pixels).save(path)
+        with pytest.raises(
+            ImageError, match=rf"deep\.tif: expected greys as whole numbers or from 0 to 1, .* {ends}"
+        ):
+            read_grey(path)
+    rows = shares[::-1].astype("<f4").tobytes()  # from the bottom row up
+    (tmp_path / "deep.pfm").write_bytes(b"Pf\n20 30\n-1.0\n" + rows)
+    np.testing.assert_array_equal(read_grey(tmp_path / "deep.pfm"), np.rint(shares.astype(float) * 255))
+
+
+@pytest.mark.parametrize("kind", ["grey", "colours", "float"])
+def test_deep_pictures_take_little_memory(tmp_path: Path, kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (1500, 1000)).astype(np.uint16)
+    path = tmp_path / f"deep.{'tif' if kind == 'float' else 'png'}"
+    if kind == "colours":
+        cv2.imwrite(str(path), np.dstack([pixels] * 3))
+    else:
+        Image.fromarray(pixels.astype(np.float32) if kind == "float" else pixels).save(path)
+    data = read_file(path)
+    tracemalloc.start()
+    decode(path, data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * pixels.size  # the pixels as decoded, twice, as greys, and some rows as float64
+
+
+def test_what_decoders_warn_of_is_not_given(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0"
+    Image.fromarray(GREY).save(path, exif=damaged)
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"):
+        Image.open(path).close()
+    assert read_grey(path).shape == GREY.shape  # any warning is an error in these tests
+    assert image_size(path) == (40, 50)
+
+
+def test_jpeg_may_be_decoded_smaller(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    Image.fromarray(picture(1, shape=(400, 320))).convert("RGB").save(path)
+    assert read_grey(path).shape == (400, 320)
+    reduced = decode(path, read_file(path), at_least=64)
+    assert 64 <= min(reduced.grey.shape) < 320
+    assert (reduced.width, reduced.height, reduced.mode, reduced.format) == (320, 400, "RGB", "JPEG")
+
+
+def _frames(kind: str) -> bytes:
+    first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+    return _encoded(first, kind, save_all=True, append_images=[second])
+
+
+PNG = _encoded(GREY, "PNG")
+JPEG = _encoded(GREY, "JPEG")
+BAD = {
+    "empty.png": (b"", "empty"),
+    "text.png": (b"no image at all", "no picture of a known kind"),
+    "page.jpg": (b"<!doctype html><title>404</title>", "no picture of a known kind"),
+    "zeros.png": (bytes(5000), "no picture of a known kind"),
+    "half.png": (PNG[: len(PNG) // 2], "truncated PNG file"),
+    "without its end.png": (PNG[:-12], "truncated PNG file"),
+    "only its head.png": (PNG[:8], "truncated PNG file"),
+    "flipped bit.png": (PNG[:300] + bytes([PNG[300] ^ 1]) + PNG[301:], "damaged PNG file"),
+    "flipped size.png": (PNG[:18] + bytes([PNG[18] ^ 1]) + PNG[19:], "damaged PNG file"),
+    "half.jpg": (JPEG[:-60], "image file is truncated"),
+    "half.tif": (_encoded(GREY, "TIFF")[:900], r"\S"),
+    "half.bmp": (_encoded(GREY, "BMP")[:1500], "image file is truncated"),
+    "bomb.png": (_huge_png(9000, 9000), "9000×9000 pixels, more than 64,000,000"),
+    "large bomb.png": (_huge_png(10_000, 10_000), "10000×10000 pixels, more than 64,000,000"),
+    "huge bomb.png": (_huge_png(60_000, 60_000), "pixels"),
+    "frames.tif": (_frames("TIFF"), "expected one picture, got 2 frames"),
+    "frames.gif": (_frames("GIF"), "expected one picture, got 2 frames"),
+    "frames.png": (_frames("PNG"), "expected one picture, got 2 frames"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named_with_a_reason(tmp_path: Path, name: str) -> None:
+    content, reason = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"{name.replace('.', '[.]')}: .*{reason}") as caught:
+        read_grey(path)
+    assert "\n" not in str(caught.value)
+    assert "BytesIO" not in str(caught.value)
+
+
+def test_no_bad_file_is_dropped_from_a_cache(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in BAD]
+    for path, (content, _) in zip(paths, BAD.values(), strict=True):
+        path.write_bytes(content)
+    good = tmp_path / "good.png"
+    good.write_bytes(PNG)
+    cache = open_image_cache([*paths, good], 16, tmp_path / "cache")
+    assert set(cache.unreadable) == set(paths)
+    assert all(reason.startswith(f"{path}: ") for path, reason in cache.unreadable.items())
+
+
+def test_every_flipped_bit_of_a_png_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    for at in range(8, len(PNG), 7):
+        path.write_bytes(PNG[:at] + bytes([PNG[at] ^ 16]) + PNG[at + 1 :])
+        with pytest.raises(ImageError, match=r"image\.png: "):
+            read_grey(path)
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    for read in (read_grey, image_size):
+        with pytest.raises(ImageError, match=r"none\.png: No such file"):
+            read(tmp_path / "none.png")
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    for name in ("folder.png", "pipe.png"):
+        with pytest.raises(ImageError, match=rf"{name}: expected a file"):
+            read_grey(tmp_path / name)
+    with pytest.raises(ImageError, match=r"broken\.png: No such file"):
+        read_grey(tmp_path / "broken.png")
+    for read in (read_grey, image_size):
+        with pytest.raises(ImageError, match=r"x\.png: File name too long"):
+            read(tmp_path / f"{'x' * 300}.png")
+        with pytest.raises(ImageError, match=r"b\.png: .*(NUL|null)"):
+            read(tmp_path / "a\0b.png")
+
+
+def test_too_long_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "long.png").write_bytes(PNG)
+    monkeypatch.setattr(reader, "MAX_BYTES", 100)
+    with pytest.raises(ImageError, match=r"long\.png: [\d,]+ bytes, more than 100"):
+        read_grey(tmp_path / "long.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "good"),
+    [
+        ("a.png", "PNG", True),
+        ("a.PNG", "PNG", True),
+        ("a.jpeg", "JPEG", True),
+        ("a.webp", "WEBP", True),
+        ("a.jp2", "JPEG2000", True),
+        ("a.gif", "GIF", True),
+        ("a.pgm", "PPM", True),
+        ("a.jpg", "MPO", True),
+        ("a.png", "WEBP", False),
+        ("a.jpg", "WEBP", False),
+        ("a.jpg", "JPEG2000", False),
+        ("a.png", "GIF", False),
+        ("a.png", "PPM", False),
+        ("a.png", "ICO", False),
+        ("a.dcm", "GIF", False),
+        ("a.dcm", "WEBP", False),
+        ("a.dcm", "JPEG2000", False),
+        ("a.png", "JPEG", False),
+        ("a.jpg", "PNG", False),
+        ("a.dcm", "PNG", False),
+        ("a", "TIFF", False),
+        ("image.001", "TIFF", False),
+    ],
+)
+def test_content_decides_what_a_misnamed_file_is(tmp_path: Path, name: str, kind: str, good: bool) -> None:
+    path = tmp_path / name
+    options: dict[str, dict[str, object]] = {
+        "JPEG": {"quality": 95},
+        "MPO": {"quality": 95, "save_all": True, "append_images": [Image.fromarray(GREY[:9, :9])]},
+        "ICO": {"sizes": [(40, 50)]},
+    }
+    path.write_bytes(_encoded(GREY, kind, **options.get(kind, {"lossless": True})))
+    found = decode(path, read_file(path))
+    assert found.format == kind
+    np.testing.assert_allclose(found.grey, GREY, atol=12)
+    assert image_size(path) == (40, 50)
+    expected = None if good else f"its content is {kind}, not what its name says; rename it"
+    assert misnamed(path, found) == expected

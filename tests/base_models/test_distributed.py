@@ -1,0 +1,152 @@
+import itertools
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from base_models.datasets import open_dataset
+from base_models.distributed import ALONE, assign, join_process_group
+from base_models.ensemble import train_ensemble
+from base_models.members import load_members
+from base_models.storage import load_tensors
+from mura_env import Predictions
+from tests.base_models.trees import write_mura
+from tests.base_models.two_processes import SMALL, gradients
+
+ROOT = Path(__file__).parents[2]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 3))
+def test_jobs_are_divided_well(costs: list[int], n_processes: int) -> None:
+    jobs = assign(costs, n_processes)
+    assert sorted(itertools.chain(*jobs)) == list(range(len(costs)))
+    longest = max(sum(costs[job] for job in own) for own in jobs)
+    best = min(
+        max(sum(c for c, p in zip(costs, choice, strict=True) if p == q) for q in range(n_processes))
+        for choice in itertools.product(range(n_processes), repeat=len(costs))
+    )
+    assert longest <= (4 / 3) * best
+    assert all(costs[a] >= costs[b] for own in jobs for a, b in itertools.pairwise(own))
+
+
+def test_a_process_without_torchrun_is_alone() -> None:
+    with join_process_group() as group:
+        assert group == ALONE
+        group.wait()
+        assert (group.share("x"), group.gather("x")) == ("x", ["x"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes over gloo leave behind."""
+    folder = tmp_path_factory.mktemp("two")
+    shutil.copytree(write_mura(folder / "data", {"train": 12, "valid": 6}), folder / "copy")
+    for image in (folder / "copy").rglob("*.png"):
+        os.utime(image, (1, 1))
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = subprocess.run(
+        [sys.executable, "-m", *launcher, "-m", "tests.base_models.two_processes", str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def test_two_processes_get_the_gradient_of_one(folder: Path) -> None:
+    expected, order = gradients(ALONE)
+    of_ranks = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for found in of_ranks:
+        assert set(found["found"]) == set(expected)
+        for name, gradient in expected.items():
+            scale = float(gradient.abs().max())
+            torch.testing.assert_close(found["found"][name], gradient, rtol=1e-4, atol=1e-5 * scale)
+    assert sorted(of_ranks[0]["seen"] + of_ranks[1]["seen"]) == sorted(order) == list(range(24))
+    assert [found["exchanged"] for found in of_ranks] == [("from 0", [0, 1])] * 2
+
+
+def test_fits_divided_between_processes_are_bit_equal(folder: Path, tmp_path: Path) -> None:
+    train_ensemble(open_dataset(folder / "data"), SMALL, tmp_path)
+    _assert_bit_equal(tmp_path, folder / "fits")
+
+
+def _assert_bit_equal(run: Path, other: Path) -> None:
+    """Two runs have the same weights and tables, and nothing unfinished lies about."""
+    for file in sorted((run / "predictions").iterdir()):
+        assert file.read_bytes() == (other / "predictions" / file.name).read_bytes()
+    weights = sorted(run.glob("members/*/*.safetensors"))
+    assert weights
+    for file in weights:
+        ours, theirs = load_tensors(file)[0], load_tensors(other / file.relative_to(run))[0]
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not list(other.glob("members/*/*.epoch*"))
+
+
+def test_batches_divided_between_processes_make_a_run(folder: Path) -> None:
+    assert len(load_members(folder / "batches")) == 2
+    table = Predictions.load(folder / "batches" / "predictions" / "train.npz")
+    assert np.isfinite(table.logits).all()
+    fits = json.loads((folder / "batches" / "training.json").read_text())["fits"]["one"]
+    assert all(len(fit["epoch_losses"]) == 2 and 0 <= fit["inner_score"]["auroc"] <= 1 for fit in fits)
+
+
+def test_stopped_processes_that_share_batches_go_on_to_the_same_bits(folder: Path) -> None:
+    _assert_bit_equal(folder / "batches", folder / "stopped")
+    for rank in range(2):
+        before, after = torch.load(folder / f"{rank}.pt", weights_only=True)["batches"]
+        assert 0 < before < after  # one epoch of one fit, then its second and both of the other fold
+
+
+def _of_rank(folder: Path, rank: int, name: str) -> Any:
+    return torch.load(folder / f"{rank}.pt", weights_only=True)[name]
+
+
+def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
+    notes = [f"rank 1, on {platform.node()}"]
+    for rank in range(2):
+        own, others = ("LookupError", f"rank {rank}"), ("RuntimeError", f"LookupError: rank {1 - rank}")
+        assert _of_rank(folder, rank, "told") == [
+            ("FileExistsError", "rank 0", []),
+            (*((own, others)[rank]), []),
+            ("FileExistsError", "rank 1", notes),
+            (*((others, own)[rank]), notes),
+            ("FileExistsError", "rank 0", []),
+            (*((own, others)[rank]), []),
+        ]
+
+
+def test_only_the_first_process_opens_the_cache_and_the_others_map_it(folder: Path) -> None:
+    assert [_of_rank(folder, rank, "opened") for rank in range(2)] == [1, 0]
+    assert len(list((folder / "fits" / "image_cache").iterdir())) == 1
+    for rank in range(2):
+        seen, another, none, other_data = _of_rank(folder, rank, "refused")
+        assert seen == ""
+        assert f"expected {folder / 'caches' / 'other'} on a disk that the processes of all" in another
+        assert f"expected {folder / 'caches' / 'none'} on a disk that the processes of all" in none
+        assert "got other studies, labels or images" in other_data
+    assert not (folder / "caches" / "none").exists()
+
+
+def test_only_waiting_for_fits_is_patient(folder: Path) -> None:
+    own, patient, brief = _of_rank(folder, 0, "limits")
+    assert own == torch.distributed.default_pg_timeout.total_seconds() <= 3600
+    assert patient > 7 * 24 * 3600
+    assert brief < 60
+
+
+def test_a_process_does_not_wait_for_one_that_has_ended(folder: Path) -> None:
+    sentence, all_end = torch.load(folder / "alone.pt", weights_only=True)
+    assert sentence.startswith("expected all processes of torchrun to go on, got one that has ended")
+    assert all_end == "False"

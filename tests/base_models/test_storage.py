@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from base_models.storage import load_tensors, read_facts, save_tensors
+
+TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "n": torch.tensor(4)}
+
+
+def test_tensors_and_facts_come_back(tmp_path: Path) -> None:
+    save_tensors(TENSORS, tmp_path / "new" / "x.safetensors", {"epochs": 3, "rate": [0.5]})
+    tensors, facts = load_tensors(tmp_path / "new" / "x.safetensors")
+    assert facts == read_facts(tmp_path / "new" / "x.safetensors") == {"epochs": 3, "rate": [0.5]}
+    assert set(tensors) == set(TENSORS)
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_tensors(TENSORS, path, {})
+    content = path.read_bytes()
+    for damaged in (content[:-1] + bytes([content[-1] ^ 1]), content[:20], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x\.safetensors"):
+            load_tensors(path)
+    save_file({"a": torch.ones(2)}, path)
+    for read in (load_tensors, read_facts):
+        with pytest.raises(ValueError, match=r"x\.safetensors"):
+            read(path)
+    with pytest.raises(FileNotFoundError):
+        load_tensors(tmp_path / "none.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    for read in (load_tensors, read_facts):
+        with pytest.raises(IsADirectoryError, match=r"got the folder .*folder\.safetensors"):
+            read(tmp_path / "folder.safetensors")

@@ -1,0 +1,102 @@
+import os
+import signal
+
+import pytest
+import torch
+from joblib.externals.loky import ProcessPoolExecutor
+from torch.utils.data import DataLoader, Dataset
+
+from mura_app.errors import what_the_user_can_mend
+
+CUDA = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.31"
+    " GiB is free. Including non-PyTorch memory, this process has 14.45 GiB memory in use."
+)
+CUDA_ITSELF = "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"
+CPU = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"
+GLOO = "[pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:8356."
+NCCL = "NCCL error in: NCCLUtils.cpp, remote process exited or network error\nncclRemoteError: A call failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            torch.OutOfMemoryError(CUDA),
+            "the GPU holds, got options that ask for more (Tried to allocate 2.50 GiB)",
+        ),
+        (
+            RuntimeError(CUDA_ITSELF),
+            "the GPU holds, got options that ask for more (CUDA error: out of memory)",
+        ),
+        (MemoryError(), "of this machine holds, got options that ask for more (nobody says how much)"),
+        (RuntimeError(CPU), f"of this machine holds, got options that ask for more ({CPU})"),
+        (RuntimeError(GLOO), "expected all processes of torchrun to go on"),
+        (torch.distributed.DistBackendError(NCCL), "expected all processes of torchrun to go on"),
+        (ValueError("expected a, got b"), "expected a, got b"),
+        (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+        (RuntimeError("something else"), None),
+        (torch.distributed.DistBackendError("NCCL error: invalid usage"), None),
+        (KeyError("out of memory"), None),
+    ],
+)
+def test_errors_of_the_user_and_of_the_machine_are_told(error: Exception, words: str | None) -> None:
+    told = what_the_user_can_mend(error)
+    assert told is None if words is None else words in told
+
+
+def test_advice_against_want_of_memory_names_the_options() -> None:
+    told = what_the_user_can_mend(torch.OutOfMemoryError(CUDA))
+    for option in ("--ensemble.training.batch-size", "--ensemble.training.accumulate", "--ensemble.jobs"):
+        assert option in told
+
+
+def test_where_another_process_has_met_an_error_is_told() -> None:
+    error = ValueError("expected a, got b")
+    error.add_note("rank 3, on node7")
+    assert what_the_user_can_mend(error) == "expected a, got b (rank 3, on node7)"
+    defect = TypeError("no")
+    defect.add_note("rank 3, on node7")
+    assert what_the_user_can_mend(defect) is None
+
+
+def _end_by(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "is_told"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])
+def test_a_worker_that_the_system_has_killed_is_told_and_one_that_crashed_is_a_defect(
+    number: signal.Signals, *, is_told: bool
+) -> None:
+    with (
+        ProcessPoolExecutor(1, env={"PYTHONFAULTHANDLER": ""}) as pool,
+        pytest.raises(RuntimeError, match="terminated") as caught,
+    ):
+        pool.submit(_end_by, number).result()
+    told = what_the_user_can_mend(caught.value)
+    assert (told is not None) == is_told
+    if told is not None:
+        assert "got one that was killed" in told
+        assert "--ensemble.jobs" in told
+
+
+class _Killed(Dataset[int]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_a_process_that_prepares_batches_and_was_killed_is_told() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        list(DataLoader(_Killed(), num_workers=1, multiprocessing_context="fork"))
+    assert "got one that was killed" in str(what_the_user_can_mend(caught.value))
+
+
+def test_of_a_process_that_prepares_batches_torch_may_not_say_the_signal() -> None:
+    ended = RuntimeError("DataLoader worker (pid(s) 11377) exited unexpectedly")
+    assert "got one that was killed" in str(what_the_user_can_mend(ended))
+    ended.__cause__ = RuntimeError("DataLoader worker (pid 11377) is killed by signal: Segmentation fault. ")
+    assert what_the_user_can_mend(ended) is None

@@ -1,0 +1,45 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mura_env.utils.files import read_json, write_json
+
+
+def test_a_document_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folders" / "document.json"
+    write_json(path, {"a": [1, "é", None, 0.1]})
+    assert read_json(path, "a run") == {"a": [1, "é", None, 0.1]}
+    assert [file.name for file in path.parent.iterdir()] == ["document.json"]
+
+
+def test_names_that_are_not_utf_8_come_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\\image\xff\xc3\xa9.png")
+    write_json(tmp_path / "document.json", {name: [name]})
+    assert read_json(tmp_path / "document.json", "names") == {name: [name]}
+    assert "é.png" in (tmp_path / "document.json").read_text(encoding="utf-8")
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "document.json"
+    write_json(path, {"value": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"value": float("nan")})
+    assert json.loads(path.read_text()) == {"value": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[1]", b'{"a": NaN}', b'{"a": 1e999}', b'{"a":' * 100_000]
+)
+def test_damaged_json_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected a run, got .*config\.json"):
+        read_json(path, "a run")
+
+
+def test_missing_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected a run, got no file"):
+        read_json(tmp_path / "config.json", "a run")
