@@ -16,11 +16,11 @@ from agents.config import checked_seed, make_config, plain_values, shortened
 from agents.storage import DOCUMENT_NAME, SAVED_FIELDS, saved_fields, write_agent
 from agents.tensorboard import write_fitted
 from mura_env import Predictions
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
 
-Progress = Callable[[str, int, int], None]
-"""Called as progress(description, completed, total)."""
 
 Callback = Callable[[dict[str, float]], None]
 """Called at the end of each epoch with its row of the learning curve."""
@@ -153,13 +153,13 @@ class Agent(ABC, Generic[ConfigType]):
         """
         weights = np.asarray(self._weights(table, self._body_parts(table)), dtype=np.float64)
         if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
-            raise ValueError(
+            raise UserError(
                 f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
                 f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
             )
         totals = weights.sum(axis=1, keepdims=True)
         if not (np.isfinite(totals) & (totals > 0)).all():
-            raise ValueError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
+            raise UserError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
         return np.asarray(weights / totals, dtype=np.float32)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
@@ -173,7 +173,7 @@ class Agent(ABC, Generic[ConfigType]):
             ValueError: If the agent is not fitted.
         """
         if not self._fitted:
-            raise ValueError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
+            raise UserError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
         document = {
             "agent": self.name,
             "config": plain_values(self.config),
@@ -190,7 +190,7 @@ class Agent(ABC, Generic[ConfigType]):
         """
         config = document.get("config")
         if not isinstance(config, dict):
-            raise ValueError(f"expected the options of the agent in {DOCUMENT_NAME}, got {shortened(config)}")
+            raise UserError(f"expected the options of the agent in {DOCUMENT_NAME}, got {shortened(config)}")
         agent = cls(make_config(cls.config_class, config, f"the agent {cls.name!r}"))
         for field, value in saved_fields(document).items():
             setattr(agent, f"{field}_", value)
@@ -198,7 +198,7 @@ class Agent(ABC, Generic[ConfigType]):
         agent._check_arrays()
         others = sorted(arrays.keys() - agent._checked)
         if agent._checked and others:
-            raise ValueError(
+            raise UserError(
                 f"expected no arrays of the agent {cls.name!r} but {', '.join(sorted(agent._checked))}, "
                 f"got {shortened(others[0])} too"
             )
@@ -250,11 +250,11 @@ class Agent(ABC, Generic[ConfigType]):
         array = self.arrays_.get(name)
         if array is None or array.shape != shape:
             got = "none" if array is None else array.shape
-            raise ValueError(
+            raise UserError(
                 f"expected the array {name!r} of the agent {self.name!r} in shape {shape}, got {got}"
             )
         if array.dtype.kind != kind:
-            raise ValueError(
+            raise UserError(
                 f"expected the array {name!r} of the agent {self.name!r} with numbers of the kind {kind!r}, "
                 f"got {array.dtype}"
             )
@@ -265,7 +265,7 @@ class Agent(ABC, Generic[ConfigType]):
             ("classes", self.class_names_, tuple(table.class_names)),
         ):
             if expected != got:
-                raise ValueError(
+                raise UserError(
                     f"expected a table of the {what} {', '.join(expected)} in this order, "
                     f"got {', '.join(got)}; fit an agent on predictions of the same ensemble"
                 )
@@ -273,7 +273,7 @@ class Agent(ABC, Generic[ConfigType]):
     def _body_parts(self, table: Predictions) -> NDArray[np.int64]:
         """Check a table that a fitted agent is to weight; return its body parts as `_weights` takes them."""
         if not self._fitted:
-            raise ValueError(
+            raise UserError(
                 f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
             )
         self._check_table(table)
@@ -324,10 +324,10 @@ def fingerprint(*tables: Predictions | None) -> str:
 
 def _check_training_table(train: Predictions) -> None:
     if len(train) == 0:
-        raise ValueError("expected studies to learn from, got an empty table")
+        raise UserError("expected studies to learn from, got an empty table")
     if len(np.unique(train.labels)) < 2:
         only = train.class_names[int(train.labels[0])]
-        raise ValueError(f"expected studies of at least two classes to learn from, got {only!r} only")
+        raise UserError(f"expected studies of at least two classes to learn from, got {only!r} only")
 
 
 def _with_body_parts(table: Predictions, names: Sequence[str]) -> Predictions:
@@ -339,7 +339,7 @@ def _with_body_parts(table: Predictions, names: Sequence[str]) -> Predictions:
     index = {name: number for number, name in enumerate(names)}
     others = sorted({table.body_part_names[part] for part in np.unique(table.body_parts)} - index.keys())
     if others:
-        raise ValueError(
+        raise UserError(
             f"expected studies of the body parts {', '.join(names)} to choose settings on, got "
             f"{', '.join(others)}; leave those out"
         )

@@ -7,6 +7,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from mura_env.errors import UserError
+
 ConfigType = TypeVar("ConfigType")
 
 
@@ -51,7 +53,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     for name in values:
         if name not in hints:
             known = f"the options {', '.join(hints)}" if hints else "no options"
-            raise ValueError(
+            raise UserError(
                 f"expected {known} for {owner}, got {shortened(name)}{did_you_mean(name, list(hints))}"
             )
     converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
@@ -69,7 +71,7 @@ def require_at_most(sizes: Mapping[str, tuple[int, int]]) -> None:
     """
     for name, (size, most) in sizes.items():
         if size > most:
-            raise ValueError(f"expected {name} of at most {most}, got {size}")
+            raise UserError(f"expected {name} of at most {most}, got {size}")
 
 
 def plain_values(config: Any) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def checked_seed(seed: int) -> int:
         ValueError: If some generator would not take it, or not take what agents count on from it.
     """
     if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"expected a seed from 0 to {MAX_SEED}, got {seed}")
+        raise UserError(f"expected a seed from 0 to {MAX_SEED}, got {seed}")
     return int(seed)
 
 
@@ -110,11 +112,11 @@ def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
         value = tuple(value)
     if not _matches(value, hint):
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise ValueError(f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}")
+        raise UserError(f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}")
     try:
         return _as_annotated(value, hint)
     except OverflowError:
-        raise ValueError(
+        raise UserError(
             f"expected the option {name!r} of {owner} to be a number of at most 1.8e308, got a larger one"
         ) from None
 

@@ -20,6 +20,7 @@ from sklearn.metrics import (
 )
 
 from agents.statistics.calibration import calibration_error
+from mura_env.errors import UserError
 
 MIN_STUDIES_PER_CLASS = 5
 """A body part with fewer studies of a class has no figures of its own: they would be noise."""
@@ -70,7 +71,7 @@ def evaluate(
         return figures
     body_parts = np.asarray(body_parts)
     if body_parts.shape != labels.shape:
-        raise ValueError(f"expected body_parts of shape {labels.shape}, got {body_parts.shape}")
+        raise UserError(f"expected body_parts of shape {labels.shape}, got {body_parts.shape}")
     names = (
         list(body_part_names) if body_part_names is not None else list(map(str, range(body_parts.max() + 1)))
     )
@@ -161,7 +162,7 @@ def _figures(
     at_threshold: dict[str, float | None] = dict.fromkeys(("sensitivity", "specificity"))
     if threshold is not None:
         if n_classes != 2:
-            raise ValueError(f"expected no threshold with {n_classes} classes, got {threshold}")
+            raise UserError(f"expected no threshold with {n_classes} classes, got {threshold}")
         at_threshold = _rates(labels, (probabilities[:, 1] >= threshold).astype(np.int64), 2)
     return {
         **_verdict_figures(labels, predicted, n_classes),
@@ -297,15 +298,15 @@ def _checked(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities) or not len(labels):
-        raise ValueError(
+        raise UserError(
             "expected labels of shape (n_studies,), probabilities of shape (n_studies, n_classes), at least "
             f"one study, got {labels.shape} and {probabilities.shape}"
         )
     if not np.isfinite(probabilities).all() or probabilities.min() < 0:
-        raise ValueError("expected finite, non-negative probabilities, got others")
+        raise UserError("expected finite, non-negative probabilities, got others")
     sums = probabilities.sum(axis=1)
     if np.abs(sums - 1.0).max() > 1e-3:
-        raise ValueError(
+        raise UserError(
             f"expected rows of probabilities with sum 1, got sums from {sums.min()} to {sums.max()}"
         )
     if (
@@ -313,7 +314,7 @@ def _checked(
         or labels.min() < 0
         or labels.max() >= probabilities.shape[1]
     ):
-        raise ValueError(
+        raise UserError(
             f"expected integer labels in [0, {probabilities.shape[1]}), got {np.unique(labels)[:10]}"
         )
     return labels.astype(np.int64), probabilities / sums[:, None]

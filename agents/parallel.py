@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
+from mura_env.errors import UserError
 from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
 
 Backend = Literal["loky", "dask", "ray"]
@@ -93,11 +94,11 @@ def check_backend(backend: str) -> None:
     """
     packages = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
     if backend not in packages:
-        raise ValueError(f"expected one of the backends {', '.join(packages)}, got {backend!r}")
+        raise UserError(f"expected one of the backends {', '.join(packages)}, got {backend!r}")
     try:
         importlib.import_module(packages[backend])
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"expected the package {packages[backend]!r} for the backend {backend!r}, got none installed; "
             f"install it (pip install {packages[backend]}), or choose the backend loky"
         ) from error

@@ -10,6 +10,7 @@ from agents.agent import Agent, fingerprint
 from agents.config import did_you_mean, make_config, shortened
 from agents.storage import DOCUMENT_NAME, read_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
 
 ENTRY_POINT_GROUP = "mura.agents"
 
@@ -59,9 +60,9 @@ def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
         known = _CLASSES.get(name)
         own = _MODULES.get(name, agent_class.__module__)
         if own != agent_class.__module__:
-            raise ValueError(f"the agent name {name!r} is taken by {own}; choose another")
+            raise UserError(f"the agent name {name!r} is taken by {own}; choose another")
         if known is not None and _path(known) != _path(agent_class):
-            raise ValueError(f"the agent name {name!r} is taken by {_path(known)}; choose another")
+            raise UserError(f"the agent name {name!r} is taken by {_path(known)}; choose another")
         agent_class.name = name
         _CLASSES[name] = agent_class
         return agent_class
@@ -92,7 +93,7 @@ def agent_class(name: str) -> type[Agent[Any]]:
             _load(plug_in)
         else:
             known = list_agents()
-            raise ValueError(
+            raise UserError(
                 f"expected one of the agents {', '.join(known)}, "
                 f"got {shortened(name)}{did_you_mean(name, list(known))}"
             )
@@ -126,7 +127,7 @@ def load_agent(directory: str | Path) -> Agent[Any]:
     document, arrays = read_agent(Path(directory))
     name = document.get("agent")
     if not isinstance(name, str):
-        raise ValueError(f"expected the agent's name in {DOCUMENT_NAME}, got {shortened(name)}")
+        raise UserError(f"expected the agent's name in {DOCUMENT_NAME}, got {shortened(name)}")
     return agent_class(name).from_document(document, arrays)
 
 
@@ -138,12 +139,12 @@ def _load(plug_in: EntryPoint) -> None:
     try:
         loaded = plug_in.load()
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"the agent {plug_in.name!r} of the plug-in {plug_in.value!r} cannot be imported: {error}"
         ) from error
     if plug_in.name not in _CLASSES:
         if not (isinstance(loaded, type) and issubclass(loaded, Agent)):
-            raise ValueError(
+            raise UserError(
                 f"expected the plug-in {plug_in.value!r} to name a class derived from agents.Agent"
             )
         register_agent(plug_in.name)(loaded)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from agents.config import shortened
 from mura_env import Predictions
+from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.observations import ObservationLayout
 from mura_env.utils.files import read_json, replacing, write_json
 
@@ -60,12 +61,12 @@ def read_agent(directory: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     try:
         arrays = safetensors.numpy.load(_read_bytes(path))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected a safetensors file, got a damaged or foreign one: {path} ({error})"
         ) from error
     expected = document["arrays"]
     if arrays.keys() != expected.keys():
-        raise ValueError(
+        raise UserError(
             f"expected the arrays {shortened(sorted(expected))} in {path}, got {shortened(sorted(arrays))}"
         )
     for name, array in arrays.items():
@@ -81,31 +82,29 @@ def check_array(name: str, array: NDArray[Any], expected: Any, path: Path) -> No
     """
     got = {"dtype": str(array.dtype), "shape": list(array.shape)}
     if got != expected or got["dtype"] not in _KINDS:
-        raise ValueError(f"expected the array {name!r} in {path} to be {shortened(expected)}, got {got}")
+        raise UserError(f"expected the array {name!r} in {path} to be {shortened(expected)}, got {got}")
     if not np.isfinite(array).all():
-        raise ValueError(f"expected finite values in the array {name!r} of {path}, got NaN or infinity")
+        raise UserError(f"expected finite values in the array {name!r} of {path}, got NaN or infinity")
 
 
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise FileNotFoundError(f"expected the file {path}, which a saved agent has, got none")
+        raise UserFileNotFoundError(f"expected the file {path}, which a saved agent has, got none")
     return path.read_bytes()
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     document = read_json(path, "a saved agent")
     if document.get("format") != FORMAT:
-        raise ValueError(
-            f"expected a saved agent (format {FORMAT!r}) in {path}, got another kind of document"
-        )
+        raise UserError(f"expected a saved agent (format {FORMAT!r}) in {path}, got another kind of document")
     version = document.get("format_version")
     if version != FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"expected format version {FORMAT_VERSION} in {path}, got {shortened(version)}; "
             "fit the agent again with this version"
         )
     if not isinstance(document.get("arrays"), dict):
-        raise ValueError(f"expected the arrays' names and shapes in {path}, got none")
+        raise UserError(f"expected the arrays' names and shapes in {path}, got none")
     return document
 
 
@@ -119,7 +118,7 @@ def saved_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     for field, (wanted, is_such) in SAVED_FIELDS.items():
         value: Any = document.get(field)
         if not is_such(value):
-            raise ValueError(
+            raise UserError(
                 f"expected the field {field!r} of {DOCUMENT_NAME} to be {wanted}, got {shortened(value)}"
             )
         values[field] = tuple(value) if field.endswith("_names") else value

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from mura_env.errors import UserError
+
 SLOPE_RANGE = (0.02, 50.0)
 BIAS_RANGE = (-20.0, 20.0)
 
@@ -74,7 +76,7 @@ def fit_calibration(
     n_classes = logits.shape[1]
     counts = np.bincount(labels, minlength=n_classes)
     if not counts.all():
-        raise ValueError(
+        raise UserError(
             f"expected studies of all {n_classes} classes to calibrate on, got counts {counts.tolist()}"
         )
     names, part = np.unique(np.asarray(body_parts if part_spread else [], dtype=str), return_inverse=True)

@@ -28,6 +28,7 @@ from base_models.members import (
 from base_models.networks import create_model
 from base_models.networks.input_format import PUBLISHED_RGB
 from base_models.networks.pretrained import read_state_dict
+from mura_env.errors import UserError
 from mura_env.utils.files import replacing
 
 CLASS_NAMES = ("normal", "abnormal")
@@ -74,7 +75,7 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
     for full_name, tensor in state.items():
         name = full_name.removeprefix("rl_ensemble.")
         if name != full_name and name in state:
-            raise ValueError(f"expected each tensor once in {path}, got {name!r} and {full_name!r}")
+            raise UserError(f"expected each tensor once in {path}, got {name!r} and {full_name!r}")
         _check_values(full_name, tensor, path)
         part, _, rest = name.partition(".")
         if part in {"model1", "model2", "model3"}:
@@ -84,13 +85,13 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
         elif part in _WEIGHTING or name.startswith("gating."):
             weighting[name] = tensor
         else:
-            raise ValueError(
+            raise UserError(
                 f"expected the names of a published MURA-RLEnsemble checkpoint in {path}, got {full_name!r}; "
                 "weights of another network can be used with --init-weights"
             )
     missing = [name for name in ("model1", "model2", "model3") if name not in groups]
     if missing:
-        raise ValueError(f"expected {', '.join(missing)} in {path}, got only {sorted(groups)}")
+        raise UserError(f"expected {', '.join(missing)} in {path}, got only {sorted(groups)}")
     members = {
         name: (_specialist if name == "specialist" else _attention_cnn)(name, groups[name], path)
         for name in sorted(groups)
@@ -98,16 +99,16 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
     counts = {name: member.n_classes for name, member in members.items()}
     if len(set(counts.values())) > 1 or min(counts.values()) < 2:
         found = ", ".join(f"{n} of {name}" for name, n in counts.items())
-        raise ValueError(f"expected the same two or more classes of all networks in {path}, got {found}")
+        raise UserError(f"expected the same two or more classes of all networks in {path}, got {found}")
     return ImportedCheckpoint(members, weighting)
 
 
 def _check_values(name: str, tensor: Tensor, path: str | Path) -> None:
     """Refuse values that no trained network has."""
     if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
-        raise ValueError(f"expected floating-point values of {name!r} in {path}, got {tensor.dtype}")
+        raise UserError(f"expected floating-point values of {name!r} in {path}, got {tensor.dtype}")
     if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"expected finite values of {name!r} in {path}, got others; get the file anew")
+        raise UserError(f"expected finite values of {name!r} in {path}, got others; get the file anew")
 
 
 def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoint:
@@ -158,7 +159,7 @@ def _attention_cnn(name: str, state: dict[str, Tensor], path: str | Path) -> Imp
         width, in_channels = state["conv1.weight"].shape[:2]
         n_classes = state["fc.weight"].shape[0]
     except (KeyError, ValueError, IndexError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected conv1.weight with 4 axes and fc.weight with 2 of {name} in {path}, got {error}"
         ) from error
     blocks = len({key.split(".")[1] for key in state if key.startswith("layer1.")})
@@ -171,7 +172,7 @@ def _specialist(name: str, state: dict[str, Tensor], path: str | Path) -> Import
     """Create the specialist whose tensors have these names and shapes."""
     biases = [tensor for key, tensor in state.items() if key.endswith(".bias") and tensor.ndim == 1]
     if not biases:
-        raise ValueError(f"expected biases with one axis of {name} in {path}, got none; get the file anew")
+        raise UserError(f"expected biases with one axis of {name} in {path}, got none; get the file anew")
     n_classes = len(biases[-1])
     for network, least_size in SPECIALISTS.items():
         with torch.random.fork_rng(devices=[]):
@@ -181,7 +182,7 @@ def _specialist(name: str, state: dict[str, Tensor], path: str | Path) -> Import
             tensors = {f"model.{key}": tensor for key, tensor in state.items()}
             filled = _filled(config, n_classes, 3, tensors, f"{name} in {path}")
             return ImportedMember(config, filled, n_classes)
-    raise ValueError(
+    raise UserError(
         f"expected a specialist among {', '.join(SPECIALISTS)} in {path}, got a network with "
         f"{next(iter(state))!r}"
     )
@@ -199,7 +200,7 @@ def _filled(
         network = new_network(config, n_classes, in_channels)
     for key, tensor in network.state_dict().items():
         if key in state and state[key].shape != tensor.shape:
-            raise ValueError(
+            raise UserError(
                 f"expected a {config.network} as {where}, got one whose {key!r} has the shape "
                 f"{tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
             )
@@ -207,5 +208,5 @@ def _filled(
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]  # absent in old files
     if missing or unknown:
         fault = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}"
-        raise ValueError(f"expected a {config.network} as {where}, got one {fault}")
+        raise UserError(f"expected a {config.network} as {where}, got one {fault}")
     return network.eval()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
+from mura_env.errors import UserError
+
 AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "flips", "none"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smoothing"]
@@ -44,13 +46,13 @@ class MemberConfig:
             or not all(c.isalnum() or c in "-_." for c in self.name)
             or self.name.startswith(".")
         ):
-            raise ValueError(
+            raise UserError(
                 f"expected a member's name of letters, digits, '-', '_' and '.', got {self.name!r}"
             )
         if self.pretrained and self.init_weights:
-            raise ValueError("expected pretrained or init_weights, got both; leave one out")
+            raise UserError("expected pretrained or init_weights, got both; leave one out")
         if not 16 <= self.image_size <= LARGEST_SIZE:
-            raise ValueError(f"expected image_size from 16 to {LARGEST_SIZE}, got {self.image_size}")
+            raise UserError(f"expected image_size from 16 to {LARGEST_SIZE}, got {self.image_size}")
         _at_least("epochs", self.epochs, 1)
 
     @property
@@ -119,28 +121,28 @@ class TrainingConfig:
         _at_least("batch_size", self.batch_size, 2)
         _at_least("accumulate", self.accumulate, 1)
         if not 1 <= self.threads_per_fit <= MOST_THREADS:
-            raise ValueError(f"expected threads_per_fit from 1 to {MOST_THREADS}, got {self.threads_per_fit}")
+            raise UserError(f"expected threads_per_fit from 1 to {MOST_THREADS}, got {self.threads_per_fit}")
         _at_least("loader_processes", self.loader_processes, -1)
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.warm_up < 1):
-            raise ValueError(
+            raise UserError(
                 f"expected learning_rate > 0, weight_decay ≥ 0 and warm_up between 0 and 1, got "
                 f"{self.learning_rate}, {self.weight_decay} and {self.warm_up}"
             )
         if not (self.gradient_clip >= 0 and 0 <= self.ema < 1 and self.mixup >= 0):
-            raise ValueError(
+            raise UserError(
                 f"expected gradient_clip ≥ 0, ema from 0 to below 1 and mixup ≥ 0, got {self.gradient_clip}, "
                 f"{self.ema} and {self.mixup}"
             )
         if not (0 <= self.frozen_layers <= 1 and 0 < self.first_layer_rate <= 1):
-            raise ValueError(
+            raise UserError(
                 f"expected frozen_layers from 0 to 1 and first_layer_rate above 0, at most 1, got "
                 f"{self.frozen_layers} and {self.first_layer_rate}"
             )
         if not 0 <= self.augmentation_share <= 1:
-            raise ValueError(f"expected augmentation_share from 0 to 1, got {self.augmentation_share}")
+            raise UserError(f"expected augmentation_share from 0 to 1, got {self.augmentation_share}")
         self._check_validation()
         if not (self.focal_gamma >= 0 and 0 <= self.smoothing < 1):
-            raise ValueError(
+            raise UserError(
                 f"expected focal_gamma ≥ 0 and smoothing from 0 to below 1, got {self.focal_gamma} and "
                 f"{self.smoothing}"
             )
@@ -153,14 +155,14 @@ class TrainingConfig:
         """Refuse what cannot be validated, or stopped early."""
         _at_least("early_stopping", self.early_stopping, 0)
         if not 0 <= self.inner_validation <= 0.5:
-            raise ValueError(f"expected inner_validation from 0 to 0.5, got {self.inner_validation}")
+            raise UserError(f"expected inner_validation from 0 to 0.5, got {self.inner_validation}")
         if self.early_stopping and not self.inner_validation:
-            raise ValueError(
+            raise UserError(
                 "expected a share of patients for early stopping to look at, got inner_validation of 0; set "
                 "it, to 0.1 for example"
             )
         if self.early_stopping and self.schedule == "one_cycle":
-            raise ValueError(
+            raise UserError(
                 "expected the schedule cosine or constant with early stopping, got one_cycle, whose learning "
                 "rate falls to 0 at an end that is known beforehand"
             )
@@ -208,19 +210,19 @@ class EnsembleConfig:
         _check_finite(self)
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"expected at least one member, each with its own name, got {names}")
+            raise UserError(f"expected at least one member, each with its own name, got {names}")
         _at_least("folds", self.folds, 2)
         _at_least("jobs", self.jobs, 0)
         if not 0 <= self.cache_size <= LARGEST_SIZE:
-            raise ValueError(f"expected cache_size from 0 to {LARGEST_SIZE}, got {self.cache_size}")
+            raise UserError(f"expected cache_size from 0 to {LARGEST_SIZE}, got {self.cache_size}")
         _at_least("devices", self.devices, 0)
         _at_least("oversample", self.oversample, 1)
         if not (self.part_spread >= 0 and self.drop_below >= 0):
-            raise ValueError(
+            raise UserError(
                 f"expected part_spread and drop_below ≥ 0, got {self.part_spread} and {self.drop_below}"
             )
         if self.drop_below and not self.training.inner_validation:
-            raise ValueError(
+            raise UserError(
                 "expected a share of patients to choose members by, got training.inner_validation of 0; set "
                 "it, to 0.1 for example, or leave drop_below out"
             )
@@ -236,9 +238,9 @@ def _check_finite(config: TrainingConfig | EnsembleConfig) -> None:
     for of in fields(config):
         value = getattr(config, of.name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"expected a finite {of.name}, got {value}")
+            raise UserError(f"expected a finite {of.name}, got {value}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
-        raise ValueError(f"expected {name} of at least {least}, got {value}")
+        raise UserError(f"expected {name} of at least {least}, got {value}")

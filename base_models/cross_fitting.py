@@ -1,6 +1,6 @@
 """Cross-fitting: every training study is predicted by networks that never saw its patient."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from base_models.seeding import derive_seed
 from base_models.training.fit import FitJob, FitResult
 from base_models.training.fit_pool import run_fits
 from base_models.training.validation import ValidationImages, inner_split
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,6 @@ def images_outside_fold(
     )
 
 
-Progress = Callable[[str, int, int], None]
-
-
 @dataclass(frozen=True)
 class CrossFit:
     """The uncalibrated logits of all members."""
@@ -150,7 +149,7 @@ def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.
     for fold in range(n_folds):
         missing = set(labels.tolist()) - set(labels[folds != fold].tolist())
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"expected studies of every class outside each of {n_folds} folds, got none of class "
                 f"{min(missing)} outside fold {fold}; take fewer folds or more patients"
             )

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from base_models.preflight import check_training
 from base_models.training.fit import FitResult
 from mura_env import Predictions
 from mura_env.utils.files import write_json
+from mura_env.utils.progress import Progress
 
 
 def calibrated_tables(
@@ -155,8 +156,6 @@ def training_record(
 
 
 __all__ = ["EnsembleConfig", "MemberConfig", "TrainingConfig", "train_ensemble"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def train_ensemble(

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.errors import UserError
+
 
 def stratified_group_folds(
     strata: ArrayLike, groups: ArrayLike, n_folds: int, seed: int
@@ -28,7 +30,7 @@ def stratified_group_folds(
     stratum_names, stratum = np.unique(np.asarray(strata), return_inverse=True)
     group_names, group = np.unique(np.asarray(groups), return_inverse=True)
     if not 2 <= n_folds <= len(group_names):
-        raise ValueError(f"expected 2 to {len(group_names)} folds (the number of patients), got {n_folds}")
+        raise UserError(f"expected 2 to {len(group_names)} folds (the number of patients), got {n_folds}")
     counts = np.zeros((len(group_names), len(stratum_names) + 1))
     np.add.at(counts, (group, stratum), 1)
     counts[:, -1] = counts.sum(axis=1)

@@ -21,6 +21,7 @@ from base_models.networks.pretrained import (
 )
 from base_models.storage import load_tensors, save_tensors
 from base_models.view_aggregation import VIEW_RULES
+from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
 
 
@@ -73,7 +74,7 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(
+        raise UserError(
             f"expected this member's weights in {path}, got another network's: {error}"
         ) from error
     return network.eval()
@@ -107,7 +108,7 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
     run_dir = Path(run_dir)
     index = _index_path(run_dir)
     if not index.is_file():
-        raise FileNotFoundError(
+        raise UserFileNotFoundError(
             f"expected the members of a finished run in {run_dir}, but there is no {index}"
         )
     return [
@@ -165,7 +166,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             bool(document.get("mirror", False)),
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected a member of this package in {run_dir / 'members' / name}, got {error!r}"
         ) from error
 

@@ -19,8 +19,7 @@ from base_models.imaging.reader import ImageError, read_grey
 from base_models.members import TrainedMember
 from base_models.networks.input_format import GREY, Aspect, InputFormat
 from base_models.view_aggregation import SMALLEST_PROBABILITY, VIEW_RULES
-
-Progress = Callable[[str, int, int], None]
+from mura_env.utils.progress import Progress
 
 _REPORTED = 64
 """Images between two calls of the progress."""
@@ -81,8 +80,6 @@ def decode_images(
             raise
     return DecodedImages(squares, {path: row for row, path in enumerate(paths)}, unreadable)
 
-
-Progress = Callable[[str, int, int], None]
 
 BATCH_SIZE = 64
 

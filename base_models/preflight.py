@@ -19,6 +19,7 @@ from base_models.seeding import derive_seed
 from base_models.training.device import PROCESSOR, machine_gpus
 from base_models.training.flops import empty_network, forward_cost
 from base_models.training.trainer import autocast_precision
+from mura_env.errors import UserError
 
 
 def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, resume: bool = False) -> None:
@@ -57,12 +58,12 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
 def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
     """Refuse processes of torchrun that the machines, or their GPUs, cannot share the work evenly between."""
     if group.size % group.local_size:
-        raise ValueError(
+        raise UserError(
             f"expected the same number of processes on every machine, got {group.local_size} on this one of "
             f"{group.size} in all; give each torchrun the same --nproc-per-node"
         )
     if config.spread == "batches" and group.size > 1 and 0 < n_gpus < group.local_size:
-        raise ValueError(
+        raise UserError(
             f"expected a GPU for each process that shares batches, got {n_gpus} for {group.local_size} of a "
             f"machine; give torchrun --nproc-per-node {n_gpus}, or leave --ensemble.spread or "
             "--ensemble.devices out"

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mura_env.errors import UserError, UserFileError
 from mura_env.utils.files import replacing
 
 
@@ -43,11 +44,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
             header = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(
-            f"expected tensors of this package in {path}, got a damaged file: {error}"
-        ) from error
+        raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
     if header.get("sha256") != _digest(tensors):
-        raise ValueError(
+        raise UserError(
             f"expected the tensors that were written to {path}, got damaged or foreign ones; "
             "resume the run that wrote them, or copy them again"
         )
@@ -67,21 +66,19 @@ def read_facts(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             return _facts(file.metadata() or {}, path)
     except SafetensorError as error:
-        raise ValueError(
-            f"expected tensors of this package in {path}, got a damaged file: {error}"
-        ) from error
+        raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
 
 
 def _refuse_folder(path: Path) -> None:
     if path.is_dir():  # safetensors would say "No such device"
-        raise IsADirectoryError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
+        raise UserFileError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
 
 
 def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(header["mura"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"expected tensors of this package in {path}, got another file: {error}") from error
+        raise UserError(f"expected tensors of this package in {path}, got another file: {error}") from error
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

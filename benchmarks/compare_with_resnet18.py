@@ -36,14 +36,15 @@ from mura_app.report.verdict import LEVEL
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, error_line, print_text
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.utils.files import replacing, write_json
+from mura_env.utils.progress import Progress
 
 NETWORK = "resnet18"
 N_RESAMPLES = 10_000
 CLOCKS = {"processor": "processor_seconds", "wall": "seconds"}
 """Which of a fit's durations counts."""
 SAME_EPOCHS, SAME_SECONDS = "ResNet-18, same epochs", "ResNet-18, same seconds"
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def ensemble_of(settings: Mapping[str, Any]) -> EnsembleConfig:
         members = tuple(MemberConfig(**member) for member in plain.pop("members"))
         return EnsembleConfig(members, TrainingConfig(**plain.pop("training")), **plain)
     except (KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected a run of `mura train` or `mura run` by this version, got other settings ({error}); "
             "train the ensemble anew"
         ) from error
@@ -141,7 +142,7 @@ def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory
             progress=progress,
         )
     if read_training(run)["folds"] != folds:
-        raise ValueError(
+        raise UserError(
             f"expected the folds of {ensemble.path} in {run.path}, got others: the data have changed since; "
             "train both anew"
         )
@@ -181,7 +182,7 @@ def score(
         for name, predictor in predictors.items():
             threshold = choose(labels, predictor.train)
             if threshold is None:
-                raise ValueError("expected out-of-fold studies of two classes, got one")
+                raise UserError("expected out-of-fold studies of two classes, got one")
             rows[name]["thresholds"][key] = threshold
             moved[name] = threshold_at_half(predictor.test, threshold)[None]  # one seed
         for name, row in rows.items():
@@ -227,7 +228,7 @@ def compare(run_path: Path, out: Path, progress: Progress, clock: str = "process
     ensemble, seconds = ensemble_of(run.read_config()), fit_seconds(run, CLOCKS[clock])
     train, test = (Predictions.load(run.predictions / f"{split}.npz") for split in ("train", "test"))
     if test.n_classes != 2:
-        raise ValueError(f"expected two classes, got {', '.join(test.class_names)}")
+        raise UserError(f"expected two classes, got {', '.join(test.class_names)}")
     average = f"uniform average of {train.n_models} members"
     predictors = {average: read_predictor(run, fit_seconds=seconds)}
     config = resnet18(ensemble)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from agents import Agent, make_agent
 from agents.config import plain_values
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.utils.files import read_json, write_json
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -133,7 +134,7 @@ def run(sizes: list[int], n_seeds: int, n_test: int, out: Path) -> dict[str, Any
     if out.is_file():
         document = read_json(out, "the results of an earlier run")
         if document.get("settings") != settings:
-            raise ValueError(f"expected results with these settings in {out}, got others; remove the file")
+            raise UserError(f"expected results with these settings in {out}, got others; remove the file")
         changed = {name for name in AGENTS if document.get("configs", {}).get(name) != configs[name]}
         fits = document["fits"].items()
         document["fits"] = {key: fit for key, fit in fits if key.split("/")[0] not in changed}

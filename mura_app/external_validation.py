@@ -1,6 +1,6 @@
 """Tables for external validation: an outside data set seen by a run's members, body parts matched by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from mura_app.artifacts import METADATA_CONTROL, dataset_of_run, read_training
 from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
-
-Progress = Callable[[str, int, int], None]
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 
 def training_table(run: RunDirectory) -> Predictions:
@@ -131,7 +131,7 @@ def _studies_to_read(dataset: Dataset, is_own: bool) -> tuple[tuple[Study, ...],
         studies = dataset.of_split("test")
         remarks.append("This is the data set that the run learned from; only its test split is scored.")
     if not studies:
-        raise ValueError(f"expected studies in {dataset.root}, got none; check the path")
+        raise UserError(f"expected studies in {dataset.root}, got none; check the path")
     images = (path for study in dataset.studies for path in study.image_paths)
     if unlisted := unlisted_files(dataset.root, images):
         remarks.append(
@@ -176,7 +176,7 @@ def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
 def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """Says how classes are matched; those of another number are refused."""
     if len(ours) != len(theirs):
-        raise ValueError(f"expected a data set of the classes {', '.join(ours)}, got {', '.join(theirs)}")
+        raise UserError(f"expected a data set of the classes {', '.join(ours)}, got {', '.join(theirs)}")
     if tuple(ours) == tuple(theirs):
         return []
     pairs = ", ".join(f"{their} as {our}" for their, our in zip(theirs, ours, strict=True))
@@ -208,9 +208,9 @@ def parse_mapping(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         theirs, equals, ours = word.partition("=")
         if not (theirs and equals and ours):
-            raise ValueError(f"expected --map-body-part THEIRS=OURS, such as hand=XR_HAND, got {word!r}")
+            raise UserError(f"expected --map-body-part THEIRS=OURS, such as hand=XR_HAND, got {word!r}")
         if mapping.setdefault(theirs, ours) != ours:
-            raise ValueError(f"expected each body part to be mapped once, got {theirs!r} twice")
+            raise UserError(f"expected each body part to be mapped once, got {theirs!r} twice")
     return mapping
 
 
@@ -226,7 +226,7 @@ def check_mapping(mapping: Mapping[str, str], theirs: Sequence[str], known: Sequ
     ):
         strange = sorted(set(given) - set(names))
         if strange:
-            raise ValueError(f"expected body parts of {which} ({', '.join(names)}), got {', '.join(strange)}")
+            raise UserError(f"expected body parts of {which} ({', '.join(names)}), got {', '.join(strange)}")
 
 
 def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequence[str]) -> Predictions:

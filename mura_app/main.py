@@ -14,6 +14,7 @@ import tyro
 import mura_app
 from mura_app.errors import what_the_user_can_mend
 from mura_app.terminal import error_line, print_text, sentence_of_box
+from mura_env.errors import UserError
 
 if TYPE_CHECKING:
     from base_models.distributed import ProcessGroup
@@ -96,7 +97,7 @@ def _processes() -> Iterator["ProcessGroup | None"]:
 def _parse_subcommand(name: str, options: list[str]) -> Any:
     """Parses the options of the subcommand of this name."""
     if name not in COMMANDS:
-        raise ValueError(
+        raise UserError(
             f"expected a command ({', '.join(COMMANDS)}), got {name!r}; `mura --help` explains them"
         )
     module = importlib.import_module(f"mura_app.commands.{name.replace('-', '_')}")
@@ -147,7 +148,7 @@ def parse(command: Any, name: str, options: list[str], default: Any = None, *, f
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(
+        raise UserError(
             f"{sentence_of_box(box.getvalue())}; `mura {name} --help` explains every option"
         ) from None
 

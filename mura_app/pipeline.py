@@ -18,9 +18,9 @@ from mura_app.artifacts import METADATA_CONTROL, write_evidence
 from mura_app.repeats import run_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.utils.files import write_json
-
-Progress = Callable[[str, int, int], None]
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise ValueError(f"expected a seed of at least 0, got {self.seed}")
+            raise UserError(f"expected a seed of at least 0, got {self.seed}")
 
     def settings(self, data: Path) -> dict[str, Any]:
         """The JSON-ready settings that `config.json` keeps, for a run on the data at this path."""
@@ -192,7 +192,7 @@ def check_counts(agent_seeds: int, cross_validation_seeds: int = 0, repeats: int
         ("--repeats", 1, repeats),
     ):
         if got < least:
-            raise ValueError(f"expected {option} to be at least {least}, got {got}")
+            raise UserError(f"expected {option} to be at least {least}, got {got}")
 
 
 def run_pipeline(
@@ -215,7 +215,7 @@ def run_pipeline(
         The document of `benchmark.json`.
     """
     if launched_group().size > 1:
-        raise ValueError(
+        raise UserError(
             "expected this command without torchrun, for agents are fitted on one machine; start `mura "
             "train` with torchrun, then this command with the same --out and --resume"
         )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mura_env import Predictions
+from mura_env.errors import UserFileNotFoundError
 
 
 def load_table(path: Path) -> Predictions:
@@ -13,7 +14,7 @@ def load_table(path: Path) -> Predictions:
         ValueError: The file is no predictions table; the message says what is wrong.
     """
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UserFileNotFoundError(
             f"expected a predictions table (.npz or .csv), got no file {path}; check the path"
         )
     if path.suffix == ".csv":

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mura_app.schema import COUNT, TEXT, by_name, list_of, read_document, record
+from mura_env.errors import UserError, UserFileError, UserFileExistsError
 from mura_env.utils.files import write_json
 
 FORMAT_VERSION = 1
@@ -124,9 +125,9 @@ class RunDirectory:
                 overwrite is no run's or holds a source.
         """
         if overwrite and resume:
-            raise ValueError("expected --overwrite or --resume, got both; leave one out")
+            raise UserError("expected --overwrite or --resume, got both; leave one out")
         if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(
+            raise UserFileError(
                 f"expected a folder for the run, got the file {self.path}; choose another --out"
             )
         settings = dict(json.loads(json.dumps(settings)))
@@ -137,7 +138,7 @@ class RunDirectory:
             else:
                 settings = self._reclaim(settings, resume=resume)
         elif not self.is_free:
-            raise FileExistsError(
+            raise UserFileExistsError(
                 f"expected an empty folder or one of an earlier run, got {self.path} with other files in it; "
                 "choose another --out"
             )
@@ -147,7 +148,7 @@ class RunDirectory:
 
     def _reclaim(self, settings: dict[str, Any], *, resume: bool) -> dict[str, Any]:
         if not resume:
-            raise FileExistsError(
+            raise UserFileExistsError(
                 f"{self.path} already holds a run; choose another --out, or add --resume to continue it or "
                 "--overwrite to replace it"
             )
@@ -158,7 +159,7 @@ class RunDirectory:
             if key not in GROWING and _without_places(earlier.get(key)) != _without_places(settings[key])
         ]
         if changed:
-            raise ValueError(
+            raise UserError(
                 f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
                 "repeat its command (see its config.json), or choose another --out"
             )
@@ -172,14 +173,14 @@ class RunDirectory:
     def _check_removable(self, sources: Iterable[str | Path]) -> None:
         """Refuses to remove what is no run's, or what the new run is made from."""
         if LIBRARIES[0] not in self.read_config().get("versions", {}):  # many programs write a `config.json`
-            raise ValueError(
+            raise UserError(
                 f"expected a run to overwrite, got {self.path} with a config.json that no run has written; "
                 "choose another --out"
             )
         folder = self.path.resolve()
         for source in sources:
             if Path(os.path.realpath(source)).is_relative_to(folder):
-                raise ValueError(
+                raise UserError(
                     f"expected a run to overwrite that nothing is taken from, got {self.path} with {source}; "
                     "choose another --out"
                 )
@@ -203,7 +204,7 @@ class RunDirectory:
         )
         found = settings.get("format_version", FORMAT_VERSION)
         if found != FORMAT_VERSION:
-            raise ValueError(
+            raise UserError(
                 f"expected a run of format {FORMAT_VERSION} in {self.path}, got format {found!r}; use the "
                 "release that wrote it"
             )

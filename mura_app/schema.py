@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.metrics import FIGURES
+from mura_env.errors import UserError
 from mura_env.utils.files import read_json
 
 Shape = Mapping[str, Any]
@@ -78,7 +79,7 @@ def read_document(path: Path, expected: str, shape: Shape, advice: str) -> dict[
     document = read_json(path, expected)
     found = misfit(document, shape)
     if found is not None:
-        raise ValueError(f"expected {expected}, got {path} {found}; {advice}")
+        raise UserError(f"expected {expected}, got {path} {found}; {advice}")
     return document
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mura_env.errors import UserError
+
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
@@ -181,4 +183,4 @@ def _sum_in_order(columns: FloatArray) -> FloatArray:
 
 def _require_finite(values: FloatArray) -> None:
     if not np.isfinite(values.sum()):
-        raise ValueError("expected finite actions, got NaN or infinity: the policy has diverged")
+        raise UserError("expected finite actions, got NaN or infinity: the policy has diverged")

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from mura_env.combination import FloatArray
+from mura_env.errors import UserError
 from mura_env.scalar_env import EnsembleWeightingEnv
 from mura_env.vector_env import EnsembleWeightingVectorEnv
 
@@ -74,10 +75,10 @@ def _penalty(env: EnsembleWeightingEnv | EnsembleWeightingVectorEnv, beta: np.fl
 
 def _checked_beta(beta: float) -> np.float32:
     if not 0 <= beta < np.inf:
-        raise ValueError(f"expected a finite beta of at least 0, got {beta}")
+        raise UserError(f"expected a finite beta of at least 0, got {beta}")
     return np.float32(beta)
 
 
 def _require_kind(env: object, kind: type) -> None:
     if not isinstance(env, kind):
-        raise ValueError(f"expected {kind.__name__} inside the wrapper, got {type(env).__name__}")
+        raise UserError(f"expected {kind.__name__} inside the wrapper, got {type(env).__name__}")

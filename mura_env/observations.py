@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 
 FloatArray = NDArray[np.float32]
@@ -70,7 +71,7 @@ class ObservationLayout:
         """
         indices = [i for i, name in enumerate(self.names) if name.split("/", 1)[0] == group]
         if not indices:
-            raise ValueError(f"expected a group of columns among {', '.join(GROUPS)}, got {group!r}")
+            raise UserError(f"expected a group of columns among {', '.join(GROUPS)}, got {group!r}")
         return slice(indices[0], indices[-1] + 1)
 
     def __len__(self) -> int:
@@ -94,9 +95,9 @@ class Standardization:
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.mean) == len(self.scale):
             lengths = f"{len(self.names)}, {len(self.mean)} and {len(self.scale)}"
-            raise ValueError(f"expected as many names as means and scales, got {lengths}")
+            raise UserError(f"expected as many names as means and scales, got {lengths}")
         if not np.isfinite([*self.mean, *self.scale]).all() or min(self.scale, default=1.0) <= 0:
-            raise ValueError("expected finite means and positive finite scales: fit them on a training table")
+            raise UserError("expected finite means and positive finite scales: fit them on a training table")
 
     @classmethod
     def fit(cls, predictions: Predictions) -> Standardization:
@@ -129,7 +130,7 @@ class Standardization:
             )
             lengths = f"{len(self.names)} and {len(names)}"
             detail = f"{different[0]!r} and {different[1]!r}" if different else lengths
-            raise ValueError(
+            raise UserError(
                 f"expected a table with the models, classes and body parts of the training table, "
                 f"got the columns {detail}: use the same names in the same order"
             )
@@ -149,7 +150,7 @@ class Standardization:
             ValueError: If the dictionary holds something else.
         """
         if set(values) != {"names", "mean", "scale"}:
-            raise ValueError(f"expected names, mean and scale, got {', '.join(sorted(map(str, values)))}")
+            raise UserError(f"expected names, mean and scale, got {', '.join(sorted(map(str, values)))}")
         try:
             return cls(
                 tuple(str(name) for name in values["names"]),
@@ -157,7 +158,7 @@ class Standardization:
                 tuple(float(value) for value in values["scale"]),
             )
         except TypeError as error:
-            raise ValueError(f"expected lists of names and numbers, got {error}") from None
+            raise UserError(f"expected lists of names and numbers, got {error}") from None
 
 
 def observe(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mura_env.errors import UserError
+
 if TYPE_CHECKING:
     from mura_env.predictions import Predictions
 
@@ -31,13 +33,13 @@ def split_by_patient(table: Predictions, fraction: float, seed: int) -> NDArray[
         ValueError: If fraction or seed is out of range or there are fewer than two patients.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"expected a fraction between 0 and 1, got {fraction}")
+        raise UserError(f"expected a fraction between 0 and 1, got {fraction}")
     if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"expected a whole number of at least 0 as seed, got {seed!r}")
+        raise UserError(f"expected a whole number of at least 0 as seed, got {seed!r}")
     _, patients = np.unique(table.patient_ids, return_inverse=True)
     n_patients = int(patients.max()) + 1
     if n_patients < 2:
-        raise ValueError("expected at least two patients to split, got one: a patient stays on one side")
+        raise UserError("expected at least two patients to split, got one: a patient stays on one side")
     rng = np.random.default_rng(seed)
     _, strata = np.unique(table.body_parts * table.n_classes + table.labels, return_inverse=True)
     n_strata = int(strata.max()) + 1

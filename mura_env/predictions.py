@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.errors import UserError
 from mura_env.patient_split import split_by_patient
 from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
@@ -63,11 +64,11 @@ class Predictions:
         logits = real_array(self.logits, "logits", "(n_studies, n_models, n_classes)", 3)
         n_studies, n_models, n_classes = logits.shape
         if n_studies == 0:
-            raise ValueError(
+            raise UserError(
                 "expected at least one study, got an empty table: check what was selected or read"
             )
         if n_models == 0 or n_classes < 2:
-            raise ValueError(f"expected at least 1 model and 2 classes, got logits of shape {logits.shape}")
+            raise UserError(f"expected at least 1 model and 2 classes, got logits of shape {logits.shape}")
         labels = integer_column(self.labels, "labels", n_studies)
         require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
         names = name_tuple(self.body_part_names, "body part names", len(self.body_part_names))
@@ -199,7 +200,7 @@ class Predictions:
         try:
             return cls.from_arrays(**columns, body_part_names=body_part_names)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise UserError(f"{path}: {error}") from None
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write the long form that `from_csv` reads, with logits, atomically. The folder must exist."""
@@ -217,7 +218,7 @@ class Predictions:
         try:
             return cls(**columns)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise UserError(f"{path}: {error}") from None
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the table as ``.npz``, atomically: the file is whole or not there. The folder must exist."""
@@ -284,12 +285,12 @@ class Predictions:
         """
         parts = tuple(tables)
         if not parts:
-            raise ValueError("expected at least one table to concatenate, got none")
+            raise UserError("expected at least one table to concatenate, got none")
         for table in parts[1:]:
             for name in ("model_names", "class_names"):
                 if getattr(table, name) != getattr(parts[0], name):
                     both = f"{getattr(parts[0], name)} and {getattr(table, name)}"
-                    raise ValueError(f"expected tables of equal {name}, got {both}")
+                    raise UserError(f"expected tables of equal {name}, got {both}")
         names = tuple(dict.fromkeys(name for table in parts for name in table.body_part_names))
         positions = [np.array([names.index(name) for name in table.body_part_names]) for table in parts]
         columns: dict[str, Any] = {
@@ -314,7 +315,7 @@ class Predictions:
         """
         common = np.intersect1d(self.patient_ids, other.patient_ids)
         if common.size:
-            raise ValueError(
+            raise UserError(
                 f"expected tables without a common patient, got {common.size} in both (for example "
                 f"{str(common[0])!r}): split by patient, as Predictions.split does"
             )

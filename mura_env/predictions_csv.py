@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.table_checks import PROBABILITY_SUM_TOLERANCE, logits_from_probabilities
 from mura_env.utils.files import replacing
 
@@ -90,52 +91,54 @@ def read_csv(path: str | PathLike[str]) -> dict[str, Any]:
     """
     source = Path(path)
     if not source.is_file():
-        raise FileNotFoundError(f"expected a CSV file of predictions, found none at {source}: check the path")
+        raise UserFileNotFoundError(
+            f"expected a CSV file of predictions, found none at {source}: check the path"
+        )
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             header = _read_header(next(reader, []))
             return _assemble(*_read_rows(reader, header), header)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{source}: expected UTF-8 text with comma-separated values, got {error}") from None
+        raise UserError(f"{source}: expected UTF-8 text with comma-separated values, got {error}") from None
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise UserError(f"{source}: {error}") from None
 
 
 def _read_header(cells: list[str]) -> _Header:
     names = [cell.strip() for cell in cells]
     if not names:
-        raise ValueError("expected a header line, got an empty file")
+        raise UserError("expected a header line, got an empty file")
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
-        raise ValueError(f"expected every column once, got {repeated[0]!r} {names.count(repeated[0])} times")
+        raise UserError(f"expected every column once, got {repeated[0]!r} {names.count(repeated[0])} times")
     if "" in names:
-        raise ValueError(
+        raise UserError(
             f"expected a name for every column, got none for column {names.index('') + 1}: drop it"
         )
     missing = [name for name in REQUIRED if name not in names]
     if missing and len(names) == 1:
-        raise ValueError(f"expected columns with commas between them, got the one column {names[0]!r}")
+        raise UserError(f"expected columns with commas between them, got the one column {names[0]!r}")
     if missing:
-        raise ValueError(f"expected a column {missing[0]!r}, got the columns {', '.join(names)}")
+        raise UserError(f"expected a column {missing[0]!r}, got the columns {', '.join(names)}")
     by_prefix = {prefix: [name for name in names if name.startswith(prefix)] for prefix in PREFIXES}
     class_columns = [name for prefix in PREFIXES for name in by_prefix[prefix]]
     unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL, *class_columns)]
     if unknown:
         known = ", ".join((*REQUIRED, *OPTIONAL))
-        raise ValueError(
+        raise UserError(
             f"expected the columns {known}, logit_<class> or probability_<class>, got {unknown[0]!r}"
         )
     if all(by_prefix.values()):
-        raise ValueError(
+        raise UserError(
             "expected either logit_<class> or probability_<class> columns, got both: drop one kind"
         )
     if len(class_columns) < 2:
-        raise ValueError(
+        raise UserError(
             f"expected logit_<class> or probability_<class> columns of two classes, got {class_columns}"
         )
     if set(PREFIXES) & set(class_columns):
-        raise ValueError("expected a class name after logit_ or probability_, got a column without")
+        raise UserError("expected a class name after logit_ or probability_, got a column without")
     are_probabilities = bool(by_prefix["probability_"])
     prefix = PREFIXES[are_probabilities]
     return _Header(
@@ -157,28 +160,28 @@ def _read_rows(
         if not cells:
             continue
         if len(cells) != n_columns:
-            raise ValueError(f"row {line}: expected {n_columns} cells, got {len(cells)}")
+            raise UserError(f"row {line}: expected {n_columns} cells, got {len(cells)}")
         try:
             study_id, study = _read_study(cells, header)
             model = _text("model", cells[header.positions["model"]])
             row = _read_values(cells, header)
         except ValueError as error:
-            raise ValueError(f"row {line}: {error}") from None
+            raise UserError(f"row {line}: {error}") from None
         known = studies.setdefault(study_id, study)
         if known != study:
             field = next(name for name in _Study._fields if getattr(known, name) != getattr(study, name))
-            raise ValueError(
+            raise UserError(
                 f"row {line}: expected {field} {getattr(known, field)!r} as in the other rows of study "
                 f"{study_id!r}, got {getattr(study, field)!r}"
             )
         of_model = values.setdefault(model, {})
         if study_id in of_model:
-            raise ValueError(
+            raise UserError(
                 f"row {line}: expected study {study_id!r} and model {model!r} once, got them again"
             )
         of_model[study_id] = row
     if not studies:
-        raise ValueError("expected at least one row below the header, got an empty table")
+        raise UserError("expected at least one row below the header, got an empty table")
     return studies, values
 
 
@@ -194,12 +197,12 @@ def _read_study(cells: list[str], header: _Header) -> tuple[str, _Study]:
         index = int(label)
     else:
         names = ", ".join(header.class_names)
-        raise ValueError(
+        raise UserError(
             f"expected a label of {names} or an index below {len(header.class_names)}, got {label!r}"
         )
     n_views = cell("n_views", "1").strip()
     if not n_views.isdecimal() or not 1 <= int(n_views) <= MOST_VIEWS:
-        raise ValueError(f"expected n_views as a whole number from 1 on, got {n_views!r}")
+        raise UserError(f"expected n_views as a whole number from 1 on, got {n_views!r}")
     difficulty = cell("difficulty", "").strip()
     study = _Study(
         patient_id=_text("patient_id", cell("patient_id", study_id)),
@@ -220,7 +223,7 @@ def _read_values(cells: list[str], header: _Header) -> list[float]:
         for name, position in zip(header.class_names, header.class_positions, strict=True)
     ]
     if header.are_probabilities and abs(sum(values) - 1) > PROBABILITY_SUM_TOLERANCE:
-        raise ValueError(
+        raise UserError(
             f"expected probabilities that sum to 1, got {sum(values):.6g}: give one probability per class"
         )
     return values
@@ -229,7 +232,7 @@ def _read_values(cells: list[str], header: _Header) -> list[float]:
 def _text(column: str, cell: str) -> str:
     text = cell.strip()
     if not text:
-        raise ValueError(f"expected a {column}, got an empty cell")
+        raise UserError(f"expected a {column}, got an empty cell")
     return text
 
 
@@ -238,9 +241,9 @@ def _number(column: str, cell: str, low: float, high: float) -> float:
     try:
         number = float(cell)
     except ValueError:
-        raise ValueError(f"expected {column} as a number{limits}, got {cell.strip()!r}") from None
+        raise UserError(f"expected {column} as a number{limits}, got {cell.strip()!r}") from None
     if not low <= number <= high:  # NaN is refused as well
-        raise ValueError(f"expected {column} as a number{limits}, got {number:.6g}")
+        raise UserError(f"expected {column} as a number{limits}, got {number:.6g}")
     return number
 
 
@@ -251,14 +254,14 @@ def _assemble(
     for model, of_model in values.items():
         if len(of_model) != len(studies):
             missing = next(study_id for study_id in studies if study_id not in of_model)
-            raise ValueError(
+            raise UserError(
                 f"expected every model for every study, got no row of model {model!r} for study {missing!r}"
             )
     array = np.array([[of_model[study_id] for of_model in values.values()] for study_id in studies])
     records = list(studies.values())
     difficulties = [record.difficulty for record in records if record.difficulty is not None]
     if difficulties and len(difficulties) != len(records):
-        raise ValueError("expected a difficulty for every study or for none, got some empty cells")
+        raise UserError("expected a difficulty for every study or for none, got some empty cells")
     return {
         "logits": logits_from_probabilities(array) if header.are_probabilities else array,
         "labels": [record.label for record in records],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import replacing
 
 FORMAT = "mura-predictions-1"
@@ -32,7 +33,7 @@ def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
     """
     target = Path(path)
     if not target.parent.is_dir():
-        raise FileNotFoundError(
+        raise UserFileNotFoundError(
             f"expected an existing folder to write to, got {target.parent}: create it first"
         )
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if value is not None}
@@ -52,9 +53,9 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
     """
     source = Path(path)
     if not source.is_file():
-        raise FileNotFoundError(f"expected a predictions file, found none at {source}: check the path")
+        raise UserFileNotFoundError(f"expected a predictions file, found none at {source}: check the path")
     if not zipfile.is_zipfile(source):  # numpy would advise to unpickle it
-        raise ValueError(_no_table(source, "a file that is no .npz archive, or half of one"))
+        raise UserError(_no_table(source, "a file that is no .npz archive, or half of one"))
     try:
         with source.open("rb") as file:  # opened here: np.load would leave a damaged file open
             archive = np.load(file, allow_pickle=False)
@@ -68,19 +69,19 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
         zlib.error,
         NotImplementedError,
     ) as error:
-        raise ValueError(_no_table(source, f"a file that cannot be read ({error})")) from None
+        raise UserError(_no_table(source, f"a file that cannot be read ({error})")) from None
     mark = columns.pop("format", None)
     if mark is None or mark.shape != () or str(mark) != FORMAT:
-        raise ValueError(_no_table(source, "no format mark" if mark is None else f"the format {str(mark)!r}"))
+        raise UserError(_no_table(source, "no format mark" if mark is None else f"the format {str(mark)!r}"))
     missing = [name for name in (*ARRAYS, *NAMES) if name not in columns]
     unknown = sorted(set(columns) - {*ARRAYS, *NAMES, "difficulty"})
     if missing or unknown:
-        raise ValueError(
+        raise UserError(
             _no_table(source, f"the column {unknown[0]!r}" if unknown else f"no column {missing[0]!r}")
         )
     for name in NAMES:
         if columns[name].ndim != 1 or columns[name].dtype.kind != "U":
-            raise ValueError(_no_table(source, f"{name} of dtype {columns[name].dtype}"))
+            raise UserError(_no_table(source, f"{name} of dtype {columns[name].dtype}"))
         columns[name] = tuple(columns[name].tolist())
     return columns
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mura_env.combination import FloatArray, softmax
 from mura_env.decisions import Decisions
+from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def require_render_mode(render_mode: str | None) -> None:
         ValueError: If it is none of ``ansi``, ``rgb_array`` and None.
     """
     if render_mode not in {None, *RENDER_MODES}:
-        raise ValueError(f"expected render_mode among {', '.join(RENDER_MODES)} or None, got {render_mode!r}")
+        raise UserError(f"expected render_mode among {', '.join(RENDER_MODES)} or None, got {render_mode!r}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout, observe
 from mura_env.predictions import Predictions
 from mura_env.rewards import Reward, RewardRule, register_reward
@@ -147,12 +148,12 @@ class CostSensitive(Reward):
         else:
             costs = doubles(self.costs, "costs")
         if costs.shape not in {(n, n), (len(table.body_part_names), n, n)}:
-            raise ValueError(
+            raise UserError(
                 f"expected costs of shape ({n}, {n}) or ({len(table.body_part_names)}, {n}, {n}), true by "
                 f"predicted class, got {costs.shape}"
             )
         if not np.isfinite(costs).all() or (costs < 0).any():
-            raise ValueError(f"expected finite costs of at least 0, got {costs.tolist()}")
+            raise UserError(f"expected finite costs of at least 0, got {costs.tolist()}")
         return costs
 
 
@@ -198,7 +199,7 @@ class Balanced(Reward):
         prior = np.bincount(table.labels, minlength=table.n_classes) / len(table)
         kappa = uniform_kappa(table) if self.kappa is None else self.kappa
         if not -1 <= kappa <= 1:
-            raise ValueError(f"expected a kappa in [-1, 1], got {kappa}")
+            raise UserError(f"expected a kappa in [-1, 1], got {kappa}")
         penalties: NDArray[np.float64] = (1 - kappa) * prior
         return penalties
 
@@ -252,7 +253,7 @@ class HardCases(Reward):
 
     def _checked_difficulty(self, table: Predictions) -> NDArray[np.float64]:
         if not 0 <= self.emphasis < np.inf:
-            raise ValueError(f"expected an emphasis of at least 0, got {self.emphasis}")
+            raise UserError(f"expected an emphasis of at least 0, got {self.emphasis}")
         if isinstance(self.difficulty, str):
             if self.difficulty == "members":
                 columns = ObservationLayout.of(table).columns("disagreement")
@@ -261,11 +262,11 @@ class HardCases(Reward):
             if self.difficulty == "table" and table.difficulty is not None:
                 return table.difficulty.astype(np.float64)
             if self.difficulty == "table":
-                raise ValueError(
+                raise UserError(
                     "expected a table with a difficulty column, got none: use difficulty='members'"
                 )
-            raise ValueError(f"expected difficulty 'members', 'table' or numbers, got {self.difficulty!r}")
+            raise UserError(f"expected difficulty 'members', 'table' or numbers, got {self.difficulty!r}")
         difficulty = doubles(self.difficulty, "difficulty")
         if difficulty.shape != (len(table),) or not ((difficulty >= 0) & (difficulty <= 1)).all():
-            raise ValueError(f"expected {len(table)} difficulties in [0, 1], got shape {difficulty.shape}")
+            raise UserError(f"expected {len(table)} difficulties in [0, 1], got shape {difficulty.shape}")
         return difficulty

@@ -15,6 +15,7 @@ import numpy as np
 
 from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
+from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 
 RewardRule = Callable[[Decisions], FloatArray]
@@ -58,7 +59,7 @@ def register_reward(name: str) -> Callable[[RewardClass], RewardClass]:
 
     def decorate(reward: RewardClass) -> RewardClass:
         if name in _REWARDS:
-            raise ValueError(f"expected a new reward name, got {name!r}, which is registered already")
+            raise UserError(f"expected a new reward name, got {name!r}, which is registered already")
         _REWARDS[name] = reward
         return reward
 
@@ -87,20 +88,18 @@ def make_reward(
     """
     if not isinstance(reward, str):
         if options:
-            raise ValueError(
-                "expected reward_options with the name of a reward only, got them with an object"
-            )
+            raise UserError("expected reward_options with the name of a reward only, got them with an object")
         if isinstance(reward, type):
-            raise ValueError(f"expected a reward object, got the class {reward.__name__}: call it")
+            raise UserError(f"expected a reward object, got the class {reward.__name__}: call it")
         if not callable(reward) and not isinstance(reward, Reward):
-            raise ValueError(f"expected a reward name or a callable, got {type(reward).__name__}")
+            raise UserError(f"expected a reward name or a callable, got {type(reward).__name__}")
         return reward
     if reward not in _REWARDS:
-        raise ValueError(f"expected a reward of {', '.join(_REWARDS)} or a callable, got {reward!r}")
+        raise UserError(f"expected a reward of {', '.join(_REWARDS)} or a callable, got {reward!r}")
     try:
         return _REWARDS[reward](**(options or {}))
     except TypeError as error:
-        raise ValueError(f"expected options of the reward {reward!r}, got {error}") from None
+        raise UserError(f"expected options of the reward {reward!r}, got {error}") from None
 
 
 def depends_on_prediction_only(reward: Reward | RewardRule) -> bool:
@@ -118,13 +117,13 @@ def reward_rule(reward: Reward | RewardRule, table: Predictions) -> RewardRule:
         try:
             return reward.prepare(table)
         except TypeError as error:  # an option of another type
-            raise ValueError(f"expected options that fit the reward {reward!r}, got {error}") from None
+            raise UserError(f"expected options that fit the reward {reward!r}, got {error}") from None
     rule = reward
 
     def checked(decisions: Decisions) -> FloatArray:
         rewards = np.array(rule(decisions), dtype=np.float32)  # a copy: the env hands it out
         if rewards.shape != decisions.labels.shape:
-            raise ValueError(f"expected rewards of shape {decisions.labels.shape}, got {rewards.shape}")
+            raise UserError(f"expected rewards of shape {decisions.labels.shape}, got {rewards.shape}")
         return rewards
 
     return checked

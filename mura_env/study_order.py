@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mura_env.errors import UserError
+
 Order = Literal["shuffled", "sequential"]
 
 RESHUFFLED_FROM = 1024
@@ -32,7 +34,7 @@ class StudyOrder:
 
     def __init__(self, pool: NDArray[np.int64], order: Order = "shuffled") -> None:
         if order not in get_args(Order):
-            raise ValueError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
+            raise UserError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
         # the smallest integers that will do: thousands of scalar envs hold a permutation each
         self._pool = pool.astype(np.min_scalar_type(int(pool.max())))
         self._shuffled = order == "shuffled"

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.errors import UserError
+
 PROBABILITY_SUM_TOLERANCE = 1e-3
 """How far the sum of a probability row may lie from one (rounded decimals of other people's files)."""
 
@@ -24,7 +26,7 @@ def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError:  # numpy speaks of an inhomogeneous shape
-        raise ValueError(f"expected {name} as one array, got rows of different lengths") from None
+        raise UserError(f"expected {name} as one array, got rows of different lengths") from None
 
 
 def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int) -> NDArray[np.float32]:
@@ -44,16 +46,16 @@ def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int
     """
     array = as_array(values, name)
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"expected {name} of real numbers, got dtype {array.dtype}: convert to float32")
+        raise UserError(f"expected {name} of real numbers, got dtype {array.dtype}: convert to float32")
     if array.ndim != n_dimensions:
-        raise ValueError(f"expected {name} of shape {shape_words}, got shape {array.shape}")
+        raise UserError(f"expected {name} of shape {shape_words}, got shape {array.shape}")
     with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is named below
         array = np.array(array, dtype=np.float32, order="C")
     finite = np.isfinite(array)
     if not finite.all():
         index = np.argwhere(~finite)[0]
         where = ", ".join(str(i) for i in index)
-        raise ValueError(
+        raise UserError(
             f"expected finite {name}, got {array[tuple(index)]} at [{where}]: mend or drop that study"
         )
     return array
@@ -67,7 +69,7 @@ def doubles(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """
     array = as_array(values, name)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"expected {name} as real numbers, got dtype {array.dtype}")
+        raise UserError(f"expected {name} as real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
 
 
@@ -79,9 +81,9 @@ def integer_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.i
     """
     array = np.asarray(values)
     if array.dtype.kind not in "iub":
-        raise ValueError(f"expected integer {name}, got dtype {array.dtype}: convert to int64")
+        raise UserError(f"expected integer {name}, got dtype {array.dtype}: convert to int64")
     if array.shape != (n_studies,):
-        raise ValueError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
+        raise UserError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
     return np.array(array, dtype=np.int64)
 
 
@@ -95,7 +97,7 @@ def require_range(values: NDArray[np.int64], name: str, low: int, high: int | No
     if wrong.any():
         row = int(np.argmax(wrong))
         limits = f"at least {low}" if high is None else f"in [{low}, {high})"
-        raise ValueError(f"expected {name} {limits}, got {values[row]} in row {row}: {advice}")
+        raise UserError(f"expected {name} {limits}, got {values[row]} in row {row}: {advice}")
 
 
 def unit_interval_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.float32]:
@@ -106,11 +108,11 @@ def unit_interval_column(values: ArrayLike, name: str, n_studies: int) -> NDArra
     """
     column = real_array(values, name, "(n_studies,)", 1)
     if column.shape != (n_studies,):
-        raise ValueError(f"expected one {name} per study, shape ({n_studies},), got shape {column.shape}")
+        raise UserError(f"expected one {name} per study, shape ({n_studies},), got shape {column.shape}")
     outside = (column < 0) | (column > 1)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"expected {name} in [0, 1], got {column[row]:.6g} in row {row}: rescale it")
+        raise UserError(f"expected {name} in [0, 1], got {column[row]:.6g} in row {row}: rescale it")
     return column
 
 
@@ -127,11 +129,11 @@ def row_indices(index: ArrayLike | slice, n_studies: int) -> NDArray[np.int64]:
     if wanted.size == 0:
         return rows[:0]
     if wanted.dtype.kind not in "iub":
-        raise ValueError(f"expected row indices, a boolean mask or a slice, got dtype {wanted.dtype}")
+        raise UserError(f"expected row indices, a boolean mask or a slice, got dtype {wanted.dtype}")
     try:
         selected: NDArray[np.int64] = rows[wanted]
     except IndexError as error:
-        raise ValueError(f"expected rows of a table of {n_studies} studies, got {error}") from None
+        raise UserError(f"expected rows of a table of {n_studies} studies, got {error}") from None
     return selected
 
 
@@ -143,17 +145,17 @@ def text_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.str_
     """
     array = np.asarray(values)
     if array.shape != (n_studies,):
-        raise ValueError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
+        raise UserError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
     if array.dtype.kind not in "USOiu":
-        raise ValueError(f"expected {name} of strings, got dtype {array.dtype}: convert to str")
+        raise UserError(f"expected {name} of strings, got dtype {array.dtype}: convert to str")
     if array.dtype.kind == "O":  # str() of a missing value would be a name that many studies share
         for row, value in enumerate(array.tolist()):
             if not isinstance(value, str | int):
-                raise ValueError(f"expected {name} of strings, got {value!r} in row {row}: fill it in")
+                raise UserError(f"expected {name} of strings, got {value!r} in row {row}: fill it in")
     text = np.array(array, dtype=np.str_)
     empty = np.char.str_len(text) == 0
     if empty.any():
-        raise ValueError(
+        raise UserError(
             f"expected {name} that are not empty, got an empty one in row {int(np.argmax(empty))}"
         )
     return text
@@ -167,7 +169,7 @@ def require_unique(values: NDArray[np.str_], name: str) -> None:
     """
     unique, counts = np.unique(values, return_counts=True)
     if unique.size != values.size:
-        raise ValueError(
+        raise UserError(
             f"expected unique {name}, got {str(unique[counts > 1][0])!r} {int(counts.max())} times: "
             "give every study its own identifier"
         )
@@ -180,12 +182,12 @@ def name_tuple(names: Sequence[str], what: str, count: int) -> tuple[str, ...]:
         ValueError: If their number is another, one is empty, or one occurs twice.
     """
     if isinstance(names, str):
-        raise ValueError(f"expected a sequence of {what}, got the string {names!r}: wrap it in a list")
+        raise UserError(f"expected a sequence of {what}, got the string {names!r}: wrap it in a list")
     result = tuple(str(name) for name in names)
     if len(result) != count:
-        raise ValueError(f"expected {count} {what}, got {len(result)}: {result}")
+        raise UserError(f"expected {count} {what}, got {len(result)}: {result}")
     if len(set(result)) != len(result) or "" in result:
-        raise ValueError(f"expected {what} that differ and are not empty, got {result}")
+        raise UserError(f"expected {what} that differ and are not empty, got {result}")
     return result
 
 
@@ -208,7 +210,7 @@ def logits_from_probabilities(probabilities: ArrayLike) -> NDArray[np.float32]:
     outside = (array < 0) | (array > 1)
     if outside.any():
         study, model, k = (int(i) for i in np.argwhere(outside)[0])
-        raise ValueError(
+        raise UserError(
             f"expected probabilities in [0, 1], got {array[study, model, k]:.6g} for study {study}, "
             f"model {model}, class {k}: pass logits as logits, not as probabilities"
         )
@@ -216,7 +218,7 @@ def logits_from_probabilities(probabilities: ArrayLike) -> NDArray[np.float32]:
     wrong = np.abs(totals - 1) > PROBABILITY_SUM_TOLERANCE
     if wrong.any():
         study, model = (int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(
+        raise UserError(
             f"expected probabilities that sum to 1, got {totals[study, model]:.6g} for study {study}, "
             f"model {model}: give one probability per class"
         )
@@ -240,14 +242,14 @@ def body_part_indices(
         ValueError: If they are no column, or a name is missing or not among ``names``.
     """
     if parts.ndim != 1:
-        raise ValueError(f"expected one of body parts per study, got shape {parts.shape}")
+        raise UserError(f"expected one of body parts per study, got shape {parts.shape}")
     if parts.dtype.kind in "UO":
         text = text_column(parts, "body parts", len(parts))
         known = tuple(np.unique(text).tolist()) if names is None else tuple(names)
         index = {name: i for i, name in enumerate(known)}
         unknown = sorted(set(np.unique(text).tolist()) - set(index))
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"expected body parts among {known}, got {unknown[0]!r}: name it in body_part_names"
             )
         unique, inverse = np.unique(text, return_inverse=True)

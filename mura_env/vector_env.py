@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
 from mura_env.episode_statistics import EpisodeStatistics
+from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 from mura_env.rendering import RENDER_METADATA, StudyView, render, require_render_mode
 from mura_env.study_columns import StudyBatch
@@ -58,7 +59,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         self.task = WeightingTask(predictions, **options)
         draws = self.task.draws_per_study
         if not isinstance(num_envs, int | np.integer) or num_envs < 1 or num_envs % draws:
-            raise ValueError(
+            raise UserError(
                 f"expected num_envs as a positive multiple of draws_per_study={draws}, got {num_envs}"
             )
         self.num_envs = int(num_envs)

@@ -23,6 +23,7 @@ from mura_env.combination import (
     softmax_weights,
 )
 from mura_env.decisions import Decisions
+from mura_env.errors import UserError
 from mura_env.observations import CHUNK, Standardization, observation_bounds
 from mura_env.predictions import Predictions
 from mura_env.reward_rules import SMALLEST_PROBABILITY
@@ -112,11 +113,9 @@ class WeightingTask:
         _require_positive("episode_length", episode_length)
         _require_positive("draws_per_study", draws_per_study)
         if candidates is not None and action != "select":
-            raise ValueError(
-                f"expected candidates with action='select' only, got them with action={action!r}"
-            )
+            raise UserError(f"expected candidates with action='select' only, got them with action={action!r}")
         if not isinstance(standardization, Standardization | None):
-            raise ValueError(f"expected a Standardization or None, got {type(standardization).__name__}")
+            raise UserError(f"expected a Standardization or None, got {type(standardization).__name__}")
         self.table = table
         self.action = action
         self.combine = combine
@@ -129,7 +128,7 @@ class WeightingTask:
         uniform = np.full(table.n_models, 1 / table.n_models)
         weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
         if len(weights) not in {1, len(table.body_part_names)}:
-            raise ValueError(
+            raise UserError(
                 f"expected reference weights of shape ({table.n_models},) or ({len(table.body_part_names)}, "
                 f"{table.n_models}), one row per body part, got {weights.shape}"
             )
@@ -196,7 +195,7 @@ class WeightingTask:
             return self._selected_weights(np.asarray(actions), len(studies))
         actions = np.asarray(actions, dtype=np.float32)
         if actions.shape != (len(studies), self.table.n_models):
-            raise ValueError(
+            raise UserError(
                 f"expected actions of shape ({len(studies)}, {self.table.n_models}), got {actions.shape}: "
                 "one number per model"
             )
@@ -255,11 +254,9 @@ class WeightingTask:
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
         if actions.shape != (count,) or actions.dtype.kind not in "iu":
-            raise ValueError(
-                f"expected {count} whole numbers as actions, got {actions.dtype} {actions.shape}"
-            )
+            raise UserError(f"expected {count} whole numbers as actions, got {actions.dtype} {actions.shape}")
         if actions.min() < 0 or actions.max() >= len(self.candidates):
-            raise ValueError(
+            raise UserError(
                 f"expected actions in [0, {len(self.candidates)}), got {actions.min()} to {actions.max()}"
             )
         return np.take(self._candidate_columns, actions, axis=1)
@@ -268,13 +265,13 @@ class WeightingTask:
         if sampling == "all":
             return self.columns.studies
         if not depends_on_prediction_only(self.reward):
-            raise ValueError(
+            raise UserError(
                 "expected sampling='contested' with a reward that depends on the prediction alone, got "
                 f"{self.reward!r}: other rewards change with the weights on every study, use sampling='all'"
             )
         pool = np.flatnonzero(contested(self.table))
         if pool.size == 0:
-            raise ValueError(
+            raise UserError(
                 "expected contested studies, got a table whose members predict the same class everywhere: "
                 "no weighting changes a verdict"
             )
@@ -311,10 +308,10 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
     """Weight vectors, one or several, as new float32 rows that sum to one."""
     rows = np.atleast_2d(doubles(values, name))
     if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
-        raise ValueError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
+        raise UserError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
     totals = rows.sum(axis=1, keepdims=True)
     if not np.isfinite(rows).all() or (rows < 0).any() or (np.abs(totals - 1) > WEIGHT_SUM_TOLERANCE).any():
-        raise ValueError(f"expected {name} of non-negative weights that sum to 1, got {rows.tolist()}")
+        raise UserError(f"expected {name} of non-negative weights that sum to 1, got {rows.tolist()}")
     weights: FloatArray = (rows / totals).astype(np.float32)
     return weights
 
@@ -322,7 +319,7 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
 def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
     """The table itself, or the one that a path leads to."""
     if not isinstance(predictions, Predictions | str | PathLike):
-        raise ValueError(
+        raise UserError(
             f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
             "wrap arrays with Predictions.from_arrays"
         )
@@ -331,9 +328,9 @@ def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
 
 def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
     if value not in known:
-        raise ValueError(f"expected {name} among {', '.join(map(repr, known))}, got {value!r}")
+        raise UserError(f"expected {name} among {', '.join(map(repr, known))}, got {value!r}")
 
 
 def _require_positive(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"expected {name} of at least 1, got {value!r}")
+        raise UserError(f"expected {name} of at least 1, got {value!r}")

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from agents.metrics import MIN_STUDIES_PER_CLASS
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.weighting_task import contested
 
 _LARGEST_SLOPE = 100.0
@@ -101,7 +102,7 @@ def single_folds_summary(table: Predictions) -> dict[str, Any]:
         columns.setdefault(fold, {})[member] = index
     members = tuple(next(iter(columns.values())))
     if "" in members or any(tuple(of_fold) != members for of_fold in columns.values()):
-        raise ValueError(
+        raise UserError(
             f"expected models named <member>/<fold>, every member in every fold, got {table.model_names}"
         )
     summaries = [

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Progress
 from agents.benchmark.out_of_fold import HeldOut
 from agents.parallel import Backend, run_all, whole_trainings
 from agents.policy.inner_folds import folds_by_patient
 from agents.registry import agent_class, make_agent, saved_agent
 from mura_env import Predictions
+from mura_env.utils.progress import Progress
 
 N_FOLDS = 3
 """Folds: each agent is fitted so many times for each seed, on the other folds."""

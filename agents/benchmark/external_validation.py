@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Progress, fingerprint
+from agents.agent import Agent, fingerprint
 from agents.benchmark.cross_validation import UNSEEN_PARTS
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.image_level import check_images
@@ -16,6 +16,8 @@ from agents.benchmark.out_of_fold import HeldOut
 from agents.benchmark.run import Outcome, gather, outcome_of
 from agents.registry import load_agent, make_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 BASELINE = "uniform"
 """What all agents are compared with."""
@@ -116,7 +118,7 @@ def _saved(directory: Path, digest: str) -> Agent[Any]:
     """Read an agent, and make sure that it learned from the table with this digest."""
     agent = load_agent(directory)
     if agent.fingerprint_ != digest:
-        raise ValueError(
+        raise UserError(
             f"expected an agent that learned from the run's training table in {directory}, got one that "
             "learned from another table; run the benchmark again"
         )
@@ -129,12 +131,12 @@ def _check(train: Predictions, outside: Predictions, outside_images: Predictions
         ("classes", train.class_names, outside.class_names),
     ):
         if tuple(expected) != tuple(got):
-            raise ValueError(
+            raise UserError(
                 f"expected a table of the {what} {', '.join(expected)} in this order, got {', '.join(got)}; "
                 "use outputs of the run's own members"
             )
     if len(np.unique(outside.labels)) < 2:
-        raise ValueError("expected outside studies of at least two classes, got fewer")
+        raise UserError("expected outside studies of at least two classes, got fewer")
     rows = {str(study): row for row, study in enumerate(train.study_ids)}
     copied = [
         str(study)
@@ -142,7 +144,7 @@ def _check(train: Predictions, outside: Predictions, outside_images: Predictions
         if str(study) in rows and np.array_equal(outside.logits[row], train.logits[rows[str(study)]])
     ]
     if copied:
-        raise ValueError(
+        raise UserError(
             f"expected studies from elsewhere, got {len(copied)} of the training table, among them "
             f"{copied[0]!r}; an agent cannot be validated on what it learned from"
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from agents.agent import combine_probabilities
 from agents.benchmark.scoring import ScoredTable
 from mura_env import Predictions
+from mura_env.errors import UserError
 
 MOST_RESAMPLES = 1_000
 """Resamples of the patient bootstrap; there are more radiographs than studies, and studies come first."""
@@ -79,7 +80,7 @@ def check_images(test: Predictions, images: Predictions) -> None:
     """
     for what in ("model_names", "class_names", "body_part_names"):
         if tuple(getattr(test, what)) != tuple(getattr(images, what)):
-            raise ValueError(
+            raise UserError(
                 f"expected radiographs with the {what} of the studies, {getattr(test, what)}, got "
                 f"{getattr(images, what)}"
             )
@@ -88,7 +89,7 @@ def check_images(test: Predictions, images: Predictions) -> None:
         for column in ("patient_ids", "labels", "body_parts")
     )
     if not fits:
-        raise ValueError(
+        raise UserError(
             f"expected the {test.n_views.sum()} radiographs of the {len(test)} studies in their order, got a "
             f"table of {len(images)} others; write both tables in one run"
         )

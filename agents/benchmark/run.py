@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Progress
+from agents.agent import Agent
 from agents.benchmark.cross_validation import hold_out
 from agents.benchmark.document import AgentResult, benchmark_document
 from agents.benchmark.image_level import check_images
@@ -18,6 +18,8 @@ from agents.config import plain_values
 from agents.parallel import Backend, check_backend, run_all, whole_trainings, workers_stopped
 from agents.registry import make_agent, saved_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -250,18 +252,18 @@ def check_tables(
             studies.
     """
     if not len(seeds) or len(set(seeds)) != len(seeds):
-        raise ValueError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
+        raise UserError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
     if len(test) == 0 or len(np.unique(test.labels)) < 2:
-        raise ValueError("expected a test table with studies of at least two classes, got fewer")
+        raise UserError("expected a test table with studies of at least two classes, got fewer")
     for what in ("model_names", "class_names"):
         if tuple(getattr(train, what)) != tuple(getattr(test, what)):
-            raise ValueError(
+            raise UserError(
                 f"expected tables of the same ensemble, got {what} {getattr(train, what)} to learn from and "
                 f"{getattr(test, what)} to score"
             )
     shared = np.intersect1d(train.patient_ids, test.patient_ids)
     if len(shared):
-        raise ValueError(
+        raise UserError(
             f"expected no patient in both tables, got {len(shared)}, among them {str(shared[0])!r}; "
             "split by patient"
         )

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Agent, Callback
 from agents.config import AgentConfig
 from agents.controls.fixed_weights import log_odds_weights
 from agents.policy.inner_folds import fold_pairs
 from agents.registry import register_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 
 def output_profiles(table: Predictions) -> NDArray[np.float32]:
@@ -71,7 +73,7 @@ class DynamicSelection(Agent[ConfigType]):
         n_models, n_classes = len(self.model_names_), len(self.class_names_)
         n_studies = sum(self.arrays_.get("body_parts", np.empty(0)).shape[:1])
         if n_studies == 0:
-            raise ValueError(f"expected studies in the arrays of the agent {self.name!r}, got none")
+            raise UserError(f"expected studies in the arrays of the agent {self.name!r}, got none")
         self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
         self._require_shape("body_parts", (n_studies,), "i")
         self._require_shape("right", (n_studies, n_models), "b")
@@ -106,7 +108,7 @@ class KnoraUConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         if self.n_neighbours < 1:
-            raise ValueError(f"expected n_neighbours of at least 1, got {self.n_neighbours}")
+            raise UserError(f"expected n_neighbours of at least 1, got {self.n_neighbours}")
 
 
 @register_agent("knora_u")
@@ -170,9 +172,9 @@ class MetaConfig(AgentConfig):
     def __post_init__(self) -> None:
         for name, least in (("n_neighbours", 1), ("n_folds", 2)):
             if getattr(self, name) < least:
-                raise ValueError(f"expected {name} of at least {least}, got {getattr(self, name)}")
+                raise UserError(f"expected {name} of at least {least}, got {getattr(self, name)}")
         if not 0 < self.l2 < float("inf"):
-            raise ValueError(f"expected l2 greater than 0, got {self.l2}")
+            raise UserError(f"expected l2 greater than 0, got {self.l2}")
 
 
 @register_agent("meta")

@@ -7,11 +7,13 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Agent, Callback
 from agents.config import AgentConfig
 from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
 
@@ -45,9 +47,7 @@ class FixedWeights(Agent[ConfigType]):
         self._require_shape("weights", (len(self.body_part_names_) + 1, len(self.model_names_)))
         rows = self.arrays_["weights"]
         if (rows < 0).any() or (np.abs(rows.sum(axis=1, dtype=np.float64) - 1) > 1e-3).any():
-            raise ValueError(
-                f"expected weights of the agent {self.name!r} that are non-negative and sum to 1"
-            )
+            raise UserError(f"expected weights of the agent {self.name!r} that are non-negative and sum to 1")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class BestPerBodyPartConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         if self.min_studies < 1:
-            raise ValueError(f"expected min_studies of at least 1, got {self.min_studies}")
+            raise UserError(f"expected min_studies of at least 1, got {self.min_studies}")
 
 
 @register_agent("best_per_body_part")
@@ -188,7 +188,7 @@ class StaticPerBodyPartConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         if not 0 <= self.prior_studies < float("inf"):
-            raise ValueError(f"expected prior_studies of at least 0, got {self.prior_studies}")
+            raise UserError(f"expected prior_studies of at least 0, got {self.prior_studies}")
 
 
 @register_agent("static")

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.agent import Callback, Progress
+from agents.agent import Callback
 from agents.config import MAX_STUDIES, require_at_most
 from agents.mixture import probabilities_of_label
 from agents.policy.inner_folds import InnerFold
@@ -19,7 +19,9 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.combination import log_reference, softmax_weights
+from mura_env.errors import UserError
 from mura_env.observations import observe
+from mura_env.utils.progress import Progress
 from mura_env.weighting_task import WeightingTask
 
 
@@ -39,7 +41,7 @@ class GateConfig(PolicyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.studies_per_update < 1:
-            raise ValueError(f"expected studies_per_update of at least 1, got {self.studies_per_update}")
+            raise UserError(f"expected studies_per_update of at least 1, got {self.studies_per_update}")
         require_at_most({"studies_per_update": (self.studies_per_update, MAX_STUDIES)})
 
 

@@ -10,6 +10,7 @@ from agents.config import AgentConfig
 from agents.controls.fixed_weights import FixedWeights
 from agents.registry import register_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
 
 Metric = Literal["accuracy", "log_loss"]
 
@@ -25,7 +26,7 @@ class GreedyConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         if self.n_rounds < 1:
-            raise ValueError(f"expected n_rounds of at least 1, got {self.n_rounds}")
+            raise UserError(f"expected n_rounds of at least 1, got {self.n_rounds}")
 
 
 @register_agent("greedy")

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Agent, Callback
 from agents.config import AgentConfig
 from agents.registry import register_agent
 from mura_env import Predictions
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Agent, Callback
 from agents.config import AgentConfig
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 LOG_PROBABILITY_FLOOR = -10.0
 """Log-probabilities are clipped from below: a certain member must not decide alone."""
@@ -30,7 +32,7 @@ class StackingConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         if not 0 < self.l2 < float("inf"):
-            raise ValueError(f"expected l2 greater than 0, got {self.l2}")
+            raise UserError(f"expected l2 greater than 0, got {self.l2}")
 
 
 @register_agent("stacking")

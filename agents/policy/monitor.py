@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.agent import Callback, Progress
+from agents.agent import Callback
 from agents.policy.inner_folds import InnerFold
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.reference import Reference, reference_weights
 from agents.policy.selection import PolicySelection
 from agents.tensorboard import ScalarLog
 from mura_env import Predictions
+from mura_env.utils.progress import Progress
 from mura_env.weighting_task import WeightingTask
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Agent, Callback
 from agents.config import MAX_UNITS, AgentConfig, require_at_most
 from agents.parallel import TrainingInterrupted
 from agents.policy.decision_rules import Decide, clipped_softmax
@@ -27,8 +27,10 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.storage import saved_layout
 from mura_env import Predictions
 from mura_env.combination import action_scale, log_reference
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
+from mura_env.utils.progress import Progress
 from mura_env.weighting_task import weights_matter
 
 _CHUNK = 16_384
@@ -76,17 +78,17 @@ class PolicyConfig(AgentConfig):
     def __post_init__(self) -> None:
         for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         if self.n_folds < 2:
-            raise ValueError(f"expected n_folds of at least 2, got {self.n_folds}")
+            raise UserError(f"expected n_folds of at least 2, got {self.n_folds}")
         if not 0 <= self.attention_beta <= 1:
-            raise ValueError(f"expected attention_beta from 0 to 1, got {self.attention_beta}")
+            raise UserError(f"expected attention_beta from 0 to 1, got {self.attention_beta}")
         strengths = self.kl_strengths
         if not strengths or list(strengths) != sorted(set(strengths)) or strengths[0] < 0:
-            raise ValueError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
+            raise UserError(f"expected kl_strengths in ascending order from 0 upwards, got {strengths}")
         for name in ("exploration", "learning_rate", "kl_strengths"):
             if not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"expected finite {name}, got {getattr(self, name)}")
+                raise UserError(f"expected finite {name}, got {getattr(self, name)}")
         require_at_most(
             {
                 "hidden_size": (self.hidden_size, MAX_UNITS),

@@ -22,6 +22,7 @@ from agents.policy_gradient.exploration import (
     MemberExploration,
 )
 from mura_env import Predictions
+from mura_env.errors import UserError
 
 BLOCK = 64
 """Numbers: a multiple of what the processor's vector instructions take at a time, however unrolled."""
@@ -95,7 +96,7 @@ class PolicyGradientConfig(PolicyConfig):
         super().__post_init__()
         for name in ("studies_per_update", "draws_per_study"):
             if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+                raise UserError(f"expected {name} of at least 1, got {getattr(self, name)}")
         draws = self.studies_per_update * self.draws_per_study
         require_at_most({"studies_per_update times draws_per_study": (draws, MAX_STUDIES)})
 

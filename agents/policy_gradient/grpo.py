@@ -8,6 +8,7 @@ from torch import Tensor
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,9 @@ class GRPOConfig(PolicyGradientConfig):
         super().__post_init__()
         for name in ("n_epochs", "clip_range"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         if not 0 <= self.kl_coefficient < float("inf"):
-            raise ValueError(f"expected kl_coefficient of at least 0, got {self.kl_coefficient}")
+            raise UserError(f"expected kl_coefficient of at least 0, got {self.kl_coefficient}")
 
 
 @register_agent("grpo")

@@ -9,6 +9,7 @@ from torch import Tensor
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
+from mura_env.errors import UserError
 
 Baseline = Literal["leave_one_out", "running_mean", "none"]
 
@@ -23,7 +24,7 @@ class ReinforceConfig(PolicyGradientConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.baseline == "leave_one_out" and self.draws_per_study < 2:
-            raise ValueError(
+            raise UserError(
                 "expected draws_per_study of at least 2 with the baseline 'leave_one_out', "
                 f"got {self.draws_per_study}"
             )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.agent import Agent, Callback, Progress
+from agents.agent import Agent, Callback
 from agents.config import MAX_STUDIES, MAX_UNITS, AgentConfig, require_at_most
 from agents.parallel import TrainingInterrupted
 from agents.policy.independent_training import single_thread
@@ -24,8 +24,10 @@ from agents.policy.networks.body_part_attention import parts_named
 from agents.registry import register_agent
 from agents.storage import saved_layout
 from mura_env import ENVIRONMENT_ID, Predictions
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
+from mura_env.utils.progress import Progress
 
 
 class WeightNetwork(nn.Module):
@@ -119,11 +121,11 @@ class RLEnsembleV1Config(AgentConfig):
     def __post_init__(self) -> None:
         for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"expected weight_decay of at least 0, got {self.weight_decay}")
+            raise UserError(f"expected weight_decay of at least 0, got {self.weight_decay}")
         if not 0 <= self.beta <= 1:
-            raise ValueError(f"expected beta between 0 and 1, got {self.beta}")
+            raise UserError(f"expected beta between 0 and 1, got {self.beta}")
         require_at_most(
             {
                 "hidden_size": (self.hidden_size, MAX_UNITS),

@@ -10,6 +10,7 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.off_policy import OffPolicyAgent, OffPolicyConfig
 from agents.stable_baselines3.options import NO_CLIPPING
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class DQNConfig(OffPolicyConfig):
         super().__post_init__()
         for name in ("exploration_initial_eps", "exploration_final_eps", "exploration_fraction"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
+                raise UserError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
 
 
 @register_agent("dqn")

@@ -15,6 +15,7 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead
 from agents.stable_baselines3.options import AlgorithmConfig
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 
 
@@ -53,13 +54,13 @@ class StableBaselines3Config(AlgorithmConfig):
         super().__post_init__()
         module, _, name = self.algorithm.rpartition(".")
         if not all(part.isidentifier() for part in (*module.split("."), name)):
-            raise ValueError(
+            raise UserError(
                 "expected algorithm as an import path such as 'stable_baselines3.DDPG', "
                 f"got {self.algorithm!r}"
             )
         for field in ("studies_per_step", "n_steps", "batch_size", "gradient_steps", "critic_size", "n_jobs"):
             if not getattr(self, field) > 0:
-                raise ValueError(f"expected {field} greater than 0, got {getattr(self, field)}")
+                raise UserError(f"expected {field} greater than 0, got {getattr(self, field)}")
         studies = self.studies_per_step * self.n_steps
         require_at_most(
             {

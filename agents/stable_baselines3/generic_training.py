@@ -23,6 +23,7 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
 from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
 from agents.stable_baselines3.options import imported, merged, training_device
+from mura_env.errors import UserError
 
 
 class SearchPolicy(ARSPolicy):
@@ -98,7 +99,7 @@ def train_any(
             if _can_act(algorithm, policy, env):
                 raise
             other = "select" if config.action == "softmax" else "softmax"
-            raise ValueError(
+            raise UserError(
                 f"expected an algorithm that can act with action={config.action!r}, got "
                 f"{config.algorithm!r}, which cannot; use action={other!r} with it"
             ) from error
@@ -122,19 +123,19 @@ def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
     try:
         found = imported(path)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
+        raise UserError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):
-        raise ValueError(f"expected an algorithm of stable-baselines3, got {path!r}, which is {found!r}")
+        raise UserError(f"expected an algorithm of stable-baselines3, got {path!r}, which is {found!r}")
     if issubclass(found, ARS):
         return counting_steps(found), SearchPolicy
     policy = next((found.policy_aliases[name] for name in _POLICIES if name in found.policy_aliases), None)
     if policy is None:
         others = ", ".join(found.policy_aliases) or "none"
-        raise ValueError(
+        raise UserError(
             f"expected an algorithm with a policy {' or '.join(_POLICIES)}, got {path!r} with {others}"
         )
     if "features_extractor_class" not in inspect.signature(policy).parameters:
-        raise ValueError(
+        raise UserError(
             "expected an algorithm whose policy takes a features extractor, the project's network, "
             f"got {path!r}"
         )
@@ -241,14 +242,14 @@ def _take_actor(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None
     extractor, linear = getattr(owner, "features_extractor", None), layers[0]
     bounds = [isinstance(layer, nn.Tanh) for layer in layers[1:]]
     if not (isinstance(linear, nn.Linear) and isinstance(extractor, NetworkFeatures) and all(bounds)):
-        raise ValueError(
+        raise UserError(
             f"expected an actor that is a linear head on its features, got that of {type(model).__name__}; "
             "leave net_arch in policy_kwargs as it is, as only such an actor can be saved as the project's "
             "own network"
         )
     lstm = getattr(owner, "lstm_actor", None)
     if not network.fits(linear, lstm):
-        raise ValueError(
+        raise UserError(
             f"expected an actor without hidden layers but one LSTM of critic_size units where the algorithm "
             f"is recurrent, got {type(model).__name__} with others; leave net_arch and the LSTM's options in "
             "policy_kwargs as they are"
@@ -272,7 +273,7 @@ def _require_same_actions(model: Any, network: ExtractedHead, env: PolicyStackEn
     else:  # of values that are equal but for rounding, either may be the highest
         alike = bool((own.max(axis=1) - own[np.arange(len(own)), actions] < 1e-4).all())
     if not alike:
-        raise ValueError(
+        raise UserError(
             "expected actions that are a bounded linear head on features, or the highest of its numbers, got "
             f"others from {type(model).__name__}; only such an actor can be saved as the project's network"
         )

@@ -14,6 +14,7 @@ from agents.policy.networks.registry import make_policy_network
 from agents.policy.policy_agent import PolicyAgent
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.options import AlgorithmConfig
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,9 @@ class OffPolicyConfig(AlgorithmConfig):
         super().__post_init__()
         for name in ("studies_per_step", "gradient_steps", "batch_size"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         if self.buffer_size < self.studies_per_step:
-            raise ValueError(
+            raise UserError(
                 f"expected buffer_size of at least studies_per_step, {self.studies_per_step}, "
                 f"got {self.buffer_size}"
             )
@@ -67,7 +68,7 @@ class ActorCriticConfig(OffPolicyConfig):
         super().__post_init__()
         for name in ("critic_sharpness", "n_critics"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         require_at_most({"n_critics": (self.n_critics, 100)})
 
 

@@ -10,6 +10,7 @@ from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.options import AlgorithmConfig
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class OnPolicyConfig(AlgorithmConfig):
         super().__post_init__()
         for name in ("studies_per_step", "n_steps"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         studies = self.studies_per_step * self.n_steps
         require_at_most({"studies_per_step times n_steps": (studies, MAX_STUDIES)})
 

@@ -26,6 +26,7 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.one_step_rollouts import with_one_step_rollouts
 from agents.stable_baselines3.options import added, imported, network_on, training_device
 from agents.stable_baselines3.vec_env import VectorEnvAdapter
+from mura_env.errors import UserError
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.on_policy import OnPolicyConfig
@@ -99,7 +100,7 @@ def make_model(
     try:
         return algorithm(policy, VectorEnvAdapter(env), **arguments)
     except (AssertionError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected algorithm_options that it takes, got others for {algorithm.__name__}, "
             f"which says: {error}"
         ) from error

@@ -13,6 +13,7 @@ from agents.config import shortened
 from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyConfig
+from mura_env.errors import UserError
 
 NO_CLIPPING = 1e9
 """Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the
@@ -58,14 +59,14 @@ class AlgorithmConfig(PolicyConfig):
         try:
             options = json.loads(self.algorithm_options)
         except (ValueError, RecursionError) as error:  # numbers of thousands of digits, deep nesting
-            raise ValueError(f"expected algorithm_options as a JSON object, got {error}") from None
+            raise UserError(f"expected algorithm_options as a JSON object, got {error}") from None
         if not isinstance(options, dict):
-            raise ValueError(
+            raise UserError(
                 f"expected algorithm_options as a JSON object, got {shortened(self.algorithm_options)}"
             )
         for name in options:
             if name in _SET_BY_FIT:
-                raise ValueError(f"expected algorithm_options without {name!r}, got it; {_SET_BY_FIT[name]}")
+                raise UserError(f"expected algorithm_options without {name!r}, got it; {_SET_BY_FIT[name]}")
         return options
 
 
@@ -77,7 +78,7 @@ def added(ours: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]
     """
     taken = sorted(ours.keys() & options.keys())
     if taken:
-        raise ValueError(
+        raise UserError(
             f"expected algorithm_options without {taken[0]!r}, got it; the agent sets it itself, by an "
             "option of its own or because its policies need it so"
         )
@@ -116,7 +117,7 @@ def _class_named(option: str, path: Any) -> Any:
     try:
         return imported(path)
     except (AttributeError, ImportError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected {option} as an import path such as 'torch.nn.ReLU', got {shortened(path)}"
         ) from error
 
@@ -135,7 +136,7 @@ def training_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (AssertionError, NotImplementedError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise UserError(
             f"expected a device of this machine, such as 'cpu' or 'cuda', got {name!r}: {reason}"
         ) from None
     return device

@@ -7,6 +7,7 @@ from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
 from agents.stable_baselines3.options import NO_CLIPPING
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,9 @@ class PPOConfig(OnPolicyConfig):
         super().__post_init__()
         for name in ("n_minibatches", "n_epochs", "clip_range"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         if (self.studies_per_step * self.n_steps) % self.n_minibatches:
-            raise ValueError(
+            raise UserError(
                 "expected n_minibatches to divide the studies of an update, "
                 f"{self.studies_per_step * self.n_steps}, got {self.n_minibatches}"
             )

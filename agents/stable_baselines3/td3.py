@@ -5,6 +5,7 @@ from typing import Any
 
 from agents.registry import register_agent
 from agents.stable_baselines3.off_policy import ActorCriticAgent, ActorCriticConfig
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class TD3Config(ActorCriticConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.policy_delay < 1:
-            raise ValueError(f"expected policy_delay of at least 1, got {self.policy_delay}")
+            raise UserError(f"expected policy_delay of at least 1, got {self.policy_delay}")
 
 
 @register_agent("td3")

@@ -6,6 +6,7 @@ from typing import Any
 from agents.config import require_at_most
 from agents.registry import register_agent
 from agents.stable_baselines3.off_policy import MaximumEntropyAgent, MaximumEntropyConfig
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class TQCConfig(MaximumEntropyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.top_quantiles_to_drop < self.n_quantiles:
-            raise ValueError(
+            raise UserError(
                 f"expected top_quantiles_to_drop from 0 to less than n_quantiles, {self.n_quantiles}, got "
                 f"{self.top_quantiles_to_drop}"
             )

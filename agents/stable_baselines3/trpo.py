@@ -7,6 +7,7 @@ from agents.config import MAX_JOBS, require_at_most
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class TRPOConfig(OnPolicyConfig):
         super().__post_init__()
         for name in ("target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", "n_jobs"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} greater than 0, got {getattr(self, name)}")
+                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
         require_at_most({"n_jobs": (self.n_jobs, MAX_JOBS)})
 
 

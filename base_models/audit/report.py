@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from base_models.audit.scan import Picture, look_at
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files
-
-Progress = Callable[[str, int, int], None]
+from mura_env.utils.progress import Progress
 
 STOP_A_TRAINING = (
     "duplicates_across_splits",

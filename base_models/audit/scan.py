@@ -1,7 +1,7 @@
 """What a check needs to know of each image file, found in one pass of decoding."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from base_models.datasets.patient_proxy import THUMBNAIL_SIZE, difference_hash, thumbnail
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
-
-Progress = Callable[[str, int, int], None]
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)

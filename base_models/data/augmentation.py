@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mura_env.errors import UserError
+
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else its import looks for updates over the network
 import albumentations as A  # noqa: N812  # the variable must be set before; its customary name
 
@@ -258,5 +260,5 @@ def create_augmentation(
         ValueError: If there is no such preset.
     """
     if preset not in PRESETS:
-        raise ValueError(f"expected an augmentation among {sorted(PRESETS)}, got {preset!r}")
+        raise UserError(f"expected an augmentation among {sorted(PRESETS)}, got {preset!r}")
     return Augmentation(PRESETS[preset](side or size), size, share)

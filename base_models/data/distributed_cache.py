@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import numpy as np
 from base_models.data.image_cache import ImageCache, open_image_cache
 from base_models.datasets.study import Dataset
 from base_models.distributed import ProcessGroup
-
-Progress = Callable[[str, int, int], None]
+from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def _built(cache: ImageCache, dataset: Dataset, directory: Path) -> _Built:
 def _mapped(built: _Built, dataset: Dataset, paths: Sequence[Path], directory: Path) -> ImageCache:
     """Map the first process's cache for the images of this one."""
     if _index_hash(dataset) != built.index:
-        raise ValueError(
+        raise UserError(
             f"expected the data of the first process in {dataset.root}, got other studies, labels or images; "
             "give each machine the same copy"
         )
     file = directory / built.file
     if not file.is_file() or _manifest(file).read_bytes() != built.manifest:
-        raise ValueError(
+        raise UserError(
             f"expected {directory} on a disk that the processes of all machines see, got no such or another "
             f"file {file}; choose an --out on a common disk"
         )

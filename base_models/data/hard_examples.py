@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from base_models.datasets.study import Study
 from mura_env import Predictions
+from mura_env.errors import UserError, UserFileNotFoundError
 
 
 def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> NDArray[np.int64]:
@@ -35,7 +36,7 @@ def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> 
     wrong = table.probabilities.mean(axis=1).argmax(axis=1) != table.labels
     hard = dict(zip(table.study_ids.tolist(), wrong.tolist(), strict=True))
     if not hard.keys() & {study.study_id for study in studies}:
-        raise ValueError(
+        raise UserError(
             f"expected an earlier run on these studies, got one that knows none of them in {run_dir}; name a "
             "run on the same data"
         )
@@ -58,7 +59,7 @@ def refuse_other_split(test: Sequence[Study], run_dir: str | Path) -> None:
     learned = set(_out_of_fold_table(run_dir).study_ids.tolist())
     shared = [study.study_id for study in test if study.study_id in learned]
     if shared:
-        raise ValueError(
+        raise UserError(
             f"expected an earlier run with the same test studies, got {run_dir}, which learned from "
             f"{len(shared)} of the present ones, first {shared[0]!r}; name a run with the same split of the "
             "data, which --seed draws where the data set has none"
@@ -69,7 +70,7 @@ def _out_of_fold_table(run_dir: str | Path) -> Predictions:
     """Load the earlier run's training table; errors as above."""
     path = Path(run_dir) / "predictions" / "train.npz"
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UserFileNotFoundError(
             f"expected an earlier run with its out-of-fold predictions, got no file {path}; name the folder "
             "of a finished run"
         )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.utils.files import read_json, write_json
+from mura_env.utils.progress import Progress
 
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most, for each process."""
@@ -149,7 +150,6 @@ def _digest(data: bytes | memoryview) -> str:
 
 __all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_square"]
 
-Progress = Callable[[str, int, int], None]
 
 FORMAT = 4
 """Changes whenever the same files would give other pixels."""

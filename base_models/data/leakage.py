@@ -14,6 +14,7 @@ from base_models.config import MemberConfig
 from base_models.data.image_cache import ImageCache
 from base_models.datasets.study import Study
 from base_models.storage import read_facts
+from mura_env.errors import UserError
 
 SKETCH = 1024
 """Hashes that a set of files keeps at most."""
@@ -81,7 +82,7 @@ def refuse_seen_pictures(members: Sequence[MemberConfig], digests: Sequence[str]
     """
     for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
         if set(learned_from(file)) & set(digests):
-            raise ValueError(
+            raise UserError(
                 f"expected initial weights that have not seen these radiographs, got {file}, which has "
                 "learned from them: a member would know the studies that a fold holds out; take weights from "
                 "other data, or none"

@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from base_models.data.augmentation import Augmentation
 from base_models.distributed import ALONE, ProcessGroup
 from base_models.seeding import derive_seed
+from mura_env.errors import UserError
 
 Key = tuple[int, int]
 """(epoch, index): the sampler hands the epoch on, so that a worker process need not know it."""
@@ -131,7 +132,7 @@ def check_shared_batches(n_images: int, batch_size: int, group: ProcessGroup) ->
         ValueError: If the batch size is no multiple of their number, or there are too few images for a batch.
     """
     if batch_size % group.size or n_images < batch_size:
-        raise ValueError(
+        raise UserError(
             f"expected at least one batch of {batch_size} images that {group.size} processes share evenly, "
             f"got {n_images} images; change the batch size or the number of processes"
         )

@@ -17,6 +17,7 @@ from base_models.datasets.registry import DatasetKind, open_table, register_data
 from base_models.datasets.study import Dataset, Study
 from base_models.folds import stratified_group_folds
 from base_models.imaging.reader import ImageError, read_grey
+from mura_env.errors import UserError
 
 CLASS_NAMES = ("normal", "fractured")
 REGIONS = ("hand", "leg", "hip", "shoulder")
@@ -93,12 +94,12 @@ def _rows(root: Path) -> tuple[dict[str, dict[str, str] | None], list[str]]:
     needed = {"image_id", "fractured", *REGIONS, *VIEW_FLAGS}
     missing = sorted(needed - names)
     if missing:
-        raise ValueError(
+        raise UserError(
             f"expected the columns {', '.join(sorted(needed))} in {file}, "
             f"got none named {', '.join(missing)}; restore the original file"
         )
     if not rows:
-        raise ValueError(f"expected a row for each image in {file}, got none; restore the original file")
+        raise UserError(f"expected a row for each image in {file}, got none; restore the original file")
     usable: dict[str, dict[str, str] | None] = {}
     faults = []
     for line, row in rows:

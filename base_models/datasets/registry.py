@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from base_models.datasets.study import Dataset, check_dataset
+from mura_env.errors import UserError, UserFileNotFoundError
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True) -> Dataset
     path = Path(path).expanduser()
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
-        raise FileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
+        raise UserFileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
     kind, root, others = _recognise(path)
     dataset = kind.read(root, seed)
     if others:
@@ -75,14 +76,14 @@ def _recognise(path: Path) -> tuple[DatasetKind, Path, list[tuple[DatasetKind, P
     found = [(kind, root) for kind in _KINDS.values() if (root := kind.find_root(path)) is not None]
     if not found:
         known = "; ".join(f"{kind.name}: {kind.looks_for}" for kind in _KINDS.values())
-        raise ValueError(f"expected a data set of a known kind in {path}, found none of these — {known}")
+        raise UserError(f"expected a data set of a known kind in {path}, found none of these — {known}")
     here = [(kind, root) for kind, root in found if root == path]
     nearest = here or found
     if len(nearest) > 1:
         names = " and ".join(f"{kind.name} in {root}" for kind, root in nearest)
         own = "give each a folder of its own; a studies.csv may lie one folder up, its paths beginning with "
         advice = f"{own}'{path.resolve().name}/'" if here else "name the folder of one"
-        raise ValueError(f"expected one data set in {path}, got {names}; {advice}")
+        raise UserError(f"expected one data set in {path}, got {names}; {advice}")
     ((kind, root),) = nearest
     return kind, root, [pair for pair in found if pair not in nearest]
 
@@ -103,6 +104,6 @@ def open_table(file: Path) -> Iterator[TextIO]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             yield stream
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
+        raise UserError(
             f"expected a table in UTF-8 in {file}, got {error}; save it as CSV in UTF-8"
         ) from error

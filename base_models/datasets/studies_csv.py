@@ -16,6 +16,7 @@ from base_models.datasets.class_order import order_classes
 from base_models.datasets.registry import DatasetKind, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
 from base_models.folds import stratified_group_folds
+from mura_env.errors import UserError
 
 TABLE = "studies.csv"
 COLUMNS = ("path", "study_id", "patient_id", "body_part", "label")
@@ -88,13 +89,13 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
         missing = [column for column in COLUMNS if column not in names]
         if missing:
             found = ",".join(names) or "none"
-            raise ValueError(
+            raise UserError(
                 f"expected the columns {', '.join(COLUMNS)} in {file}, got {found!r}, "
                 f"which lacks {', '.join(missing)}; complete the first line"
             )
         twice = [name for name, count in Counter(names).items() if name and count > 1]
         if twice:
-            raise ValueError(
+            raise UserError(
                 f"expected each column once in {file}, got {twice[0]} twice; leave one of them out"
             )
         reader.fieldnames = names
@@ -109,7 +110,7 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
             else:
                 rows[reader.line_num] = values
     if not rows and not faults:
-        raise ValueError(f"expected a row for each image in {file}, got none; add them below the first line")
+        raise UserError(f"expected a row for each image in {file}, got none; add them below the first line")
     return rows, faults
 
 

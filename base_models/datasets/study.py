@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from mura_env.errors import UserError
+
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
@@ -72,11 +74,11 @@ def check_index(dataset: Dataset) -> None:
     """
     if dataset.contradictions:
         more = len(dataset.contradictions) - 1
-        raise ValueError(
+        raise UserError(
             dataset.contradictions[0] + (f" (and {more} more; `mura check-data` lists all)" if more else "")
         )
     if fault := next(index_faults(dataset), None):
-        raise ValueError(fault)
+        raise UserError(fault)
 
 
 def check_dataset(dataset: Dataset) -> None:
@@ -88,9 +90,9 @@ def check_dataset(dataset: Dataset) -> None:
     """
     check_index(dataset)
     if fault := next(structural_faults(dataset), None):
-        raise ValueError(fault)
+        raise UserError(fault)
     if shared := patients_on_both_sides(dataset):
-        raise ValueError(
+        raise UserError(
             f"{dataset.name} in {dataset.root}: expected every patient on one side of the split, got "
             f"{len(shared)} on both, first {shared[0]!r}; move all studies of a patient to one side"
         )
@@ -165,7 +167,7 @@ def without_bad_images(
     if len(unreadable) > _NAMED:
         named += f"\n  and {len(unreadable) - _NAMED} more, all of which `mura check-data DATA --json` names"
     if not skip:
-        raise ValueError(
+        raise UserError(
             f"expected every image to be readable, got {len(unreadable)} that is not; repair the files, or "
             f"leave them out with --skip-bad-images (and --resume, where a run has begun):\n  {named}"
         )
@@ -175,5 +177,5 @@ def without_bad_images(
     )
     left = tuple(study for study in kept if study.image_paths)
     if not left:
-        raise ValueError(f"expected readable images, got none; repair the files:\n  {named}")
+        raise UserError(f"expected readable images, got none; repair the files:\n  {named}")
     return left

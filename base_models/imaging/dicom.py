@@ -19,6 +19,7 @@ from base_models.imaging.dicom_pixels import (
     rows_and_columns,
     stored_pixels,
 )
+from mura_env.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
@@ -80,14 +81,14 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     is_grey = photometric.startswith("MONOCHROME")
     if frames != 1 or not (is_grey or photometric in _COLOURS):
-        raise ValueError(
+        raise UserError(
             f"expected one frame in grey or colours, got {frames} in {photometric or 'none of them'}"
         )
     stored = stored_pixels(dataset, not is_grey and photometric != "PALETTE COLOR", max_pixels)
     if not is_grey:
         return _luminance(stored, dataset)
     if photometric == "MONOCHROME2" and dataset.get("PresentationLUTShape") == "INVERSE":
-        raise ValueError(
+        raise UserError(
             "expected PresentationLUTShape IDENTITY beside MONOCHROME2, got INVERSE, which contradicts it"
         )
     return _grey(stored, dataset, inverted=photometric == "MONOCHROME1")  # whose lowest value is white
@@ -130,7 +131,7 @@ def _modality(stored: NDArray[Any], dataset: Any) -> _Rule:
     bits = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
     lowest, highest = int(stored.min()), int(stored.max())
     if bits not in {8, 16} or highest - lowest >= 2**16:
-        raise ValueError(
+        raise UserError(
             f"expected a modality table of 8 or 16 bits for pixels of at most 16, got one of {bits} bits "
             f"for pixels from {lowest} to {highest}"
         )
@@ -191,13 +192,13 @@ def window_shares(
         ValueError: If width or function are impossible.
     """
     if not (math.isfinite(centre) and (width >= 1 if function == "LINEAR" else width > 0)):
-        raise ValueError(f"expected a window of positive width, got centre {centre:g} and width {width:g}")
+        raise UserError(f"expected a window of positive width, got centre {centre:g} and width {width:g}")
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -50, 50))))
     if function == "LINEAR_EXACT":
         return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
     if function != "LINEAR":
-        raise ValueError(f"expected a window LINEAR, LINEAR_EXACT or SIGMOID, got {function!r}")
+        raise UserError(f"expected a window LINEAR, LINEAR_EXACT or SIGMOID, got {function!r}")
     if width == 1:
         return np.asarray(values > centre - 0.5, dtype=np.float64)
     return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
@@ -218,7 +219,7 @@ def _number(dataset: Any, name: str, default: float) -> float:
     value = dataset.get(name)
     number = default if value is None else _first(value)
     if not math.isfinite(number):
-        raise ValueError(f"expected a finite {name}, got {number:g}")
+        raise UserError(f"expected a finite {name}, got {number:g}")
     return number
 
 

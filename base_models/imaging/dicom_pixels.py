@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from base_models.imaging.integrity import open_picture
+from mura_env.errors import UserError
 
 DESCRIPTION = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
 """Elements without which pixels cannot be decoded."""
@@ -51,7 +52,7 @@ def read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = N
     """
     reader = _pydicom().filereader
     if not has_letters(file.read(_PREAMBLE + len(_LETTERS))):
-        raise ValueError(
+        raise UserError(
             "no picture of a known kind: DICOM files have the letters DICM behind their first 128 bytes "
             "(DCMTK's dcmconv adds them to data sets that were stored without)"
         )
@@ -74,7 +75,7 @@ def rows_and_columns(dataset: Any) -> tuple[int, int]:
     """
     missing = [name for name in DESCRIPTION if dataset.get(name) is None]
     if missing:
-        raise ValueError(f"expected a description of its pixels, got no {', '.join(missing)}")
+        raise UserError(f"expected a description of its pixels, got no {', '.join(missing)}")
     return int(dataset.Rows), int(dataset.Columns)
 
 
@@ -95,10 +96,10 @@ def stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]:
     """
     rows, columns = rows_and_columns(dataset)
     if rows * columns > max_pixels:
-        raise ValueError(f"{columns}×{rows} pixels, more than {max_pixels:,}")
+        raise UserError(f"{columns}×{rows} pixels, more than {max_pixels:,}")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not syntax or not dataset.get("PixelData"):
-        raise ValueError("expected pixels and how they are coded, got none")
+        raise UserError("expected pixels and how they are coded, got none")
     for name in ("NumberOfFrames", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"):  # one needs none
         if name in dataset:
             del dataset[name]
@@ -106,7 +107,7 @@ def stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]:
     if syntax.is_encapsulated:
         _check_compressed(dataset, syntax, (columns, rows), expected)
     elif len(dataset.PixelData) >= 2 * expected:
-        raise ValueError(
+        raise UserError(
             f"expected the {expected:,} bytes of one frame of {columns}×{rows} pixels, "
             f"got {len(dataset.PixelData):,}"
         )
@@ -114,7 +115,7 @@ def stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]:
     stored = np.asarray(dataset.pixel_array)
     shape = (rows, columns, 3) if colours else (rows, columns)
     if stored.shape != shape:
-        raise ValueError(f"expected pixels of shape {shape}, got {stored.shape}")
+        raise UserError(f"expected pixels of shape {shape}, got {stored.shape}")
     return stored
 
 
@@ -122,9 +123,9 @@ def _inflate(data: bytes, max_bytes: int) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(data, max_bytes + 1)
     if len(inflated) > max_bytes:
-        raise ValueError(f"its deflated elements hold more than {max_bytes:,} bytes")
+        raise UserError(f"its deflated elements hold more than {max_bytes:,} bytes")
     if not inflater.eof:
-        raise ValueError("truncated among its deflated elements")
+        raise UserError("truncated among its deflated elements")
     return inflated
 
 
@@ -132,9 +133,9 @@ def _check_compressed(dataset: Any, syntax: str, size: tuple[int, int], expected
     """Refuse compressed pixels of another number or size than the elements say, before they are decoded."""
     frames = list(import_module("pydicom.encaps").generate_frames(dataset.PixelData, number_of_frames=1))
     if len(frames) != 1:
-        raise ValueError(f"expected one compressed frame, got {len(frames)}")
+        raise UserError(f"expected one compressed frame, got {len(frames)}")
     if len(frames[0]) > 2 * expected + _SLACK:
-        raise ValueError(
+        raise UserError(
             f"expected at most {expected:,} bytes and headers for {size[0]}×{size[1]} pixels, "
             f"got {len(frames[0]):,}"
         )
@@ -146,7 +147,7 @@ def _check_compressed(dataset: Any, syntax: str, size: tuple[int, int], expected
     except UnidentifiedImageError:  # a compression that Pillow does not know; pydicom says what it needs
         return
     if coded != size:
-        raise ValueError(
+        raise UserError(
             f"expected compressed pixels of {size[0]}×{size[1]}, got some of {coded[0]}×{coded[1]}"
         )
 
@@ -165,16 +166,14 @@ def _check_run_lengths(frame: bytes, n_pixels: int) -> None:
             unpacked += 257 - head if is_run else (head + 1) % 129
             at += 2 if is_run else 1 + (head + 1) % 129
         if unpacked > 2 * n_pixels:
-            raise ValueError(
-                f"expected {n_pixels:,} bytes in each run-length segment, got over twice as many"
-            )
+            raise UserError(f"expected {n_pixels:,} bytes in each run-length segment, got over twice as many")
 
 
 def _pydicom() -> Any:
     try:
         return import_module("pydicom")
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "DICOM needs the library pydicom, which is not installed; install it with: "
             "pip install 'mura-rl-ensemble[dicom]'"
         ) from error

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from mura_env.errors import UserError
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Numbers for each pixel, by the kind of colour (ISO/IEC 15948, 11.2.2)."""
@@ -42,7 +44,7 @@ def check_png_checksums(data: bytes) -> None:
     """
     for kind, begin, end in _chunks(data):
         if zlib.crc32(memoryview(data)[begin:end], zlib.crc32(kind)) != int.from_bytes(data[end : end + 4]):
-            raise ValueError("damaged PNG file, the checksum of a part is wrong")
+            raise UserError("damaged PNG file, the checksum of a part is wrong")
 
 
 def load_whole_png(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -69,7 +71,7 @@ def load_whole_png(image: ImageFile.ImageFile, data: bytes) -> None:
         compressed = b"".join(data[begin:end] for kind, begin, end in _chunks(data) if kind == b"IDAT")
         expected = _inflated_bytes(width, height, _SAMPLES[data[25]] * data[24], is_interlaced)
         if len(zlib.decompressobj().decompress(compressed, expected)) < expected:
-            raise ValueError("truncated PNG file, its last rows are missing")
+            raise UserError("truncated PNG file, its last rows are missing")
 
 
 def may_end_early(grey: NDArray[np.uint8]) -> bool:
@@ -95,7 +97,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         kind, begin = data[at + 4 : at + 8], at + 8
         end = begin + int.from_bytes(data[at : at + 4])
         if end + 4 > len(data):
-            raise ValueError("truncated PNG file")
+            raise UserError("truncated PNG file")
         yield kind, begin, end
         at = end + 4
 

@@ -22,6 +22,7 @@ from base_models.imaging.integrity import (
     quiet_decoders,
     with_more_bits,
 )
+from mura_env.errors import UserError
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; the largest detectors have about 20 million pixels."""
@@ -39,7 +40,7 @@ _SUFFIXES = {
 }
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """A file that cannot be read as a radiograph; the message names it and says why."""
 
 

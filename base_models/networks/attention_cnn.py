@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from base_models.networks.registry import register_model
+from mura_env.errors import UserError
 
 PUBLISHED_DROPOUTS = (0.3, 0.4, 0.4, 0.5)
 """Dropout probabilities behind the stem and the three stages, in the plain form and with CBAM."""
@@ -137,7 +138,7 @@ class AttentionCNN(nn.Module):
     ) -> None:
         super().__init__()
         if blocks < 1 or width < 1 or not 0 <= dropout * max(self.dropouts) < 1:
-            raise ValueError(
+            raise UserError(
                 f"expected blocks ≥ 1, width ≥ 1 and a dropout factor from 0 to below "
                 f"{1 / max(self.dropouts):.2g}, got blocks={blocks}, width={width}, dropout={dropout}"
             )

@@ -18,6 +18,7 @@ from base_models.networks.torchvision_classifier import (
     planes_kernel,
 )
 from base_models.storage import read_facts
+from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 _SIDE_HEADS = re.compile(r"(aux1|aux2|AuxLogits)\.")  # googlenet, inception_v3
@@ -36,23 +37,23 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"expected a file of weights, got no file {path}; check the path")
+        raise UserFileNotFoundError(f"expected a file of weights, got no file {path}; check the path")
     content = _read_content(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"expected a state dict of tensors in {path}, got {type(content).__name__}")
+        raise UserError(f"expected a state dict of tensors in {path}, got {type(content).__name__}")
     foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if foreign:
-        raise ValueError(f"expected only named tensors in {path}, got {foreign[0]!r}, which is none")
+        raise UserError(f"expected only named tensors in {path}, got {foreign[0]!r}, which is none")
     state = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
     if len(state) < len(content):
-        raise ValueError(f"expected each tensor once in {path}, got some with and without 'module.'")
+        raise UserError(f"expected each tensor once in {path}, got some with and without 'module.'")
     for name, tensor in state.items():
         # sparse, quantised, complex and empty (meta) tensors are data, too, but of no network here
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
-            raise ValueError(
+            raise UserError(
                 f"expected plain tensors of real numbers in {path}, got another kind for {name!r}"
             )
     return state
@@ -74,7 +75,7 @@ def _read_content(path: Path) -> object:
     except Exception as error:  # torch's readers raise many kinds; whichever it is, the file is damaged
         # torch's own words are left out: they advise to load the file unsafely.
         what = "one that holds more than data" if path.stat().st_size else "an empty one"
-        raise ValueError(
+        raise UserError(
             f"expected a state dict of tensors in {path}, got a damaged file or {what}; "
             "save it again with torch.save(model.state_dict(), FILE)"
         ) from error
@@ -88,7 +89,7 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
         ConnectionError: If the weights cannot be downloaded; the message says what to do.
     """
     if not isinstance(network, TorchvisionClassifier):
-        raise ValueError(
+        raise UserError(
             f"expected a classifier of torchvision for pretrained weights, got {type(network).__name__}; "
             "name a file with --init-weights, or leave `pretrained` out"
         )
@@ -96,7 +97,7 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
-        raise ConnectionError(
+        raise UserFileError(
             f"expected to download the weights of {network.network_name!r} from {weights.url}, but: {error}; "
             "download that file where there is a connection and name it with --init-weights FILE"
         ) from error
@@ -154,7 +155,7 @@ def fitted_state(
     shapes = [name for name in state if name in wanted and state[name].shape != wanted[name].shape]
     for names, fault in ((missing, "lacks"), (unknown, "does not know"), (shapes, "has another shape of")):
         if names:
-            raise ValueError(
+            raise UserError(
                 f"expected weights of the network to train in {source}, but it is another network's: "
                 f"one of them {fault} {names[0]!r}"
             )

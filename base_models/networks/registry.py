@@ -7,6 +7,7 @@ from torch import nn
 
 from base_models.networks.timm_classifier import PREFIX, TimmClassifier
 from base_models.networks.torchvision_classifier import TorchvisionClassifier, torchvision_names
+from mura_env.errors import UserError
 
 Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
 
@@ -55,7 +56,7 @@ def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options:
             return TimmClassifier(name.removeprefix(PREFIX), n_classes, in_channels, **options)
         return TorchvisionClassifier(name, n_classes, in_channels, **options)
     except TypeError as error:
-        raise ValueError(f"network {name!r} does not take the options {options}: {error}") from error
+        raise UserError(f"network {name!r} does not take the options {options}: {error}") from error
 
 
 def check_model_name(name: str) -> None:
@@ -66,7 +67,7 @@ def check_model_name(name: str) -> None:
     """
     if name not in _NETWORKS and name not in torchvision_names() and not name.startswith(PREFIX):
         own = sorted(_NETWORKS)
-        raise ValueError(
+        raise UserError(
             f"expected a network among {own}, a classifier of torchvision such as 'densenet121', or "
             f"'{PREFIX}<name>', got {name!r}"
         )

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mura_env.errors import UserError
+
 PREFIX = "timm:"
 
 
@@ -27,13 +29,13 @@ class TimmClassifier(nn.Module):
         try:
             timm = import_module("timm")
         except ImportError as error:
-            raise ValueError(
+            raise UserError(
                 f"expected the library timm for the network '{PREFIX}{name}', but it is not installed; "
                 "install it with: pip install 'mura-rl-ensemble[timm]'"
             ) from error
         # the plain list has no tags, the tagged one no models without published weights
         if name not in timm.list_models() and name not in timm.list_models(include_tags=True):
-            raise ValueError(f"expected the name of a timm model behind '{PREFIX}', got {name!r}")
+            raise UserError(f"expected the name of a timm model behind '{PREFIX}', got {name!r}")
         self.model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=n_classes, in_chans=in_channels
         )

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
+from mura_env.errors import UserError
+
 PUBLISHED_PLANES = 3
 """Planes (red, green, blue) that the published classifiers take."""
 _WITH_SIDE_HEADS = ("googlenet", "inception_v3")
@@ -117,7 +119,7 @@ def stem_of(network: nn.Module) -> tuple[str, nn.Conv2d]:
             if module.in_channels == PUBLISHED_PLANES and module.groups == 1:
                 return name, module
             break
-    raise ValueError(
+    raise UserError(
         f"expected a network that begins with a convolution of three planes, got {type(network).__name__}; "
         "use another network"
     )

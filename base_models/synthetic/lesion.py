@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,9 +12,6 @@ import numpy.typing as npt
 from base_models.synthetic.radiograph import BonePicture, Image
 from base_models.synthetic.skeleton import Site, Skeleton
 from base_models.synthetic.tube import N_STATIONS, FloatArray, Tube, View
-
-if TYPE_CHECKING:
-    from base_models.synthetic.lesion import Lesion
 
 _METAL = 3.0  # attenuation of steel, in units of the part's penetration
 _PITCH = 9.5  # distance between fine fracture lines or small holes, in pixels of a film of 190

@@ -15,6 +15,7 @@ from base_models.synthetic.lesion import KINDS, Lesion, draw_lesion
 from base_models.synthetic.radiograph import expose, trabeculae
 from base_models.synthetic.shoulder import SHOULDER
 from base_models.synthetic.skeleton import Part
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ def draw_study(
     """
     if body_part not in CASES:
         message = f"expected a body part out of {', '.join(CASES)}, got {body_part!r}"
-        raise ValueError(message)
+        raise UserError(message)
     if kind is not None and kind not in KINDS:
         message = f"expected a kind out of {', '.join(KINDS)}, got {kind!r}"
-        raise ValueError(message)
+        raise UserError(message)
     cases = CASES[body_part]
     source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     chance = _stream(source, 0)

@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 
 from base_models.synthetic.study import CASES, draw_study
+from mura_env.errors import UserError, UserFileExistsError
 
 ROOT = "MURA-v1.1"
 """Name of the folder that holds a MURA tree."""
@@ -134,7 +135,7 @@ def synthesize(
     workers = joblib.cpu_count() if n_workers is None else n_workers
     if workers < 1:
         message = f"expected at least 1 worker, got {n_workers}"
-        raise ValueError(message)
+        raise UserError(message)
     order = np.random.default_rng(seed).permutation(n_patients)
     valid = {int(patient) for patient in order[:n_valid]}
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
@@ -165,14 +166,14 @@ def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
         message = (
             f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
         )
-        raise FileExistsError(message)
+        raise UserFileExistsError(message)
     if n_patients < 2:
         message = f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
-        raise ValueError(message)
+        raise UserError(message)
     if seed < 0:
         message = f"expected a seed of 0 or greater, got {seed}"
-        raise ValueError(message)
+        raise UserError(message)
     if not 0 < valid_fraction < 1:
         message = f"expected a share of validation patients between 0 and 1, got {valid_fraction}"
-        raise ValueError(message)
+        raise UserError(message)
     return min(max(round(n_patients * valid_fraction), 1), n_patients - 1)

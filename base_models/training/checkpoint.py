@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from base_models.distributed import ProcessGroup
 from base_models.storage import load_tensors, remove_unfinished, save_tensors
 from base_models.training.validation import Score
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def load_shared_epoch(path: Path, facts: Mapping[str, Any], group: ProcessGroup)
         start = load_epoch(path, facts)
     with group.together():
         if (start.epochs if start else 0) != epochs:
-            raise ValueError(
+            raise UserError(
                 f"expected every process to go on behind epoch {epochs} of {path}, as the first one, got "
                 "another state of that file; resume when the shared disk shows the same everywhere"
             )

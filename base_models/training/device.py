@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 
 from base_models.distributed import ALONE, ProcessGroup
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def machine_gpus(wanted: int = 0) -> list[int]:
     """
     found = torch.cuda.device_count()
     if wanted > found:
-        raise ValueError(
+        raise UserError(
             f"expected at most {found} devices, the GPUs of this machine, got {wanted}; "
             "leave --ensemble.devices out to take what there is"
         )

@@ -25,6 +25,7 @@ from base_models.training.flops import empty_network, forward_cost
 from base_models.training.losses import image_weights
 from base_models.training.trainer import autocast_precision, fit_network
 from base_models.training.validation import Score, ValidationImages
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def run_fit(
             predicted = view_logits(network, images, rows, size, job.input_format, mirror=job.mirror)
     facts, logits = read_facts(job.weights), group.share(predicted)
     if not np.isfinite(logits).all():  # finite weights may still be too large
-        raise ValueError(
+        raise UserError(
             f"expected member {job.member.name!r} to give finite logits, got others: its training has "
             "diverged; take a lower training.learning_rate, or set training.gradient_clip to 1"
         )

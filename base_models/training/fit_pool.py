@@ -15,9 +15,8 @@ from base_models.config import EnsembleConfig
 from base_models.distributed import ALONE, ProcessGroup, assign
 from base_models.training.device import Placement, machine_gpus
 from base_models.training.fit import FitJob, FitResult, is_finished, run_fit
+from mura_env.utils.progress import Progress
 from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
-
-Progress = Callable[[str, int, int], None]
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.config import MemberConfig
 from base_models.members import new_network
+from mura_env.errors import UserError
 
 
 def empty_network(member: MemberConfig, n_classes: int) -> nn.Module:
@@ -37,7 +38,7 @@ def forward_cost(network: nn.Module, member: MemberConfig) -> int:
             network(torch.empty(2, 1, size, size, device="meta"))
     except (RuntimeError, AssertionError, ValueError) as error:  # each library refuses in its own way
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(
+        raise UserError(
             f"expected an image size that the network {member.network!r} takes, got {size} ({reason}); try "
             "224, or let a network of torchvision enlarge the images with its option least_size"
         ) from error

@@ -25,6 +25,7 @@ from base_models.training.device import Placement, first_placement
 from base_models.training.lightning_module import ImageClassifier, Length, TrainingLog
 from base_models.training.optimization import freeze_layers
 from base_models.training.validation import InnerValidation, Score, ValidationImages
+from mura_env.errors import UserError
 
 
 def autocast_precision(wanted: Precision, device: torch.device) -> str:
@@ -34,7 +35,7 @@ def autocast_precision(wanted: Precision, device: torch.device) -> str:
         ValueError: If the processor is asked for fp16.
     """
     if wanted == "fp16" and device.type == "cpu":
-        raise ValueError("expected precision fp16 on a GPU, got a processor; take bf16, fp32 or auto")
+        raise UserError("expected precision fp16 on a GPU, got a processor; take bf16, fp32 or auto")
     if wanted != "auto":
         return {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}[wanted]
     if device.type == "cuda":
@@ -196,7 +197,7 @@ def _divergence_explained(member: MemberConfig) -> Iterator[None]:
     try:
         yield
     except FloatingPointError as error:
-        raise ValueError(
+        raise UserError(
             f"expected the training of member {member.name!r} to converge, got {error}; take a lower "
             "training.learning_rate, or set training.gradient_clip to 1"
         ) from error

@@ -20,6 +20,7 @@ from base_models.datasets.study import Study
 from base_models.folds import stratified_group_folds
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
+from mura_env.errors import UserError
 
 _FINEST_FOLDS = 100
 """Any share is within half a percent of a number of so many folds, or of fewer."""
@@ -66,7 +67,7 @@ def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np
     strata = [f"{study.body_part}/{study.label}" for study in studies]
     patients = [study.patient_id for study in studies]
     if round(1 / share) > (n_patients := len(set(patients))):
-        raise ValueError(
+        raise UserError(
             f"expected an inner_validation of at least one of the {n_patients} patients outside a fold, got "
             f"{share:g}; take {math.ceil(1000 / n_patients) / 1000:g} or more, or 0 for none"
         )
@@ -76,7 +77,7 @@ def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np
     inside = np.isin(folds, [k * n_folds // taken for k in range(taken)])
     missing = set(labels.tolist()) - (set(labels[inside].tolist()) & set(labels[~inside].tolist()))
     if missing:
-        raise ValueError(
+        raise UserError(
             f"expected studies of every class on both sides of the inner validation split, got none of class "
             f"{min(missing)} on one; choose another inner_validation or more patients"
         )

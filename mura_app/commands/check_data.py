@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from mura_app.terminal import ProgressBars, message, print_json
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Command:
             if self.html is not None:
                 message(f"page: {self.html}")
         if self.strict and not document["ok"]:
-            raise ValueError(
+            raise UserError(
                 f"expected a data set without faults in {self.data}, got some that should stop a training; "
                 "see the list above"
             )

@@ -13,6 +13,7 @@ from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
+from mura_env.errors import UserError, UserFileExistsError
 from mura_env.utils.files import write_json
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class Command:
         run.read_config()
         out = RunDirectory(self.out or run.path / "evaluations" / source.stem)
         if not out.is_free and not self.overwrite:
-            raise FileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
+            raise UserFileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
         if not out.is_free and not (out.config_path.is_file() and "evaluated_run" in out.read_config()):
-            raise FileExistsError(  # it may well be the run itself
+            raise UserFileExistsError(  # it may well be the run itself
                 f"expected an evaluation to replace, got {out.path} with something else; choose another --out"
             )
         finished = read_benchmark(run)
@@ -91,9 +92,9 @@ class Command:
         """Where the outside studies come from."""
         given = [path for path in (self.data, self.predictions) if path is not None]
         if len(given) != 1:
-            raise ValueError(f"expected either --data or --predictions, got {'both' if given else 'neither'}")
+            raise UserError(f"expected either --data or --predictions, got {'both' if given else 'neither'}")
         if self.images is not None and self.predictions is None:
-            raise ValueError("expected --images beside --predictions, got it beside --data; leave it out")
+            raise UserError("expected --images beside --predictions, got it beside --data; leave it out")
         return given[0]
 
     def _outside(

@@ -9,6 +9,7 @@ from agents import agent_class, list_agents, make_agent
 from mura_app.main import COMMANDS, parse
 from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, message, print_json, print_text
+from mura_env.errors import UserFileExistsError
 
 _SAVED = {"agent.json", "agent.safetensors"}
 
@@ -45,9 +46,11 @@ class Command:
         """Fits the agent, saves it, and says what weights it gives each body part."""
         options = self.options
         if options.out.exists() and not options.overwrite:
-            raise FileExistsError(f"{options.out} already exists; choose another --out, or add --overwrite")
+            raise UserFileExistsError(
+                f"{options.out} already exists; choose another --out, or add --overwrite"
+            )
         if options.out.exists() and not (options.out / "agent.json").is_file():
-            raise FileExistsError(
+            raise UserFileExistsError(
                 f"expected a saved agent to replace, got {options.out} without agent.json in it"
             )
         if options.out.exists():
@@ -55,7 +58,7 @@ class Command:
                 {path.name for path in options.out.iterdir()} - {"agent.json", "agent.safetensors"}
             )
             if others:
-                raise FileExistsError(
+                raise UserFileExistsError(
                     f"expected nothing but a saved agent to replace in {options.out}, got {others[0]!r} too; "
                     "choose another --out"
                 )

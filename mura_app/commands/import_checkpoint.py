@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from mura_app.terminal import message, print_json
+from mura_env.errors import UserFileError, UserFileExistsError
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,17 @@ class Command:
         from base_models.checkpoint_import import import_checkpoint
 
         if os.path.lexists(self.out) and not self.out.is_dir():
-            raise NotADirectoryError(
+            raise UserFileError(
                 f"expected a folder to write members into, got the file or link {self.out}; "
                 "choose another --out"
             )
         if (self.out / "config.json").exists():
-            raise FileExistsError(
+            raise UserFileExistsError(
                 f"expected a folder without a run, got {self.out} with one, whose tables are of its own "
                 "members; choose another --out"
             )
         if (self.out / "members").exists() and not self.overwrite:
-            raise FileExistsError(
+            raise UserFileExistsError(
                 f"{self.out} already holds members; choose another --out, or add --overwrite"
             )
         imported = import_checkpoint(self.checkpoint, self.out)

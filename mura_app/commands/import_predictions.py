@@ -7,6 +7,7 @@ import tyro
 
 from mura_app.terminal import message, print_json
 from mura_env import Predictions
+from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Command:
     def run(self) -> None:
         """Reads, checks and writes."""
         if self.out.suffix != ".npz":
-            raise ValueError(f"expected --out to end in .npz, got {self.out}")
+            raise UserError(f"expected --out to end in .npz, got {self.out}")
         if self.out.exists() and not self.overwrite:
-            raise FileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
+            raise UserFileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
         if not self.table.is_file():
-            raise FileNotFoundError(
+            raise UserFileNotFoundError(
                 f"expected a table of predictions, got no file {self.table}; check the path"
             )
         table = Predictions.from_csv(self.table)

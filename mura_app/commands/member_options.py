@@ -7,6 +7,7 @@ from dataclasses import replace
 from base_models.config import EnsembleConfig, MemberConfig
 from base_models.networks.registry import check_model_name
 from base_models.networks.timm_classifier import PREFIX
+from mura_env.errors import UserError
 
 MOST_MEMBERS = 1000
 """Far more than anybody trains: a number with a digit too many is told at once."""
@@ -29,7 +30,7 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
     """
     replaced = next((member for member in config.members if member.has_learned), None)
     if replaced is not None:
-        raise ValueError(
+        raise UserError(
             f"expected initial weights for the members that --members names, got some for {replaced.name!r}, "
             "which it replaces; name them with --init-weights NETWORK=FILE or --pretrained"
         )
@@ -39,13 +40,13 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
         network = PREFIX + network if entry.startswith(PREFIX) else network
         check_model_name(network)
         if len(numbers) > 3 or not all(map(_is_count, numbers)):
-            raise ValueError(
+            raise UserError(
                 "expected members as NETWORK[:COUNT[:SIZE[:EPOCHS]]], whole numbers from 1, got "
                 f"{entry[:80]!r}"
             )
         count, size, epochs = (*(int(number) for number in numbers), *(0,) * (3 - len(numbers)))
         if len(members) + count > MOST_MEMBERS:
-            raise ValueError(f"expected at most {MOST_MEMBERS} members, got more in {entry!r}")
+            raise UserError(f"expected at most {MOST_MEMBERS} members, got more in {entry!r}")
         for _ in range(count or 1):
             like = config.members[len(members) % len(config.members)]
             own = network.startswith("attention_cnn") and like.network.startswith("attention_cnn")
@@ -83,9 +84,9 @@ def choose_initial_weights(
         network, file = (network, file) if is_for_one else ("", entry)
         whose = repr(network) if network else "all members"
         if not file:
-            raise ValueError(f"expected a file of initial weights for {whose}, got an empty name")
+            raise UserError(f"expected a file of initial weights for {whose}, got an empty name")
         if network in file_of:
-            raise ValueError(
+            raise UserError(
                 f"expected one file of initial weights for {whose}, got {file_of[network]} and {file}; "
                 "leave one of them out, or name the network of each as NETWORK=FILE"
             )
@@ -93,7 +94,7 @@ def choose_initial_weights(
     networks = sorted({member.network for member in config.members})
     unused = sorted(file_of.keys() - {"", *networks})
     if unused:
-        raise ValueError(
+        raise UserError(
             f"expected weights for networks of the ensemble ({', '.join(networks)}), got some for "
             f"{unused[0]!r}"
         )
@@ -102,7 +103,7 @@ def choose_initial_weights(
         file = file_of.get(member.network, file_of.get("", ""))
         own = member.network.startswith(("attention_cnn", PREFIX))
         if file and member.has_learned:
-            raise ValueError(
+            raise UserError(
                 f"expected one source of initial weights for the member {member.name!r}, got {file} and "
                 f"{member.init_weights or 'its option pretrained'}; leave one of them out"
             )
@@ -110,7 +111,7 @@ def choose_initial_weights(
         download = member.pretrained or (pretrained and not file and not own)
         members.append(replace(member, init_weights=file, pretrained=download))
     if pretrained and not any(member.pretrained for member in members):
-        raise ValueError(
+        raise UserError(
             "expected a classifier of torchvision without a file of its own for --pretrained, got members of "
             f"{', '.join(networks)}; leave --pretrained out, or name such members with --members"
         )

@@ -12,6 +12,7 @@ from mura_app.console import show_odd_files
 from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_json
+from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class TrainingOptions:
         if self.members:
             kinds = [[(m.name, m.network) for m in of.members] for of in (config, PRESETS[self.preset])]
             if kinds[0] != kinds[1]:
-                raise ValueError(
+                raise UserError(
                     "expected the names and networks of members from --members or from --ensemble.members, "
                     "got both; leave one of them out"
                 )
@@ -128,7 +129,7 @@ def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
     """Parses options whose `--ensemble…` defaults come from the preset that the command line names."""
     preset = named_preset(arguments, default=command.preset)
     if preset not in PRESETS:
-        raise ValueError(f"expected a preset ({', '.join(PRESETS)}), got {preset!r}; change --preset")
+        raise UserError(f"expected a preset ({', '.join(PRESETS)}), got {preset!r}; change --preset")
     defaults = command(data=tyro.MISSING, out=tyro.MISSING, ensemble=PRESETS[preset], preset=preset)
     return parse(command, name, arguments, default=defaults)
 

@@ -22,6 +22,7 @@ from mura_app.data_check.sentences import (
     picture_sentences,
     shortcut_rows,
 )
+from mura_env.errors import UserFileError, UserFileExistsError
 from mura_env.utils.files import replacing
 
 SHOWN = 60
@@ -38,17 +39,19 @@ def check_page_path(path: Path, *, overwrite: bool) -> None:
         PermissionError: Its folder may not be written to.
     """
     if path.is_dir():
-        raise FileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
+        raise UserFileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
     if path.exists():
         if not overwrite:
-            raise FileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
+            raise UserFileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
         if not _is_page(path):  # it may be the table of the data set
-            raise FileExistsError(f"expected a page to replace, got {path}: choose another --html")
+            raise UserFileExistsError(f"expected a page to replace, got {path}: choose another --html")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
-        raise FileExistsError(f"expected a folder above {path}, got the file {folder}: choose another --html")
+        raise UserFileExistsError(
+            f"expected a folder above {path}, got the file {folder}: choose another --html"
+        )
     if not os.access(folder, os.W_OK):
-        raise PermissionError(
+        raise UserFileError(
             f"expected a folder to write {path} into, may not write to {folder}: choose another"
         )
 

@@ -11,6 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
+
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
@@ -28,9 +30,11 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if target.is_dir():
-        raise FileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
+        raise UserFileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"expected an existing folder to write to, got {target.parent}: create it")
+        raise UserFileNotFoundError(
+            f"expected an existing folder to write to, got {target.parent}: create it"
+        )
     # delete=False: the file is renamed in the end, or removed below
     with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent, delete=False) as file:
         temporary = Path(file.name)
@@ -70,20 +74,20 @@ def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"expected {expected}, got no file {path}; check the path")
+        raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path")
     try:
         document = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite_float
         )
     except (ValueError, RecursionError) as error:  # JSON and text that cannot be decoded are ValueErrors
-        raise ValueError(f"expected {expected}, got {path}, which is damaged or no JSON ({error})") from error
+        raise UserError(f"expected {expected}, got {path}, which is damaged or no JSON ({error})") from error
     if not isinstance(document, dict):
-        raise ValueError(f"expected {expected}, got {path} with a {type(document).__name__} in it")
+        raise UserError(f"expected {expected}, got {path} with a {type(document).__name__} in it")
     return document
 
 
 def _refuse(number: str) -> NoReturn:
-    raise ValueError(f"expected finite numbers, got {number}")
+    raise UserError(f"expected finite numbers, got {number}")
 
 
 def _finite_float(text: str) -> float:

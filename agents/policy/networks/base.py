@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 
 
@@ -158,4 +159,4 @@ def network_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         with torch.device("meta"):
             return {name: tuple(value.shape) for name, value in make().state_dict().items()}
     except (RuntimeError, TypeError, OverflowError) as error:
-        raise ValueError("expected options of a network that can be made, got too large ones") from error
+        raise UserError("expected options of a network that can be made, got too large ones") from error
