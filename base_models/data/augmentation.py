@@ -40,7 +40,7 @@ class Rotate:
 
     def draw(self, generator: random.Random, height: int, width: int) -> NDArray[np.float64]:
         """Draw the matrix from old to new pixel positions (x, y, 1), shape (2, 3)."""
-        return _matrix(height, width, angle=generator.uniform(*self.angle))
+        return _matrix((height, width), generator.uniform(*self.angle))
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,11 @@ class Affine:
         scale = draw(*self.scale), draw(*self.scale)
         if self.keep_ratio:
             scale = scale[0], scale[0]
-        return _matrix(height, width, draw(*self.angle), shift, shear, scale)
+        return _matrix((height, width), draw(*self.angle), shift, shear, scale)
 
 
 def _matrix(
-    height: int,
-    width: int,
+    shape: tuple[int, int],
     angle: float,
     shift: tuple[int, int] = (0, 0),
     shear: tuple[float, float] = (0.0, 0.0),
@@ -84,7 +83,7 @@ def _matrix(
     The linear part is [[a, b], [c, d]], written out: products of small arrays take longer than the numbers
     in them.
     """
-    x, y = (width - 1) / 2, (height - 1) / 2
+    y, x = (shape[0] - 1) / 2, (shape[1] - 1) / 2
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     along, across = math.tan(math.radians(shear[0])), math.tan(math.radians(shear[1]))
     a, b = (cosine - along * sine) * scale[0], (sine + along * cosine) * scale[1]

@@ -196,7 +196,7 @@ def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
 def _grey(stored: NDArray[Any], dataset: Any, *, inverted: bool) -> NDArray[np.uint8]:
     """Return stored greys as they are shown, bright bone on dark ground."""
     for name, default in _DEFAULTS.items():  # an empty element says nothing
-        if dataset.get(name) is None or dataset.get(name) == "":  # noqa: PLC1901  # a number may be 0
+        if dataset.get(name) is None or dataset.get(name) == "":  # a number may be 0
             setattr(dataset, name, default)
     apply_modality_lut = import_module("pydicom.pixels").apply_modality_lut
 

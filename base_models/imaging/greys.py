@@ -1,4 +1,4 @@
-"""Deep greys and colours to 8 bits, in blocks of rows: a whole radiograph as float64 would fill the memory."""
+"""Deep greys and colours to 8 bits, in blocks of rows: a whole radiograph as float64 takes much memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -64,7 +64,8 @@ def deep_grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
             scale = 255.0
         elif any(np.any(pixels[rows] % 1) for rows in blocks_of_rows(pixels)):
             raise UserError(
-                f"expected greys as whole numbers or from 0 to 1, got fractions from {lowest:g} to {highest:g}"
+                f"expected greys as whole numbers or from 0 to 1, "
+                f"got fractions from {lowest:g} to {highest:g}"
             )
     return by_rows(pixels, lambda rows: rows.astype(np.float64) * scale)
 

@@ -11,7 +11,7 @@ import cv2
 import jinja2
 from markupsafe import Markup
 
-from base_models.data.image_cache import fit_into_square
+from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import ImageError, read_grey
 from mura_app.data_check.sentences import (
     TITLES,

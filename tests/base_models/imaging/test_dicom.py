@@ -338,9 +338,7 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_other_images_are_refused_by_name(
-    tmp_path: Path, elements: dict[str, object], message: str
-) -> None:
+def test_other_images_are_refused_by_name(tmp_path: Path, elements: dict[str, object], message: str) -> None:
     path = write_dicom(tmp_path / "a.dcm", DEEP, **elements)
     with pytest.raises(ImageError, match=rf"a\.dcm: {message}"):
         read_grey(path)
