@@ -1,6 +1,7 @@
 """Reading a radiograph: PNG, JPEG, DICOM and whatever else Pillow knows, in any stored mode, to 8-bit grey.
 
-What makes a file unreadable, Pillow and pydicom say; `ImageError` repeats it with the file's name. Own limits refuse what would fill the memory, and images of several frames.
+What makes a file unreadable, Pillow and pydicom say; `ImageError` repeats it with the file's name.
+Own limits refuse what would fill the memory, and images of several frames.
 """
 
 import io
