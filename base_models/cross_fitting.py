@@ -238,7 +238,7 @@ def _fit_jobs(
     return [
         FitJob(
             member=member,
-            training=config.training,
+            training=config.training_of(member),
             fold=fold,
             seed=seed,
             n_classes=n_classes,
