@@ -32,6 +32,7 @@ COMMANDS = {
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",
     "evaluate": "Score a finished run on an outside data set (external validation).",
     "report": "Write report.html of a finished benchmark again.",
+    "list": "List agents, networks, kinds of data sets or rewards, with those of installed plug-ins.",
 }
 """Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""
 
