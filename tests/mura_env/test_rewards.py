@@ -13,7 +13,7 @@ from mura_env import (
     make_reward,
     register_reward,
 )
-from mura_env.rewards import _REWARDS, depends_on_prediction_only
+from mura_env.rewards import REWARDS, depends_on_prediction_only
 from mura_env.weighting_task import WeightingTask
 from tests.mura_env.tables import random_table
 
@@ -33,7 +33,7 @@ def test_all_rewards_are_listed() -> None:
 
 
 def test_a_reward_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mura_env.rewards._REWARDS", dict(_REWARDS))
+    monkeypatch.setattr(REWARDS, "_items", dict(REWARDS._items))
 
     @register_reward("constant")
     @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def test_a_reward_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     task = WeightingTask(random_table(), reward="constant", reward_options={"value": 2.5})
     decisions = task.decide(task.reference_weights(np.arange(5)), np.arange(5))
     assert task.rewards(decisions).tolist() == [2.5] * 5
-    with pytest.raises(ValueError, match="expected a new reward name, got 'constant'"):
-        register_reward("constant")(Constant)
+    with pytest.raises(ValueError, match=r"the reward name 'constant' is taken by .*Constant"):
+        register_reward("constant")(Brier)
 
 
 def test_a_callable_serves_as_reward() -> None:
@@ -87,7 +87,7 @@ def test_integer_rewards_become_float32() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("accuracy",), "expected a reward of correctness, .*, hard_cases or a callable, got 'accuracy'"),
+        (("accuracy",), "expected one of the rewards correctness, .*, hard_cases, got 'accuracy'"),
         (
             ("brier", {"power": 3}),
             "expected options of the reward 'brier', got .*unexpected keyword argument",
