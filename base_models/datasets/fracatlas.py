@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.datasets import patient_proxy
-from base_models.datasets.registry import DatasetKind, open_table, register_dataset
+from base_models.datasets.registry import DatasetReader, open_table, register_dataset
 from base_models.datasets.study import Dataset, Study
 from base_models.imaging.reader import ImageError, read_grey
 from mura_env.errors import UserError
@@ -204,11 +204,10 @@ def _remarks(rows: list[dict[str, str]], labels: NDArray[np.int64]) -> tuple[str
     return tuple(remarks)
 
 
-register_dataset(
-    DatasetKind(
-        name="FracAtlas",
-        looks_for="dataset.csv and images/{Fractured,Non_fractured} (the FracAtlas folder or its parent)",
-        find_root=find_root,
-        read=read,
-    )
-)
+@register_dataset("FracAtlas")
+class FracAtlas(DatasetReader):
+    """The kind of data set that this module reads."""
+
+    looks_for = "dataset.csv and images/{Fractured,Non_fractured} (the FracAtlas folder or its parent)"
+    find_root = staticmethod(find_root)
+    read = staticmethod(read)

@@ -39,11 +39,11 @@ def by_rows(pixels: NDArray[Any], rule: Callable[[NDArray[Any]], NDArray[Any]]) 
     return grey
 
 
-def deep_luminance(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+def deep_luminance(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the luminance of colours of up to 16 bits, scaled by their depth.
 
     Args:
-        pixels: Red, green and blue first, shape (height, width, ≥ 3).
+        pixels: Red, green and blue first, shape (height, width, ≥ 3), dtype uint16.
     """
     weights = LUMINANCE * _scale(max(float(pixels[rows, :, :3].max()) for rows in blocks_of_rows(pixels)))
     return by_rows(pixels, lambda rows: rows[..., :3] @ weights)

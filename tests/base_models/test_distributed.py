@@ -120,7 +120,9 @@ def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
         for failing, told in ((0, []), (1, notes), (0, [])):
             words = f"rank {failing}"
             local = ("_OnlyHere", words) if rank == failing else ("RuntimeError", f"_OnlyHere: {words}")
-            expected += [(*of, told) for of in (("UserFileExistsError", words), ("LookupError", words), local)]
+            expected += [
+                (*of, told) for of in (("UserFileExistsError", words), ("LookupError", words), local)
+            ]
         assert _of_rank(folder, rank, "told") == expected
 
 
