@@ -166,7 +166,7 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
     """Return what the weights of a file have learned to take a radiograph as.
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
-    pictures, normalised as the network's library says, and all that is left for weights of grey pictures like
+    images, normalised as the network's library says, and all that is left for weights of grey images like
     ours.
 
     Args:
@@ -185,7 +185,7 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
 
 
 def colour_format(network: nn.Module) -> InputFormat:
-    """Return the one grey plane that weights of a network for colour pictures have learned to see best.
+    """Return the one grey plane that weights of a network for colour images have learned to see best.
 
     A network's `published_normalisation` says what red, green and blue are normalised by; without one it is
     taken for ImageNet's.

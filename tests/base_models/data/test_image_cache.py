@@ -93,7 +93,7 @@ def test_the_digest_is_of_the_pixels_alone(paths: list[Path], tmp_path: Path) ->
     assert len(others | {digest}) == 4
 
 
-def test_a_changed_picture_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
+def test_a_changed_image_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
     _open(paths, tmp_path)
     save_picture(paths[1], picture(99, shape=(50, 50)))
     np.testing.assert_array_equal(_open(paths, tmp_path)[1], fit_into_square(read_grey(paths[1]), 24))
