@@ -86,7 +86,7 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         ValueError: If the network is none of torchvision's.
-        ConnectionError: If the weights cannot be downloaded; the message says what to do.
+        OSError: If the weights cannot be downloaded; the message says what to do.
     """
     if not isinstance(network, TorchvisionClassifier):
         raise UserError(

@@ -36,7 +36,7 @@ def check_page_path(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         FileExistsError: The path is a folder, lies below a file, or is taken and `overwrite` is not set.
-        PermissionError: Its folder may not be written to.
+        OSError: Its folder may not be written to.
     """
     if path.is_dir():
         raise UserFileExistsError(f"expected a file to write, got the folder {path}: name a file in it")

@@ -21,7 +21,7 @@ _WITH_SHOWN_ABOVE = ("exact_duplicates", "near_duplicates")
 
 
 def item_sentence(item: Any) -> str:
-    """Return what was found in one line: a string as it is, a file with its reason, a pair with its faults."""
+    """Return what was found as one line: a string as it is, a file and its reason, a pair and its faults."""
     if isinstance(item, str):
         return item
     if "reason" in item:
@@ -39,7 +39,7 @@ def item_sentence(item: Any) -> str:
 
 
 def items_to_show(problems: Mapping[str, list[Any]], name: str) -> list[Any]:
-    """Return what stands below a heading: pairs of the most dangerous kinds have their own and are shown once."""
+    """Return what stands below a heading; pairs of the most dangerous kinds stand below their own alone."""
     if name not in _WITH_SHOWN_ABOVE:
         return problems[name]
     return [

@@ -118,7 +118,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         raise URLError("no such host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
-    with pytest.raises(ConnectionError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
+    with pytest.raises(OSError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
         pretrained_state_dict(create_model("resnet18"))
     with pytest.raises(ValueError, match="expected a classifier of torchvision"):
         pretrained_state_dict(create_model("attention_cnn"))

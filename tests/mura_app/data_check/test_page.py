@@ -100,5 +100,5 @@ def test_a_folder_that_may_not_be_written_to_is_refused(
 ) -> None:
     # the administrator may write to every folder, so that permissions cannot show it
     monkeypatch.setattr("mura_app.data_check.page.os.access", lambda folder, mode: folder != tmp_path)
-    with pytest.raises(PermissionError, match=f"may not write to {tmp_path}: choose another"):
+    with pytest.raises(OSError, match=f"may not write to {tmp_path}: choose another"):
         check_page_path(tmp_path / "new" / "page.html", overwrite=False)
