@@ -76,23 +76,23 @@ def refuse_seen_images(members: Sequence[MemberConfig], digests: Sequence[str]) 
             do.
 
     Raises:
-        FileNotFoundError: If there is no file of initial weights where a member says.
+        FileNotFoundError: If there is no file of pretrained weights where a member says.
         ValueError: If a file says that its weights have seen the images.
     """
     for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
         if set(learned_from(file)) & set(digests):
             raise UserError(
-                f"expected initial weights that have not seen these radiographs, got {file}, which has "
+                f"expected pretrained weights that have not seen these radiographs, got {file}, which has "
                 "learned from them: a member would know the studies that a fold holds out; take weights from "
                 "other data, or none"
             )
 
 
 def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
-    """Return a remark on each file of initial weights that does not tell what they have learned from.
+    """Return a remark on each file of pretrained weights that does not tell what they have learned from.
 
     Raises:
-        FileNotFoundError: If there is no file of initial weights where a member says.
+        FileNotFoundError: If there is no file of pretrained weights where a member says.
     """
     files = dict.fromkeys(member.init_weights for member in members if member.init_weights)
     return [

@@ -249,7 +249,7 @@ def test_weights_that_have_seen_the_pixels_are_refused(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes() + b"0")  # another file of the same picture
     weights = str(tmp_path / "first" / "members" / member.name / "fold0.safetensors")
     config = replace(CONFIG, members=(replace(member, init_weights=weights),))
-    with pytest.raises(ValueError, match="expected initial weights that have not seen these radiographs"):
+    with pytest.raises(ValueError, match="expected pretrained weights that have not seen these radiographs"):
         train_ensemble(dataset, config, tmp_path / "second")
 
 
