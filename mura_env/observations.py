@@ -1,4 +1,4 @@
-"""What an agent sees of a study: named columns computed once for the whole table.
+"""What an agent observes of a study: named columns computed once for the whole table.
 
 For every model the logarithms of its class probabilities, its confidence and its disagreement with the other
 members; then the number of views and the body part. Labels are not looked at.
@@ -49,7 +49,7 @@ class ObservationLayout:
 
     @classmethod
     def of(cls, predictions: Predictions) -> ObservationLayout:
-        """The layout for a table's models, classes and body parts."""
+        """Return the layout for a table's models, classes and body parts."""
         models, classes, parts = predictions.model_names, predictions.class_names, predictions.body_part_names
         bounds = {
             **{f"log_probability/{m}/{c}": (LOG_PROBABILITY_FLOOR, 0.0) for m in models for c in classes},
@@ -62,7 +62,7 @@ class ObservationLayout:
         return cls(tuple(bounds), low, high)
 
     def columns(self, group: str) -> slice:
-        """The columns of one of the `GROUPS`.
+        """Return the columns of one of the `GROUPS`.
 
         Raises:
             ValueError: If there is no such group.

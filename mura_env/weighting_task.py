@@ -1,4 +1,4 @@
-"""The decision problem behind both environments: from actions to weights, verdicts and rewards."""
+"""The decision problem behind both environments: from actions to weights, predictions and rewards."""
 
 from __future__ import annotations
 
@@ -130,26 +130,26 @@ class WeightingTask:
 
     @property
     def single_observation_space(self) -> spaces.Space[FloatArray]:
-        """The observation of one study; columns as `ObservationLayout` names them."""
+        """Observation of one study; columns as `ObservationLayout` names them."""
         layout = ObservationLayout.of(self.table)
         space: spaces.Space[Any] = spaces.Box(layout.low, layout.high, dtype=np.float32)
         return space
 
     @property
     def single_action_space(self) -> spaces.Box | spaces.Discrete:
-        """The action for one study."""
+        """Action for one study."""
         if self.action == "select":
             return spaces.Discrete(len(self.candidates))
         return spaces.Box(-1.0, 1.0, (self.table.n_models,), dtype=np.float32)
 
     def log_references(self, studies: IntArray) -> FloatArray:
-        """Logits of a zero action on studies, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
+        """Return the logits of a zero action, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
         if self._log_references.shape[1] == 1:
             return self._log_references
         return np.take(self._log_references, self.table.body_parts[studies], axis=1)
 
     def reference_weights(self, studies: IntArray) -> FloatArray:
-        """The weights of a zero action on studies, float32 ``(n_models, n)``."""
+        """Return the weights of a zero action on studies, float32 ``(n_models, n)``."""
         zeros = np.zeros((len(studies), self.table.n_models), dtype=np.float32)
         return softmax_weights(zeros, self.action_scale, self.log_references(studies))
 
@@ -197,7 +197,7 @@ class WeightingTask:
         return self.decide_shown(weights, self.columns.gather(studies)[1])
 
     def decide_shown(self, weights: FloatArray, shown: StudyBatch) -> Decisions:
-        """`decide` for studies that are gathered already."""
+        """Decide studies as `decide` does, which are gathered already."""
         combined = combine(shown.scores, weights)
         predictions = predicted_classes(combined)
         return Decisions(
@@ -263,7 +263,7 @@ def contested(table: Predictions, reward: str | Reward | RewardRule = "correctne
 
 
 def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
-    """Weight vectors, one or several, as new float32 rows that sum to one."""
+    """Return weight vectors, one or several, as new float32 rows that sum to one."""
     rows = np.atleast_2d(doubles(values, name))
     if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
         raise UserError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
@@ -275,7 +275,7 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
 
 
 def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
-    """The table itself, or the one that a path leads to."""
+    """Return the table itself, or read the one that a path leads to."""
     if not isinstance(predictions, Predictions | str | PathLike):
         raise UserError(
             f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "

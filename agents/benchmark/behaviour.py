@@ -44,8 +44,8 @@ def behaviour_document(
         JSON-ready: `members` (see `agents.benchmark.diversity.ensemble_diversity`), `calibration` of `train`
         and `test` (see `agents.benchmark.calibration_shift.calibration_summary`), `oracle` (see
         `agents.controls.oracle.oracle_accuracy`), `max_entropy` in nats, and `agents`, by name: `entropy`
-        and `distance_from_uniform` overall and with the weights in `by_body_part`, `changed_verdicts`, `gap_closed`, `regret` and
-        `learning_regret`.
+        and `distance_from_uniform` overall and with the weights in `by_body_part`, `changed_verdicts`,
+        `gap_closed`, `regret` and `learning_regret`.
     """
     bound, bound_of_train = oracle_accuracy(test), oracle_accuracy(train)
     of_baseline = _accuracy(baseline, test)

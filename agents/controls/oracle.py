@@ -1,6 +1,5 @@
 """The bound: what a weighting that knows the label could reach."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,14 @@ from mura_env.combination import combine
 from mura_env.utils.progress import Progress
 
 
-@dataclass(frozen=True)
-class OracleConfig(AgentConfig):
-    """The bound has no options of its own."""
-
-
 @register_agent("oracle")
-class Oracle(Agent[OracleConfig]):
+class Oracle(Agent[AgentConfig]):
     """The weights, read from the label, whose prediction is correct wherever any weights' prediction is.
 
     Its accuracy is the bound of every weighting; see `oracle_weights`.
     """
 
-    config_class = OracleConfig
+    config_class = AgentConfig
     uses_seed = False
     is_bound = True
 

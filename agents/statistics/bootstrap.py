@@ -119,8 +119,8 @@ class PatientBootstrap:
         first, second = self.imaginary
         return ratio(self.total(differences) + first - second, self._n_of_class.sum(axis=0) + first + second)
 
-    def verdict_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
-        """Return the figures that depend on verdicts alone, each the mean over seeds.
+    def prediction_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
+        """Return the figures that depend on the predicted classes alone, each the mean over seeds.
 
         They are accuracy, balanced_accuracy, kappa, sensitivity, specificity and f1, defined as in
         `agents.metrics.evaluate`; all follow from three counts per class.

@@ -30,7 +30,7 @@ class Share:
     """Whether the share is of it, shape `(n_studies,)`."""
 
 
-def verdict_shares(
+def prediction_shares(
     labels: NDArray[np.int64], n_classes: int, predicted: NDArray[np.int64]
 ) -> dict[str, Share]:
     """Return accuracy, sensitivity and specificity, as `agents.metrics.evaluate` defines them.

@@ -124,10 +124,8 @@ def test_the_gap_closed_and_regret(document):
 def test_no_weighting_closes_more_than_the_gap(n_classes, n_models, scale, seed):
     """With three classes, an average can be correct where no member is: the bound counts such studies too."""
     generator = np.random.default_rng(seed)
-    logits, labels = (
-        generator.normal(0, scale, (40, n_models, n_classes)),
-        generator.integers(0, n_classes, 40),
-    )
+    logits = generator.normal(0, scale, (40, n_models, n_classes))
+    labels = generator.integers(0, n_classes, 40)
     table = Predictions.from_arrays(logits, labels)
     agent = make_agent("oracle").fit(table)
     oracle = Actions(agent.weights(table)[None], agent.predict_proba(table)[None])
