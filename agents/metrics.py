@@ -32,6 +32,25 @@ N_CALIBRATION_BINS = 15
 
 _LEAST_PROBABILITY = 1e-7
 
+FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "kappa",
+    "auroc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "sensitivity_at_90_specificity",
+    "threshold",
+    "sensitivity_at_threshold",
+    "specificity_at_threshold",
+    "f1",
+    "brier",
+    "log_loss",
+    "calibration_error",
+)
+"""Names of the figures that `evaluate` gives overall and per body part."""
+
 
 def scored_classes(n_classes: int) -> range:
     """Return the classes that are told apart from the rest: class 1 of two, each of more."""
@@ -199,7 +218,8 @@ def _figures(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float | None
 ) -> dict[str, float | None]:
     n_classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
+    classes, predicted = np.arange(n_classes), probabilities.argmax(axis=1)
+    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
     at_threshold: dict[str, float | None] = dict.fromkeys(("sensitivity", "specificity"))
     if threshold is not None:
         if n_classes != 2:
@@ -211,7 +231,8 @@ def _figures(
         "threshold": threshold,
         "sensitivity_at_threshold": at_threshold["sensitivity"],
         "specificity_at_threshold": at_threshold["specificity"],
-        **_probability_figures(labels, probabilities),
+        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
+        "log_loss": float(log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True), labels=classes)),
         "calibration_error": calibration_error(predicted == labels, probabilities.max(axis=1)),
     }
 
@@ -231,16 +252,6 @@ def _prediction_figures(
         "kappa": float(cohen_kappa_score(labels, predicted, labels=classes)) if apart else None,
         **_rates(labels, predicted, n_classes),
         "f1": float(f1_score(labels, predicted, labels=scored, average="macro", zero_division=0)),
-    }
-
-
-def _probability_figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
-    """Score the probabilities themselves, as the means of `study_losses`."""
-    classes = np.arange(probabilities.shape[1])
-    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
-    return {
-        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
-        "log_loss": float(log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True), labels=classes)),
     }
 
 
@@ -277,26 +288,6 @@ def _part_figures(
         **dict.fromkeys(FIGURES),
         "reason": f"a class has {fewest} studies, fewer than {MIN_STUDIES_PER_CLASS}",
     }
-
-
-FIGURES = (
-    "accuracy",
-    "balanced_accuracy",
-    "kappa",
-    "auroc",
-    "average_precision",
-    "sensitivity",
-    "specificity",
-    "sensitivity_at_90_specificity",
-    "threshold",
-    "sensitivity_at_threshold",
-    "specificity_at_threshold",
-    "f1",
-    "brier",
-    "log_loss",
-    "calibration_error",
-)
-"""Names of the figures that `evaluate` gives overall and per body part."""
 
 
 def _ranking_figures(

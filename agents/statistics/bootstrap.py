@@ -108,10 +108,10 @@ class PatientBootstrap:
     def mean_difference(self, differences: NDArray[Any]) -> Samples:
         """Average the differences of two agents' correctness, with two imaginary patients among the others.
 
-        Each has one study, which only the first or only the second agent has right, and is drawn half as
-        often as the others. Without them, the interval of agents that hardly ever differ is far too short,
-        and a point where no study of the table shows that they do; where they often differ, the two change
-        nothing (half a study more of each kind: Agresti and Min, Statistics in Medicine 24:729, 2005).
+        Each has one study, which only the first or only the second agent predicts correctly, and is drawn
+        half as often as the others. Without them, the interval of agents that hardly ever differ is far too
+        short, and a point where no study of the table shows that they do; where they often differ, the two
+        change nothing (half a study more of each kind: Agresti and Min, Statistics in Medicine 24:729, 2005).
 
         Args:
             differences: Per study, in [-1, 1], shape `(n_studies,)`.
