@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mura_env.combination import FloatArray
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
-
-FloatArray = NDArray[np.float32]
 
 LOG_PROBABILITY_FLOOR = -10.0
 """Log-probabilities are clipped from below: a certain member must not produce an endless observation."""
