@@ -107,7 +107,7 @@ def test_contested_for_a_reward_of_probabilities_is_wherever_these_differ() -> N
         [
             [[0.3, 0.5, 0.2], [0.3, 0.5, 0.2]],  # the same
             [[0.3, 0.5, 0.2], [0.3, 0.5 + 1e-7, 0.2]],  # but for rounding
-            [[0.3, 0.5, 0.2], [0.3, 0.4, 0.3]],  # the same verdict, another probability
+            [[0.3, 0.5, 0.2], [0.3, 0.4, 0.3]],  # the same prediction, another probability
             [[0.3, 0.4, 0.3], [0.3, 0.3, 0.4]],
             [[0.5, 0.5 - 1e-9, 1e-9], [0.5, 0.5 - 1e-12, 1e-12]],  # below what the logarithmic score reads
             [[0.5, 0.5 - 1e-6, 1e-6], [0.5, 0.5 - 2e-6, 2e-6]],

@@ -5,6 +5,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from agents.statistics.intervals import (
     Share,
+    counts_by_threshold,
     log_odds_interval,
     mean_over_parts,
     prediction_shares,
@@ -104,3 +105,17 @@ def test_the_mean_over_body_parts_moves_with_each_part_s_share():
     mean = mean_over_parts(list(zip(chosen, shares, strict=True)), 5)
     assert mean.influence.tolist() == [0.25, 0.1, -0.25, 0.0, -0.1]
     assert mean.counted.tolist() == [True, True, True, False, True]
+
+
+def test_counts_at_or_above_each_score_in_a_plain_loop():
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 6, 30) / 5  # equal ones
+    positive = generator.random(30) < 0.4
+    counts = generator.integers(0, 3, (4, 30)).astype(np.float32)
+    above, hits = counts_by_threshold(positive, scores, counts)
+    for column, threshold in enumerate(sorted(set(scores), reverse=True)):
+        for row in range(4):
+            chosen = [i for i in range(30) if scores[i] >= threshold]
+            assert above[row, column] == sum(counts[row, i] for i in chosen)
+            assert hits[row, column] == sum(counts[row, i] for i in chosen if positive[i])
+    assert above.shape == hits.shape == (4, len(set(scores)))
