@@ -14,11 +14,12 @@ from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
 from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
+from mura_env.probabilities import logits_from_probabilities
 from mura_env.table_checks import (
     as_array,
     body_part_indices,
     checked_columns,
-    logits_from_probabilities,
+    label_indices,
     name_tuple,
     numbered_names,
     real_array,
@@ -50,7 +51,7 @@ class Predictions:
     model_names: tuple[str, ...]
     """One name per model."""
     class_names: tuple[str, ...]
-    """One name per class, at least two."""
+    """One name per class, at least two, ordered as in `mura_env.class_order`: of two the last is positive."""
     body_part_names: tuple[str, ...]
     """One name per body part; a part may have no study."""
     difficulty: NDArray[np.float32] | None = None
@@ -81,14 +82,15 @@ class Predictions:
 
         Args:
             logits: Real numbers ``(n_studies, n_models, n_classes)``.
-            labels: Integers ``(n_studies,)``, the true classes.
+            labels: The true classes ``(n_studies,)``, names of `class_names` or positions among them.
             body_parts: Indices into ``body_part_names``, or names, ``(n_studies,)``; one part ``all`` by
             default.
             study_ids: Unique identifiers; ``study-0``, ``study-1``, … by default.
             patient_ids: Patients; by default every study is its own patient.
             n_views: Radiographs per study; 1 by default.
             model_names: ``model-0``, … by default.
-            class_names: ``normal, abnormal`` for two classes, else ``class-0``, … by default.
+            class_names: ``normal, abnormal`` for two classes, else ``class-0``, … by default. Of two, the
+            last is positive; where one says that it is normal, it goes first, logits and labels with it.
             body_part_names: By default the sorted names in ``body_parts``, or ``part-0``, … for indices.
             difficulty: How hard readers found each study, in [0, 1]; none by default.
 
@@ -107,16 +109,17 @@ class Predictions:
         ids = numbered_names("study", n_studies) if study_ids is None else study_ids
         default_classes = ("normal", "abnormal") if n_classes == 2 else numbered_names("class", n_classes)
         models = numbered_names("model", n_models) if model_names is None else model_names
-        classes = default_classes if class_names is None else class_names
+        own = default_classes if class_names is None else class_names
+        classes = name_tuple(own, "class names", n_classes)
         return cls(
             logits=values,
-            labels=as_array(labels, "labels"),
+            labels=label_indices(labels, classes, are_own=class_names is not None),
             body_parts=indices,
             study_ids=as_array(ids, "study ids"),
             patient_ids=as_array(ids if patient_ids is None else patient_ids, "patient ids"),
             n_views=np.ones(n_studies, np.int64) if n_views is None else as_array(n_views, "n_views"),
             model_names=name_tuple(models, "model names", n_models),
-            class_names=name_tuple(classes, "class names", n_classes),
+            class_names=classes,
             body_part_names=part_names,
             difficulty=None if difficulty is None else as_array(difficulty, "difficulty"),
         )
@@ -128,8 +131,9 @@ class Predictions:
         """Build a table from class probabilities instead of logits; all else as in `from_arrays`.
 
         Args:
-            probabilities: Array ``(n_studies, n_models, n_classes)`` in [0, 1], rows summing to one.
-            labels: Integers ``(n_studies,)``, the true classes.
+            probabilities: Array ``(n_studies, n_models, n_classes)`` in [0, 1], rows summing to one; those of
+            two decimals are divided by their sum, with a warning.
+            labels: The true classes, as in `from_arrays`.
             *args: ``body_parts``, as in `from_arrays`.
             **columns: The other columns, as in `from_arrays`.
 
@@ -143,25 +147,32 @@ class Predictions:
 
     @classmethod
     def from_csv(
-        cls, path: str | PathLike[str], *, body_part_names: Sequence[str] | None = None
+        cls,
+        path: str | PathLike[str],
+        positive: str | None = None,
+        *,
+        body_part_names: Sequence[str] | None = None,
     ) -> Predictions:
         """Read the long form, one row per study and model, in any order of rows and columns.
 
-        Columns: ``study_id``, ``label`` (index or class name), ``model``; if wanted ``patient_id``,
-        ``body_part``, ``n_views``, ``difficulty``; then ``logit_<class>`` or ``probability_<class>`` of every
-        class. Studies, models and classes keep the order of the file; body parts are sorted, so that tables
-        of the same parts agree.
+        Columns: ``study_id``, ``label`` (a class's name, or an index where the columns stand in the classes'
+        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``; then
+        ``logit_<class>`` or ``probability_<class>`` of every class. Studies and models keep the order of the
+        file; classes are put in that of `mura_env.class_order`, the positive one of two last; body parts are
+        sorted, so that tables of the same parts agree.
 
         Args:
-            path: The file, UTF-8, comma-separated.
+            path: The file, UTF-8; without commas between values (`;` or tabs), numbers may have decimal ones.
+            positive: The positive one of two classes, where their names do not tell.
             body_part_names: The body parts in a given order, for example those of a training table.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If a column is unknown or missing, a cell cannot be read, probabilities do not sum to
-                one, rows contradict each other, a study lacks a model or has one twice, or there is no row.
+                one, rows contradict each other, a study lacks a model or has one twice, there is no row, or
+                the names leave open which class is positive.
         """
-        columns = read_csv(path)
+        columns = read_csv(path, positive)
         try:
             return cls.from_arrays(**columns, body_part_names=body_part_names)
         except ValueError as error:
@@ -208,13 +219,10 @@ class Predictions:
         return shifted
 
     def select(self, index: ArrayLike | slice) -> Predictions:
-        """Take some of the studies, in the order given.
+        """Return a table of some of the studies, in the order given.
 
         Args:
             index: Row indices, a boolean mask ``(n_studies,)``, or a slice. The names stay as they are.
-
-        Returns:
-            A new table.
 
         Raises:
             ValueError: If nothing is selected, a study is selected twice, or an index is out of range.
@@ -236,7 +244,7 @@ class Predictions:
         Raises:
             ValueError: If there are fewer patients than folds, or the seed is out of range.
         """
-        if not isinstance(seed, int | np.integer) or seed < 0:
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
             raise UserError(f"expected a whole number of at least 0 as seed, got {seed!r}")
         strata = self.body_parts * self.n_classes + self.labels
         return stratified_group_folds(strata, self.patient_ids, n_folds, seed, shares)
@@ -316,6 +324,12 @@ class Predictions:
             f"{self.n_models} models ({_listed(self.model_names)}), "
             f"{len(self.body_part_names)} body parts ({_listed(self.body_part_names)}))"
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for value in state.values():  # numpy restores arrays as writable ones
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        self.__dict__.update(state)
 
     def __copy__(self) -> Predictions:
         return self  # immutable: where gymnasium copies a specification, the table is shared

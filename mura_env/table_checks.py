@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.cells import listed, plain_number, spelling
+from mura_env.class_order import normal_first, positions_of, require_distinct
 from mura_env.errors import UserError
 
-PROBABILITY_SUM_TOLERANCE = 1e-3
-"""How far the sum of a probability row may lie from one (rounded decimals of other people's files)."""
-
-PROBABILITY_FLOOR = 1e-12
-"""The smallest probability that is turned into a logit: the logarithm of zero would be infinite."""
+_SIGMOID = ": of a sigmoid's p give from_probabilities both classes, np.stack([1 - p, p], axis=-1)"
+"""What two axes instead of three often are."""
 
 
 def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Check the columns of a predictions table and turn each into a new array or tuple of its own type.
+
+    Where another class than the first says by its name that it is the normal one, logits and labels move with
+    it; see `mura_env.class_order`.
 
     Args:
         columns: The fields of `mura_env.Predictions` by name.
@@ -34,7 +36,10 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     if n_studies == 0:
         raise UserError("expected at least one study, got an empty table: check what was selected or read")
     if n_models == 0 or n_classes < 2:
-        raise UserError(f"expected at least 1 model and 2 classes, got logits of shape {logits.shape}")
+        raise UserError(
+            f"expected at least 1 model and 2 classes, got logits of shape {logits.shape}: give the output p "
+            "of a sigmoid as the probabilities 1 - p and p"
+        )
     labels = integer_column(columns["labels"], "labels", n_studies)
     require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
     parts = name_tuple(columns["body_part_names"], "body part names", len(columns["body_part_names"]))
@@ -45,6 +50,12 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     study_ids = text_column(columns["study_ids"], "study ids", n_studies)
     require_unique(study_ids, "study ids")
     difficulty = columns["difficulty"]
+    class_names = name_tuple(columns["class_names"], "class names", n_classes)
+    require_distinct(class_names)
+    order = normal_first(class_names)
+    if order != tuple(range(n_classes)):
+        logits, labels = np.ascontiguousarray(logits[..., order]), np.argsort(order)[labels]
+        class_names = tuple(class_names[i] for i in order)
     return {
         "logits": logits,
         "labels": labels,
@@ -53,7 +64,7 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
         "patient_ids": text_column(columns["patient_ids"], "patient ids", n_studies),
         "n_views": n_views,
         "model_names": name_tuple(columns["model_names"], "model names", n_models),
-        "class_names": name_tuple(columns["class_names"], "class names", n_classes),
+        "class_names": class_names,
         "body_part_names": parts,
         "difficulty": None if difficulty is None else difficulty_column(difficulty, n_studies),
     }
@@ -63,8 +74,11 @@ def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
     """Turn values into an array.
 
     Raises:
-        ValueError: If rows have different lengths.
+        ValueError: If rows have different lengths, or values are masked.
     """
+    for part in values if isinstance(values, list | tuple) else (values,):
+        if np.ma.is_masked(part):
+            raise UserError(f"expected {name} without masked values, got some: fill in or drop those studies")
     try:
         return np.asarray(values)
     except ValueError:  # numpy speaks of an inhomogeneous shape
@@ -90,16 +104,20 @@ def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int
     if array.dtype.kind not in "fiu":
         raise UserError(f"expected {name} of real numbers, got dtype {array.dtype}: convert to float32")
     if array.ndim != n_dimensions:
-        raise UserError(f"expected {name} of shape {shape_words}, got shape {array.shape}")
+        raise UserError(
+            f"expected {name} of shape {shape_words}, got shape {array.shape}"
+            + (_SIGMOID if (n_dimensions, array.ndim) == (3, 2) else "")
+        )
     with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is named below
         array = np.array(array, dtype=np.float32, order="C")
     finite = np.isfinite(array)
     if not finite.all():
         index = np.argwhere(~finite)[0]
         where = ", ".join(str(i) for i in index)
-        raise UserError(
-            f"expected finite {name}, got {array[tuple(index)]} at [{where}]: correct or drop that study"
-        )
+        value = array[tuple(index)]
+        log_of_zero = "if it is the logarithm of a probability of zero, use Predictions.from_probabilities"
+        advice = log_of_zero if name == "logits" and value == -np.inf else "correct or drop that study"
+        raise UserError(f"expected finite {name}, got {value} at [{where}]: {advice}")
     return array
 
 
@@ -121,7 +139,7 @@ def integer_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.i
     Raises:
         ValueError: If the values are no integers or their number is not ``n_studies``.
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype.kind not in "iub":
         raise UserError(f"expected integer {name}, got dtype {array.dtype}: convert to int64")
     if array.shape != (n_studies,):
@@ -180,12 +198,12 @@ def row_indices(index: ArrayLike | slice, n_studies: int) -> NDArray[np.int64]:
 
 
 def text_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.str_]:
-    """Turn identifiers into a new string column of shape ``(n_studies,)``.
+    """Turn identifiers into a new string column of shape ``(n_studies,)``; `12.0` is the same one as `12`.
 
     Raises:
         ValueError: If there is not one identifier per study or one of them is empty.
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.shape != (n_studies,):
         raise UserError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
     if array.dtype.kind not in "USOiu":
@@ -200,7 +218,39 @@ def text_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.str_
         raise UserError(
             f"expected {name} that are not empty, got an empty one in row {int(np.argmax(empty))}"
         )
+    for row in map(int, np.flatnonzero(np.strings.endswith(text, "0") & (np.strings.find(text, ".") > 0))):
+        text[row] = plain_number(str(text[row]))
     return text
+
+
+def label_indices(labels: ArrayLike, class_names: Sequence[str], *, are_own: bool) -> NDArray[Any]:
+    """Turn labels that are names into the classes' indices; a label is a name before it is a position.
+
+    Args:
+        labels: Names or indices, ``(n_studies,)``.
+        class_names: Names of the classes in the order of the logits.
+        are_own: Whether the names are the caller's own and not the default ones.
+
+    Raises:
+        ValueError: If a name is of no class, or numbers could be both names and positions.
+    """
+    array = as_array(labels, "labels")
+    known = positions_of(class_names)
+    if array.dtype.kind in "UO":
+        unknown = sorted({str(label) for label in array.flat if spelling(str(label)) not in known})
+        if unknown:
+            raise UserError(
+                f"expected labels among {tuple(class_names)}, got {unknown[0]!r}: name every class"
+            )
+        names, inverse = np.unique(array.astype(np.str_), return_inverse=True)
+        return np.array([known[spelling(name)] for name in names.tolist()], np.int64)[inverse]
+    numbers = {name: position for name, position in known.items() if name.isdecimal()}
+    if are_own and any(int(name) != position for name, position in numbers.items()):
+        raise UserError(
+            f"expected labels as text beside the class names {listed(class_names)}, got {array.dtype}: a "
+            "number could be a class's name or its position"
+        )
+    return array
 
 
 def require_unique(values: NDArray[np.str_], name: str) -> None:
@@ -231,43 +281,6 @@ def name_tuple(names: Sequence[str], what: str, count: int) -> tuple[str, ...]:
     if len(set(result)) != len(result) or "" in result:
         raise UserError(f"expected {what} that differ and are not empty, got {result}")
     return result
-
-
-def logits_from_probabilities(probabilities: ArrayLike) -> NDArray[np.float32]:
-    """Turn class probabilities into logits whose softmax gives them back.
-
-    Args:
-        probabilities: Array of shape ``(n_studies, n_models, n_classes)`` in [0, 1]; rows sum to one within
-            ``PROBABILITY_SUM_TOLERANCE`` and are divided by their sum.
-
-    Returns:
-        float32 logarithms, zero probabilities raised to ``PROBABILITY_FLOOR``.
-
-    Raises:
-        ValueError: If a value lies outside [0, 1] or a row does not sum to one.
-    """
-    array = real_array(probabilities, "probabilities", "(n_studies, n_models, n_classes)", 3).astype(
-        np.float64
-    )
-    outside = (array < 0) | (array > 1)
-    if outside.any():
-        study, model, k = (int(i) for i in np.argwhere(outside)[0])
-        raise UserError(
-            f"expected probabilities in [0, 1], got {array[study, model, k]:.6g} for study {study}, "
-            f"model {model}, class {k}: pass logits as logits, not as probabilities"
-        )
-    totals = array.sum(axis=-1)
-    wrong = np.abs(totals - 1) > PROBABILITY_SUM_TOLERANCE
-    if wrong.any():
-        study, model = (int(i) for i in np.argwhere(wrong)[0])
-        raise UserError(
-            f"expected probabilities that sum to 1, got {totals[study, model]:.6g} for study {study}, "
-            f"model {model}: give one probability per class"
-        )
-    logits: NDArray[np.float32] = np.log(np.maximum(array / totals[..., None], PROBABILITY_FLOOR)).astype(
-        np.float32
-    )
-    return logits
 
 
 def numbered_names(prefix: str, count: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from base_models.audit.scan import ScannedImage, scan_images
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files
+from mura_env.class_order import normal_class
 from mura_env.utils.progress import Progress
 
 STOP_A_TRAINING = (
@@ -67,7 +68,9 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
             "opposite_labels": duplicates.n_near_opposite_labels,
         },
         "near_duplicates_complete": duplicates.complete,
-        "shortcuts": find_shortcuts(dataset.studies, images),
+        "shortcuts": {"reason": "no class says that it is the normal one"}
+        if normal_class(dataset.class_names) is None
+        else find_shortcuts(dataset.studies, images),
         # where more are alike than are listed, the data set as a whole is no sample of patients
         "ok": duplicates.complete and not any(problems[name] for name in STOP_A_TRAINING),
         "seconds": time.perf_counter() - started,

@@ -16,6 +16,7 @@ from base_models.datasets.registry import DatasetReader, open_table, register_da
 from base_models.datasets.study import Dataset, Study
 from base_models.imaging.decoding import each_image
 from base_models.imaging.reader import ImageError, read_grey
+from mura_env.cells import delimiter_of
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
 
@@ -87,11 +88,11 @@ def read(root: Path, seed: int = 0) -> Dataset:
 def _rows(root: Path) -> tuple[dict[str, dict[str, str] | None], list[str]]:
     """Read `dataset.csv`; return each image's row, None for one that cannot be used, and what is wrong."""
     file = root / "dataset.csv"
+    needed = {"image_id", "fractured", *REGIONS, *VIEW_FLAGS}
     with open_table(file) as stream:
-        reader = csv.DictReader(stream)
+        reader = csv.DictReader(stream, delimiter=delimiter_of(stream, needed))
         names = set(reader.fieldnames or ())
         rows = [(reader.line_num, row) for row in reader]
-    needed = {"image_id", "fractured", *REGIONS, *VIEW_FLAGS}
     missing = sorted(needed - names)
     if missing:
         raise UserError(

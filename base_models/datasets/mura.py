@@ -71,9 +71,13 @@ def read(root: Path, seed: int = 0) -> Dataset:  # MURA brings its own split
 
 
 def _lines(file: Path) -> list[str]:
-    """Return the lines of a CSV that are not empty, without a header line, which has no slash."""
+    """Return the lines of a CSV that are not empty, without a header line, which has no slash.
+
+    Paths that Windows wrote get slashes.
+    """
     with open_table(file) as stream:
         lines = [line.strip() for line in stream.read().splitlines()]
+    lines = [line if "/" in line else line.replace("\\", "/") for line in lines]
     return [line for number, line in enumerate(lines) if line and (number or "/" in line)]
 
 
@@ -225,7 +229,7 @@ def _compare_labels(studies: list[Study], file: Path, folder: str, lost: str) ->
     listed: dict[str, set[str]] = {}
     found = []
     for line in _lines(file):
-        path, _, label = line.rpartition(",")
+        path, _, label = line.rpartition("," if "," in line else ";")  # as a spreadsheet may have saved it
         study_id = _below(path, folder)
         if study_id is None:
             found.append(_outside(line, folder, file))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, TextIO, TypeVar
 
-from base_models.datasets.study import Dataset, check_dataset
+from base_models.datasets.study import Dataset, check_dataset, in_class_order
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.plugins import Registry
 
@@ -59,28 +59,29 @@ def list_datasets() -> list[str]:
     return sorted(DATASETS.names())
 
 
-def open_dataset(path: str | Path, seed: int = 0, check: bool = True) -> Dataset:
+def open_dataset(path: str | Path, seed: int = 0, check: bool = True, positive: str | None = None) -> Dataset:
     """Recognise the kind of data set in a folder and read its study index; no pixel is kept.
 
     Args:
         path: The data set's folder, or the folder that contains it.
         seed: Draws the train/test split of data sets that come without one.
         check: Refuse an index that nothing could be learned from or measured on.
+        positive: The positive one of two classes, where their names do not tell.
 
     Returns:
         The study index.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If the folder is of no known kind or of several, holds several data sets, or contradicts
-            itself.
+        ValueError: If the folder is of no known kind or of several, holds several data sets, contradicts
+            itself, or leaves open which of two classes is positive.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
         raise UserFileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
     name, root, others = _recognise(path)
-    dataset = DATASETS[name].read(root, seed)
+    dataset = in_class_order(DATASETS[name].read(root, seed), positive)
     if others:
         dataset = replace(dataset, remarks=(*dataset.remarks, _not_read(path, name, others)))
     if check:

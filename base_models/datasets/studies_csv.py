@@ -1,20 +1,20 @@
 """Anybody's own radiographs: a folder with images and a table `studies.csv`.
 
 One row an image: `path,study_id,patient_id,body_part,label` and, if the split is given, `split`. Paths are
-relative to the folder. Labels are numbers from 0 (normal) or names, of which the one that says normal comes
-first.
+relative to the folder. Labels are names, or numbers with 0 for normal; see `mura_env.class_order`. Studies of
+a validation split are learned from and never scored: networks are validated on folds of what is learned from.
 """
 
 import csv
 import os
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from base_models.datasets.class_order import order_classes
 from base_models.datasets.registry import DatasetReader, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
+from mura_env.cells import delimiter_of, first_spellings, plain_number, spelling, spelt_twice
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
 
@@ -22,7 +22,27 @@ TABLE = "studies.csv"
 COLUMNS = ("path", "study_id", "patient_id", "body_part", "label")
 N_SPLIT_PARTS = 4
 """Where no split is given, one part of four, by patient, is the test split."""
-_SPLIT_OF_NAME: dict[str, Split] = {"train": "train", "test": "test", "valid": "test"}
+_SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What a split is called → which of the three it is."""
+_SPLIT_OF: dict[str, Split] = {"train": "train", "valid": "train", "test": "test"}
+_UNCERTAIN = {
+    "-1",
+    "uncertain",
+    "unsure",
+    "unclear",
+    "unknown",
+    "indeterminate",
+    "equivocal",
+    "?",
+    "nan",
+    "na",
+    "n/a",
+}
+"""Labels that are no class, in the spelling that is compared; -1 as CheXpert writes it, beside 0 and 1."""
 
 Row = dict[str, str]
 
@@ -44,8 +64,10 @@ def read(root: Path, seed: int = 0) -> Dataset:
     file = root / TABLE
     rows, contradictions = _rows(file)
     rows, faults = _with_own_files(root, file, rows)
-    class_names, label_of, gaps, remarks = _classes(file, rows)
-    contradictions += [*faults, *gaps]
+    rows, uncertain = _with_certain_labels(file, rows)
+    contradictions += [*faults, *uncertain]
+    remarks = [remark for column in ("body_part", "label") if (remark := _spell_alike(rows, column))]
+    class_names, label_of = _classes({row["label"] for row in rows.values()})
     studies: dict[str, Row] = {}
     images: dict[str, list[Path]] = {}
     for line, row in rows.items():
@@ -58,6 +80,11 @@ def read(root: Path, seed: int = 0) -> Dataset:
             if row.get(column) != first.get(column)
         ]
     splits = _splits(list(studies.values()), seed)
+    if validating := sum(row.get("split") == "valid" for row in studies.values()):
+        remarks.append(
+            f"The {validating:,} studies of the validation split are learned from, and never scored: networks "
+            "are validated on folds of all that is learned from."
+        )
     return Dataset(
         name="studies.csv",
         root=root,
@@ -84,14 +111,15 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
     rows: dict[int, Row] = {}
     faults = []
     with open_table(file) as stream:
-        reader = csv.DictReader(stream)
+        reader = csv.DictReader(stream, delimiter=delimiter_of(stream, COLUMNS))
         names = [name.strip() for name in reader.fieldnames or ()]
         missing = [column for column in COLUMNS if column not in names]
         if missing:
-            found = ",".join(names) or "none"
+            found = ",".join(names[:20]) + (",…" if len(names) > 20 else "")
+            advice = "complete the first line" if len(names) > 1 else "separate its values with commas"
             raise UserError(
-                f"expected the columns {', '.join(COLUMNS)} in {file}, got {found!r}, "
-                f"which lacks {', '.join(missing)}; complete the first line"
+                f"expected the columns {', '.join(COLUMNS)} in {file}, got {found or 'none'!r}, "
+                f"which lacks {', '.join(missing)}; {advice}"
             )
         twice = [name for name, count in Counter(names).items() if name and count > 1]
         if twice:
@@ -102,12 +130,15 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
         needed = [*COLUMNS, *(["split"] if "split" in names else [])]
         for row in reader:
             values = {column: (row[column] or "").strip() for column in needed}
+            values |= {column: plain_number(values[column]) for column in ("study_id", "patient_id", "label")}
             # the reader puts values beyond the columns under the key None
             fault = _fault_of_row(values, len(names), surplus=None in row)
             if fault:
                 expected, got, advice = fault
                 faults.append(f"expected {expected} in line {reader.line_num} of {file}, got {got}; {advice}")
             else:
+                if "split" in values:
+                    values["split"] = _SPLIT_NAMES[spelling(values["split"])]
                 rows[reader.line_num] = values
     if not rows and not faults:
         raise UserError(f"expected a row for each image in {file}, got none; add them below the first line")
@@ -124,23 +155,29 @@ def _fault_of_row(values: Row, n_columns: int, *, surplus: bool) -> tuple[str, s
         return f"a {broken[0]} in one line", "several lines", "look for a quotation mark that is not closed"
     if surplus:
         return f"{n_columns} values", "more", "put values that hold commas in quotation marks"
-    if values.get("split", "train") not in _SPLIT_OF_NAME:
-        return f"one of the splits {', '.join(_SPLIT_OF_NAME)}", repr(values["split"]), "rename it"
+    if spelling(values.get("split", "train")) not in _SPLIT_NAMES:
+        return f"one of the splits {', '.join(_SPLIT_OF)}", repr(values["split"]), "rename it"
     if "\0" in values["path"]:
         return "a path", f"{values['path']!r}, which no file can have", "correct it"
     return None
 
 
 def _with_own_files(root: Path, file: Path, rows: dict[int, Row]) -> tuple[dict[int, Row], list[str]]:
-    """Leave out rows whose path leaves the folder, also through links, or is listed in an earlier row."""
+    """Leave out rows whose path leaves the folder, also through links, or is listed in an earlier row.
+
+    Paths that Windows wrote get slashes.
+    """
     inside = root.resolve()
     kept: dict[int, Row] = {}
     faults = []
     seen: dict[Path, int] = {}
     for line, row in rows.items():
+        is_elsewhere = PureWindowsPath(row["path"]).is_absolute()
+        if "\\" in row["path"] and not os.path.lexists(root / row["path"]):
+            row["path"] = row["path"].replace("\\", "/")
         # Where links go round in circles, `Path.resolve` raises; here the file is found unreadable later.
         target = Path(os.path.realpath(root / row["path"]))
-        if not target.is_relative_to(inside):
+        if is_elsewhere or not target.is_relative_to(inside):
             faults.append(
                 f"expected paths inside {root} in {file}, got {row['path']!r} in line {line}, which "
                 "leaves it; copy the image into the folder"
@@ -155,38 +192,47 @@ def _with_own_files(root: Path, file: Path, rows: dict[int, Row]) -> tuple[dict[
     return kept, faults
 
 
-def _classes(
-    file: Path, rows: dict[int, Row]
-) -> tuple[tuple[str, ...], dict[str, int], list[str], list[str]]:
-    """Return the names of the classes, the normal one first, and the class of each label.
+def _with_certain_labels(file: Path, rows: dict[int, Row]) -> tuple[dict[int, Row], list[str]]:
+    """Leave out rows whose label says that the class is not known, a sentence for each such label."""
+    labels = {spelling(row["label"]) for row in rows.values()}
+    uncertain = (
+        _UNCERTAIN if labels != {"-1", "1"} else _UNCERTAIN - {"-1"}
+    )  # the two classes of a classifier
+    lines: dict[str, list[int]] = {}
+    for line, row in rows.items():
+        if spelling(row["label"]) in uncertain:
+            lines.setdefault(row["label"], []).append(line)
+    faults = [
+        f"expected a class as label in {file}, got {label!r}, which is none, in {len(found):,} lines, first in "
+        f"line {found[0]}; leave these images out, or label them"
+        for label, found in lines.items()
+    ]
+    left_out = {line for found in lines.values() for line in found}
+    return {line: row for line, row in rows.items() if line not in left_out}, faults
 
-    Behind them stand, a sentence each, what is wrong with the labels, and what the user should know of them.
-    """
-    labels = {row["label"] for row in rows.values()}
-    faults, remarks = [], []
-    if all(label.isdecimal() for label in labels):
-        n_classes = max(map(int, labels), default=0) + 1
-        if n_classes <= len(labels) + 1:
-            names = ("normal", "abnormal") if n_classes <= 2 else tuple(f"class{i}" for i in range(n_classes))
-            return names, {label: int(label) for label in labels}, [], []
-        ordered = sorted(labels, key=int)
-        found = ", ".join(ordered)
-        faults.append(f"expected labels 0, 1, … without gaps in {file}, got {found}; number them anew")
-    else:
-        ordered, is_clear = order_classes(labels)
-        if not is_clear:
-            others = " and 1 for the other" if len(labels) == 2 else ", then 1, 2 and so on"
-            remarks.append(
-                f"The labels in {file.name} leave open which class is the normal one; {ordered[0]!r} is "
-                f"taken for it. If that is wrong, use numbers as labels, 0 for the normal class{others}."
-            )
-    return tuple(ordered), {label: index for index, label in enumerate(ordered)}, faults, remarks
+
+def _spell_alike(rows: dict[int, Row], column: str) -> str:
+    """Give the values of a column that differ in spelling alone their first one; return the remark on it."""
+    first = first_spellings(row[column] for row in rows.values())
+    for row in rows.values():
+        row[column] = first[row[column]]
+    return spelt_twice(first, column.replace("_", " "))
+
+
+def _classes(labels: set[str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the names of the classes, and the class of each label: numbers by size, names alphabetically."""
+    if labels <= {"0", "1"}:
+        return ("0", "1"), {label: int(label) for label in labels}
+    are_numbers = all(label.isdecimal() and str(int(label)) == label for label in labels)
+    ordered = sorted(labels, key=int) if are_numbers else sorted(labels)
+    names = [f"class{label}" for label in ordered] if are_numbers and len(ordered) > 2 else ordered
+    return tuple(names), {label: index for index, label in enumerate(ordered)}
 
 
 def _splits(studies: list[Row], seed: int) -> list[Split]:
     """Return the split of each study: the given one, or one drawn by patient."""
     if studies and "split" in studies[0]:
-        return [_SPLIT_OF_NAME[row["split"]] for row in studies]
+        return [_SPLIT_OF[row["split"]] for row in studies]
     patients = [row["patient_id"] for row in studies]
     if len(set(patients)) < N_SPLIT_PARTS:
         return ["train"] * len(studies)  # too few patients: the test split is found empty

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from mura_env.cells import listed
+from mura_env.class_order import ClassOrder, class_order, normal_class
 from mura_env.errors import UserError
 
 Split = Literal["train", "test"]
@@ -42,7 +44,7 @@ class Dataset:
     root: Path
     """The folder that the images lie in."""
     class_names: tuple[str, ...]
-    """Names of the classes, the first one the normal one."""
+    """Names of the classes; `open_dataset` puts the normal one first and, of two, the positive one last."""
     body_part_names: tuple[str, ...]
     """Names of the body parts, sorted."""
     studies: tuple[Study, ...]
@@ -55,6 +57,41 @@ class Dataset:
     def of_split(self, split: Split) -> tuple[Study, ...]:
         """Return the studies of one split, in the order of the index."""
         return tuple(study for study in self.studies if study.split == split)
+
+
+def in_class_order(dataset: Dataset, positive: str | None = None) -> Dataset:
+    """Put a data set's classes in order; two that are called 0 and 1 get the names normal and abnormal.
+
+    Where it is open which of two classes is positive, the question stands among the contradictions.
+
+    Args:
+        dataset: As a reader gives it.
+        positive: The positive class, where the user has said which.
+
+    Raises:
+        ValueError: If `positive` is none of two classes, or contradicts their names.
+    """
+    names = dataset.class_names
+    are_numbers = names == ("0", "1")  # whose meaning is a convention, not a word: the user may turn it round
+    order = ClassOrder((1, 0)) if are_numbers and positive == "0" else class_order(names, positive)
+    remarks = [*dataset.remarks, *filter(None, [order.remark])]
+    ordered = ("normal", "abnormal") if are_numbers else tuple(names[i] for i in order.positions)
+    if normal_class(ordered) is None:
+        remarks.append(
+            f"None of the classes {listed(ordered)} alone says that it is the normal one; each is compared "
+            "with the others."
+        )
+    studies = dataset.studies
+    if not order.is_given:
+        label_of = {position: label for label, position in enumerate(order.positions)}
+        studies = tuple(replace(study, label=label_of[study.label]) for study in studies)
+    return replace(
+        dataset,
+        class_names=ordered,
+        studies=studies,
+        remarks=tuple(remarks),
+        contradictions=(*dataset.contradictions, *filter(None, [order.question])),
+    )
 
 
 def single_images(studies: Sequence[Study]) -> tuple[Study, ...]:
@@ -122,6 +159,7 @@ def structural_faults(dataset: Dataset) -> Iterator[str]:
         if not labels:
             yield (
                 f"{where}: expected studies in both splits, got an empty {split} split; complete the data set"
+                + (", whose validation split is never scored" if split == "test" else "")
             )
     for split, labels in labels_of.items():
         if len(labels) == 1:
