@@ -1,9 +1,9 @@
 """Training on a GPU: how much of the bare network's speed is left, what it waits for, and the card's rate.
 
-All rates are of a steady state: epochs behind the first one of one and the same fit, which trains as a run
-does (loader processes, Lightning, recorded losses, the state that is kept behind every epoch).
+All rates are of a steady state: epochs after the first of one and the same fit, which trains as a run
+does (loader processes, recorded losses, a checkpoint after every epoch).
 
-On a processor (for the tests) the same code measures the same things with the processor's clock.
+On a CPU (for the tests) the same code measures the same things with the CPU's clock.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from base_models.data.loader import Sample, training_batches
 from base_models.members import new_network
 from base_models.networks.input_format import GREY
 from base_models.training.checkpoint import EpochState, save_epoch
-from base_models.training.device import Placement
-from base_models.training.trainer import autocast_precision, fit_network
+from base_models.training.device import DeviceConfig, autocast_precision
+from base_models.training.trainer import fit_network
 
 NETWORKS = {"attention_cnn": (128, 256), "densenet169": (224, 128)}
 """Network → image size and batch size."""
@@ -61,8 +61,8 @@ class Clock:
         return float(begin.elapsed_time(end)) / 1000
 
 
-def placed(device: torch.device) -> Placement:
-    return Placement(gpu=device.index if device.type == "cuda" else None)
+def config_of(device: torch.device) -> DeviceConfig:
+    return DeviceConfig(gpu=device.index if device.type == "cuda" else None)
 
 
 class TimedBatches:
@@ -73,7 +73,7 @@ class TimedBatches:
     """
 
     def __init__(self, loader: DataLoader[Sample], clock: Clock) -> None:
-        self.sampler = loader.batch_sampler.sampler  # type: ignore[union-attr]  # Lightning sets its epoch
+        self.batch_sampler = loader.batch_sampler  # the training sets its epoch
         self.waits: list[list[tuple[Any, Any]]] = []
         """For each epoch, and batch, the two moments."""
         self._loader, self._clock = loader, clock
@@ -151,7 +151,7 @@ def fit_rate(
             training=training,
             seed=0,
             on_epoch=end_epoch,
-            placement=placed(device),
+            device=config_of(device),
         )
     seconds = clock.seconds(ends[0], ends[-1])
     waits = [wait for epoch in loaders[0].waits[1 : len(ends)] for wait in epoch]
@@ -209,9 +209,9 @@ def measure_gpu(device: torch.device) -> dict[str, Any]:
         networks = {name: measure_network(name, Path(folder), device, peak) for name in NETWORKS}
     plain = networks["attention_cnn"]["images_per_second_without_augmentation"]
     return {
-        "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "processor",
+        "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu",
         "precision": precision,
-        "loader_processes": placed(device).loader_processes(),
+        "loader_processes": config_of(device).loader_processes(),
         "matrix_operations_per_second": peak,
         "required_share_of_bare_network": REQUIRED_SHARE,
         "networks": networks,

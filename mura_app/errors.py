@@ -5,7 +5,8 @@ from concurrent.futures import BrokenExecutor
 
 _SMALLER = (
     "take fewer --jobs at the same time (--ensemble.jobs of a training), or a smaller "
-    "--ensemble.training.batch-size, where a larger --ensemble.training.accumulate keeps the images of a step"
+    "--ensemble.training.batch-size, where a larger --ensemble.training.gradient-accumulation keeps the "
+    "images of a step"
 )
 
 

@@ -80,14 +80,14 @@ def train_base_models(  # one argument a choice of the command line
         OSError: A path is missing or already taken.
     """
     with join_process_group() as group:
-        with group.together():
+        with group.synchronized():
             dataset = open_dataset(data, seed=config.seed)
             check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
-        with group.together():
-            if group.is_first:
+        with group.synchronized():
+            if group.is_global_zero:
                 sources = _sources(dataset, config.ensemble)
                 run.claim(config.settings(data), sources=sources, overwrite=overwrite, resume=resume)
-        if group.is_first and tell is not None:
+        if group.is_global_zero and tell is not None:
             for remark in (*dataset.remarks, *doubtful_weights(config.ensemble.members)):
                 tell(remark)
         train, test = train_ensemble(
@@ -105,7 +105,7 @@ def train_base_models(  # one argument a choice of the command line
 def _sources(dataset: Dataset, config: EnsembleConfig) -> Iterator[str | Path]:
     """List what a training reads: radiographs, initial weights, the run that found hard studies."""
     yield dataset.root
-    yield from filter(None, [config.hard_studies, *(member.init_weights for member in config.members)])
+    yield from filter(None, [config.hard_examples, *(member.init_weights for member in config.members)])
     for study in dataset.studies:
         yield from study.image_paths
 
@@ -214,7 +214,7 @@ def run_pipeline(
     Returns:
         The document of `benchmark.json`.
     """
-    if launched_group().size > 1:
+    if launched_group().world_size > 1:
         raise UserError(
             "expected this command without torchrun, for agents are fitted on one machine; start `mura "
             "train` with torchrun, then this command with the same --out and --resume"

@@ -37,12 +37,12 @@ class TrainingOptions:
     `attention_cnn_cbam`), any classifier of torchvision, any of timm as `timm:NAME`."""
 
     init_weights: tuple[str, ...] = ()
-    """Files of weights to begin with (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for
-    those of one network. Not those that have learned from the same radiographs: they would know the studies
-    that the folds hold out."""
+    """Files of pretrained weights (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for those
+    of one network. Not weights trained on the same radiographs: they would know the studies that the folds
+    hold out."""
 
     pretrained: bool = False
-    """Begin torchvision's classifiers with its own weights (ImageNet), which are downloaded."""
+    """Start torchvision's classifiers from its pretrained weights (ImageNet), which are downloaded."""
 
     seed: int = 0
     """Seed of the data split, the folds and the networks."""
@@ -60,7 +60,7 @@ class TrainingOptions:
     """Print one JSON document on standard output."""
 
     def chosen_ensemble(self) -> EnsembleConfig:
-        """The preset's ensemble with the members and initial weights that the other options name."""
+        """Return the preset's ensemble with the members and pretrained weights of the other options."""
         from mura_app.commands.member_options import choose_initial_weights, choose_members
 
         config = self.ensemble
@@ -82,7 +82,7 @@ class Command(TrainingOptions):
     """Options of `mura train`."""
 
     def run(self) -> None:
-        """Trains and writes `predictions/train.npz` and `predictions/test.npz`."""
+        """Train and write `predictions/train.npz` and `predictions/test.npz`."""
         from base_models.distributed import launched_group
         from mura_app.artifacts import read_training
         from mura_app.pipeline import PipelineConfig, train_base_models
@@ -99,7 +99,7 @@ class Command(TrainingOptions):
                 progress=progress,
                 tell=message,
             )
-        if not launched_group().is_first:
+        if not launched_group().is_global_zero:
             return
         show_odd_files(read_training(run), run)
         facts = {
@@ -120,13 +120,13 @@ class Command(TrainingOptions):
 
 
 def parse_command(arguments: list[str]) -> Command:
-    """Parses the options of `mura train`."""
+    """Parse the options of `mura train`."""
     command: Command = parse_with_preset(Command, "train", arguments)
     return command
 
 
 def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
-    """Parses options whose `--ensemble…` defaults come from the preset that the command line names."""
+    """Parse options whose `--ensemble…` defaults come from the preset that the command line names."""
     preset = named_preset(arguments, default=command.preset)
     if preset not in PRESETS:
         raise UserError(f"expected a preset ({', '.join(PRESETS)}), got {preset!r}; change --preset")
@@ -135,7 +135,7 @@ def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
 
 
 def named_preset(arguments: list[str], default: str) -> str:
-    """The value of `--preset` on a command line, in either spelling; the last one counts."""
+    """Return the value of `--preset` on a command line, in either spelling; the last one counts."""
     for index in reversed(range(len(arguments))):
         if arguments[index].startswith("--preset="):
             return arguments[index].partition("=")[2]

@@ -14,14 +14,14 @@ def test_both_trainings_are_measured(script, monkeypatch: pytest.MonkeyPatch, ca
         monkeypatch.setattr(script, name, value)
     threads = torch.get_num_threads()
     try:
-        found = script.measure_processor()
+        found = script.measure_cpu()
     finally:
         torch.set_num_threads(threads)
     assert set(found["seconds_per_step"]) == {"original", "this project"}
     assert math.isclose(
         found["ratio"], found["seconds_per_step"]["original"] / found["seconds_per_step"]["this project"]
     )
-    script.show({"processor": found, "gpu": {"reason": "none here"}})
+    script.show({"cpu": found, "gpu": {"reason": "none here"}})
     assert "GPU: none here" in capsys.readouterr().out
 
 

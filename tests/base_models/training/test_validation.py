@@ -103,10 +103,7 @@ def test_patience_counts_epochs_without_a_lower_loss() -> None:
         over.append(inner.is_over)
     assert over == [False, False, False, False, False, True]
     assert (inner.best_epoch, float(inner.best["w"]), inner.kept_score.loss) == (3, 3.0, 0.6)
-    again = InnerValidation(
-        np.zeros((2, 8, 8), np.uint8), images, size=8, patience=2, scores=inner.scores, best=inner.best
-    )
-    assert again.is_over
-    endless = InnerValidation(np.zeros((2, 8, 8), np.uint8), images, size=8, patience=0, scores=inner.scores)
+    endless = InnerValidation(np.zeros((2, 8, 8), np.uint8), images, size=8, patience=0)
+    endless.scores = inner.scores
     assert not endless.is_over
     assert endless.kept_score == inner.scores[-1]
