@@ -249,7 +249,7 @@ def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module
     Raises:
         UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
         UserError: If the pretrained weights are those of another network.
-        ConnectionError: If pretrained weights cannot be downloaded.
+        UserFileError: If pretrained weights cannot be downloaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too

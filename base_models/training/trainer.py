@@ -172,7 +172,7 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
                 # batch norm's statistics may differ between processes: what rank 0 finds counts
                 inner.add(group.broadcast(inner.measure(kept)), kept.state_dict())
             if writer:
-                by_step = [float(part.mean()) for part in epoch_loss.double().split(accumulation)]
+                by_step = [float(part.mean()) for part in torch.split(epoch_loss.double(), accumulation)]
                 score = inner.scores[-1] if inner else None
                 _write_curves(writer, epoch=epoch, last_step=step, losses=by_step, rates=rates, score=score)
             if on_epoch:

@@ -130,9 +130,9 @@ def test_processes_that_share_batches_have_a_gpu_each(
     with pytest.raises(ValueError, match="expected a GPU for each process that shares batches, got 2 for 4"):
         check_training(dataset, replace(shared, devices=2))
     check_training(dataset, replace(CONFIG, devices=2))  # fits may take turns on a GPU
-    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, size=8))
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, world_size=8))
     check_training(dataset, shared)
-    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, size=6))
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, world_size=6))
     with pytest.raises(ValueError, match="expected the same number of processes on every machine, got 4"):
         check_training(dataset, CONFIG)
 

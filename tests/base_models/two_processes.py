@@ -107,7 +107,7 @@ def stop_and_resume(group: ProcessGroup, folder: Path, config: EnsembleConfig) -
         The batches that were trained before and after the interruption.
     """
     dataset, batches = open_dataset(folder / "data"), [0, 0]
-    loss, in_epoch = trainer._training_loss, 2
+    loss, in_epoch = trainer._training_loss, 1  # a batch makes an epoch here
 
     def stopped(*arguments: object) -> torch.Tensor:
         if batches[0] == in_epoch:

@@ -21,6 +21,7 @@ from base_models.networks.pretrained import (
 )
 
 GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
+from mura_env.errors import UserFileError
 
 
 def test_a_file_of_torchvision_fills_all_but_the_head(tmp_path: Path) -> None:
@@ -65,12 +66,12 @@ def test_the_spelling_of_the_densenet_download_is_understood() -> None:
 
 def test_weights_of_another_network_are_refused() -> None:
     network = create_model("attention_cnn", 2, 1, width=4)
-    with pytest.raises(ValueError, match=r"in wide\.pth, .*another shape of 'conv1\.weight'"):
+    with pytest.raises(ValueError, match=r"in wide\.pth, .*shape mismatch of 'conv1\.weight'"):
         load_pretrained_weights(network, create_model("attention_cnn", width=8).state_dict(), "wide.pth")
-    with pytest.raises(ValueError, match="lacks 'conv1"):
+    with pytest.raises(ValueError, match="missing key 'conv1"):
         load_pretrained_weights(network, {"encoder.weight": torch.ones(1)}, "foreign.pth")
     state = {**network.state_dict(), "encoder.weight": torch.ones(1)}
-    with pytest.raises(ValueError, match=r"does not know 'encoder\.weight'"):
+    with pytest.raises(ValueError, match=r"unexpected key 'encoder\.weight'"):
         load_pretrained_weights(network, state, "more.pth")
 
 
@@ -121,7 +122,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         raise URLError("no such host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
-    with pytest.raises(ConnectionError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
+    with pytest.raises(UserFileError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
         pretrained_state_dict(create_model("resnet18"))
     with pytest.raises(ValueError, match="expected a classifier of torchvision"):
         pretrained_state_dict(create_model("attention_cnn"))

@@ -150,7 +150,7 @@ def test_the_moving_average_follows_its_recursion_with_warm_up() -> None:
         average.update_parameters(network)
         decay = min(0.3, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
-    assert float(average.module.weight) == pytest.approx(expected, rel=1e-6)
+    assert average.module.weight.tolist() == pytest.approx([expected], rel=1e-6)
     assert int(average.module.num_batches_tracked) == 5
     assert network.weight.tolist() == [3.0]
 

