@@ -14,7 +14,6 @@ from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.config import EnsembleConfig
 from base_models.data.image_cache import ImageCache
 from base_models.datasets.study import Dataset, Study, single_images
-from base_models.folds import stratified_group_folds
 from base_models.members import TrainedMember, save_index, save_member
 from base_models.prediction import image_log_probabilities, study_logits
 from base_models.seeding import derive_seed
@@ -22,6 +21,7 @@ from base_models.training.fit import FitResult
 from base_models.training.validation import FoldImages, ValidationImages, inner_split
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.patient_split import stratified_group_folds
 
 
 @dataclass(frozen=True)

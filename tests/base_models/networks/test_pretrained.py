@@ -19,9 +19,9 @@ from base_models.networks.pretrained import (
     pretrained_state_dict,
     read_state_dict,
 )
+from mura_env.errors import UserFileError
 
 GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
-from mura_env.errors import UserFileError
 
 
 def test_a_file_of_torchvision_fills_all_but_the_head(tmp_path: Path) -> None:
