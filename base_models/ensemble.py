@@ -89,8 +89,9 @@ def train_ensemble(
             refuse_seen_pictures(config.members, [cache.digest])
             folds = draw_folds(readable.of_split("train"), config.folds, seed)
             jobs = _fit_jobs(readable, cache, folds.tolist(), config=config, run_dir=run_dir, seed=seed)
-        told = progress if group.is_global_zero else None
-        results = run_fits(jobs, config, resume=resume, progress=told, group=group)
+        results = run_fits(
+            jobs, config, resume=resume, progress=progress if group.is_global_zero else None, group=group
+        )
         with group.synchronized():
             if group.is_global_zero:
                 fitted = assemble(readable, cache, results, folds, config.view_aggregation)

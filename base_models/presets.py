@@ -55,5 +55,5 @@ _FULL = EnsembleConfig(
 )
 
 PRESETS: Mapping[str, EnsembleConfig] = MappingProxyType({"demo": _DEMO, "fast": _FAST, "full": _FULL})
-"""On two processor cores `demo` takes three minutes for a thousand synthetic studies, `fast` twenty for two
+"""On two CPU cores `demo` takes three minutes for a thousand synthetic studies, `fast` twenty for two
 thousand real ones, and `full` an hour for the same."""

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from document import document_parser, machine, print_document
 from gpu_training import measure_gpu, show_gpu
-from original_training import original_epoch, pictures
+from original_training import original_epoch, random_images
 from torch import nn
 
 from base_models.config import MemberConfig, TrainingConfig
@@ -63,7 +63,7 @@ def project_epoch(
 
 def measure_cpu() -> dict[str, Any]:
     torch.set_num_threads(1)
-    images = pictures(STEPS * BATCH, SIZE)
+    images = random_images(STEPS * BATCH, SIZE)
     member = MemberConfig("member", image_size=SIZE, epochs=1)
     training = TrainingConfig(batch_size=BATCH, augmentation="none")
     epochs = {

@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from original_training import original_epoch, pictures
+from original_training import original_epoch, random_images
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
@@ -171,7 +171,7 @@ def original_rate(images: np.ndarray, batch_size: int, device: torch.device) -> 
 def measure_network(name: str, folder: Path, device: torch.device, peak: float) -> dict[str, Any]:
     """Measure one network: bare, trained on images as they are, and with the published augmentation."""
     size, batch_size = NETWORKS[name]
-    np.save(folder / f"{name}.npy", pictures(STEPS * batch_size, size))
+    np.save(folder / f"{name}.npy", random_images(STEPS * batch_size, size))
     images = np.load(folder / f"{name}.npy", mmap_mode="r")
     member = MemberConfig("member", network=name, image_size=size, epochs=EPOCHS)
     with FlopCounterMode(display=False) as counter:
@@ -204,7 +204,7 @@ def measure_gpu(device: torch.device) -> dict[str, Any]:
     precision = autocast_precision("auto", device)
     peak = matrix_rate(device, torch.bfloat16 if precision == "bf16-mixed" else torch.float32)
     size, batch_size = NETWORKS["attention_cnn"]
-    original = original_rate(pictures(max(2, STEPS // 5) * batch_size, size), batch_size, device)
+    original = original_rate(random_images(max(2, STEPS // 5) * batch_size, size), batch_size, device)
     with tempfile.TemporaryDirectory() as folder:
         networks = {name: measure_network(name, Path(folder), device, peak) for name in NETWORKS}
     plain = networks["attention_cnn"]["images_per_second_without_augmentation"]

@@ -170,8 +170,7 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
     """Return what the weights of a file have learned to take a radiograph as.
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
-    pictures, normalised as the network's library says, and all that is left for weights of grey images like
-    ours.
+    images, normalised as the network's library says, and the rest for weights of grey images like ours.
 
     Args:
         network: From `create_model`, of the same kind; its values do not matter.

@@ -31,7 +31,7 @@ def test_every_round_trains(script) -> None:
     network = script.new_network(member, 2)
     counters = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     training = script.TrainingConfig(batch_size=4, augmentation="none")
-    run = script.project_epoch(script.pictures(8, 16), [network], member, training)
+    run = script.project_epoch(script.random_images(8, 16), [network], member, training)
     for number in (1, 2):
         run()
         assert {int(module.num_batches_tracked) for module in counters} == {2 * number}
