@@ -122,17 +122,15 @@ ALONE = ProcessGroup()
 
 
 def _portable(error: Exception) -> Exception:
-    """Return the error without its traceback, or one with its words where it cannot be pickled."""
+    """Return the error if another process can rebuild it with its notes; else one that says the same."""
     try:
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
-        if isinstance(copy, type(error)) and str(copy) == str(error):
-            return copy
-    except Exception:  # noqa: S110  # an error may refuse in any way
-        pass
-    plain = RuntimeError(f"{type(error).__name__}: {error}")
-    for note in getattr(error, "__notes__", ()):
-        plain.add_note(note)
-    return plain
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (our own object)
+    except Exception:  # whatever it holds or asks of its constructor
+        portable = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            portable.add_note(note)
+        return portable
+    return error
 
 
 @contextmanager

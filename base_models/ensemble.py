@@ -23,7 +23,7 @@ from base_models.cross_fitting import (
 from base_models.data.distributed_cache import shared_image_cache
 from base_models.data.hard_examples import study_repeats
 from base_models.data.image_cache import ImageCache
-from base_models.data.leakage import files_sketch, pictures_of_several_patients, refuse_seen_pictures
+from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
 from base_models.distributed import join_process_group
@@ -86,7 +86,7 @@ def train_ensemble(
             left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
             readable = replace(dataset, studies=left)
             check_dataset(readable)
-            refuse_seen_pictures(config.members, [cache.digest])
+            refuse_seen_images(config.members, [cache.digest])
             folds = draw_folds(readable.of_split("train"), config.folds, seed)
             jobs = _fit_jobs(readable, cache, folds.tolist(), config=config, run_dir=run_dir, seed=seed)
         results = run_fits(
@@ -238,7 +238,7 @@ def _file_remarks(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dic
     return {
         "unlisted_files": unlisted_files(dataset.root, cache.rows),
         "skipped_studies": [study.study_id for study in dataset.studies if study.study_id not in kept],
-        "shared_pictures": pictures_of_several_patients(readable.studies, cache),
+        "shared_pictures": images_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
     }

@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
 from base_models.config import MemberConfig
-from base_models.networks import create_model
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
@@ -20,6 +19,7 @@ from base_models.networks.pretrained import (
     pretrained_state_dict,
     read_state_dict,
 )
+from base_models.networks.registry import create_model, fresh_format
 from base_models.storage import load_tensors, save_tensors
 from base_models.view_aggregation import VIEW_RULES
 from mura_env.errors import UserError, UserFileNotFoundError
@@ -172,8 +172,10 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
         ) from error
 
 
-def new_network(config: MemberConfig, n_classes: int, in_channels: int = 1) -> nn.Module:
-    """Create a member's network with fresh weights, by default for grey images."""
+def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = None) -> nn.Module:
+    """Create a member's network with fresh weights, by default for as many planes as its training has."""
+    if in_channels is None:
+        in_channels = fresh_format(config.network).in_channels
     return create_model(config.network, n_classes, in_channels, **config.options)
 
 
@@ -197,10 +199,10 @@ def forward_flops(network: nn.Module, config: MemberConfig) -> int:
     Raises:
         UserError: If the network does not take images of this size.
     """
-    size = config.image_size
+    size, planes = config.image_size, fresh_format(config.network).in_channels
     try:
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(2, 1, size, size, device="meta"))
+            network(torch.empty(2, planes, size, size, device="meta"))
     except (RuntimeError, AssertionError, ValueError) as error:  # each library refuses in its own way
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
@@ -219,11 +221,15 @@ def training_format(config: MemberConfig) -> InputFormat:
         UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
         UserError: If that file holds no weights.
     """
+    own = fresh_format(config.network)
     if not config.is_pretrained:
-        return GREY
+        return own
     with torch.random.fork_rng(devices=[]):
         network = new_network(config, 2)
-    return learned_format(network, config.init_weights) if config.init_weights else colour_format(network)
+    learned = learned_format(network, config.init_weights) if config.init_weights else colour_format(network)
+    if learned.in_channels == own.in_channels:
+        return learned
+    return learned.one_plane if own.in_channels == 1 else own  # a stem is fitted to one plane
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:

@@ -190,12 +190,11 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
 def colour_format(network: nn.Module) -> InputFormat:
     """Return the one grey plane that weights of a network for colour images have learned to see best.
 
-    Each library says for its own networks what red, green and blue are normalised by; others are taken for
-    ImageNet's.
+    A network's `published_normalisation` says what red, green and blue are normalised by; without one it is
+    taken for ImageNet's.
     """
-    if isinstance(network, TorchvisionClassifier | TimmClassifier):
-        return InputFormat(*network.published_normalisation).one_plane
-    return IMAGENET.one_plane
+    normalisation = getattr(network, "published_normalisation", None)
+    return (InputFormat(*normalisation) if normalisation else IMAGENET).one_plane
 
 
 def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

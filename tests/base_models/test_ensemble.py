@@ -13,9 +13,9 @@ from torchvision.models import mobilenet_v3_small
 
 from base_models import load_members
 from base_models.calibration import Calibration, cross_calibrate, fit_calibration
-from base_models.data.image_cache import fit_into_square
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, train_ensemble
+from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import read_grey
 from base_models.members import load_trained_members
 from base_models.networks.input_format import GREY, IMAGENET
@@ -232,7 +232,7 @@ def test_resuming_with_another_configuration_trains_those_members_again(
     assert trained == [(changed.name, fold) for fold in range(CONFIG.folds)]
 
 
-def test_pictures_of_several_patients_are_recorded(tmp_path: Path) -> None:
+def test_images_of_several_patients_are_recorded(tmp_path: Path) -> None:
     dataset = open_dataset(write_mura(tmp_path / "data", {"train": 8, "valid": 4}))
     (first, *_), (*_, last) = (dataset.of_split(split) for split in ("train", "test"))
     shutil.copy(first.image_paths[0], last.image_paths[0])
@@ -250,7 +250,7 @@ def test_weights_that_have_seen_the_pixels_are_refused(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes() + b"0")  # another file of the same picture
     weights = str(tmp_path / "first" / "members" / member.name / "fold0.safetensors")
     config = replace(CONFIG, members=(replace(member, init_weights=weights),))
-    with pytest.raises(ValueError, match="expected initial weights that have not seen these radiographs"):
+    with pytest.raises(ValueError, match="expected pretrained weights that have not seen these radiographs"):
         train_ensemble(dataset, config, tmp_path / "second")
 
 

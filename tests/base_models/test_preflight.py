@@ -148,14 +148,14 @@ def test_weights_that_have_seen_the_radiographs_are_refused(dataset: Dataset, tm
     paths = (path for study in dataset.studies for path in study.image_paths)
     one_of_them = files_sketch(paths, dataset.root)[3]
     config = _first(CONFIG, init_weights=str(path))
-    save_weights(network, path, {"learned_from": ["of other pictures"]})
+    save_weights(network, path, {"learned_from": ["of other images"]})
     check_training(dataset, config)
-    save_weights(network, path, {"learned_from": ["of other pictures", one_of_them]})
+    save_weights(network, path, {"learned_from": ["of other images", one_of_them]})
     with pytest.raises(ValueError, match=r"not seen these radiographs, got .*fold0\.safetensors"):
         check_training(dataset, config)
 
 
-def test_hard_studies_of_a_run_with_another_split_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_hard_examples_of_a_run_with_another_split_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     train, test = (dataset.of_split(split) for split in ("train", "test"))
     (tmp_path / "predictions").mkdir()
     for learned, words in ((train[4:], ""), ((*train[4:], test[0]), "got .*learned from 1 of the present")):

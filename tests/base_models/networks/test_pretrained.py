@@ -141,7 +141,7 @@ def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         source = torchvision.models.resnet18(num_classes=1000).eval()
-    with torch.no_grad():  # kernels that tell no colours apart: on a grey picture only the scales differ
+    with torch.no_grad():  # kernels that tell no colours apart: on a grey image only the scales differ
         source.conv1.weight.copy_(source.conv1.weight[:, :1].expand(-1, 3, -1, -1).clone())
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()
