@@ -31,6 +31,11 @@ REQUIRED_SPECIFICITY = 0.9
 _LEAST_PROBABILITY = 1e-7
 
 
+def scored_classes(n_classes: int) -> range:
+    """Return the classes that are told from the rest: class 1 of two, each of more."""
+    return range(1, 2) if n_classes == 2 else range(n_classes)
+
+
 def evaluate(
     labels: NDArray[Any],
     probabilities: NDArray[Any],
@@ -120,7 +125,7 @@ def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDAr
         groups: Shape `(n_studies,)`; None is returned where no group has a pair.
     """
     per_class: list[float] = []
-    for positive_class in _positive_classes(probabilities.shape[1]):
+    for positive_class in scored_classes(probabilities.shape[1]):
         total, pairs = 0.0, 0
         for group in np.unique(groups):
             chosen = groups == group
@@ -179,7 +184,7 @@ def _verdict_figures(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float | None]:
     """Score what depends on verdicts alone."""
-    classes, scored = np.arange(n_classes), list(_positive_classes(n_classes))
+    classes, scored = np.arange(n_classes), list(scored_classes(n_classes))
     several = len(np.unique(labels)) > 1
     # Not where both sides name one and the same class: there, chance agreement is perfect.
     apart = several or bool((predicted != labels[0]).any())
@@ -207,7 +212,7 @@ def _rates(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float | None]:
     """Score one class against the rest, the mean over the classes that both sides have studies for."""
-    scored = list(_positive_classes(n_classes))
+    scored = list(scored_classes(n_classes))
     (true_negative, false_positive), (false_negative, true_positive) = multilabel_confusion_matrix(
         labels, predicted, labels=scored
     ).transpose(1, 2, 0)
@@ -258,16 +263,12 @@ FIGURES = (
 """Names of the figures that `evaluate` gives overall and per body part."""
 
 
-def _positive_classes(n_classes: int) -> range:
-    return range(1, 2) if n_classes == 2 else range(n_classes)
-
-
 def _ranking_figures(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> dict[str, float | None]:
     """Score the order of the studies, the mean over the classes of which both sides have studies."""
     values = []
-    for positive_class in _positive_classes(probabilities.shape[1]):
+    for positive_class in scored_classes(probabilities.shape[1]):
         positive, score = labels == positive_class, probabilities[:, positive_class]
         if positive.any() and not positive.all():
             false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)

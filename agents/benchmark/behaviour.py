@@ -1,4 +1,4 @@
-"""What the policies did: their weights, the verdicts they changed, and how much of the bound they reached."""
+"""What the policies did: their weights, the predictions they changed, how much of the bound they reached."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,111 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.benchmark.calibration_shift import calibration_summary
-from agents.benchmark.diversity import ensemble_diversity
+from agents.benchmark.calibration_shift import CalibrationSummary, calibration_summary
+from agents.benchmark.diversity import EnsembleDiversity, ensemble_diversity
+from agents.benchmark.schema import Count, Document, SeedFigure, Share, Weights
 from mura_env import Predictions
 
 Figure = dict[str, float]
 """`mean` and `seed_spread`, the standard deviation over seeds (0 for one seed)."""
+
+
+class WeightsVary(Document):
+    """Standard deviations of the mean weights, root mean square over members; null for one part or seed."""
+
+    between_body_parts: float | None
+    between_seeds: float | None
+
+
+class StudyWeights(Weights):
+    """Mean weights of a body part."""
+
+    study_spread: list[float]
+    """Standard deviation from study to study."""
+
+
+class BodyPartBehaviour(Document):
+    """The weights of an agent in one body part."""
+
+    weights: StudyWeights
+    entropy: SeedFigure
+    distance_from_uniform: SeedFigure
+
+
+class ChangedStudy(Document):
+    """A study for which an agent predicts another class than uniform averaging."""
+
+    study_id: str
+    patient_id: str
+    body_part: str
+    label: str
+    """The true class."""
+    predicted_class: str
+    baseline_predicted_class: str
+    change: str
+    """`correct_after`, `incorrect_after` or `incorrect_throughout` (one wrong class for another)."""
+    baseline_probability: float
+    """Of the true class, before the change."""
+    probability: float
+    """Of the true class, after it."""
+    weights: list[float]
+    """Mean over seeds, one a member."""
+    seed_share: Share
+    """Share of the seeds whose own prediction differs from that of uniform averaging."""
+
+
+class ChangedPredictions(Document):
+    """The studies for which an agent predicts another class than uniform averaging, averaged over seeds."""
+
+    correct_after: Count
+    incorrect_after: Count
+    incorrect_throughout: Count
+    studies: list[ChangedStudy]
+    """In the order of the table."""
+
+
+class Regret(Document):
+    """Accuracy lost against a bound."""
+
+    to_oracle: SeedFigure
+    to_best_member: SeedFigure
+    """Against the member that is best on the test table."""
+
+
+class AgentBehaviour(Document):
+    """What an agent did on the test table."""
+
+    entropy: SeedFigure
+    """Of the weights, in nats."""
+    distance_from_uniform: SeedFigure
+    """Total variation distance, in [0, 1)."""
+    by_body_part: dict[str, BodyPartBehaviour | None]
+    """Null for a part without studies."""
+    changed_predictions: ChangedPredictions
+    gap_closed: float | None
+    """Share of the gap between uniform averaging and the oracle."""
+    regret: Regret
+    learning_regret: SeedFigure | None
+    """Accuracy lost against the oracle, averaged over the training."""
+
+
+class Oracle(Document):
+    """The bound of every weighting."""
+
+    accuracy: Share
+    uniform_accuracy: Share
+
+
+class Behaviour(Document):
+    """What the policies did."""
+
+    members: EnsembleDiversity
+    calibration: dict[str, CalibrationSummary]
+    """By table: `train`, `test`, and where it is known `test, single folds`."""
+    oracle: Oracle
+    max_entropy: float
+    """Entropy of uniform weights, in nats."""
+    agents: dict[str, AgentBehaviour]
 
 
 @dataclass(frozen=True)
@@ -36,15 +135,11 @@ def behaviour_document(
         train: What agents learned from.
         test: What they weighted.
         agents: By name.
-        baseline: Probabilities that verdicts are compared with, those of uniform averaging, shape
+        baseline: Probabilities that predictions are compared with, those of uniform averaging, shape
             `(n_seeds, n_studies, n_classes)`.
 
     Returns:
-        JSON-ready: `members` (see `agents.benchmark.diversity.ensemble_diversity`), `calibration` of `train`
-        and `test` (see `agents.benchmark.calibration_shift.calibration_summary`), `oracle` (see
-        `oracle_bound`), `max_entropy` in nats, and `agents`, by name: `entropy` and `distance_from_uniform`
-        overall and with the weights in `by_body_part`, `changed_verdicts`, `gap_closed`, `regret` and
-        `learning_regret`.
+        JSON-ready, see `Behaviour`.
     """
     bound = oracle_bound(test)
     of_baseline = _accuracy(baseline, test)
@@ -55,7 +150,7 @@ def behaviour_document(
         described[name] = {
             **weights_summary(actions.weights),
             "by_body_part": _by_body_part(actions.weights, test),
-            "changed_verdicts": changed_verdicts(test, actions, baseline),
+            "changed_predictions": changed_predictions(test, actions, baseline),
             "gap_closed": gap_closed(float(accuracies.mean()), of_baseline, bound),
             "regret": {
                 "to_oracle": _over_seeds(bound - accuracies),
@@ -121,10 +216,12 @@ def weights_summary(weights: NDArray[np.floating]) -> dict[str, Figure]:
     }
 
 
-def changed_verdicts(test: Predictions, actions: Actions, baseline: NDArray[np.floating]) -> dict[str, Any]:
-    """List the studies on which the agent's verdict is not the baseline's.
+def changed_predictions(
+    test: Predictions, actions: Actions, baseline: NDArray[np.floating]
+) -> dict[str, Any]:
+    """List the studies for which the agent predicts another class than the baseline.
 
-    The verdicts are those of the probabilities averaged over seeds, as in McNemar's test.
+    The predicted classes are those of the probabilities averaged over seeds, as in McNemar's test.
 
     Args:
         test: The studies.
@@ -132,11 +229,7 @@ def changed_verdicts(test: Predictions, actions: Actions, baseline: NDArray[np.f
         baseline: The baseline's probabilities, shape `(n_seeds, n_studies, n_classes)`.
 
     Returns:
-        `better`, `worse` and `neither` (one wrong class for another): numbers of studies; `studies`, in the
-        order of the table: `study_id`, `patient_id`, `body_part`, `label`, `verdict`, `baseline_verdict`,
-        `change`, the probability of the true class before (`baseline_probability`) and after
-        (`probability`), `weights` averaged over seeds, and `seed_share`, the share of single seeds whose
-        verdict is not the baseline's.
+        JSON-ready, see `ChangedPredictions`.
     """
     before, after = (
         baseline.mean(axis=0, dtype=np.float64),
@@ -154,8 +247,8 @@ def changed_verdicts(test: Predictions, actions: Actions, baseline: NDArray[np.f
                 "patient_id": str(test.patient_ids[row]),
                 "body_part": test.body_part_names[test.body_parts[row]],
                 "label": test.class_names[label],
-                "verdict": test.class_names[new[row]],
-                "baseline_verdict": test.class_names[old[row]],
+                "predicted_class": test.class_names[new[row]],
+                "baseline_predicted_class": test.class_names[old[row]],
                 "change": _change(int(old[row]), int(new[row]), label),
                 "baseline_probability": float(before[row, label]),
                 "probability": float(after[row, label]),
@@ -193,13 +286,13 @@ def learning_regret(curves: Sequence[Sequence[Mapping[str, float]]], bound: floa
     return _over_seeds(np.array(lost))
 
 
-_CHANGES = ("better", "worse", "neither")
+_CHANGES = ("correct_after", "incorrect_after", "incorrect_throughout")
 
 
 def _change(old: int, new: int, label: int) -> str:
     if new == label:
-        return "better"
-    return "worse" if old == label else "neither"
+        return "correct_after"
+    return "incorrect_after" if old == label else "incorrect_throughout"
 
 
 def _by_body_part(weights: NDArray[np.floating], test: Predictions) -> dict[str, Any]:
@@ -232,7 +325,7 @@ def _over_seeds(values: NDArray[np.float64]) -> Figure:
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation over the first axis; 0 where there is one row."""
+    """Return the standard deviation over the first axis; 0 where there is one row."""
     spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
     return np.asarray(spread, dtype=np.float64)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.benchmark.comparison import paired_comparison, spread_over_seeds, verdicts_correct
+from agents.benchmark.comparison import correctness, paired_comparison, spread_over_seeds
 from agents.metrics import FIGURES, evaluate, study_losses
 from agents.statistics.bootstrap import (
     PatientBootstrap,
@@ -33,7 +33,7 @@ Intervals = dict[str, list[float] | None]
 
 
 class ScoredTable:
-    """Scores agents, members and controls in rows of one form; see `agents.benchmark.document`.
+    """Scores agents, members and controls in rows of one form; see `agents.benchmark.schema.Row`.
 
     Args:
         test: The studies.
@@ -66,7 +66,7 @@ class ScoredTable:
     def row(
         self,
         probabilities: NDArray[Any],
-        thresholds: list[float | None] | None = None,
+        threshold: float | None = None,
         *,
         is_baseline: bool = False,
     ) -> dict[str, Any]:
@@ -74,29 +74,25 @@ class ScoredTable:
 
         Args:
             probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-            thresholds: Each seed's threshold on the probability of class 1; None if there is none.
+            threshold: On the probability of class 1; None if there is none.
             is_baseline: Whether it is uniform averaging itself.
         """
         test, names = self.test, self.test.body_part_names
-        thresholds = [None] * len(probabilities) if thresholds is None else thresholds
-        per_seed = [
-            evaluate(test.labels, seed, test.body_parts, names, threshold)
-            for seed, threshold in zip(probabilities, thresholds, strict=True)
-        ]
+        per_seed = [evaluate(test.labels, seed, test.body_parts, names, threshold) for seed in probabilities]
         pairs: Pairs = {
             part: self._bootstrap_of[part].pairs_in_order(probabilities[:, chosen])
             for part, chosen in self._studies_of.items()
         }
-        samples = self._samples(self._bootstrap, self._all, probabilities, thresholds)
+        samples = self._samples(self._bootstrap, self._all, probabilities)
         samples["auroc"] = self._bootstrap.auroc(probabilities)
         samples["average_precision"] = average_precisions(self._left_out, probabilities)
         samples["auroc_within_body_parts"] = auroc_of_pairs(
             np.sum([in_order for in_order, _ in pairs.values()], axis=0),
             np.sum([of_part for _, of_part in pairs.values()], axis=0),
         )
-        ends = _ends(per_seed, samples, _shares(test.labels, probabilities, thresholds), test.patient_ids)
+        ends = _ends(per_seed, samples, _shares(test.labels, probabilities, threshold), test.patient_ids)
         row = {"n_studies": len(test), **_over_seeds(per_seed, ends)}
-        row |= self._by_body_part(per_seed, probabilities, thresholds, pairs, is_baseline)
+        row |= self._by_body_part(per_seed, probabilities, threshold, pairs, is_baseline)
         row["vs_uniform"] = self._comparison(probabilities, row, samples, is_baseline)
         return row
 
@@ -104,7 +100,7 @@ class ScoredTable:
         self,
         per_seed: list[dict[str, Any]],
         probabilities: NDArray[Any],
-        thresholds: list[float | None],
+        threshold: float | None,
         pairs: Pairs,
         is_baseline: bool,
     ) -> dict[str, Any]:
@@ -117,12 +113,12 @@ class ScoredTable:
             ends: Intervals = {}
             if "reason" not in facts:
                 chosen, bootstrap = self._studies_of[part], self._bootstrap_of[part]
-                samples = self._samples(bootstrap, chosen, probabilities[:, chosen], thresholds)
+                samples = self._samples(bootstrap, chosen, probabilities[:, chosen])
                 samples["auroc"] = auroc_of_pairs(*pairs[part])
                 samples["average_precision"] = average_precisions(
                     self._left_out_of[part], probabilities[:, chosen]
                 )
-                shares = _shares(test.labels[chosen], probabilities[:, chosen], thresholds)
+                shares = _shares(test.labels[chosen], probabilities[:, chosen], threshold)
                 ends = _ends(figures, samples, shares, test.patient_ids[chosen])
                 of_parts.append(samples)
                 shares_of.append((chosen, shares))
@@ -151,7 +147,6 @@ class ScoredTable:
         bootstrap: PatientBootstrap,
         chosen: NDArray[np.int64],
         probabilities: NDArray[Any],
-        thresholds: list[float | None],
     ) -> dict[str, Samples]:
         """Resample all figures but shares of studies, the AUROC and the average precision, means over seeds.
 
@@ -159,7 +154,6 @@ class ScoredTable:
             bootstrap: Resamples of the studies.
             chosen: The studies, shape `(n_chosen,)`.
             probabilities: Theirs, shape `(n_seeds, n_chosen, n_classes)`.
-            thresholds: One for each seed.
         """
         figures = bootstrap.verdict_figures(probabilities.argmax(axis=2))
         samples = {name: figures[name] for name in ("balanced_accuracy", "kappa", "f1")}
@@ -171,7 +165,7 @@ class ScoredTable:
     def _difference(self, part: int, probabilities: NDArray[Any]) -> dict[str, Any]:
         """Compare accuracies in one body part."""
         correct, theirs = (
-            verdicts_correct(self.test, of_agent).mean(axis=0) for of_agent in (probabilities, self._baseline)
+            correctness(self.test, of_agent).mean(axis=0) for of_agent in (probabilities, self._baseline)
         )
         differences = (correct - theirs)[self._studies_of[part]]
         samples = self._bootstrap_of[part].mean_difference(differences)
@@ -192,13 +186,13 @@ class ScoredTable:
             samples: The resampled figures.
             is_baseline: Whether it is uniform averaging itself.
         """
-        verdicts = paired_comparison(
-            self.test, self._bootstrap, probabilities, self._baseline, is_baseline=is_baseline
-        )
-        differences = {
-            f"{name}_difference": self._figure_difference(name, row, samples) for name in ("kappa", "auroc")
+        return {
+            **paired_comparison(
+                self.test, self._bootstrap, probabilities, self._baseline, is_baseline=is_baseline
+            ),
+            "kappa_difference": self._figure_difference("kappa", row, samples),
+            "auroc_difference": self._figure_difference("auroc", row, samples),
         }
-        return {**verdicts, **differences}
 
     def _figure_difference(
         self, name: str, row: dict[str, Any], samples: dict[str, Samples]
@@ -211,20 +205,20 @@ class ScoredTable:
 
 
 def _shares(
-    labels: NDArray[np.int64], probabilities: NDArray[Any], thresholds: list[float | None]
+    labels: NDArray[np.int64], probabilities: NDArray[Any], threshold: float | None
 ) -> dict[str, Share]:
     """Return the figures that are shares of studies.
 
     Args:
         labels: Shape `(n_studies,)`.
         probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-        thresholds: One for each seed.
+        threshold: On the probability of class 1.
     """
     n_classes = probabilities.shape[2]
     shares = verdict_shares(labels, n_classes, probabilities.argmax(axis=2))
     shares["sensitivity_at_90_specificity"] = sensitivity_share(labels, probabilities)
-    if None not in thresholds:
-        positive = probabilities[:, :, 1] >= np.array(thresholds, dtype=np.float64)[:, None]
+    if threshold is not None:
+        positive = probabilities[:, :, 1] >= np.float64(threshold)
         at_threshold = verdict_shares(labels, n_classes, positive.astype(np.int64))
         for name in ("sensitivity", "specificity"):
             shares[f"{name}_at_threshold"] = at_threshold[name]
