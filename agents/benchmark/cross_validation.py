@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from agents.benchmark.fits import Fit, Options, run_fits, seeds_of
 from agents.benchmark.out_of_fold import HeldOut
 from agents.parallel import Backend
-from agents.policy.inner_folds import folds_by_patient
 from agents.registry import make_agent
 from mura_env import Predictions
 from mura_env.utils.progress import Progress
@@ -33,7 +32,7 @@ def why_not_cross_validated(train: Predictions) -> str | None:
     n_patients = len(np.unique(train.patient_ids))
     if n_patients < 2 * N_FOLDS:
         return f"{n_patients} patients are too few for {N_FOLDS} folds"
-    folds = folds_by_patient(train, N_FOLDS, seed=0)
+    folds = train.folds(N_FOLDS, seed=0)
     if any(len(np.unique(train.labels[folds != fold])) < 2 for fold in range(N_FOLDS)):
         return "the studies outside a fold are all of one class"
     return None
@@ -67,7 +66,7 @@ def cross_validate(
     reason = why_not_cross_validated(train) if len(seeds) else "it was turned off"
     if reason is not None:
         return HeldOut(reason=reason)
-    folds = folds_by_patient(train, N_FOLDS, seed=0)
+    folds = train.folds(N_FOLDS, seed=0)
     agents = {name: make_agent(name, **of_agent) for name, of_agent in options.items()}
     seeds_by_agent = {name: seeds_of(agent, seeds) for name, agent in agents.items() if not agent.is_bound}
     place = None if directory is None else directory / "cross_validation"

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from agents.benchmark.schema import Document
-from agents.metrics import scored_classes
-from agents.statistics.calibration import equal_mass_bins
+from agents.metrics import equal_mass_bins, scored_classes
 
 N_POINTS = 101
 """Points of a ROC curve, evenly spaced in the false positive rate."""

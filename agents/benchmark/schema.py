@@ -29,7 +29,8 @@ class Reason(Document):
 
 
 def _has_reason(value: Any) -> str:
-    return "<reason>" if isinstance(value, dict) and "reason" in value else "<values>"
+    is_reason = isinstance(value, Reason) or (isinstance(value, dict) and "reason" in value)
+    return "<reason>" if is_reason else "<values>"
 
 
 Values = TypeVar("Values")

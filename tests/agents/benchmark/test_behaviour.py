@@ -70,7 +70,7 @@ def test_changed_predictions_are_all_there_with_their_consequence(document):
     assert {study["study_id"]: study["change"] for study in found["studies"]} == expected
     assert found["correct_after"] == sum(change == "correct_after" for change in expected.values())
     assert found["incorrect_after"] == sum(change == "incorrect_after" for change in expected.values())
-    assert found["neither"] == 0
+    assert found["incorrect_throughout"] == 0
     assert 0 < len(expected) < 250
     study = found["studies"][0]
     row = list(TEST.study_ids).index(study["study_id"])
