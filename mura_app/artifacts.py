@@ -34,7 +34,7 @@ def write_benchmark(
     Returns:
         The document of `benchmark.json`.
     """
-    document = {**figures, "title": title}
+    document = {"title": title, **figures}
     Benchmark.model_validate(document)
     write_json(run.benchmark_path, document)
     write_pages(run, document, dataset)
@@ -49,7 +49,7 @@ def write_pages(run: RunDirectory, document: Mapping[str, Any], dataset: Dataset
         document: What `benchmark.json` holds.
         dataset: Where the radiographs lie, for thumbnails of changed predictions; without it there are none.
     """
-    settings, title = run.read_config(), document["title"]
+    settings, title = run.read_config(), document.get("title") or run.path.resolve().name
     thumbnails = {} if dataset is None else study_thumbnails(dataset, shown_changes(document))
     write_report(run.report_path, document, title=title, settings=settings, thumbnails=thumbnails)
     training = read_training(run) if run.training_path.is_file() else None

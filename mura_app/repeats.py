@@ -14,14 +14,14 @@ Document = dict[str, Any]
 
 
 def training_seeds(seed: int, repeats: int) -> list[int]:
-    """Seeds of the trainings, that of the run itself first."""
+    """Return the seeds of the trainings, that of the run itself first."""
     return [seed + number for number in range(repeats)]
 
 
 def run_repeats(
     document: Document, seed: int, repeats: int, train_and_benchmark: Callable[[int, int], Document]
 ) -> Document:
-    """Repeats a run, and sets the spread of every difference beside it.
+    """Repeat a run, and set the spread of every difference beside it.
 
     Args:
         document: What the run itself found.
@@ -38,7 +38,7 @@ def run_repeats(
 
 
 def with_repeats(document: Document, others: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Document:
-    """Sets what other trainings gave beside what the first gave.
+    """Set what other trainings gave beside what the first gave.
 
     Args:
         document: The benchmark of the first training; its tables are those of the report.

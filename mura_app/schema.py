@@ -1,4 +1,4 @@
-"""What `config.json` and `training.json` hold, and reading a run's documents so that an edited one is refused."""
+"""What `config.json` and `training.json` hold, and how an edited document of a run is refused."""
 
 from pathlib import Path
 from typing import Annotated, Any

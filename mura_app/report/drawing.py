@@ -1,4 +1,4 @@
-"""Vector pictures that follow the page: matplotlib figures as inline SVG in the page's own colours."""
+"""Vector graphics that follow the page: matplotlib figures as inline SVG in the page's own colours."""
 
 import io
 import re
@@ -46,7 +46,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure in the report's style.
+    """Open a figure in the report's style.
 
     Args:
         width: Inches.
@@ -60,12 +60,12 @@ def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figu
 
 
 def to_svg(drawing: Figure, name: str, description: str) -> str:
-    """Renders a figure as an SVG element for an HTML page.
+    """Render a figure as an SVG element for an HTML page.
 
     Args:
         drawing: The figure, made inside `figure`.
         name: Unique on the page; prefixes every id of the drawing.
-        description: What the picture shows, for those who cannot see it.
+        description: What the figure shows, for those who cannot see it.
     """
     buffer = io.StringIO()
     drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -14,7 +14,7 @@ MISSING: Cell = ("–", None)
 
 
 def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
-    """A table that scrolls sideways where it is too wide, and sorts by its headings.
+    """Return a table that scrolls sideways where it is too wide, and sorts by its headings.
 
     Args:
         caption: What the table holds, for those who cannot see it; unique on the page.
@@ -31,17 +31,17 @@ def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Ce
 
 
 def text_cell(text: str, note: str = "") -> Cell:
-    """A name, and a note in small print behind it."""
+    """Return a name, and a note in small print behind it."""
     return escape(text) + (f" <small>{escape(note)}</small>" if note else ""), text
 
 
 def number_cell(value: float | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
-    """A plain number; a dash where there is none."""
+    """Return a plain number; a dash where there is none."""
     return MISSING if value is None else (number(value, digits, scale), value)
 
 
 def estimate_cell(figure: Mapping[str, Any] | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
-    """A `mean` with its `ci95`, where it has one; a dash where there is no mean."""
+    """Return a `mean` with its `ci95`, where it has one; a dash where there is no mean."""
     if figure is None or figure["mean"] is None:
         return MISSING
     text = number(figure["mean"], digits, scale)

@@ -211,7 +211,7 @@ def test_what_is_remarkable_of_data_and_weights_is_told_before_the_training(tmp_
     weights = str(tmp_path / "own.safetensors")
     save_file(create_model("attention_cnn", 2, 1).state_dict(), weights)
     ensemble = replace(PRESETS["demo"], members=(MemberConfig("a", init_weights=weights),))
-    config = PipelineConfig(ensemble, agents=(), agent_seeds=0, seed=0)
+    config = PipelineConfig(ensemble, agents={}, agent_seeds=0, seed=0)
     train_base_models(data, RunDirectory(tmp_path / "run"), config, tell=told.append)
     assert "'that'" in told[0]
     assert "normal" in told[0]

@@ -174,7 +174,7 @@ def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch)
     assert set(document["controls"]) == {"metadata only", "majority"}
     (outside, drawn), *_ = asked
     assert outside.root.is_relative_to(hospitals / "there")
-    changed = document["behaviour"]["agents"]["best_single"]["changed_verdicts"]["studies"]
+    changed = document["behaviour"]["agents"]["best_single"]["changed_predictions"]["studies"]
     assert drawn == {study["study_id"] for study in changed}
     parts = document["protocol"]["body_part_names"]
     mapping = ["--map-body-part", f"{parts[0]}={parts[1]}", "--overwrite", "--json"]
