@@ -115,7 +115,7 @@ def scored(studies: Studies, policy: Policy) -> dict[str, Any]:
         np.stack([zero, one], axis=2), studies.labels, studies.parts, patient_ids=studies.patients.astype(str)
     )
     both = [np.stack([1 - p, p], axis=2) for p in map(studies.weighted, (UNIFORM, policy))]
-    return ScoredTable(table, N_RESAMPLES, both[0]).row(both[1], [THRESHOLD] * len(policy))
+    return ScoredTable(table, N_RESAMPLES, both[0]).row(both[1], THRESHOLD)
 
 
 def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:

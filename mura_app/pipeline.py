@@ -1,7 +1,7 @@
 """The whole pipeline in the order in which data flows: radiographs → predictions → policies → report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from base_models.distributed import join_process_group, launched_group
 from base_models.ensemble import train_ensemble
 from base_models.preflight import check_training
 from mura_app.artifacts import METADATA_CONTROL, write_benchmark
-from mura_app.repeats import run_repeats
+from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
 from mura_env.errors import UserError
@@ -30,14 +30,14 @@ class PipelineConfig:
     ensemble: EnsembleConfig
     """The base models and how they are trained."""
 
-    agents: Mapping[str, Mapping[str, Any]]
-    """The weighting agents to compare with uniform averaging: options that are not the defaults, by name."""
-
-    agent_seeds: int
-    """Number of seeds, 0 to n − 1, that each agent is trained with."""
-
     seed: int
     """Seed of the data split, the folds and the base models."""
+
+    agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The weighting agents to compare with uniform averaging: options that are not the defaults, by name."""
+
+    agent_seeds: int = 0
+    """Number of seeds, 0 to n − 1, that each agent is trained with."""
 
     cross_validation_seeds: int = 1
     """Number of seeds that agents are cross-validated with on the training table; none with 0."""
@@ -45,17 +45,19 @@ class PipelineConfig:
     repeats: int = 1
     """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"expected a seed of at least 0, got {self.seed}")
-
     def settings(self, data: Path) -> dict[str, Any]:
-        """Return the settings that `config.json` keeps, JSON-ready, for a run on the data at this path."""
+        """Return the settings that `config.json` keeps, JSON-ready, for a run on the data at this path.
+
+        Raises:
+            ValueError: If an agent, an option or a number cannot be.
+        """
+        _at_least("--seed", 0, self.seed)
+        _at_least("--repeats", 1, self.repeats)
         return {
             "data": str(data.resolve()),
             "ensemble": ensemble_document(self.ensemble),
             "seed": self.seed,
-            **_agent_settings(self.agents, self.agent_seeds, self.cross_validation_seeds),
+            **agent_settings(self.agents, self.agent_seeds, self.cross_validation_seeds),
             "repeats": self.repeats,
         }
 
@@ -66,18 +68,12 @@ def agent_settings(
     """Return the settings of a benchmark that `config.json` keeps, JSON-ready.
 
     Raises:
-        ValueError: If an agent, an option or a number cannot be; before the long work.
+        ValueError: If an agent, an option or a number cannot be.
     """
     for name, options in agents.items():
         make_agent(name, **options)
-    _at_least("--agent-seeds", 1, agent_seeds)
+    _at_least("--agent-seeds", 1 if agents else 0, agent_seeds)
     _at_least("--cross-validation-seeds", 0, cross_validation_seeds)
-    return _agent_settings(agents, agent_seeds, cross_validation_seeds)
-
-
-def _agent_settings(
-    agents: Mapping[str, Mapping[str, Any]], agent_seeds: int, cross_validation_seeds: int
-) -> dict[str, Any]:
     return {
         "agents": list(agents),
         "agent_options": {name: dict(options) for name, options in agents.items() if options},
@@ -118,12 +114,13 @@ def train_base_models(  # one argument a choice of the command line
     """
     with join_process_group() as group:
         with group.together():
+            settings = config.settings(data)
             dataset = open_dataset(data, seed=config.seed)
             check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
         with group.together():
             if group.is_first:
                 sources = _sources(dataset, config.ensemble)
-                run.claim(config.settings(data), sources=sources, overwrite=overwrite, resume=resume)
+                run.claim(settings, sources=sources, overwrite=overwrite, resume=resume)
         if group.is_first and tell is not None:
             for remark in (*dataset.remarks, *doubtful_weights(config.ensemble.members)):
                 tell(remark)
@@ -229,8 +226,6 @@ def run_pipeline(
             "expected this command without torchrun, for agents are fitted on one machine; start `mura "
             "train` with torchrun, then this command with the same --out and --resume"
         )
-    agent_settings(config.agents, config.agent_seeds, config.cross_validation_seeds)
-    _at_least("--repeats", 1, config.repeats)
     options: dict[str, Any] = {"skip_bad_images": skip_bad_images, "progress": progress}
     dataset, *tables = train_base_models(
         data, run, config, overwrite=overwrite, resume=resume, tell=tell, **options
@@ -247,7 +242,8 @@ def run_pipeline(
         )
         return benchmark_agents(
             of,
-            *tables,
+            train=tables[0],
+            test=tables[1],
             dataset=dataset,
             controls={METADATA_CONTROL: of_test},
             train_controls={METADATA_CONTROL: of_train},
@@ -273,6 +269,8 @@ def run_pipeline(
 
     document = benchmark(run, tables, settings=kept, title=heading, resume=resume)
     if kept["repeats"] > 1:
-        repeated = run_repeats(document, config.seed, kept["repeats"], train_and_benchmark)
+        seeds = [config.seed + number for number in range(kept["repeats"])]
+        others = [train_and_benchmark(number, seed) for number, seed in enumerate(seeds[1:], start=2)]
+        repeated = with_repeats(document, others, seeds)
         document = write_benchmark(run, repeated, title=heading, dataset=dataset)
     return document

@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from agents import make_agent
+from agents.registry import BASELINE
 from mura_app.commands.config_file import ConfigOption
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
@@ -47,21 +47,17 @@ class AgentOptions(ConfigOption):
         """Return the options of each agent: those of `--config`, and on top of them those of `--agent`.
 
         Raises:
-            ValueError: If an agent or an option does not exist, a value is of another type or out of range,
-                or options are for an agent that is not compared.
+            ValueError: If options are of another form, or for an agent that is not compared.
         """
         saved = {} if self.config is None else read_config(self.config).get("agent_options") or {}
         given = parse_agent_options(self.agent)
-        names = dict.fromkeys(("uniform", *self.agents))
+        names = dict.fromkeys((BASELINE, *self.agents))
         if strange := given.keys() - names:
             raise UserError(
                 f"expected --agent options of agents that are compared ({', '.join(names)}), got some of "
                 f"{min(strange)!r}; add it to --agents"
             )
-        chosen = {name: {**saved.get(name, {}), **given.get(name, {})} for name in self.agents}
-        for name, options in chosen.items():
-            make_agent(name, **options)
-        return chosen
+        return {name: {**saved.get(name, {}), **given.get(name, {})} for name in names}
 
 
 def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -62,7 +62,7 @@ class Command:
             document = run_pipeline(
                 data,
                 run,
-                PipelineConfig(PRESETS["demo"], agents, self.agent_seeds, self.seed),
+                PipelineConfig(PRESETS["demo"], self.seed, agents, self.agent_seeds),
                 title="Synthetic radiographs",
                 overwrite=self.overwrite,
                 resume=self.resume,

@@ -29,9 +29,9 @@ class Command(AgentOptions, TrainingOptions):
                 run,
                 PipelineConfig(
                     self.chosen_ensemble(),
+                    self.seed,
                     self.chosen_agents(),
                     self.agent_seeds,
-                    self.seed,
                     self.cross_validation_seeds,
                     self.repeats,
                 ),

@@ -95,7 +95,7 @@ class Command(TrainingOptions):
             dataset, train, test = train_base_models(
                 self.data,
                 run,
-                PipelineConfig(self.chosen_ensemble(), agents={}, agent_seeds=0, seed=self.seed),
+                PipelineConfig(self.chosen_ensemble(), self.seed),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from mura_app.report.numbers import number
 
 Cell = tuple[str, float | str | None]
@@ -13,7 +15,7 @@ MISSING: Cell = ("–", None)
 """Stands where there is no figure."""
 
 
-def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
+def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Markup:
     """Return a table that scrolls sideways where it is too wide, and sorts by its headings.
 
     Args:
@@ -23,7 +25,7 @@ def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Ce
     """
     head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in headings)
     body = "".join(f"<tr>{_row(list(row))}</tr>\n" for row in rows)
-    return (
+    return Markup(  # noqa: S704 - names are escaped by the cells
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="sortable">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from agents.registry import BASELINE
 from mura_app.report import behaviour_tables as behaviour
@@ -65,11 +64,11 @@ def figure_tables(document: Document) -> dict[str, Any]:
     }
     shown = {name: agents[name] for name in (BASELINE, *compared_agents(document))}
     return {
-        "agents_table": _mark(tables.agents_table(agents, controls)),
-        "figures_table": _mark(tables.figures_table(agents, controls)),
-        "comparisons_table": _mark(tables.comparisons_table(agents, controls)),
-        "models_table": _mark(tables.models_table(document["models"], controls)),
-        "body_part_table": _mark(tables.body_part_table(parts, shown, controls)),
+        "agents_table": tables.agents_table(agents, controls),
+        "figures_table": tables.figures_table(agents, controls),
+        "comparisons_table": tables.comparisons_table(agents, controls),
+        "models_table": tables.models_table(document["models"], controls),
+        "body_part_table": tables.body_part_table(parts, shown, controls),
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons.items()),
         "no_weightings": [name for name, row in agents.items() if not row["is_weighting"]],
     }
@@ -81,13 +80,11 @@ def further_comparisons(document: Document) -> dict[str, Any]:
     return {
         "images": {
             **images,
-            "table": "" if "reason" in images else _mark(tables.images_table(images)),
+            "table": "" if "reason" in images else tables.images_table(images),
         },
         "cross_validated": {
             **cross_validated,
-            "table": ""
-            if "reason" in cross_validated
-            else _mark(tables.cross_validated_table(cross_validated)),
+            "table": "" if "reason" in cross_validated else tables.cross_validated_table(cross_validated),
             "reading": _cross_validated_reading(cross_validated),
         },
     }
@@ -114,27 +111,21 @@ def plots(document: Document) -> dict[str, Any]:
     comparisons = [agents[name]["vs_uniform"] for name in others]
     curves = {name: _curve(row) for name in learned if (row := agents[name]["learning_curve"]) is not None}
     return {
-        "difference_plot": _mark(
-            difference_plot(
-                others,
-                [comparison["accuracy_difference"] for comparison in comparisons],
-                [(comparison["ci95"][0], comparison["ci95"][1]) for comparison in comparisons],
-                [is_significant(comparison) for comparison in comparisons],
-            )
+        "difference_plot": difference_plot(
+            others,
+            [comparison["accuracy_difference"] for comparison in comparisons],
+            [(comparison["ci95"][0], comparison["ci95"][1]) for comparison in comparisons],
+            [is_significant(comparison) for comparison in comparisons],
         ),
-        "body_part_plot": _mark(
-            body_part_plot(
-                parts,
-                {
-                    name: [agents[name]["per_body_part"][part]["accuracy"]["mean"] for part in parts]
-                    for name in (BASELINE, *learned[:MOST_CURVES])
-                },
-            )
+        "body_part_plot": body_part_plot(
+            parts,
+            {
+                name: [agents[name]["per_body_part"][part]["accuracy"]["mean"] for part in parts]
+                for name in (BASELINE, *learned[:MOST_CURVES])
+            },
         ),
-        "learning_curves": _mark(learning_curves(curves)) if curves else "",
-        "weights": [
-            _mark(_heatmap(name, document, parts, models)) for name in dict.fromkeys((*learned, *others))
-        ],
+        "learning_curves": learning_curves(curves) if curves else "",
+        "weights": [_heatmap(name, document, parts, models) for name in dict.fromkeys((*learned, *others))],
         "weights_notes": [weights_sentence(name, document["weights_vary"][name]) for name in learned],
     }
 
@@ -146,8 +137,8 @@ def curve_plots(document: Document) -> dict[str, Any]:
     shown = {name: document["curves"][name] for name in names}
     roc = {name: row["roc"] for name, row in shown.items() if row["roc"] is not None}
     return {
-        "roc": _mark(roc_plot(roc)) if roc else "",
-        "reliability": [_mark(reliability_plot(name, row["reliability"])) for name, row in shown.items()],
+        "roc": roc_plot(roc) if roc else "",
+        "reliability": [reliability_plot(name, row["reliability"]) for name, row in shown.items()],
     }
 
 
@@ -160,12 +151,12 @@ def behaviour_sections(document: Document, thumbnails: Mapping[str, str]) -> dic
         row = compared[name]["changed_predictions"]
         table = behaviour.changed_predictions_table(name, row, models, thumbnails) if row["studies"] else ""
         hidden = max(0, len(row["studies"]) - behaviour.MOST_CHANGES)
-        changed.append({"name": name, "table": _mark(table), "hidden": hidden, **row})
+        changed.append({"name": name, "table": table, "hidden": hidden, **row})
     return {
         "behaviour": {
-            "table": _mark(behaviour.behaviour_table(compared)),
-            "pairs": _mark(behaviour.pairs_table(acts["members"])) if acts["members"]["pairs"] else "",
-            "calibration": _mark(behaviour.calibration_table(acts["calibration"])),
+            "table": behaviour.behaviour_table(compared),
+            "pairs": behaviour.pairs_table(acts["members"]) if acts["members"]["pairs"] else "",
+            "calibration": behaviour.calibration_table(acts["calibration"]),
             "contested": {
                 table: summary["contested_share"] for table, summary in acts["calibration"].items()
             },
@@ -200,7 +191,3 @@ def _curve(curve: Document) -> tuple[Any, Any, Any]:
     """Return steps, mean accuracy and its standard deviation over seeds."""
     accuracy = curve["accuracy"]
     return np.array(curve["steps"]), np.array(accuracy["mean"]), np.array(accuracy["seed_spread"])
-
-
-def _mark(text: str) -> Markup:
-    return Markup(text)  # noqa: S704 - drawn by this package, which escapes every name
