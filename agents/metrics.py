@@ -56,8 +56,8 @@ def evaluate(
         probabilities: Shape `(n_studies, n_classes)`, rows with sum 1.
         body_parts: Indices into `body_part_names`, shape `(n_studies,)`; no figures per body part if None.
         body_part_names: Names of the body parts; their numbers if None.
-        threshold: With two classes, also score the verdict that a study is positive where its probability is
-            at least this, such as `youden_threshold` of other studies.
+        threshold: With two classes, also score the prediction that a study is positive where its probability
+            is at least this, such as `youden_threshold` of other studies.
 
     Returns:
         `n_studies` and the figures that `FIGURES` names, floats or None where one is not defined; with body
@@ -206,7 +206,7 @@ def _figures(
             raise UserError(f"expected no threshold with {n_classes} classes, got {threshold}")
         at_threshold = _rates(labels, (probabilities[:, 1] >= threshold).astype(np.int64), 2)
     return {
-        **_verdict_figures(labels, predicted, n_classes),
+        **_prediction_figures(labels, predicted, n_classes),
         **_ranking_figures(labels, probabilities),
         "threshold": threshold,
         "sensitivity_at_threshold": at_threshold["sensitivity"],
@@ -216,10 +216,10 @@ def _figures(
     }
 
 
-def _verdict_figures(
+def _prediction_figures(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float | None]:
-    """Score what depends on verdicts alone."""
+    """Score what depends on the predicted classes alone."""
     classes, scored = np.arange(n_classes), list(scored_classes(n_classes))
     several = len(np.unique(labels)) > 1
     # Not where both sides name one and the same class: there, chance agreement is perfect.

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from agents.benchmark.schema import Count, Document
 from agents.config import shortened
 from mura_env.errors import UserError
-from mura_env.utils.files import read_json
+from mura_env.utils.files import read_json, write_json
 
 
 class RunConfig(Document):
@@ -152,3 +152,15 @@ def _misfit(error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     words = first["msg"].partition(" should ")[2].partition(" or instance of ")[0]
     return f"with {shortened(first['input'])} where {place or 'it'} should {words or first['msg']}"
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the JSON schema of each document into a folder."""
+    from agents.benchmark.document import Benchmark  # noqa: PLC0415 - imports all of the benchmark
+
+    for name, model in {"benchmark": Benchmark, "config": RunConfig, "training": TrainingRecord}.items():
+        write_json(folder / f"{name}.json", model.model_json_schema())
+
+
+if __name__ == "__main__":
+    write_schemas(Path("docs/schema"))

@@ -17,7 +17,12 @@ class Document(BaseModel):
     """A JSON object of known fields: no others, no NaN, and no value that would have to be converted."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        defer_build=True,  # at the first use: commands import this before they answer `--help`
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL
 from mura_app.report.numbers import NBSP, format_p, points
 
 
@@ -14,6 +13,8 @@ def is_significant(comparison: Mapping[str, Any]) -> bool:
         comparison: `vs_uniform` of the agent: `ci95` as fractions, `permutation_p`, and `holm_p`, which
             counts instead where the agent is in the corrected family.
     """
+    from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL  # noqa: PLC0415 - imports scipy
+
     low, high = comparison["ci95"]
     corrected = comparison.get("holm_p")
     p = comparison["permutation_p"] if corrected is None else corrected
