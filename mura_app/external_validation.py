@@ -35,7 +35,7 @@ def training_table(run: RunDirectory) -> Predictions:
 
 @dataclass(frozen=True)
 class Outside:
-    """Studies from elsewhere, as a run's members and its control without pixels see them."""
+    """Outside studies, as a run's members and its control without pixels see them."""
 
     table: Predictions
     """The studies."""
@@ -91,7 +91,7 @@ def predict_dataset(
         mapping: The outside body parts → the run's; see `map_body_parts`.
         known: Body parts of the run.
         progress: Called as `progress(description, completed, total)`.
-        skip_bad_images: Go on without images that cannot be read, and say so.
+        skip_bad_images: Continue without images that cannot be read, and say so.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.

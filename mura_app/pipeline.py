@@ -101,7 +101,7 @@ def train_base_models(  # one argument a choice of the command line
     """Radiographs → predictions: open the data set, claim the run directory, train and cross-fit.
 
     The data set is opened and every choice checked first, so that a wrong one leaves the run directory alone.
-    What a user should know of the data and of initial weights is told with `tell` before the long work
+    What a user should know of the data and of pretrained weights is reported with `tell` before the long work
     begins. Of the processes that torchrun started the first claims the directory and tells; what one of them
     refuses, all raise.
 
@@ -137,7 +137,7 @@ def train_base_models(  # one argument a choice of the command line
 
 
 def _sources(dataset: Dataset, config: EnsembleConfig) -> Iterator[str | Path]:
-    """List what a training reads: radiographs, initial weights, the run that found hard studies."""
+    """List what a training reads: radiographs, pretrained weights, the run that found hard examples."""
     yield dataset.root
     yield from filter(None, [config.hard_studies, *(member.init_weights for member in config.members)])
     for study in dataset.studies:

@@ -204,7 +204,7 @@ def _initialization(training: Mapping[str, Any]) -> str:
         for member in training["config"]["members"]
         if member.get("pretrained") or member.get("init_weights")
     ]
-    return f"Weights from elsewhere: {', '.join(given)}; see training.json." if given else "Random, seeded."
+    return f"Pretrained weights: {', '.join(given)}; see training.json." if given else "Random, seeded."
 
 
 def _member_choice(training: Mapping[str, Any] | None) -> str:
