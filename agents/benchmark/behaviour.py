@@ -10,17 +10,11 @@ from numpy.typing import NDArray
 from agents.benchmark.calibration_shift import CalibrationSummary, calibration_summary
 from agents.benchmark.diversity import EnsembleDiversity, ensemble_diversity
 from agents.benchmark.schema import Count, Document, SeedFigure, Share, Weights
+from agents.controls.oracle import oracle_accuracy
 from mura_env import Predictions
 
 Figure = dict[str, float]
 """`mean` and `seed_spread`, the standard deviation over seeds (0 for one seed)."""
-
-
-class WeightsVary(Document):
-    """Standard deviations of the mean weights, root mean square over members; null for one part or seed."""
-
-    between_body_parts: float | None
-    between_seeds: float | None
 
 
 class StudyWeights(Weights):
@@ -96,7 +90,7 @@ class AgentBehaviour(Document):
 
 
 class Oracle(Document):
-    """The bound of every weighting."""
+    """The bound of every weighting, see `agents.controls.oracle.oracle_accuracy`."""
 
     accuracy: Share
     uniform_accuracy: Share
@@ -141,7 +135,7 @@ def behaviour_document(
     Returns:
         JSON-ready, see `Behaviour`.
     """
-    bound = oracle_bound(test)
+    bound, bound_of_train = oracle_accuracy(test), oracle_accuracy(train)
     of_baseline = _accuracy(baseline, test)
     best_member = float((test.logits.argmax(axis=2) == test.labels[:, None]).mean(axis=0).max())
     described = {}
@@ -156,7 +150,7 @@ def behaviour_document(
                 "to_oracle": _over_seeds(bound - accuracies),
                 "to_best_member": _over_seeds(best_member - accuracies),
             },
-            "learning_regret": learning_regret(actions.learning_curves, oracle_bound(train)),
+            "learning_regret": learning_regret(actions.learning_curves, bound_of_train),
         }
     return {
         "members": ensemble_diversity(test),
@@ -165,15 +159,6 @@ def behaviour_document(
         "max_entropy": float(np.log(test.n_models)),
         "agents": described,
     }
-
-
-def oracle_bound(table: Predictions) -> float:
-    """Return the share of studies on which at least one member is right.
-
-    With two classes no weighting does better: where all members are wrong, so is every average of them. With
-    more, an average can be right where no member is, and the figure is that of the best choice of a member.
-    """
-    return float((table.logits.argmax(axis=2) == table.labels[:, None]).any(axis=1).mean())
 
 
 def gap_closed(accuracy: float, baseline: float, bound: float) -> float | None:
@@ -185,7 +170,8 @@ def gap_closed(accuracy: float, baseline: float, bound: float) -> float | None:
         bound: The oracle's.
 
     Returns:
-        1 at the bound, 0 at the baseline, negative below it; None where there is no gap.
+        1 at the bound, 0 at the baseline, negative below it; None where there is no gap. Above 1 only for an
+        agent that is no weighting, such as `stacking`, since the bound is of weightings.
     """
     gap = bound - baseline
     return (accuracy - baseline) / gap if gap > 0 else None
@@ -328,57 +314,3 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the standard deviation over the first axis; 0 where there is one row."""
     spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
     return np.asarray(spread, dtype=np.float64)
-
-
-def weights_vary(
-    weights: NDArray[Any], body_parts: NDArray[np.int64], uses_seed: bool = True
-) -> dict[str, float | None]:
-    """Compare how far mean weights differ between body parts and between seeds.
-
-    Args:
-        weights: Shape `(n_seeds, n_studies, n_models)`.
-        body_parts: Shape `(n_studies,)`.
-        uses_seed: Whether another seed could give other weights; if not, one seed shows that they do not
-            differ.
-
-    Returns:
-        `between_body_parts`: standard deviation over body parts of the weights averaged over seeds and the
-        part's studies; `between_seeds`: standard deviation over seeds of the weights averaged over a part's
-        studies. Both are root mean squares over members (and parts), None where there is only one part or one
-        seed.
-    """
-    parts = [weights[:, body_parts == part].mean(axis=1, dtype=np.float64) for part in np.unique(body_parts)]
-    means = np.stack(parts)  # (n_body_parts, n_seeds, n_models)
-    between_parts = means.mean(axis=1).std(axis=0, ddof=1) if len(means) > 1 else None
-    between_seeds = means.std(axis=1, ddof=1) if means.shape[1] > 1 else None
-    if not uses_seed:
-        between_seeds = np.zeros(1)
-    return {
-        "between_body_parts": _root_mean_square(between_parts),
-        "between_seeds": _root_mean_square(between_seeds),
-    }
-
-
-def weights_over_seeds(weights: NDArray[Any]) -> dict[str, list[float]]:
-    """Average weights over studies, then mean and standard deviation over seeds, in model order."""
-    means = weights.mean(axis=1, dtype=np.float64)
-    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
-    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
-
-
-def mean_learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | None:
-    """Average the seeds' learning curves row by row, as far as all of them go; None where there is none."""
-    length = min(map(len, curves), default=0)
-    if length == 0:
-        return None
-    fields = [name for name in curves[0][0] if name != "steps"]
-    summary: dict[str, Any] = {"steps": [float(row["steps"]) for row in curves[0][:length]]}
-    for name in fields:
-        values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
-        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(length)
-        summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
-    return summary
-
-
-def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:
-    return None if values is None else float(np.sqrt(np.mean(np.square(values))))

@@ -9,23 +9,22 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from agents.benchmark.behaviour import (
-    Actions,
-    Behaviour,
-    WeightsVary,
-    behaviour_document,
-    mean_learning_curve,
-    weights_over_seeds,
-    weights_vary,
-)
+from agents.benchmark.behaviour import Actions, Behaviour, behaviour_document
 from agents.benchmark.curves import Curves, curves_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import Images, image_level_document
 from agents.benchmark.out_of_fold import CrossValidated, HeldOut, out_of_fold_document
 from agents.benchmark.schema import Count, Document, OrReason, OverRepeats, Row, Share, Weights
 from agents.benchmark.scoring import ScoredTable
+from agents.benchmark.seed_summaries import (
+    LearningCurve,
+    WeightsVary,
+    mean_learning_curve,
+    weights_over_seeds,
+    weights_vary,
+)
 from agents.metrics import youden_threshold
 from agents.registry import BASELINE
 from agents.statistics.hypothesis_tests import holm
@@ -35,26 +34,6 @@ from mura_env.weighting_task import contested
 
 ADVISED_SEEDS = 10
 _MANY_CLASSES = "there are more than two classes"
-
-
-class Spread(Document):
-    """One figure of a learning curve."""
-
-    mean: list[float]
-    """Mean over seeds of each row."""
-    seed_spread: list[float]
-    """Standard deviation over seeds of each row."""
-
-
-class LearningCurve(Document):
-    """Figures during training, row by row, over seeds."""
-
-    model_config = ConfigDict(extra="allow")  # an agent of another package may log other figures
-
-    steps: list[float]
-    """Environment steps of each row."""
-
-    __pydantic_extra__: dict[str, Spread]
 
 
 class AgentRow(Row):

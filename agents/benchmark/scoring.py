@@ -20,8 +20,8 @@ from agents.statistics.intervals import (
     Share,
     log_odds_interval,
     mean_over_parts,
+    prediction_shares,
     sensitivity_share,
-    verdict_shares,
     wilson_interval,
 )
 from agents.statistics.jackknife import average_precisions, jackknife_interval, leave_out_each
@@ -68,7 +68,7 @@ class ScoredTable:
             )
         self._baseline = baseline
         self._baseline_samples = {
-            "kappa": self._all.bootstrap.verdict_figures(baseline.argmax(axis=2))["kappa"],
+            "kappa": self._all.bootstrap.prediction_figures(baseline.argmax(axis=2))["kappa"],
             "auroc": self._all.bootstrap.auroc(baseline),
         }
         self._baseline_figures = _over_seeds([evaluate(test.labels, seed) for seed in baseline])
@@ -136,7 +136,7 @@ class ScoredTable:
             probabilities: Of all studies, shape `(n_seeds, n_studies, n_classes)`.
         """
         probabilities = probabilities[:, scope.studies]
-        figures = scope.bootstrap.verdict_figures(probabilities.argmax(axis=2))
+        figures = scope.bootstrap.prediction_figures(probabilities.argmax(axis=2))
         samples = {name: figures[name] for name in ("balanced_accuracy", "kappa", "f1")}
         for name, losses in study_losses(self.test.labels[scope.studies], probabilities).items():
             samples[name] = scope.bootstrap.mean(losses.mean(axis=0))
@@ -196,11 +196,11 @@ def _shares(
         threshold: On the probability of class 1.
     """
     n_classes = probabilities.shape[2]
-    shares = verdict_shares(labels, n_classes, probabilities.argmax(axis=2))
+    shares = prediction_shares(labels, n_classes, probabilities.argmax(axis=2))
     shares["sensitivity_at_90_specificity"] = sensitivity_share(labels, probabilities)
     if threshold is not None:
         positive = probabilities[:, :, 1] >= np.float64(threshold)
-        at_threshold = verdict_shares(labels, n_classes, positive.astype(np.int64))
+        at_threshold = prediction_shares(labels, n_classes, positive.astype(np.int64))
         for name in ("sensitivity", "specificity"):
             shares[f"{name}_at_threshold"] = at_threshold[name]
     return shares
