@@ -158,7 +158,12 @@ def write_schemas(folder: Path) -> None:
     """Write the JSON schema of each document into a folder."""
     from agents.benchmark.document import Benchmark  # noqa: PLC0415 - imports all of the benchmark
 
-    for name, model in {"benchmark": Benchmark, "config": RunConfig, "training": TrainingRecord}.items():
+    models: dict[str, type[Document]] = {
+        "benchmark": Benchmark,
+        "config": RunConfig,
+        "training": TrainingRecord,
+    }
+    for name, model in models.items():
         write_json(folder / f"{name}.json", model.model_json_schema())
 
 
