@@ -1,6 +1,7 @@
 import pytest
 
 from mura_app.commands.agent_options import AgentOptions, parse_agent_options
+from mura_app.pipeline import agent_settings
 
 
 def test_options_are_read_by_agent_and_as_json():
@@ -29,10 +30,10 @@ def test_options_are_read_by_agent_and_as_json():
 )
 def test_wrong_options_are_one_sentence(options, words):
     with pytest.raises(ValueError, match="expected") as error:
-        AgentOptions(**options).chosen_agents()
+        agent_settings(AgentOptions(**options).chosen_agents(), 10, 1)
     assert words in str(error.value)
 
 
 def test_options_belong_to_their_agents():
     chosen = AgentOptions(agents=("static", "ppo"), agent=("ppo.total_steps=64",)).chosen_agents()
-    assert chosen == {"static": {}, "ppo": {"total_steps": 64}}
+    assert chosen == {"uniform": {}, "static": {}, "ppo": {"total_steps": 64}}

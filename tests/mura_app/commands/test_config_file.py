@@ -58,7 +58,7 @@ def test_a_benchmark_of_tables_takes_the_agents_of_a_run(first, tmp_path):
     config = ["--config", str(first / "config.json"), "--out", str(tmp_path / "out")]
     assert run_command(["benchmark", *config, *tables, *given]) == 0
     found = settings(tmp_path / "out")
-    assert found["agents"] == ["ppo"]
+    assert found["agents"] == ["uniform", "ppo"]
     assert found["agent_options"]["ppo"] == {"total_steps": 128, "n_checkpoints": 1, "n_folds": 2}
     assert (found["agent_seeds"], found["cross_validation_seeds"]) == (1, 0)
     again = ["--config", str(tmp_path / "out" / "config.json"), "--out", str(tmp_path / "again")]
