@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from agents.benchmark.scoring import ScoredTable
 from agents.metrics import youden_threshold
+from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL
 from base_models.config import EnsembleConfig, MemberConfig, ensemble_from_document
 from base_models.datasets import open_dataset
 from base_models.ensemble import train_ensemble
 from mura_app.artifacts import METADATA_CONTROL, read_training
 from mura_app.pipeline import PipelineConfig
 from mura_app.report.numbers import format_p, number
-from mura_app.report.verdict import LEVEL
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, error_line, print_text
 from mura_env import Predictions
@@ -126,7 +126,7 @@ def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory
     settings, folds = ensemble.read_config(), read_training(ensemble)["folds"]
     data, seed = Path(settings["data"]), settings["seed"]
     training_seed = settings.get("training_seed", seed)  # of a repeat
-    plan = PipelineConfig(config, agents=(), agent_seeds=0, seed=seed)
+    plan = PipelineConfig(config, seed)
     run.claim({**plan.settings(data), "training_seed": training_seed}, resume=True)
     if not run.training_path.is_file():
         train_ensemble(
@@ -215,7 +215,7 @@ def _differences(found: Mapping[str, Any], key: str) -> dict[str, Any]:
         figures = {"AUROC": {**found["auroc_difference"], "p": p}, **figures}
     for figure in figures.values():
         low, high = figure["ci95"] or (0.0, 0.0)
-        shown = (low > 0 or high < 0) and (figure["p"] is None or figure["p"] < LEVEL)
+        shown = (low > 0 or high < 0) and (figure["p"] is None or figure["p"] < SIGNIFICANCE_LEVEL)
         figure["verdict"] = ("better" if low > 0 else "worse") if shown else "not shown"
     return figures
 

@@ -8,6 +8,7 @@ import tyro
 
 from base_models.config import EnsembleConfig
 from base_models.presets import PRESETS
+from mura_app.commands.config_file import ConfigOption, config_defaults, last_value
 from mura_app.console import show_odd_files
 from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
@@ -15,8 +16,8 @@ from mura_app.terminal import ProgressBars, message, print_json
 from mura_env.errors import UserError
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ConfigOption):
     """Options of every command that trains base models."""
 
     data: Path
@@ -65,7 +66,9 @@ class TrainingOptions:
 
         config = self.ensemble
         if self.members:
-            kinds = [[(m.name, m.network) for m in of.members] for of in (config, PRESETS[self.preset])]
+            saved = config_defaults(TrainingOptions, [f"--config={self.config}"] if self.config else [])
+            begun = saved.get("ensemble", PRESETS[self.preset])
+            kinds = [[(m.name, m.network) for m in of.members] for of in (config, begun)]
             if kinds[0] != kinds[1]:
                 raise UserError(
                     "expected the names and networks of members from --members or from --ensemble.members, "
@@ -77,7 +80,7 @@ class TrainingOptions:
         return config
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command(TrainingOptions):
     """Options of `mura train`."""
 
@@ -92,7 +95,7 @@ class Command(TrainingOptions):
             dataset, train, test = train_base_models(
                 self.data,
                 run,
-                PipelineConfig(self.chosen_ensemble(), agents=(), agent_seeds=0, seed=self.seed),
+                PipelineConfig(self.chosen_ensemble(), self.seed),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,
@@ -126,19 +129,17 @@ def parse_command(arguments: list[str]) -> Command:
 
 
 def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
-    """Parse options whose `--ensemble…` defaults come from the preset that the command line names."""
-    preset = named_preset(arguments, default=command.preset)
+    """Parse options whose defaults are those of the preset, or of the run, that the command line names."""
+    preset, saved = last_value(arguments, "--preset"), config_defaults(command, arguments)
+    if preset is not None and saved:
+        raise UserError("expected --preset or --config, got both; leave one of them out")
+    if saved and "ensemble" not in saved:
+        raise UserError(
+            f"expected the config.json of a training, got {last_value(arguments, '--config')} of a benchmark "
+            "of tables; take it with `mura benchmark`"
+        )
+    preset = command.preset if preset is None else preset
     if preset not in PRESETS:
         raise UserError(f"expected a preset ({', '.join(PRESETS)}), got {preset!r}; change --preset")
-    defaults = command(data=tyro.MISSING, out=tyro.MISSING, ensemble=PRESETS[preset], preset=preset)
-    return parse(command, name, arguments, default=defaults)
-
-
-def named_preset(arguments: list[str], default: str) -> str:
-    """Return the value of `--preset` on a command line, in either spelling; the last one counts."""
-    for index in reversed(range(len(arguments))):
-        if arguments[index].startswith("--preset="):
-            return arguments[index].partition("=")[2]
-        if arguments[index] == "--preset" and index + 1 < len(arguments):
-            return arguments[index + 1]
-    return default
+    defaults: dict[str, Any] = {"data": tyro.MISSING, "ensemble": PRESETS[preset], "preset": preset, **saved}
+    return parse(command, name, arguments, default=command(out=tyro.MISSING, **defaults))

@@ -153,7 +153,7 @@ def test_the_number_of_processes_changes_nothing(finished):
 
 def test_the_second_comparison_is_that_of_cross_validated_agents():
     document = run_benchmark(TRAIN, TEST, ["static", "oracle"], [3], n_jobs=1)
-    held_out = cross_validate(TRAIN, {"static": {}}, [3], n_jobs=1)["static"]
+    held_out = cross_validate(TRAIN, {"static": {}}, [3], n_jobs=1).probabilities["static"]
     expected = (held_out[0].argmax(axis=1) == TRAIN.labels).mean()
     row = document["cross_validated"]["agents"]["static"]
     assert row["accuracy"]["mean"] == pytest.approx(expected)
