@@ -14,6 +14,9 @@ from mura_env.errors import UserError
 
 ENTRY_POINT_GROUP = "mura.agents"
 
+BASELINE = "uniform"
+"""The agent that every other one is compared with: the uniform average of the members."""
+
 AgentClass = TypeVar("AgentClass", bound=type[Agent[Any]])
 
 # Where the project's own agents are registered; a module is imported when one of its agents is first asked

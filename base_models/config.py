@@ -1,9 +1,10 @@
 """Every choice in the training of an ensemble, as frozen dataclasses: also the command line's options."""
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar
 
 from mura_env.errors import UserError
 
@@ -14,6 +15,8 @@ Spread = Literal["fits", "batches"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ViewRule = Literal["mean", "maximum", "noisy_or"]
 
+_DOCUMENT = {"extra": "forbid"}  # for pydantic: a document with a field that does not exist is refused
+
 LARGEST_SIZE, MOST_THREADS = 4096, 1024
 """Side of an image in pixels, and threads of a fit: far more than anybody needs, so that slips are told."""
 
@@ -21,6 +24,8 @@ LARGEST_SIZE, MOST_THREADS = 4096, 1024
 @dataclass(frozen=True)
 class MemberConfig:
     """One member of the ensemble: a network and the size at which it sees the radiographs."""
+
+    __pydantic_config__ = _DOCUMENT
 
     name: str
     """Name of the member in tables, folders and reports."""
@@ -39,6 +44,9 @@ class MemberConfig:
     that have learned from the same radiographs would know the studies that the folds hold out: files of
     this package tell it, and are refused where they name some of the same image files; of others nothing is
     known."""
+    training: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+    """Training settings of this member alone, by the names of the ensemble's (`learning_rate`, `loss`,
+    `precision`, …); what is not among them is as the ensemble's."""
 
     def __post_init__(self) -> None:
         if (
@@ -64,6 +72,8 @@ class MemberConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     """How each network is trained."""
+
+    __pydantic_config__ = _DOCUMENT
 
     batch_size: int = 32
     """Images of a batch. An epoch leaves out the images, others each time, that would fill no whole one."""
@@ -147,10 +157,6 @@ class TrainingConfig:
                 f"{self.smoothing}"
             )
 
-    def of_member(self, member: MemberConfig) -> "TrainingConfig":
-        """Return the training of a member: layers are told apart only where weights are from elsewhere."""
-        return self if member.has_learned else replace(self, frozen_layers=0.0, first_layer_rate=1.0)
-
     def _check_validation(self) -> None:
         """Refuse what cannot be validated, or stopped early."""
         _at_least("early_stopping", self.early_stopping, 0)
@@ -171,6 +177,8 @@ class TrainingConfig:
 @dataclass(frozen=True)
 class EnsembleConfig:
     """An ensemble: its members, how they are cross-fitted and how they are trained."""
+
+    __pydantic_config__ = _DOCUMENT
 
     members: tuple[MemberConfig, ...]
     """The members, in the order of the prediction tables."""
@@ -221,11 +229,26 @@ class EnsembleConfig:
             raise UserError(
                 f"expected part_spread and drop_below ≥ 0, got {self.part_spread} and {self.drop_below}"
             )
-        if self.drop_below and not self.training.inner_validation:
+        shares = {self.training_of(member).inner_validation for member in self.members}
+        if self.drop_below and (0.0 in shares or len(shares) > 1):
             raise UserError(
-                "expected a share of patients to choose members by, got training.inner_validation of 0; set "
-                "it, to 0.1 for example, or leave drop_below out"
+                "expected the same share of patients to choose members by, got inner_validation of "
+                f"{', '.join(f'{share:g}' for share in sorted(shares))}; set it, "
+                "to 0.1 for example, or leave drop_below out"
             )
+
+    def training_of(self, member: MemberConfig) -> TrainingConfig:
+        """Return a member's training settings: its own where it has some, else the ensemble's.
+
+        Layers are frozen, or learn at rates of their own, only where a member begins with pretrained weights.
+
+        Raises:
+            UserError: If a setting does not exist, or its value is of another type or out of range.
+        """
+        settings = {**asdict(self.training), **member.training} if member.training else {}
+        where = f"members.{member.name}.training"
+        training = _from_document(TrainingConfig, settings, where) if settings else self.training
+        return training if member.has_learned else replace(training, frozen_layers=0.0, first_layer_rate=1.0)
 
     @property
     def cached_side(self) -> int:
@@ -244,3 +267,44 @@ def _check_finite(config: TrainingConfig | EnsembleConfig) -> None:
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise UserError(f"expected {name} of at least {least}, got {value}")
+
+
+def ensemble_document(config: EnsembleConfig) -> dict[str, Any]:
+    """Return an ensemble as a JSON-ready document, which `ensemble_from_document` reads."""
+    document = asdict(config)
+    return {**document, "members": list(document["members"])}
+
+
+def ensemble_from_document(document: Mapping[str, Any]) -> EnsembleConfig:
+    """Read an ensemble from a JSON document, such as `ensemble` in the `config.json` of a run.
+
+    Fields that the document lacks have their defaults; the members must be there.
+
+    Raises:
+        UserError: If a field does not exist, or its value is of another type or out of range; names it.
+    """
+    return _from_document(EnsembleConfig, document, "ensemble")
+
+
+Config = TypeVar("Config", TrainingConfig, EnsembleConfig)
+
+
+def _from_document(kind: type[Config], document: object, where: str) -> Config:
+    """Create a configuration of a document whose fields and types are checked strictly."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  # not for the defaults alone
+
+    adapter: TypeAdapter[Config] = TypeAdapter(kind)
+    try:
+        # JSON, since a list is a tuple there and an integer a float, but a text is no number
+        return adapter.validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        name = ".".join(map(str, (where, *first["loc"])))
+        cause = first.get("ctx", {}).get("error")
+        if cause:  # of `__post_init__`
+            raise UserError(f"{cause} (in {name})") from error
+        if first["type"] == "missing":
+            raise UserError(f"expected the field {name}, got a document without it; add it") from error
+        if first["type"] == "unexpected_keyword_argument":
+            raise UserError(f"expected only fields that exist, got {name}; correct or remove it") from error
+        raise UserError(f"expected another {name}, got {first['input']!r}: {first['msg']}") from error

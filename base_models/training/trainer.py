@@ -98,7 +98,7 @@ def fit_network(
     Raises:
         ValueError: If the training diverges.
     """
-    placement, training = placement or first_placement(), training.of_member(member)
+    placement = placement or first_placement()
     _prepare(network, training, start)
     done = start.epochs if start else 0
     augmentation = _augmentation(member, training, images.shape[1])

@@ -3,7 +3,7 @@ import torch
 import torchvision
 
 from base_models import create_model
-from base_models.config import MemberConfig, TrainingConfig
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.training.lightning_module import ImageClassifier, Length
 from base_models.training.optimization import freeze_layers, is_kernel, layer_rates, layers_of_parameters
 
@@ -77,9 +77,9 @@ def test_the_optimizer_takes_the_rates_and_leaves_frozen_layers_out() -> None:
 
 def test_only_members_with_weights_from_elsewhere_tell_layers_apart() -> None:
     training = TrainingConfig(frozen_layers=0.5, first_layer_rate=0.1)
-    assert training.of_member(MemberConfig("a")) == TrainingConfig()
-    assert training.of_member(MemberConfig("a", init_weights="w.pth")) == training
-    assert training.of_member(MemberConfig("a", "resnet18", pretrained=True)) == training
+    members = MemberConfig("a"), MemberConfig("b", init_weights="w.pth"), MemberConfig("c", pretrained=True)
+    config = EnsembleConfig(members, training)
+    assert [config.training_of(member) for member in members] == [TrainingConfig(), training, training]
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "swin_t", "swin_v2_t", "vit_b_32", "maxvit_t"])
