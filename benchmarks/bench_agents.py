@@ -40,7 +40,7 @@ WIDE: dict[str, Any] = {"hidden_size": 64, "draws_per_study": 1, "studies_per_up
 
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "reinforce, 64 units, 1 draw": ("reinforce", {**WIDE, "baseline": "running_mean"}),
-    "grpo, 64 units, 1 draw": ("grpo", {**WIDE, "n_epochs": 1, "kl_coefficient": 0.0}),
+    "grpo, 64 units, 1 draw": ("grpo", {**WIDE, "n_epochs": 1, "kl_loss_coefficient": 0.0}),
     "reinforce": ("reinforce", {}),
     "grpo": ("grpo", {}),
     "ppo": ("ppo", {}),

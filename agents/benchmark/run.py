@@ -212,7 +212,7 @@ def _tasks(
     for name, config in configs.items():
         agent = make_agent(name, **config)  # an unknown name or option is an error before anything is fitted
         own = [int(seed) for seed in (seeds if agent.uses_seed else seeds[:1])]
-        width = most if agent.stacks_seeds else 1
+        width = 1
         for part in (own[start : start + width] for start in range(0, len(own), width)):
             places = [
                 None if directory is None else directory / "agents" / f"{name}-seed{seed}" for seed in part
@@ -232,7 +232,7 @@ def _run(task: _Task, train: Predictions, test: Predictions, resume: bool) -> li
     }
     missing = [seed for seed in task.seeds if seed not in agents]
     with whole_trainings():
-        fitted = wanted.fit_seeds(train, missing)
+        fitted = [make_agent(task.name, **task.config).fit(train, seed=seed) for seed in missing]
     for agent in fitted:
         agents[agent.seed_] = agent
         place = places[agent.seed_]

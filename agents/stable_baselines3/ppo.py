@@ -1,12 +1,13 @@
 """Proximal policy optimisation by stable-baselines3, on the project's own policy network."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.policy_agent import PolicyAgent
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
-from agents.stable_baselines3.options import NO_CLIPPING
+from agents.stable_baselines3.options import NO_CLIPPING, OnPolicyConfig
 from mura_env.errors import UserError
 
 
@@ -42,7 +43,7 @@ class PPOConfig(OnPolicyConfig):
 
 
 @register_agent("ppo")
-class PPO(OnPolicyAgent[PPOConfig]):
+class PPO(PolicyAgent[PPOConfig]):
     """Softmax weights, learned by PPO with a clipped probability ratio (Schulman et al. 2017).
 
     The actor is the project's own network, so that a saved agent is read without stable-baselines3. An
@@ -50,15 +51,26 @@ class PPO(OnPolicyAgent[PPOConfig]):
     """
 
     config_class = PPOConfig
-    algorithm = "stable_baselines3.PPO"
 
-    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_step, 1
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        # Not imported above: a saved agent weights studies without the time that the library takes to import.
+        from agents.stable_baselines3.on_policy import train_on_policy  # noqa: PLC0415
+
         config = self.config
-        return {
-            "batch_size": env.num_envs * config.n_steps // config.n_minibatches,
-            "n_epochs": config.n_epochs,
-            "clip_range": config.clip_range,
-            "ent_coef": config.entropy_coefficient,
-            "vf_coef": config.value_coefficient,
-            "max_grad_norm": NO_CLIPPING,
-        }
+        train_on_policy(
+            "stable_baselines3.PPO",
+            config,
+            env,
+            network,
+            seed=seed,
+            report=report,
+            batch_size=env.num_envs * config.n_steps // config.n_minibatches,
+            n_epochs=config.n_epochs,
+            clip_range=config.clip_range,
+            ent_coef=config.entropy_coefficient,
+            vf_coef=config.value_coefficient,
+            max_grad_norm=NO_CLIPPING,
+        )

@@ -4,12 +4,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mura_env import Predictions, Standardization
+from mura_env import Predictions, Standardization, observe
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 
@@ -188,6 +191,22 @@ def parts_named(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
 
 def _plain(name: str) -> str:
     return name.strip().lower().removeprefix("xr_")
+
+
+def observe_with_parts(
+    table: Predictions, body_parts: NDArray[np.int64], names: tuple[str, ...]
+) -> tuple[NDArray[np.float32], ObservationLayout]:
+    """Return the observations of a table with the body parts of a training table, and their layout.
+
+    Args:
+        table: The studies.
+        body_parts: Index of their body parts into `names`; `len(names)` for a part without an indicator.
+        names: Names of the training table's body parts.
+    """
+    own = replace(table, body_parts=np.minimum(body_parts, len(names) - 1), body_part_names=names)
+    layout, observations = ObservationLayout.of(own), observe(own)
+    observations[body_parts == len(names), layout.columns("body_part")] = 0.0
+    return observations, layout
 
 
 def network_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:

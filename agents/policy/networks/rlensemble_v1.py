@@ -1,4 +1,4 @@
-"""The weight network of MURA-RLEnsemble-V1: for the published agent, and for agents with a policy gradient."""
+"""The weight network of MURA-RLEnsemble-V1, for the published agent and for those with a policy gradient."""
 
 import math
 from typing import Any
