@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,10 +82,6 @@ def gather(outcomes: Sequence[Outcome]) -> AgentResult:
 
 
 BASELINE = "uniform"
-
-
-MOST_SEEDS = 5
-"""Seeds that are fitted as one stack: more are hardly faster, and lost if the benchmark is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +178,7 @@ def _fit_all(
     progress: Progress | None,
 ) -> dict[str, AgentResult]:
     """Fit every agent with every seed and weight the test table; arguments as in `run_benchmark`."""
-    tasks = _tasks(configs, seeds, directory, n_jobs)
+    tasks = _tasks(configs, seeds, directory)
     outcomes: dict[tuple[str, int], Outcome] = {}
     run = partial(_run, train=train, test=test, resume=resume)
     for of_task in run_all(run, tasks, n_jobs=n_jobs, backend=backend, keep_workers=True):
@@ -201,19 +196,13 @@ def _tasks(
     configs: Mapping[str, Mapping[str, Any]],
     seeds: Sequence[int],
     directory: Path | None,
-    n_jobs: int | None,
 ) -> list[_Task]:
-    """List the fits, the longest first: those that learn by reinforcement.
-
-    Seeds that make one stack are shared out evenly among the processes.
-    """
+    """List the fits, the longest first: those that learn by reinforcement."""
     tasks = []
-    most = min(MOST_SEEDS, -(-len(seeds) // (n_jobs or joblib.cpu_count())))
     for name, config in configs.items():
         agent = make_agent(name, **config)  # an unknown name or option is an error before anything is fitted
         own = [int(seed) for seed in (seeds if agent.uses_seed else seeds[:1])]
-        width = 1
-        for part in (own[start : start + width] for start in range(0, len(own), width)):
+        for part in ([seed] for seed in own):
             places = [
                 None if directory is None else directory / "agents" / f"{name}-seed{seed}" for seed in part
             ]

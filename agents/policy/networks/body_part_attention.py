@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.policy.networks.shared_head import MEMBER_FEATURES, SharedHeadNetwork, mean_of_units
+from agents.policy.networks.shared_head import MEMBER_FEATURES, SharedHeadNetwork
 
 OWN_UNITS = 8
 """Units in the hidden layer of a body part's own head."""
@@ -37,11 +37,10 @@ class BodyPartAttention(SharedHeadNetwork):
         common, study = super().hidden(inputs)
         by_member = self._by_member(inputs)
         with_bias = torch.cat((by_member[..., : len(MEMBER_FEATURES)], by_member[..., -1:]), dim=-1)
-        own = torch.sigmoid(2.0 * (with_bias.flatten(1, 2) @ self.own_weight))
+        own = torch.tanh(with_bias.flatten(1, 2) @ self.own_weight)
         own = own.view(*by_member.shape[:3], len(self.own_parts), OWN_UNITS)
-        routed = study[..., self.own_parts] > 0.5  # (n_policies, n, n_own_parts), the study's own part
-        own = torch.where(routed[:, :, None, :, None], own, 0.5)  # a half stands for tanh(0)
-        return torch.cat((common, own.flatten(3)), dim=-1), study
+        routed = study[..., self.own_parts]  # (n_policies, n, n_own_parts), 1 for the study's own part
+        return torch.cat((common, (own * routed[:, :, None, :, None]).flatten(3)), dim=-1), study
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Score the members from what `hidden` returned."""
@@ -49,6 +48,6 @@ class BodyPartAttention(SharedHeadNetwork):
         scores = super().scores(common, study)
         if not self.own_parts:
             return scores
-        own_scores = mean_of_units(own, self.own_output) * len(self.own_parts)  # one part's units are not 0
+        own_scores = (own.flatten(1, 2) @ self.own_output).view(scores.shape) / OWN_UNITS
         share = self.beta * study[..., self.own_parts].sum(-1, keepdim=True)
         return (1.0 - share) * scores + share * own_scores

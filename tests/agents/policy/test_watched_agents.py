@@ -39,7 +39,7 @@ def test_the_training_can_be_watched(name):
     assert steps == sorted(set(steps))
     assert steps[-2] < total <= steps[-1]
     if name in SMALL:
-        assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two strengths
+        assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two coefficients
     for row in agent.learning_curve_:
         assert row.keys() == CURVE
         assert -1 <= row["expected_reward"] <= 1
@@ -94,7 +94,7 @@ def test_an_interrupt_keeps_the_best_policies(name):
         raise KeyboardInterrupt
 
     table = switching_table(1_000, 0, n_parts=3)
-    options = {"n_checkpoints": 2, "kl_strengths": (0.0,), "n_folds": 3}
+    options = {"n_checkpoints": 2, "kl_coefficients": (0.0,), "n_folds": 3}
     if name in ONE_AT_A_TIME:
         options |= {"total_steps": 2_048}
     agent = make_agent(name, **options)
@@ -112,8 +112,8 @@ def test_an_interrupt_keeps_the_best_policies(name):
 
 @pytest.mark.parametrize(("name", "n_jobs"), [("trpo", 1), pytest.param("trpo", 2, marks=pytest.mark.slow)])
 def test_an_interrupt_keeps_the_policies_of_finished_folds(name, n_jobs):
-    """Two strengths: the fifth policy is the first of the third fold."""
-    options = {"total_steps": 1_024, "n_checkpoints": 1, "kl_strengths": (0.0, 0.1), "n_folds": 3}
+    """Two coefficients: the fifth policy is the first of the third fold."""
+    options = {"total_steps": 1_024, "n_checkpoints": 1, "kl_coefficients": (0.0, 0.1), "n_folds": 3}
     table = switching_table(1_000, 0, n_parts=3)
     whole = make_agent(name, **options).fit(table)
     trained = []

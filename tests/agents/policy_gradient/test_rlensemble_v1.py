@@ -33,7 +33,7 @@ def test_the_published_loss_learns_to_average_where_a_policy_gradient_finds_the_
     assert off > 0.01
     assert left < 0.005
     assert abs(accuracy(published.predict_proba(test), test) - uniform) < 0.1 * gain
-    own = {"attention_beta": 1.0, "total_steps": 32_000, "kl_strengths": (0.0,)}
+    own = {"attention_beta": 1.0, "total_steps": 32_000, "kl_coefficients": (0.0,)}
     learned = make_agent("reinforce", network="rlensemble_v1", **own).fit(train)
     assert accuracy(learned.predict_proba(test), test) - uniform > 0.95 * gain
 
