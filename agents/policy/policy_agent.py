@@ -22,7 +22,6 @@ from agents.policy.inner_folds import (
     choose_reference,
     fold_pairs,
     inner_folds,
-    reference_logits,
     reference_weights,
 )
 from agents.policy.monitor import Report, TrainingMonitor
@@ -32,7 +31,7 @@ from agents.policy.selection import DecisionRule, PolicySelection, clipped_softm
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.storage import saved_layout
 from mura_env import Predictions
-from mura_env.combination import action_scale
+from mura_env.combination import action_scale, log_reference
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 from mura_env.rewards import make_reward
@@ -259,7 +258,7 @@ class PolicyAgent(Agent[ConfigType]):
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         observations, layout = observe_with_parts(table, body_parts, self.body_part_names_)
         network = self._restored(layout)
-        log_references = reference_logits(self.arrays_["reference"])
+        log_references = log_reference(self.arrays_["reference"].T)
         scale = action_scale(log_references[:, :-1])
         weights = np.zeros((len(table), table.n_models))
         with single_thread(), torch.no_grad():
