@@ -103,13 +103,12 @@ class SharedHeadNetwork(StackedNetwork):
         # over the largest array there is.
         by_member = self._by_member(inputs)
         weight = torch.cat((self.member_weight, self.study_weight, self.hidden_bias), dim=1)
-        sums = torch.bmm(by_member.flatten(1, 2), 2.0 * weight).view(*by_member.shape[:3], -1)
+        hidden = torch.bmm(by_member.flatten(1, 2), 2.0 * weight).sigmoid_().view(*by_member.shape[:3], -1)
         if self.n_outputs > self.n_models:
             average = torch.cat((self.average_weight, self.study_weight, self.hidden_bias), dim=1)
-            of_average = torch.bmm(by_member[:, :, -1], 2.0 * average)
-            sums = torch.cat((sums[:, :, :-1], of_average.unsqueeze(2)), dim=2)
-        study = by_member[:, :, 0, len(MEMBER_FEATURES) : -1]
-        return torch.sigmoid(sums), study
+            of_average = torch.bmm(by_member[:, :, -1], 2.0 * average).sigmoid_()
+            hidden = torch.cat((hidden[:, :, :-1], of_average.unsqueeze(2)), dim=2)
+        return hidden, by_member[:, :, 0, len(MEMBER_FEATURES) : -1]
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Score the members from what `hidden` returned."""
