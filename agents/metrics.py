@@ -15,10 +15,10 @@ from sklearn.metrics import (
     log_loss,
     multilabel_confusion_matrix,
     recall_score,
-    roc_auc_score,
     roc_curve,
 )
 
+from mura_env.auroc import auroc_within as auroc_of_pairs
 from mura_env.errors import UserError
 
 MIN_STUDIES_PER_CLASS = 5
@@ -32,9 +32,28 @@ N_CALIBRATION_BINS = 15
 
 _LEAST_PROBABILITY = 1e-7
 
+FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "kappa",
+    "auroc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "sensitivity_at_90_specificity",
+    "threshold",
+    "sensitivity_at_threshold",
+    "specificity_at_threshold",
+    "f1",
+    "brier",
+    "log_loss",
+    "calibration_error",
+)
+"""Names of the figures that `evaluate` gives overall and per body part."""
+
 
 def scored_classes(n_classes: int) -> range:
-    """Return the classes that are told from the rest: class 1 of two, each of more."""
+    """Return the classes that are told apart from the rest: class 1 of two, each of more."""
     return range(1, 2) if n_classes == 2 else range(n_classes)
 
 
@@ -56,8 +75,8 @@ def evaluate(
         probabilities: Shape `(n_studies, n_classes)`, rows with sum 1.
         body_parts: Indices into `body_part_names`, shape `(n_studies,)`; no figures per body part if None.
         body_part_names: Names of the body parts; their numbers if None.
-        threshold: With two classes, also score the verdict that a study is positive where its probability is
-            at least this, such as `youden_threshold` of other studies.
+        threshold: With two classes, also score the prediction that a study is positive where its probability
+            is at least this, such as `youden_threshold` of other studies.
 
     Returns:
         `n_studies` and the figures that `FIGURES` names, floats or None where one is not defined; with body
@@ -116,29 +135,21 @@ def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float
 
 
 def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
-    """Return the probability that a positive study ranks above a negative one of the same group.
+    """Return the AUROC within groups, `mura_env.auroc.auroc_within`, of the positive class.
 
-    That is the average AUROC over groups weighted by their pairs of a positive and a negative study; with
-    more than two classes, the macro average of it over classes against the rest.
+    With more than two classes, it is the macro average over classes against the rest.
 
     Args:
         labels: Shape `(n_studies,)`.
         probabilities: Shape `(n_studies, n_classes)`.
         groups: Shape `(n_studies,)`; None is returned where no group has a pair.
     """
-    per_class: list[float] = []
-    for positive_class in scored_classes(probabilities.shape[1]):
-        total, pairs = 0.0, 0
-        for group in np.unique(groups):
-            chosen = groups == group
-            positive = labels[chosen] == positive_class
-            group_pairs = int(positive.sum() * (~positive).sum())
-            if group_pairs:
-                total += group_pairs * float(roc_auc_score(positive, probabilities[chosen, positive_class]))
-                pairs += group_pairs
-        if pairs:
-            per_class.append(total / pairs)
-    return float(np.mean(per_class)) if per_class else None
+    of_class = (
+        auroc_of_pairs(labels == positive, probabilities[:, positive], groups)
+        for positive in scored_classes(probabilities.shape[1])
+    )
+    figures = [figure for figure in of_class if figure is not None]
+    return float(np.mean(figures)) if figures else None
 
 
 def study_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
@@ -199,27 +210,29 @@ def _figures(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float | None
 ) -> dict[str, float | None]:
     n_classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
+    classes, predicted = np.arange(n_classes), probabilities.argmax(axis=1)
+    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
     at_threshold: dict[str, float | None] = dict.fromkeys(("sensitivity", "specificity"))
     if threshold is not None:
         if n_classes != 2:
             raise UserError(f"expected no threshold with {n_classes} classes, got {threshold}")
         at_threshold = _rates(labels, (probabilities[:, 1] >= threshold).astype(np.int64), 2)
     return {
-        **_verdict_figures(labels, predicted, n_classes),
+        **_prediction_figures(labels, predicted, n_classes),
         **_ranking_figures(labels, probabilities),
         "threshold": threshold,
         "sensitivity_at_threshold": at_threshold["sensitivity"],
         "specificity_at_threshold": at_threshold["specificity"],
-        **_probability_figures(labels, probabilities),
+        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
+        "log_loss": float(log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True), labels=classes)),
         "calibration_error": calibration_error(predicted == labels, probabilities.max(axis=1)),
     }
 
 
-def _verdict_figures(
+def _prediction_figures(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float | None]:
-    """Score what depends on verdicts alone."""
+    """Score what depends on the predicted classes alone."""
     classes, scored = np.arange(n_classes), list(scored_classes(n_classes))
     several = len(np.unique(labels)) > 1
     # Not where both sides name one and the same class: there, chance agreement is perfect.
@@ -231,16 +244,6 @@ def _verdict_figures(
         "kappa": float(cohen_kappa_score(labels, predicted, labels=classes)) if apart else None,
         **_rates(labels, predicted, n_classes),
         "f1": float(f1_score(labels, predicted, labels=scored, average="macro", zero_division=0)),
-    }
-
-
-def _probability_figures(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
-    """Score the probabilities themselves, as the means of `study_losses`."""
-    classes = np.arange(probabilities.shape[1])
-    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
-    return {
-        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
-        "log_loss": float(log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True), labels=classes)),
     }
 
 
@@ -277,26 +280,6 @@ def _part_figures(
         **dict.fromkeys(FIGURES),
         "reason": f"a class has {fewest} studies, fewer than {MIN_STUDIES_PER_CLASS}",
     }
-
-
-FIGURES = (
-    "accuracy",
-    "balanced_accuracy",
-    "kappa",
-    "auroc",
-    "average_precision",
-    "sensitivity",
-    "specificity",
-    "sensitivity_at_90_specificity",
-    "threshold",
-    "sensitivity_at_threshold",
-    "specificity_at_threshold",
-    "f1",
-    "brier",
-    "log_loss",
-    "calibration_error",
-)
-"""Names of the figures that `evaluate` gives overall and per body part."""
 
 
 def _ranking_figures(

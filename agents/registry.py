@@ -1,26 +1,23 @@
-"""The names of the agents: the project's own, and those that other packages add."""
+"""Agents by name: list, make and load the project's own and those that other packages add."""
 
-import importlib
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.agent import Agent, fingerprint
-from agents.config import did_you_mean, make_config, shortened
+from agents.config import make_config, shortened
 from agents.storage import DOCUMENT_NAME, read_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
-
-ENTRY_POINT_GROUP = "mura.agents"
+from mura_env.utils.plugins import Registry
 
 BASELINE = "uniform"
 """The agent that every other one is compared with: the uniform average of the members."""
 
 AgentClass = TypeVar("AgentClass", bound=type[Agent[Any]])
 
-# Where the project's own agents are registered; a module is imported when one of its agents is first asked
-# for, so that the controls work without the time that torch and stable-baselines3 take to import.
+# The module of each of the project's own agents: imported when one of its agents is first asked for, so that
+# the controls need not wait until torch and stable-baselines3 are imported.
 _MODULES = {
     "uniform": "agents.controls.fixed_weights",
     "best_single": "agents.controls.fixed_weights",
@@ -46,61 +43,51 @@ _MODULES = {
     "tqc": "agents.stable_baselines3.tqc",
     "stable_baselines3": "agents.stable_baselines3.generic",
 }
-_CLASSES: dict[str, type[Agent[Any]]] = {}
+AGENTS: Registry[type[Agent[Any]]] = Registry(
+    "agent",
+    "mura.agents",
+    expected="a class derived from agents.Agent",
+    accepts=lambda item: isinstance(item, type) and issubclass(item, Agent),
+    modules=_MODULES,
+)
+"""All agents by name; other packages add theirs through entry points of the group `mura.agents`."""
 
 
 def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
     """Return a class decorator that makes an agent available by name.
 
+    A package whose agent is to be known to every command names the class in an entry point of the group
+    `mura.agents` instead; see `mura_env.utils.plugins`.
+
     Args:
-        name: The name; lower case words joined by underscores.
+        name: Lower case words joined by underscores.
 
     Raises:
-        ValueError: If another class has the name already.
+        UserError: If the name holds other characters, or another class has it.
     """
 
     def register(agent_class: AgentClass) -> AgentClass:
-        known = _CLASSES.get(name)
-        own = _MODULES.get(name, agent_class.__module__)
-        if own != agent_class.__module__:
-            raise UserError(f"the agent name {name!r} is taken by {own}; choose another")
-        if known is not None and _path(known) != _path(agent_class):
-            raise UserError(f"the agent name {name!r} is taken by {_path(known)}; choose another")
+        AGENTS.register(name)(agent_class)
         agent_class.name = name
-        _CLASSES[name] = agent_class
         return agent_class
 
     return register
 
 
-def _path(agent_class: type) -> str:
-    return f"{agent_class.__module__}.{agent_class.__qualname__}"
-
-
 def list_agents() -> tuple[str, ...]:
-    """Return the names of all agents: the project's own first, then the others in alphabetical order."""
-    others = {*_CLASSES, *_plug_ins()} - _MODULES.keys()
-    return (*_MODULES, *sorted(others))
+    """Return the names of all agents: the project's own first, then those that others have added."""
+    return AGENTS.names()
 
 
 def agent_class(name: str) -> type[Agent[Any]]:
-    """Return the class registered under a name, importing its module or plug-in if needed.
+    """Return the class registered under a name; its module or plug-in is imported if needed.
 
     Raises:
-        ValueError: If there is no such agent, or a plug-in does not register what it promises.
+        UserError: If there is no such agent, or its plug-in cannot be imported or is no agent.
     """
-    if name not in _CLASSES:
-        if name in _MODULES:
-            importlib.import_module(_MODULES[name])
-        elif (plug_in := _plug_ins().get(name)) is not None:
-            _load(plug_in)
-        else:
-            known = list_agents()
-            raise UserError(
-                f"expected one of the agents {', '.join(known)}, "
-                f"got {shortened(name)}{did_you_mean(name, list(known))}"
-            )
-    return _CLASSES[name]
+    chosen = AGENTS[name]
+    chosen.name = name  # an entry point names the class alone
+    return chosen
 
 
 def make_agent(name: str, **config: Any) -> Agent[Any]:
@@ -134,31 +121,12 @@ def load_agent(directory: str | Path) -> Agent[Any]:
     return agent_class(name).from_document(document, arrays)
 
 
-def _plug_ins() -> dict[str, EntryPoint]:
-    return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
-
-
-def _load(plug_in: EntryPoint) -> None:
-    try:
-        loaded = plug_in.load()
-    except Exception as error:
-        raise UserError(
-            f"the agent {plug_in.name!r} of the plug-in {plug_in.value!r} cannot be imported: {error}"
-        ) from error
-    if plug_in.name not in _CLASSES:
-        if not (isinstance(loaded, type) and issubclass(loaded, Agent)):
-            raise UserError(
-                f"expected the plug-in {plug_in.value!r} to name a class derived from agents.Agent"
-            )
-        register_agent(plug_in.name)(loaded)
-
-
 def saved_agent(directory: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:
-    """Read the agent of an earlier run if it is whole and the same; half-written ones are fitted again.
+    """Return the agent of an earlier run if it is complete and the same; others are fitted again.
 
     Args:
         directory: Where it would have been saved.
-        wanted: An agent of the same name and options, which need not be fitted.
+        wanted: An agent of the same name and options; it need not be fitted.
         seed: Seed of the fit.
         train: What it must have learned from.
 

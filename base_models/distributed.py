@@ -6,9 +6,9 @@ connection to it as soon as they need it, and torchrun ends those of the same ma
 """
 
 import os
+import pickle
 import platform
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,13 +24,6 @@ _PATIENCE = timedelta(days=14)
 """A process may wait this long for what others compute: decoded radiographs, fits."""
 _FAREWELL = timedelta(seconds=15)
 """A process that ends with an error waits this long for the others to end with it."""
-
-
-_KINDS: tuple[type[Exception], ...] = (
-    *(FileNotFoundError, FileExistsError, ConnectionError, OSError, ValueError),
-    *(MemoryError, BrokenExecutor, RuntimeError),
-)
-"""Errors that processes tell each other of by kind, the more special ones first."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +120,15 @@ ALONE = ProcessGroup()
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that says the same, of a kind that every process can make from its words alone."""
-    kind = next((kind for kind in _KINDS if isinstance(error, kind)), None)
-    portable = kind(str(error)) if kind else RuntimeError(f"{type(error).__name__}: {error}")
-    for note in getattr(error, "__notes__", ()):
-        portable.add_note(note)
-    return portable
+    """Return the error itself if another process can rebuild it with its notes; else one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (our own object)
+    except Exception:  # whatever it holds or asks of its constructor
+        portable = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            portable.add_note(note)
+        return portable
+    return error
 
 
 @contextmanager

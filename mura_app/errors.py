@@ -1,35 +1,62 @@
-"""Which errors a user can mend, and the sentence that tells each."""
+"""Which errors are the user's to correct, and the sentence that says how; all others are defects."""
 
+import errno
 import re
 from concurrent.futures import BrokenExecutor
 
-_SMALLER = (
+import mura_app
+from mura_env.errors import UserError, UserFileError
+
+REPORT_DEFECT = (
+    "this is a defect of the program; please report this with the traceback above to the authors of the "
+    f"installed package mura-rl-ensemble {mura_app.__version__}"
+)
+"""The last line below a traceback."""
+
+_ABOUT_FILES = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV, errno.ENXIO, errno.EIO, errno.ESTALE),
+}
+"""Errors of the operating system that are the user's to correct if they name a file."""
+_ABOUT_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE),
+}
+"""Errors of the operating system that are the user's to correct in any case."""
+_USE_LESS_MEMORY = (
     "take fewer --jobs at the same time (--ensemble.jobs of a training), or a smaller "
     "--ensemble.training.batch-size, where a larger --ensemble.training.accumulate keeps the images of a step"
 )
 
 
-def what_the_user_can_mend(error: Exception) -> str | None:
-    """Return what an error tells the user, or None for a defect of the program."""
-    sentence = _of_memory(error) or _of_processes(error)
-    if sentence is None and isinstance(error, ValueError | OSError):
-        sentence = str(error)
-    notes = "; ".join(getattr(error, "__notes__", ()))  # where another process has met it
-    return f"{sentence} ({notes})" if sentence is not None and notes else sentence
+def user_message(error: Exception) -> str | None:
+    """Return what to tell the user about an error, or None if it is a defect of the program."""
+    text = _memory_message(error) or _process_message(error)
+    if text is None and (isinstance(error, UserError | UserFileError) or _is_of_operating_system(error)):
+        text = str(error)
+    notes = "; ".join(getattr(error, "__notes__", ()))  # in which process it was raised
+    return f"{text} ({notes})" if text is not None and notes else text
 
 
-def _of_memory(error: Exception) -> str | None:
-    """Tell that memory is short, of which torch has a kind of its own only for GPUs, and not always there."""
+def _is_of_operating_system(error: Exception) -> bool:
+    """Return whether the operating system refused a named file, or the machine has reached a limit."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _ABOUT_MACHINE or (error.errno in _ABOUT_FILES and error.filename is not None)
+
+
+def _memory_message(error: Exception) -> str | None:
+    """Return the message for exhausted memory; torch has an own exception only for GPUs, and not always."""
     text = str(error)
     if isinstance(error, RuntimeError) and "out of memory" in text:
-        asked = re.search(r"Tried to allocate [\d.]+ \w+", text)
+        requested = re.search(r"Tried to allocate [\d.]+ \w+", text)
         return (
             "expected work that the memory of the GPU holds, got options that ask for more "
-            f"({asked[0] if asked else text.splitlines()[0]}); {_SMALLER}; see "
+            f"({requested[0] if requested else text.splitlines()[0]}); {_USE_LESS_MEMORY}; see "
             "whether other programs use the GPU"
         )
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        size = text.splitlines()[0] if text else "nobody says how much"
+    out_of_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or out_of_memory or "can't allocate memory" in text:
+        size = text.splitlines()[0] if text else "of unknown size"
         return (
             f"expected work that the memory of this machine holds, got options that ask for more ({size}); "
             "make what they size smaller"
@@ -37,29 +64,29 @@ def _of_memory(error: Exception) -> str | None:
     return None
 
 
-def _of_processes(error: Exception) -> str | None:
-    """Tell that a process which this one needs is no more, not by a fault of its own."""
+def _process_message(error: Exception) -> str | None:
+    """Return the message for another process that has ended, if not by a defect."""
     text = str(error)
     # A worker that ends in another way, by a segmentation fault for example, is a defect.
-    if (isinstance(error, BrokenExecutor) and "SIGKILL" in text) or _batches_were_killed(error):
+    if (isinstance(error, BrokenExecutor) and "SIGKILL" in text) or _loader_was_killed(error):
         return (
-            "expected processes that work to the end, got one that was killed, as the system does where the "
-            f"memory of the machine is used up; {_SMALLER}"
+            "expected worker processes that run to the end, got one that was killed, as the system does where "
+            f"the memory of the machine is used up; {_USE_LESS_MEMORY}"
         )
-    # What gloo raises has no type of its own, but names the file of its source.
+    # gloo's errors have no class of their own, but name the file of its source
     if isinstance(error, RuntimeError) and ("gloo/transport" in text or "ncclRemoteError" in text):
         return (
-            "expected all processes of torchrun to go on, got one that has ended or does not answer; its own "
-            "message, or that of its machine, says why"
+            "expected all processes of torchrun to run to the end, got one that has ended or does not answer; "
+            "its own message, or that of its machine, says why"
         )
     return None
 
 
-def _batches_were_killed(error: Exception) -> bool:
-    """Say whether a process that prepares batches was killed.
+def _loader_was_killed(error: Exception) -> bool:
+    """Return whether a process of a data loader was killed.
 
     Torch says first by which signal, and then that the process has ended; where it ends between two
-    looks, torch says the second alone.
+    checks, torch says the second alone.
     """
     text = f"{error} {error.__cause__}"
     unnamed = "DataLoader worker" in text and "exited unexpectedly" in text and "by signal" not in text

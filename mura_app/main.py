@@ -1,4 +1,4 @@
-"""The command `mura`: finds the subcommand, parses its options, turns errors into one line."""
+"""The command `mura`: finds the subcommand, parses its options, and prints a user's error as one line."""
 
 import contextlib
 import importlib
@@ -6,13 +6,14 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
 import mura_app
-from mura_app.errors import what_the_user_can_mend
+from mura_app.errors import REPORT_DEFECT, user_message
 from mura_app.terminal import error_line, print_text, sentence_of_box
 from mura_env.errors import UserError
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",
     "evaluate": "Score a finished run on an outside data set (external validation).",
     "report": "Write report.html of a finished benchmark again.",
+    "list": "List agents, networks, kinds of data sets or rewards, with those of installed plug-ins.",
 }
 """Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""
 
@@ -40,19 +42,30 @@ RESUMABLE = {"demo", "run", "train", "benchmark"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs `mura` with the given arguments (default: those of the process) and exits.
+    """Run `mura` with the given arguments (default: those of the process) and exit.
 
-    Exit status: 0, 2 for what the user can mend (one line on standard error), 130 when interrupted. Other
-    exceptions are defects of the program and keep their traceback; `MURA_TRACEBACK=1` shows it for all.
+    Exit status: 0; 2 for an error that the user can correct (one line on standard error); 130 when
+    interrupted; 1 for a defect of the program, with its traceback and a line that says where to report it.
+    `MURA_TRACEBACK=1` shows the traceback of a user's error as well.
     """
-    sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
+    try:
+        status = run_command(list(sys.argv[1:] if arguments is None else arguments))
+    except Exception as error:
+        traceback.print_exc()
+        text = user_message(error)
+        error_line(text or REPORT_DEFECT)
+        status = 2 if text else 1
+    sys.exit(status)
 
 
 def run_command(arguments: list[str]) -> int:
-    """Runs one subcommand and returns the exit status.
+    """Run one subcommand and return the exit status.
 
     Args:
         arguments: The command line without the program's name.
+
+    Raises:
+        Exception: Whatever is a defect of the program; with `MURA_TRACEBACK=1` errors of the user, too.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
@@ -75,18 +88,18 @@ def run_command(arguments: list[str]) -> int:
             return 130
         except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:
-            sentence = what_the_user_can_mend(error)
-            if sentence is None or os.environ.get("MURA_TRACEBACK") == "1":
+        except Exception as error:
+            text = user_message(error)
+            if text is None or os.environ.get("MURA_TRACEBACK") == "1":
                 raise
-            _tell(sentence, group)
+            _print_error(text, group)
             return 2
     return 0
 
 
 @contextlib.contextmanager
 def _processes() -> Iterator["ProcessGroup | None"]:
-    """Meet the other processes if torchrun has started this one; alone, it begins without torch."""
+    """Join the other processes if torchrun has started this one; otherwise start without importing torch."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield None
         return
@@ -95,7 +108,7 @@ def _processes() -> Iterator["ProcessGroup | None"]:
 
 
 def _parse_subcommand(name: str, options: list[str]) -> Any:
-    """Parses the options of the subcommand of this name."""
+    """Parse the options of the subcommand of this name."""
     if name not in COMMANDS:
         raise UserError(
             f"expected a command ({', '.join(COMMANDS)}), got {name!r}; `mura --help` explains them"
@@ -106,32 +119,32 @@ def _parse_subcommand(name: str, options: list[str]) -> Any:
     return parse(module.Command, name, options)
 
 
-def _tell(sentence: str, group: "ProcessGroup | None") -> None:
-    """Prints an error: if all processes end with one, the first alone; else each that has one."""
+def _print_error(text: str, group: "ProcessGroup | None") -> None:
+    """Print an error: if all processes end with one, rank 0 alone; else each that has one."""
     if group is None:
-        error_line(sentence)
+        error_line(text)
         return
-    # torchrun ends all as soon as one has ended: none may leave before the error is told, and each by itself
+    # torchrun ends all as soon as one has ended: none may leave before the error is printed
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     all_end = group.all_end()
     if group.is_first or not all_end:
-        error_line(sentence)
+        error_line(text)
     if all_end:
         group.all_end()
 
 
 def parse(command: Any, name: str, options: list[str], default: Any = None, *, flat: bool = False) -> Any:
-    """Parses the options of a subcommand into its dataclass; exits after `--help`.
+    """Parse the options of a subcommand into its dataclass; exit after `--help`.
 
     Args:
         command: The dataclass whose fields are the options.
-        name: What stands behind `mura` in the usage line; its first word is the subcommand.
-        options: The words of the command line behind the name.
+        name: The words after `mura` in the usage line; the first is the subcommand.
+        options: The words of the command line after the name.
         default: An instance with other defaults than the dataclass's own.
-        flat: Options of nested dataclasses go without their field's name in front.
+        flat: Name options of nested dataclasses without their field's name in front.
 
     Raises:
-        ValueError: If an option is unknown or missing, or a value is none that the option takes.
+        UserError: If an option is unknown or missing, or a value does not fit it.
     """
     keywords = {} if default is None else {"default": default}
     box = io.StringIO()

@@ -2,14 +2,14 @@
 
 A reward is prepared once for a table (`Reward.prepare`) and then a function of the decided studies alone. Any
 callable from `Decisions` to float32 ``(n,)`` serves as well; set its attribute ``depends_on_prediction_only =
-True`` if it does: only then can contested studies be sampled alone, and the best weights be found exactly.
+True`` if it does: fewer studies are contested then.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
+from mura_env.utils.plugins import Registry
 
 RewardRule = Callable[[Decisions], FloatArray]
 """From n decided studies to n rewards, float32 ``(n,)``."""
@@ -25,90 +26,78 @@ RewardRule = Callable[[Decisions], FloatArray]
 class Reward(ABC):
     """A named reward: a frozen dataclass of its options that prepares a rule for a table."""
 
-    formula: ClassVar[str]
-    """The reward of one study as a formula in label y, prediction ŷ and combined probabilities p."""
-    source: ClassVar[str]
-    """Where it comes from."""
-    depends_on_prediction_only: ClassVar[bool]
+    depends_on_prediction_only: ClassVar[bool] = False
     """Whether it depends on the weights through the predicted class alone."""
 
     @abstractmethod
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give the rule for the studies of a table.
+        """Return the rule for the studies of a table.
 
         Raises:
             ValueError: If the options do not fit the table.
         """
 
-    @abstractmethod
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """The lowest and the highest reward that a study of the table can give."""
 
-
-_REWARDS: dict[str, type[Reward]] = {}
+REWARDS: Registry[type[Reward]] = Registry(
+    "reward",
+    "mura.rewards",
+    expected="a class derived from mura_env.Reward",
+    accepts=lambda item: isinstance(item, type) and issubclass(item, Reward),
+)
+"""All rewards by name; other packages add theirs through entry points of the group `mura.rewards`."""
 
 RewardClass = TypeVar("RewardClass", bound=type[Reward])
 
 
 def register_reward(name: str) -> Callable[[RewardClass], RewardClass]:
-    """Make a `Reward` class known under a name, as a class decorator.
+    """Return a class decorator that makes a `Reward` available by name.
+
+    A package whose reward is to be known to every command names the class in an entry point of the group
+    `mura.rewards` instead; see `mura_env.utils.plugins`.
+
+    Args:
+        name: Letters, digits, `_`, `.` and `-`, beginning with a letter.
 
     Raises:
-        ValueError: If the name is taken.
+        UserError: If the name breaks this rule, or another class has it.
     """
-
-    def decorate(reward: RewardClass) -> RewardClass:
-        if name in _REWARDS:
-            raise UserError(f"expected a new reward name, got {name!r}, which is registered already")
-        _REWARDS[name] = reward
-        return reward
-
-    return decorate
+    return REWARDS.register(name)
 
 
 def list_rewards() -> tuple[str, ...]:
-    """The names of all registered rewards."""
-    return tuple(_REWARDS)
+    """Return the names of all rewards: the project's own first, then those that others have added."""
+    return REWARDS.names()
 
 
-def make_reward(
-    reward: str | Reward | RewardRule, options: Mapping[str, Any] | None = None
-) -> Reward | RewardRule:
-    """Find a reward by name, or pass on one that is given as an object.
+def make_reward(reward: str | Reward | RewardRule) -> Reward | RewardRule:
+    """Return a reward made by name, or the given one if it is an object.
 
     Args:
-        reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
-        options: Fields of the named reward.
+        reward: A name of `list_rewards`, which stands for the class with its default options; a `Reward`; or
+            a callable from `Decisions` to float32 ``(n,)``.
 
     Returns:
         The reward.
 
     Raises:
-        ValueError: If the name is unknown, an option is wrong, or options are given for an object.
+        ValueError: If the name is unknown, or a class or something else is given.
     """
     if not isinstance(reward, str):
-        if options:
-            raise UserError("expected reward_options with the name of a reward only, got them with an object")
         if isinstance(reward, type):
             raise UserError(f"expected a reward object, got the class {reward.__name__}: call it")
         if not callable(reward) and not isinstance(reward, Reward):
             raise UserError(f"expected a reward name or a callable, got {type(reward).__name__}")
         return reward
-    if reward not in _REWARDS:
-        raise UserError(f"expected a reward of {', '.join(_REWARDS)} or a callable, got {reward!r}")
-    try:
-        return _REWARDS[reward](**(options or {}))
-    except TypeError as error:
-        raise UserError(f"expected options of the reward {reward!r}, got {error}") from None
+    return REWARDS[reward]()
 
 
 def depends_on_prediction_only(reward: Reward | RewardRule) -> bool:
-    """Whether a reward depends on the weights through the predicted class alone; False if it does not say."""
+    """Return whether a reward depends on the weights through the predicted class alone; by default False."""
     return bool(getattr(reward, "depends_on_prediction_only", False))
 
 
 def reward_rule(reward: Reward | RewardRule, table: Predictions) -> RewardRule:
-    """The rule of a reward for a table; what a foreign callable returns is checked at every call.
+    """Return the rule of a reward for a table; what a callable returns is checked at every call.
 
     Raises:
         ValueError: If the reward's options do not fit the table.

@@ -24,6 +24,7 @@ from mura_env.errors import UserError
 Item = TypeVar("Item")
 Registered = TypeVar("Registered")
 
+_OWN_PACKAGES = {"mura_env", "base_models", "agents", "mura_app"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -106,6 +107,18 @@ class Registry(Generic[Item]):
             else:
                 raise UserError(f"expected {self.choices()}, got {reprlib.repr(name)}{self._meant(name)}")
         return self._items[name]
+
+    def origin(self, name: str) -> str:
+        """Return who adds a name: `built in`, or the package or module of a plug-in; nothing is imported."""
+        if name in self._modules:
+            return "built in"
+        if name in (plug_ins := self._plug_ins()) and name not in self._items:
+            return " and ".join(dict.fromkeys(map(_package, plug_ins[name])))
+        module = _path(self._items[name]).rpartition(".")[0]
+        if module.split(".")[0] in _OWN_PACKAGES:
+            return "built in"
+        packages = [_package(entry) for entry in plug_ins.get(name, []) if entry.module == module]
+        return packages[0] if packages else module
 
     def choices(self) -> str:
         """Return all names as part of a message: `one of the agents uniform, static, …`."""

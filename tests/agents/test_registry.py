@@ -150,9 +150,9 @@ print(json.dumps([agent.weights(table)[0].tolist(), agent.total_steps_]))
     [
         (
             "import a_module_that_nobody_has",
-            "of the plug-in 'broken:Agent' cannot be imported: No module named",
+            "plug-in 'broken:Agent' of the package broken, which cannot be imported: No module named",
         ),
-        ("Agent = 3", "expected the plug-in 'broken:Agent' to name a class derived from agents.Agent"),
+        ("Agent = 3", "expected a class derived from agents.Agent as the agent 'broken' from the plug-in"),
         ("", "cannot be imported"),
     ],
 )

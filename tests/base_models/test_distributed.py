@@ -116,15 +116,14 @@ def _of_rank(folder: Path, rank: int, name: str) -> Any:
 def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
     notes = [f"rank 1, on {platform.node()}"]
     for rank in range(2):
-        own, others = ("LookupError", f"rank {rank}"), ("RuntimeError", f"LookupError: rank {1 - rank}")
-        assert _of_rank(folder, rank, "told") == [
-            ("FileExistsError", "rank 0", []),
-            (*((own, others)[rank]), []),
-            ("FileExistsError", "rank 1", notes),
-            (*((others, own)[rank]), notes),
-            ("FileExistsError", "rank 0", []),
-            (*((own, others)[rank]), []),
-        ]
+        expected = []
+        for failing, told in ((0, []), (1, notes), (0, [])):
+            words = f"rank {failing}"
+            local = ("_OnlyHere", words) if rank == failing else ("RuntimeError", f"_OnlyHere: {words}")
+            expected += [
+                (*of, told) for of in (("UserFileExistsError", words), ("LookupError", words), local)
+            ]
+        assert _of_rank(folder, rank, "told") == expected
 
 
 def test_only_the_first_process_opens_the_cache_and_the_others_map_it(folder: Path) -> None:
@@ -148,5 +147,5 @@ def test_only_waiting_for_fits_is_patient(folder: Path) -> None:
 
 def test_a_process_does_not_wait_for_one_that_has_ended(folder: Path) -> None:
     sentence, all_end = torch.load(folder / "alone.pt", weights_only=True)
-    assert sentence.startswith("expected all processes of torchrun to go on, got one that has ended")
+    assert sentence.startswith("expected all processes of torchrun to run to the end, got one that has ended")
     assert all_end == "False"

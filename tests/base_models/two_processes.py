@@ -22,7 +22,8 @@ from base_models.members import seeded_network
 from base_models.training import trainer
 from base_models.training.device import Placement
 from base_models.training.lightning_module import ImageClassifier
-from mura_app.errors import what_the_user_can_mend
+from mura_app.errors import user_message
+from mura_env.errors import UserFileExistsError
 from tests.base_models.trees import picture
 
 LABELS = np.arange(24) % 2
@@ -126,11 +127,16 @@ def stop_and_resume(group: ProcessGroup, folder: Path, config: EnsembleConfig) -
     return batches
 
 
+class _OnlyHere(Exception):  # noqa: N818 (no other process can make one from its text)
+    def __reduce__(self) -> str:
+        return "unknown"
+
+
 def common_errors(group: ProcessGroup) -> list[tuple[str, str, list[str]]]:
     """What this process is told where the first process, the other, both or none fails."""
     told = []
     for failing in ((0,), (1,), (0, 1), ()):
-        for kind in (FileExistsError, LookupError):
+        for kind in (UserFileExistsError, LookupError, _OnlyHere):
             try:
                 with group.together():
                     if group.rank in failing:
@@ -174,7 +180,7 @@ def left_alone(group: ProcessGroup) -> list[str]:
     try:
         group.wait()
     except RuntimeError as error:
-        return [str(what_the_user_can_mend(error)), str(group.all_end())]
+        return [str(user_message(error)), str(group.all_end())]
     return []
 
 

@@ -1,4 +1,6 @@
+import errno
 import os
+import pickle
 import signal
 
 import pytest
@@ -6,7 +8,13 @@ import torch
 from joblib.externals.loky import ProcessPoolExecutor
 from torch.utils.data import DataLoader, Dataset
 
-from mura_app.errors import what_the_user_can_mend
+from mura_app.errors import user_message
+from mura_env.errors import (
+    UserError,
+    UserFileError,
+    UserFileExistsError,
+    UserFileNotFoundError,
+)
 
 CUDA = (
     "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.31"
@@ -29,35 +37,61 @@ NCCL = "NCCL error in: NCCLUtils.cpp, remote process exited or network error\nnc
             RuntimeError(CUDA_ITSELF),
             "the GPU holds, got options that ask for more (CUDA error: out of memory)",
         ),
-        (MemoryError(), "of this machine holds, got options that ask for more (nobody says how much)"),
+        (MemoryError(), "of this machine holds, got options that ask for more (of unknown size)"),
         (RuntimeError(CPU), f"of this machine holds, got options that ask for more ({CPU})"),
-        (RuntimeError(GLOO), "expected all processes of torchrun to go on"),
-        (torch.distributed.DistBackendError(NCCL), "expected all processes of torchrun to go on"),
-        (ValueError("expected a, got b"), "expected a, got b"),
+        (RuntimeError(GLOO), "expected all processes of torchrun to run to the end"),
+        (torch.distributed.DistBackendError(NCCL), "expected all processes of torchrun to run to the end"),
+        (UserError("expected a, got b"), "expected a, got b"),
+        (UserFileNotFoundError("expected a, got b"), "expected a, got b"),
         (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+        (OSError(errno.ENOSPC, "No space left"), "[Errno 28] No space left"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "of this machine holds"),
+        (FileNotFoundError(2, "No such file"), None),
+        (OSError("cannot identify image file"), None),
+        (OSError(errno.EINVAL, "Invalid argument", "x"), None),
+        (ValueError("operands could not be broadcast together with shapes (3,) (4,)"), None),
         (RuntimeError("something else"), None),
         (torch.distributed.DistBackendError("NCCL error: invalid usage"), None),
         (KeyError("out of memory"), None),
     ],
 )
 def test_errors_of_the_user_and_of_the_machine_are_told(error: Exception, words: str | None) -> None:
-    told = what_the_user_can_mend(error)
+    told = user_message(error)
     assert told is None if words is None else words in told
 
 
 def test_advice_against_want_of_memory_names_the_options() -> None:
-    told = what_the_user_can_mend(torch.OutOfMemoryError(CUDA))
+    told = user_message(torch.OutOfMemoryError(CUDA))
     for option in ("--ensemble.training.batch-size", "--ensemble.training.accumulate", "--ensemble.jobs"):
         assert option in told
 
 
 def test_where_another_process_has_met_an_error_is_told() -> None:
-    error = ValueError("expected a, got b")
+    error = UserError("expected a, got b")
     error.add_note("rank 3, on node7")
-    assert what_the_user_can_mend(error) == "expected a, got b (rank 3, on node7)"
+    assert user_message(error) == "expected a, got b (rank 3, on node7)"
     defect = TypeError("no")
     defect.add_note("rank 3, on node7")
-    assert what_the_user_can_mend(defect) is None
+    assert user_message(defect) is None
+
+
+@pytest.mark.parametrize("kind", [UserError, UserFileError, UserFileExistsError, UserFileNotFoundError])
+def test_errors_of_users_cross_processes_with_class_and_notes(kind: type[Exception]) -> None:
+    error = kind("expected a, got b")
+    error.add_note("rank 3, on node7")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert user_message(again) == "expected a, got b (rank 3, on node7)"
+
+
+def _raise_user_error() -> None:
+    raise UserFileExistsError("expected a, got b")
+
+
+def test_a_worker_s_user_error_is_one() -> None:
+    with ProcessPoolExecutor(1) as pool, pytest.raises(UserFileExistsError) as caught:
+        pool.submit(_raise_user_error).result()
+    assert user_message(caught.value) == "expected a, got b"
 
 
 def _end_by(number: signal.Signals) -> None:
@@ -73,7 +107,7 @@ def test_a_worker_that_the_system_has_killed_is_told_and_one_that_crashed_is_a_d
         pytest.raises(RuntimeError, match="terminated") as caught,
     ):
         pool.submit(_end_by, number).result()
-    told = what_the_user_can_mend(caught.value)
+    told = user_message(caught.value)
     assert (told is not None) == is_told
     if told is not None:
         assert "got one that was killed" in told
@@ -92,11 +126,11 @@ class _Killed(Dataset[int]):
 def test_a_process_that_prepares_batches_and_was_killed_is_told() -> None:
     with pytest.raises(RuntimeError) as caught:
         list(DataLoader(_Killed(), num_workers=1, multiprocessing_context="fork"))
-    assert "got one that was killed" in str(what_the_user_can_mend(caught.value))
+    assert "got one that was killed" in str(user_message(caught.value))
 
 
 def test_of_a_process_that_prepares_batches_torch_may_not_say_the_signal() -> None:
     ended = RuntimeError("DataLoader worker (pid(s) 11377) exited unexpectedly")
-    assert "got one that was killed" in str(what_the_user_can_mend(ended))
+    assert "got one that was killed" in str(user_message(ended))
     ended.__cause__ = RuntimeError("DataLoader worker (pid 11377) is killed by signal: Segmentation fault. ")
-    assert what_the_user_can_mend(ended) is None
+    assert user_message(ended) is None

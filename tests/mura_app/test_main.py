@@ -1,8 +1,10 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import mura_app
 from mura_app import main
 from mura_app.main import COMMANDS, run_command
 
@@ -74,7 +76,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_lack_of_memory_is_told_and_defects_keep_their_traceback(monkeypatch, capsys):
+def test_lack_of_memory_is_told_and_defects_are_raised(monkeypatch, capsys):
     class Command:
         def __init__(self, error):
             self.error = error
@@ -85,9 +87,44 @@ def test_lack_of_memory_is_told_and_defects_keep_their_traceback(monkeypatch, ca
     monkeypatch.setattr(main, "parse", lambda *_: Command(MemoryError()))
     assert run_command(["report"]) == 2
     assert "expected work that the memory of this machine holds" in one_error_line(capsys)
-    monkeypatch.setattr(main, "parse", lambda *_: Command(RuntimeError("something else")))
-    with pytest.raises(RuntimeError, match="something else"):
-        run_command(["report"])
+    for error in (RuntimeError("something else"), ValueError("shapes"), OSError("no errno"), KeyError("k")):
+        monkeypatch.setattr(main, "parse", lambda *_, error=error: Command(error))
+        with pytest.raises(type(error)) as caught:
+            run_command(["report"])
+        assert caught.value is error
+
+
+def test_a_defect_ends_with_traceback_where_to_report_it_and_status_1(tmp_path, monkeypatch, capsys, tables):
+    def broken(*_, **__):
+        return np.zeros(3) + np.zeros(4)
+
+    tables[0].save(tmp_path / "train.npz")
+    monkeypatch.setattr("agents.controls.fixed_weights.Uniform._fit", broken)
+    options = ["--predictions", str(tmp_path / "train.npz"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        main.main(["fit-agent", "uniform", *options])
+    assert stop.value.code == 1
+    *above, last = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in above
+    assert above[-1].startswith("ValueError: operands could not be broadcast together")
+    assert any("in broken" in line for line in above)
+    version = mura_app.__version__
+    assert last == (
+        "mura: error: this is a defect of the program; please report this with the traceback above to the "
+        f"authors of the installed package mura-rl-ensemble {version}"
+    )
+
+
+def test_the_traceback_of_a_user_error_is_shown_on_demand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MURA_TRACEBACK", "1")
+    with pytest.raises(SystemExit) as stop:
+        main.main(["report", "--run", str(tmp_path / "absent")])
+    assert stop.value.code == 2
+    *above, last = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in above
+    assert last.startswith("mura: error: ")
+    assert str(tmp_path / "absent") in last
+    assert "defect" not in last
 
 
 def test_the_overview_starts_without_the_heavy_libraries():

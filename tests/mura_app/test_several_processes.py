@@ -88,5 +88,5 @@ def test_an_error_that_one_process_has_alone_is_told_by_it(
             return all_end
 
     monkeypatch.setattr(main.signal, "signal", lambda *_: None)
-    main._tell("sentence", Group())
+    main._print_error("sentence", Group())
     assert capsys.readouterr().err == "mura: error: sentence\n" * is_told
