@@ -1,6 +1,6 @@
 """How `bench_agents.py` measures one agent, or the stock algorithm: its speed, and its time to an optimum.
 
-Times are processor time, one thread a process.
+Times are CPU time, one thread a process.
 """
 
 import contextlib
@@ -129,8 +129,8 @@ def time_to_optimum(name: str, options: dict[str, Any], table: Predictions) -> d
     }
 
 
-class StockWatch(BaseCallback):
-    """Counts the processor time of learning, and stops it at the target or when time is up."""
+class StockMonitor(BaseCallback):
+    """Counts the CPU time of learning, and stops it at the target or when time is up."""
 
     def __init__(self, table: Predictions, limit: float) -> None:
         super().__init__()
@@ -161,20 +161,20 @@ def stock(table: Predictions, n_epochs: int, limit: float) -> dict[str, Any]:
     """Stock PPO on one scalar environment, with its defaults but for the epochs, until the target."""
     env = DummyVecEnv([lambda: EnsembleWeightingEnv(table)])
     model = PPO("MlpPolicy", env, n_epochs=n_epochs, seed=0, device="cpu")
-    watch = StockWatch(table, limit)
+    monitor = StockMonitor(table, limit)
     model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder behind
     with single_thread():
-        model.learn(10**9, callback=watch)
-    rate = watch.updates * model.n_steps / watch.seconds
+        model.learn(10**9, callback=monitor)
+    rate = monitor.updates * model.n_steps / monitor.seconds
     return {
         "draws_per_second": rate,
         "studies_per_second": rate,
-        "updates": watch.updates,
+        "updates": monitor.updates,
         "epochs": n_epochs,
         "batch": model.batch_size,
         "policies": 1,
         "draws_per_study": 1,
-        "seconds_to_optimum": watch.reached,
-        "seconds_given": watch.seconds,
-        "updates_to_optimum": watch.updates,
+        "seconds_to_optimum": monitor.reached,
+        "seconds_given": monitor.seconds,
+        "updates_to_optimum": monitor.updates,
     }

@@ -15,19 +15,19 @@ class A2CConfig(OnPolicyConfig):
     """Options of A2C; the defaults suit episodes of one step and wide batches."""
 
     total_steps: int = 25_600
-    """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
+    """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
     n_steps: int = 1
-    """Steps of the environment between updates."""
+    """Rollout length: steps of the environment between updates."""
     learning_rate: float = 0.1
-    """Step size at the start; it falls linearly to zero."""
+    """Learning rate at the start; it falls linearly to zero."""
     normalize_advantage: bool = True
     """Whether the advantages of an update are standardised."""
     use_rms_prop: bool = False
-    """Whether RMSprop is the optimiser, as in the paper, instead of Adam."""
+    """Whether RMSprop is the optimizer, as in the paper, instead of Adam."""
     entropy_coefficient: float = 0.0
-    """Weight of the entropy in the loss; only of use where the exploration is learned."""
+    """Entropy coefficient in the loss; only of use where the exploration is learned."""
     value_coefficient: float = 0.5
-    """Weight of the value function's error in the loss."""
+    """Value coefficient: weight of the critic's error in the loss."""
 
 
 @register_agent("a2c")

@@ -182,11 +182,11 @@ def network_on(
 
     Args:
         device: Where it is trained.
-        network: On the processor, where it is scored.
+        network: On the CPU, where it is scored.
         report: Called while it is trained.
 
     Returns:
-        On the processor the network itself and the report itself.
+        On the CPU the network itself and the report itself.
     """
     if device == torch.device("cpu"):
         return network, report

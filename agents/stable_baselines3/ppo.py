@@ -16,19 +16,19 @@ class PPOConfig(OnPolicyConfig):
     """Options of PPO; the defaults suit episodes of one step and wide batches."""
 
     studies_per_step: int = 128
-    """Studies that each policy sees in one step of the environment."""
+    """Parallel environments of a policy: studies that it sees in one step."""
     n_steps: int = 1
-    """Steps of the environment between updates."""
+    """Rollout length: steps of the environment between updates."""
     n_minibatches: int = 2
-    """Parts that the studies of an update are cut into."""
+    """Minibatches: parts that the studies of an update are cut into."""
     n_epochs: int = 4
-    """Passes over the studies of an update."""
+    """Epochs over the studies of an update."""
     clip_range: float = 0.2
     """How far the probability ratio may move from 1 in an update."""
     entropy_coefficient: float = 0.0
-    """Weight of the entropy in the loss; only of use where the exploration is learned."""
+    """Entropy coefficient in the loss; only of use where the exploration is learned."""
     value_coefficient: float = 0.5
-    """Weight of the value function's error in the loss."""
+    """Value coefficient: weight of the critic's error in the loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,17 +17,17 @@ class TRPOConfig(OnPolicyConfig):
     """Options of TRPO; the defaults suit episodes of one step and wide batches."""
 
     studies_per_step: int = 256
-    """Studies that a policy sees in one step of the environment."""
+    """Parallel environments of a policy: studies that it sees in one step."""
     target_kl: float = 0.05
-    """How far the policy may move in an update, as its mean divergence in nats."""
+    """Trust region: mean KL divergence of an update, in nats, at most."""
     cg_max_steps: int = 10
     """Iterations of the conjugate gradient method that finds the direction."""
     cg_damping: float = 0.01
-    """What is added to the diagonal of the Fisher matrix."""
+    """Damping: what is added to the diagonal of the Fisher matrix."""
     line_search_max_iter: int = 10
-    """How often the step is shortened until it holds what it promises."""
+    """Backtracking steps of the line search, at most."""
     n_critic_updates: int = 5
-    """Passes over the studies of an update that the critic learns in."""
+    """Epochs of the critic over the studies of an update."""
     n_jobs: int = 1
     """Processes that train policies; the result does not depend on it."""
 

@@ -18,7 +18,7 @@ from mura_env.observations import ObservationLayout
 
 
 class StackedNetwork(nn.Module):
-    """Action logits of a stack of policies; a new policy gives zeros, which stand for the reference weights.
+    """Action logits of a stack of policies; zeros, as of a new policy, stand for the reference weights.
 
     All parameters have a leading axis `n_policies`: the policies of inner folds and KL coefficients are
     trained as one stack of independent networks. A forward pass has three steps, so that an algorithm can

@@ -83,7 +83,7 @@ def test_any_number_of_members_and_classes_and_a_part_never_seen(n_models, n_cla
     )  # no attention was learned: all alike
 
 
-def test_the_training_can_be_watched():
+def test_the_training_can_be_monitored():
     train, validation = shoulders_and_elbows(200, 0), shoulders_and_elbows(100, 1, prefix="v")
     rows, bars = [], []
     agent = make_agent("rlensemble_v1", **SMALL)

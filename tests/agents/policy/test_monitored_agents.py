@@ -1,4 +1,4 @@
-"""What can be watched of a training, whatever the algorithm, and what an interrupt keeps of it."""
+"""What can be monitored of a training, whatever the algorithm, and what an interrupt keeps of it."""
 
 from itertools import pairwise
 
@@ -20,17 +20,17 @@ CURVE = {
 }
 
 
-WATCHED = SMALL | {
+MONITORED = SMALL | {
     "trpo": SMALL["trpo"] | {"studies_per_step": 128},
     "gate": OWN | {"total_steps": 512},
     "rlensemble_v1": {"total_steps": 512, "n_checkpoints": 3},
 }
 
 
-@pytest.mark.parametrize("name", WATCHED)
-def test_the_training_can_be_watched(name):
+@pytest.mark.parametrize("name", MONITORED)
+def test_the_training_can_be_monitored(name):
     rows, bars = [], []
-    agent = make_agent(name, **WATCHED[name])
+    agent = make_agent(name, **MONITORED[name])
     table = switching_table(400, 0)
     agent.fit(table, progress=lambda *bar: bars.append(bar), callback=rows.append)
     steps, total = [row["steps"] for row in rows], agent.config.total_steps
@@ -66,11 +66,11 @@ RULES = {
 RULES |= {"train/critic_loss": ["sac", "td3", "tqc"], "train/value_loss": ["ppo", "a2c", "trpo"]}
 
 
-@pytest.mark.parametrize("name", WATCHED)
+@pytest.mark.parametrize("name", MONITORED)
 def test_scalars_are_written_for_tensorboard(name, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    table, options = switching_table(300, 0), WATCHED[name]
+    table, options = switching_table(300, 0), MONITORED[name]
     plain = make_agent(name, **options).fit(table, seed=2)
     watched = make_agent(name, **options, tensorboard_dir=str(tmp_path)).fit(table, seed=2)
     assert np.array_equal(plain.weights(table), watched.weights(table))
