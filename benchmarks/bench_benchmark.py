@@ -25,7 +25,7 @@ N_SEEDS = 10
 OTHERS = ("sac", "td3", "tqc", "trpo")
 LEFT_OUT = ("stable_baselines3",)
 """Not an algorithm of its own."""
-TWO_POLICIES = {"n_folds": 2, "kl_strengths": (0.03,)}
+TWO_POLICIES = {"n_folds": 2, "kl_coefficients": (0.03,)}
 
 
 def mura_sized_table(n_studies: int, seed: int, prefix: str) -> Predictions:

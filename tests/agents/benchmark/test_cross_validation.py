@@ -7,7 +7,7 @@ from mura_env import Predictions
 from tests.agents.tables import switching_table
 
 TRAIN = switching_table(180, 0, n_parts=3)
-SMALL = {"total_steps": 64, "n_checkpoints": 1, "kl_strengths": (0.1,), "n_folds": 2}
+SMALL = {"total_steps": 64, "n_checkpoints": 1, "kl_coefficients": (0.1,), "n_folds": 2}
 AGENTS = {"uniform": {}, "static_per_body_part": {}, "reinforce": SMALL, "oracle": {}}
 
 

@@ -22,7 +22,7 @@ from tests.agents.tables import noise_table, switching_table
 
 TRAIN, TEST = switching_table(300, 0, n_parts=3), switching_table(240, 1, n_parts=3, prefix="t")
 SMALL = {
-    "reinforce": {"total_steps": 256, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1), "n_folds": 2},
+    "reinforce": {"total_steps": 256, "n_checkpoints": 2, "kl_coefficients": (0.0, 0.1), "n_folds": 2},
 }
 AGENTS = {"static": {}, **SMALL}
 MORE = {**AGENTS, "a2c": SMALL["reinforce"]}
