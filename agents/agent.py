@@ -16,6 +16,7 @@ from agents.config import checked_seed, make_config, plain_values, shortened
 from agents.storage import DOCUMENT_NAME, SAVED_FIELDS, saved_fields, write_agent
 from agents.tensorboard import write_fitted
 from mura_env import Predictions
+from mura_env.combination import combine
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
@@ -303,10 +304,7 @@ def combine_probabilities(
     Returns:
         Shape `(n_studies, n_classes)`.
     """
-    combined = np.zeros((len(weights), probabilities.shape[2]), dtype=np.float32)
-    for model in range(weights.shape[1]):
-        combined += weights[:, model, None] * probabilities[:, model]
-    return combined
+    return combine(probabilities.swapaxes(0, 1), weights.T[:, :, None])
 
 
 def fingerprint(*tables: Predictions | None) -> str:

@@ -19,7 +19,6 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from agents.statistics.calibration import calibration_error
 from mura_env.errors import UserError
 
 MIN_STUDIES_PER_CLASS = 5
@@ -28,7 +27,15 @@ MIN_STUDIES_PER_CLASS = 5
 REQUIRED_SPECIFICITY = 0.9
 """Specificity at which `sensitivity_at_90_specificity` is read off the ROC curve."""
 
+N_CALIBRATION_BINS = 15
+"""Bins of `calibration_error`, of equal mass."""
+
 _LEAST_PROBABILITY = 1e-7
+
+
+def scored_classes(n_classes: int) -> range:
+    """Return the classes that are told from the rest: class 1 of two, each of more."""
+    return range(1, 2) if n_classes == 2 else range(n_classes)
 
 
 def evaluate(
@@ -120,7 +127,7 @@ def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDAr
         groups: Shape `(n_studies,)`; None is returned where no group has a pair.
     """
     per_class: list[float] = []
-    for positive_class in _positive_classes(probabilities.shape[1]):
+    for positive_class in scored_classes(probabilities.shape[1]):
         total, pairs = 0.0, 0
         for group in np.unique(groups):
             chosen = groups == group
@@ -154,6 +161,40 @@ def study_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str,
     return {"brier": squares / (2 if n_classes == 2 else 1), "log_loss": -np.log(of_label)}
 
 
+def calibration_error(
+    correct: NDArray[Any], confidence: NDArray[Any], n_bins: int = N_CALIBRATION_BINS
+) -> float:
+    """Return the expected calibration error over bins of equal mass.
+
+    Studies are sorted by confidence and cut into bins of nearly the same number, where equal confidences stay
+    together, so that the order of the table does not matter; the error is the mean over bins, weighted by
+    their studies, of |share correct - mean confidence| (Nguyen and O'Connor 2015).
+
+    Args:
+        correct: Whether the predicted class is the true one, shape `(n_studies,)`.
+        confidence: Probability of the predicted class, shape `(n_studies,)`.
+        n_bins: Number of bins; fewer where there are fewer studies.
+    """
+    order = np.argsort(confidence, kind="stable")
+    starts = equal_mass_bins(confidence[order], n_bins)
+    surplus = np.asarray(correct, dtype=np.float64)[order] - confidence[order]
+    return float(np.abs(np.add.reduceat(surplus, starts)).sum() / len(order))
+
+
+def equal_mass_bins(ascending: NDArray[Any], n_bins: int) -> NDArray[np.intp]:
+    """Cut sorted values into bins of nearly the same number, without dividing equal values between bins.
+
+    Args:
+        ascending: Values in ascending order, shape `(n,)`, `n` at least 1.
+        n_bins: Number of bins; fewer come out where there are fewer values, or many equal ones.
+
+    Returns:
+        Where each bin begins, in ascending order; the first is 0.
+    """
+    edges = np.linspace(0, len(ascending), min(n_bins, len(ascending)) + 1).round().astype(int)[:-1]
+    return np.unique(np.searchsorted(ascending, ascending[edges]))
+
+
 def _figures(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float | None
 ) -> dict[str, float | None]:
@@ -179,7 +220,7 @@ def _verdict_figures(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float | None]:
     """Score what depends on verdicts alone."""
-    classes, scored = np.arange(n_classes), list(_positive_classes(n_classes))
+    classes, scored = np.arange(n_classes), list(scored_classes(n_classes))
     several = len(np.unique(labels)) > 1
     # Not where both sides name one and the same class: there, chance agreement is perfect.
     apart = several or bool((predicted != labels[0]).any())
@@ -207,7 +248,7 @@ def _rates(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float | None]:
     """Score one class against the rest, the mean over the classes that both sides have studies for."""
-    scored = list(_positive_classes(n_classes))
+    scored = list(scored_classes(n_classes))
     (true_negative, false_positive), (false_negative, true_positive) = multilabel_confusion_matrix(
         labels, predicted, labels=scored
     ).transpose(1, 2, 0)
@@ -258,16 +299,12 @@ FIGURES = (
 """Names of the figures that `evaluate` gives overall and per body part."""
 
 
-def _positive_classes(n_classes: int) -> range:
-    return range(1, 2) if n_classes == 2 else range(n_classes)
-
-
 def _ranking_figures(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> dict[str, float | None]:
     """Score the order of the studies, the mean over the classes of which both sides have studies."""
     values = []
-    for positive_class in _positive_classes(probabilities.shape[1]):
+    for positive_class in scored_classes(probabilities.shape[1]):
         positive, score = labels == positive_class, probabilities[:, positive_class]
         if positive.any() and not positive.all():
             false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)

@@ -11,6 +11,9 @@ from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.utils.plugins import Registry
 
+BASELINE = "uniform"
+"""The agent that every other one is compared with: the uniform average of the members."""
+
 AgentClass = TypeVar("AgentClass", bound=type[Agent[Any]])
 
 # The module of each of the project's own agents: imported when one of its agents is first asked for, so that

@@ -13,7 +13,6 @@ from base_models.data.image_cache import ImageCache
 from base_models.data.leakage import files_sketch, refuse_seen_pictures
 from base_models.datasets.study import Dataset, Study
 from base_models.distributed import ALONE, ProcessGroup
-from base_models.folds import stratified_group_folds
 from base_models.members import log_path, training_format, weights_path
 from base_models.prediction import image_log_probabilities, study_logits
 from base_models.seeding import derive_seed
@@ -21,6 +20,7 @@ from base_models.training.fit import FitJob, FitResult
 from base_models.training.fit_pool import run_fits
 from base_models.training.validation import ValidationImages, inner_split
 from mura_env.errors import UserError
+from mura_env.patient_split import stratified_group_folds
 from mura_env.utils.progress import Progress
 
 

@@ -36,7 +36,7 @@ from agents.metrics import FIGURES, evaluate
 from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.calibration import calibration_interval, calibration_samples
 from agents.statistics.delong import delong_test
-from agents.statistics.hypothesis_tests import LEVEL, mcnemar, sign_flip_test
+from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL, mcnemar, sign_flip_test
 from mura_env import Predictions
 
 N_SEEDS, N_MODELS = 5, 3
@@ -192,7 +192,7 @@ def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy:
             if ends is not None and (n_patients >= PATIENTS_FOR_A_PART or not of_parts):
                 given[name] += 1
                 inside[name] += ends[0] <= truth[name] <= ends[1]
-        rejected += row["vs_uniform"]["permutation_p"] <= LEVEL
+        rejected += row["vs_uniform"]["permutation_p"] <= SIGNIFICANCE_LEVEL
         detectable.append(row["vs_uniform"]["smallest_detectable_difference"])
     multiple = norm.ppf(0.975) + norm.ppf(0.8)
     promised = norm.cdf(multiple * truth["accuracy difference"] / np.array(detectable) - norm.ppf(0.975))
@@ -222,14 +222,14 @@ def rejections(
         differences = correct(studies, policies[0]) - correct(studies, policies[1])
         verdicts = [(of_agent.mean(axis=0) > 0.5) == studies.labels for of_agent in (first, second)]
         counts["sign flips by patient (primary)"] += (
-            sign_flip_test(differences, studies.patients, 2_000) <= LEVEL
+            sign_flip_test(differences, studies.patients, 2_000) <= SIGNIFICANCE_LEVEL
         )
         result = mcnemar(*verdicts)
-        counts["McNemar, exact"] += result.exact_p <= LEVEL
-        counts["McNemar, mid-p"] += result.mid_p <= LEVEL
+        counts["McNemar, exact"] += result.exact_p <= SIGNIFICANCE_LEVEL
+        counts["McNemar, mid-p"] += result.mid_p <= SIGNIFICANCE_LEVEL
         areas = delong_test(studies.labels, first, second, studies.patients) if mirrored else None
         if areas is not None:
-            counts["DeLong by patient"] += areas.p <= LEVEL
+            counts["DeLong by patient"] += areas.p <= SIGNIFICANCE_LEVEL
     return {name: count / repetitions for name, count in counts.items()}
 
 

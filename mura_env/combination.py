@@ -16,8 +16,6 @@ from mura_env.errors import UserError
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
-_TINY = np.finfo(np.float32).tiny
-
 REFERENCE_FLOOR = np.float32(0.01)
 """Reference weights are raised to this before their logarithm is taken: no member is out of reach."""
 
@@ -78,7 +76,7 @@ def softmax_weights(actions: FloatArray, scale: float | np.float32, log_referenc
     _require_finite(highest)
     logits -= highest
     np.exp(logits, out=logits)
-    logits /= _sum_in_order(logits)
+    logits /= sum_over_models(logits)
     return logits
 
 
@@ -95,7 +93,7 @@ def simplex_weights(actions: FloatArray) -> FloatArray:
         ValueError: If an action is NaN or infinite.
     """
     weights = np.maximum(actions.T, np.float32(0), order="C")
-    total = _sum_in_order(weights)
+    total = sum_over_models(weights)
     _require_finite(total)
     nothing = total <= 0
     if nothing.any():
@@ -106,14 +104,15 @@ def simplex_weights(actions: FloatArray) -> FloatArray:
 
 
 def combine(scores: FloatArray, weights: FloatArray) -> FloatArray:
-    """The weighted sum of the members' scores, their probabilities or their logits.
+    """Return the weighted sum of the members' scores, their probabilities or their logits.
 
     Args:
-        scores: float32 ``(n_models, n_classes, n)``.
-        weights: float32 ``(n_models, n)``.
+        scores: float32 ``(n_models, n_classes, n)``, or any other shape with the models first.
+        weights: float32 ``(n_models, n)``, or any other shape that broadcasts against it: with rows of
+            studies, scores ``(n_models, n, n_classes)`` and weights ``(n_models, n, 1)``.
 
     Returns:
-        float32 ``(n_classes, n)``.
+        float32 ``(n_classes, n)``: what is left of the scores without the axis of the models.
     """
     combined: FloatArray = scores[0] * weights[0]
     for score, weight in zip(scores[1:], weights[1:], strict=True):
@@ -158,23 +157,8 @@ def softmax(logits: FloatArray) -> FloatArray:
     return exponentials
 
 
-def kl_divergence(weights: FloatArray, log_references: FloatArray) -> FloatArray:
-    """Kullback-Leibler divergence KL(w ‖ reference) = Σ w·(log w − log reference), in nats.
-
-    Args:
-        weights: float32 ``(n_models, n)``; a weight of zero contributes nothing.
-        log_references: Logarithms of normalised reference weights, float32 ``(n_models, n)`` or ``(n_models,
-        1)``.
-
-    Returns:
-        float32 ``(n,)``, at least zero up to rounding.
-    """
-    logarithms: FloatArray = np.log(np.maximum(weights, _TINY))
-    return _sum_in_order(weights * (logarithms - log_references))
-
-
-def _sum_in_order(columns: FloatArray) -> FloatArray:
-    """Sum over the first axis, one accumulation a row: numpy's own order depends on the shape."""
+def sum_over_models(columns: FloatArray) -> FloatArray:
+    """Return the sum over the first axis, one accumulation a row: numpy's own order depends on the shape."""
     total: FloatArray = columns[0].copy()
     for row in columns[1:]:
         total += row

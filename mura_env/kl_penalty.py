@@ -1,4 +1,4 @@
-"""Wrappers that pull the weights towards the reference, for every RL library alike."""
+"""The KL penalty: rewards are less the more the weights differ from reference weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,28 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from mura_env.combination import FloatArray
+from mura_env.combination import FloatArray, sum_over_models
 from mura_env.errors import UserError
 from mura_env.scalar_env import EnsembleWeightingEnv
 from mura_env.vector_env import EnsembleWeightingVectorEnv
+
+_TINY = np.finfo(np.float32).tiny
+
+
+def kl_divergence(weights: FloatArray, log_references: FloatArray) -> FloatArray:
+    """Return the Kullback-Leibler divergence KL(w ‖ reference) = Σ w·(log w − log reference), in nats.
+
+    Args:
+        weights: float32 ``(n_models, n)``, or with more axes ``(n_models, …)``, summing to one over the
+            models; a weight of zero contributes nothing.
+        log_references: Logarithms of reference weights that sum to one, float32, of a shape that broadcasts
+            against that of the weights: ``(n_models, n)``, or ``(n_models, 1)`` for all studies.
+
+    Returns:
+        float32 ``(n,)`` or ``(…)``, at least zero up to rounding.
+    """
+    logarithms: FloatArray = np.log(np.maximum(weights, _TINY))
+    return sum_over_models(weights * (logarithms - log_references))
 
 
 class KLPenalty(gymnasium.Wrapper[FloatArray, Any, FloatArray, Any], RecordConstructorArgs):
@@ -23,7 +41,7 @@ class KLPenalty(gymnasium.Wrapper[FloatArray, Any, FloatArray, Any], RecordConst
 
     Args:
         env: `EnsembleWeightingEnv`, or a wrapper around one.
-        beta: Strength of the pull, reward per nat, at least 0.
+        beta: KL coefficient, reward per nat, at least 0.
 
     Raises:
         ValueError: If beta is negative or not finite, or the environment is another one.
@@ -47,7 +65,7 @@ class VectorKLPenalty(VectorWrapper):
 
     Args:
         env: `EnsembleWeightingVectorEnv`, or a wrapper around one.
-        beta: Strength of the pull, reward per nat, at least 0.
+        beta: KL coefficient, reward per nat, at least 0.
 
     Raises:
         ValueError: If beta is negative or not finite, or the environment is another one.
@@ -70,7 +88,8 @@ class VectorKLPenalty(VectorWrapper):
 def _penalty(env: EnsembleWeightingEnv | EnsembleWeightingVectorEnv, beta: np.float32) -> FloatArray:
     if env.decisions is None:
         raise RuntimeError("expected a step before its penalty")
-    return beta * env.task.divergence_from_reference(env.decisions)
+    decisions = env.decisions
+    return beta * kl_divergence(decisions.weights, env.task.log_reference_weights(decisions.studies))
 
 
 def _checked_beta(beta: float) -> np.float32:

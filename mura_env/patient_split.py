@@ -1,102 +1,60 @@
-"""Splitting a table by patient, stratified by body part and label."""
+"""Dividing studies into folds or parts by patient, stratified by body part and label."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mura_env.errors import UserError
 
-if TYPE_CHECKING:
-    from mura_env.predictions import Predictions
 
+def stratified_group_folds(
+    strata: ArrayLike, groups: ArrayLike, n_folds: int, seed: int, shares: Sequence[float] | None = None
+) -> NDArray[np.int64]:
+    """Divide items into folds of nearly equal make-up, a group never in two folds.
 
-def split_by_patient(table: Predictions, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose patients whose studies make up about ``fraction`` of every body part and label.
-
-    Patients whose studies fall into the same strata are interchangeable, so that the share of each such kind
-    of patient is drawn at random; the at most one patient left over of each kind goes to the side
-    where the strata come closest to their targets.
+    Greedy: groups that hold a large share of a rare stratum come first, in random order among equals,
+    and each goes to the fold that has least of the strata it brings. The number of items counts as one
+    more stratum. With unequal shares, each group goes to the fold that lacks most to its share.
 
     Args:
-        table: The table to split.
-        fraction: Share of the studies to choose, in (0, 1).
-        seed: Seeds the draw, at least 0.
+        strata: Stratum of each item (any sortable values), shape ``(n_items,)``.
+        groups: Group of each item, for example its patient, shape ``(n_items,)``.
+        n_folds: Number of folds, at least 2.
+        seed: Draws the order of the groups.
+        shares: The share of the items that each fold is to get, positive with sum 1; equal by default.
 
     Returns:
-        Boolean ``(n_studies,)``: True for the studies of the chosen patients.
+        Fold of each item, int64 ``(n_items,)``, 0 ≤ fold < n_folds. Every fold has a group.
 
     Raises:
-        ValueError: If fraction or seed is out of range or there are fewer than two patients.
+        ValueError: If there are fewer groups than folds.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"expected a fraction between 0 and 1, got {fraction}")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise UserError(f"expected a whole number of at least 0 as seed, got {seed!r}")
-    _, patients = np.unique(table.patient_ids, return_inverse=True)
-    n_patients = int(patients.max()) + 1
-    if n_patients < 2:
+    stratum_names, stratum = np.unique(np.asarray(strata), return_inverse=True)
+    group_names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if len(group_names) < 2:
         raise UserError("expected at least two patients to split, got one: a patient stays on one side")
-    rng = np.random.default_rng(seed)
-    _, strata = np.unique(table.body_parts * table.n_classes + table.labels, return_inverse=True)
-    n_strata = int(strata.max()) + 1
-
-    # a patient's kind is the multiset of strata, told apart by a sum of random integers (exact in float64)
-    keys = rng.integers(1, 2**40, n_strata).astype(np.float64)
-    _, kinds = np.unique(
-        np.bincount(patients, weights=keys[strata], minlength=n_patients), return_inverse=True
-    )
-    chosen = np.zeros(n_patients, dtype=bool)
-    left_over: list[int] = []
-    order = rng.permutation(n_patients)
-    order = order[np.argsort(kinds[order], kind="stable")]
-    for members in np.split(order, np.flatnonzero(np.diff(kinds[order])) + 1):
-        n_chosen = math.floor(fraction * members.size)
-        chosen[members[:n_chosen]] = True
-        if fraction * members.size > n_chosen:
-            left_over.append(int(members[n_chosen]))
-
-    _place_left_over(chosen, left_over, patients, strata, fraction)
-    if chosen.all() or not chosen.any():  # few patients: each side keeps at least one
-        patient = int(rng.integers(n_patients))
-        chosen[patient] = not chosen[patient]
-    result: NDArray[np.bool_] = chosen[patients]
-    return result
-
-
-def _place_left_over(
-    chosen: NDArray[np.bool_],
-    left_over: list[int],
-    patients: NDArray[np.int64],
-    strata: NDArray[np.int64],
-    fraction: float,
-) -> None:
-    """Choose, in place, left-over patients such that the strata come closest to their targets.
-
-    Starting with none, patients are put to the other side one by one, as long as that lessens the sum of
-    squared differences from the targets; every such move lessens it, so that the search ends.
-    """
-    n_strata = int(strata.max()) + 1
-    target = fraction * np.bincount(strata, minlength=n_strata)
-    difference = np.bincount(strata[chosen[patients]], minlength=n_strata) - target
-    order = np.argsort(patients, kind="stable")
-    starts = np.searchsorted(patients[order], left_over, side="left")
-    ends = np.searchsorted(patients[order], left_over, side="right")
-    counts = [
-        np.bincount(strata[order[start:end]], minlength=n_strata)
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    largest_first = sorted(range(len(left_over)), key=lambda i: -int(counts[i].sum()))
-    moved = True
-    while moved:
-        moved = False
-        for i in largest_first:
-            patient = left_over[i]
-            changed = difference - counts[i] if chosen[patient] else difference + counts[i]
-            if changed @ changed < difference @ difference - 1e-9:  # more than rounding
-                chosen[patient] = not chosen[patient]
-                difference = changed
-                moved = True
+    if not 2 <= n_folds <= len(group_names):
+        raise UserError(f"expected 2 to {len(group_names)} folds (the number of patients), got {n_folds}")
+    counts = np.zeros((len(group_names), len(stratum_names) + 1))
+    np.add.at(counts, (group, stratum), 1)
+    counts[:, -1] = counts.sum(axis=1)
+    brought = counts / counts.sum(axis=0)  # of each stratum, the share that a group brings
+    shuffled = np.random.default_rng(seed).permutation(len(group_names))
+    order = shuffled[np.argsort(-brought[shuffled].max(axis=1), kind="stable")]
+    wanted = np.full(n_folds, 1 / n_folds) if shares is None else np.asarray(shares, dtype=np.float64)
+    # A fold with a smaller share starts with what it wants less than the largest: zero for equal shares.
+    load = np.repeat((wanted.max() - wanted)[:, None], brought.shape[1], axis=1)
+    fold_of_group = np.zeros(len(group_names), dtype=np.int64)
+    for g in order:
+        # Adding b to a load l grows the sum of squared distances from the shares by 2·l·b and a constant.
+        fold = int(np.argmin(load @ brought[g]))
+        load[fold] += brought[g]
+        fold_of_group[g] = fold
+    for fold in range(n_folds):  # with unequal shares, one can be too small for any group
+        if not (fold_of_group == fold).any():
+            fullest = np.bincount(fold_of_group, minlength=n_folds).argmax()
+            fold_of_group[order[fold_of_group[order] == fullest][-1]] = fold
+    return np.asarray(fold_of_group[group], dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mura_env.errors import UserError
-from mura_env.patient_split import split_by_patient
+from mura_env.patient_split import stratified_group_folds
 from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.table_checks import (
@@ -257,6 +257,26 @@ class Predictions:
         rows = row_indices(index, len(self))
         return Predictions(**{name: _rows(getattr(self, name), rows) for name in _FIELD_NAMES})
 
+    def folds(self, n_folds: int, seed: int, shares: Sequence[float] | None = None) -> NDArray[np.int64]:
+        """Divide the studies into folds by patient, stratified by body part and label.
+
+        Args:
+            n_folds: Number of folds, at least 2.
+            seed: Seeds the draw, at least 0; the same seed gives the same folds.
+            shares: Share of the studies in each fold; equal by default.
+
+        Returns:
+            Fold of each study, int64 ``(n_studies,)``, from 0; see
+            `mura_env.patient_split.stratified_group_folds`.
+
+        Raises:
+            ValueError: If there are fewer patients than folds, or the seed is out of range.
+        """
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise UserError(f"expected a whole number of at least 0 as seed, got {seed!r}")
+        strata = self.body_parts * self.n_classes + self.labels
+        return stratified_group_folds(strata, self.patient_ids, n_folds, seed, shares)
+
     def split(self, fraction: float, seed: int) -> tuple[Predictions, Predictions]:
         """Split by patient, stratified by body part and label.
 
@@ -269,9 +289,11 @@ class Predictions:
             of the studies of every body part and label, the second with the others.
 
         Raises:
-            ValueError: If the fraction is out of range or there are fewer than two patients.
+            ValueError: If the fraction or seed is out of range or there are fewer than two patients.
         """
-        first = split_by_patient(self, fraction, seed)
+        if not 0 < fraction < 1:
+            raise UserError(f"expected a fraction between 0 and 1, got {fraction}")
+        first = self.folds(2, seed, (fraction, 1 - fraction)) == 0
         return self.select(first), self.select(~first)
 
     @staticmethod

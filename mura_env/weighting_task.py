@@ -16,7 +16,6 @@ from mura_env.combination import (
     IntArray,
     action_scale,
     combine,
-    kl_divergence,
     log_reference,
     predicted_classes,
     simplex_weights,
@@ -79,8 +78,8 @@ class WeightingTask:
         standardization: Statistics of the training table for the observations.
         episode_length: Studies in an episode.
         order: ``shuffled`` visits every study once per epoch; ``sequential`` keeps the order of the table.
-        sampling: ``contested`` shows only studies whose members' predicted classes differ (labels are not
-            looked at): elsewhere no weights can change a reward that depends on the prediction alone.
+        sampling: ``contested`` shows only the studies on which weights can change the reward, see
+            `contested`; ``all`` shows all.
         draws_per_study: How many episodes show the same studies, for group-relative and leave-one-out
             methods.
 
@@ -171,12 +170,11 @@ class WeightingTask:
         zeros = np.zeros((len(studies), self.table.n_models), dtype=np.float32)
         return softmax_weights(zeros, self.action_scale, self.log_references(studies))
 
-    def divergence_from_reference(self, decisions: Decisions) -> FloatArray:
-        """KL(weights ‖ reference weights) of decided studies in nats, float32 ``(n,)``."""
-        log_weights = self._log_reference_weights
-        if log_weights.shape[1] > 1:
-            log_weights = np.take(log_weights, decisions.body_parts, axis=1)
-        return kl_divergence(decisions.weights, log_weights)
+    def log_reference_weights(self, studies: IntArray) -> FloatArray:
+        """Return the logarithms of `reference_weights`, float32 ``(n_models, n)``, or ``(n_models, 1)``."""
+        if self._log_reference_weights.shape[1] == 1:
+            return self._log_reference_weights
+        return np.take(self._log_reference_weights, self.table.body_parts[studies], axis=1)
 
     def weights(self, actions: NDArray[Any], studies: IntArray) -> FloatArray:
         """Turn actions into weights.
@@ -264,40 +262,31 @@ class WeightingTask:
     def _sampled_studies(self, sampling: Sampling) -> IntArray:
         if sampling == "all":
             return self.columns.studies
-        if not depends_on_prediction_only(self.reward):
-            raise UserError(
-                "expected sampling='contested' with a reward that depends on the prediction alone, got "
-                f"{self.reward!r}: other rewards change with the weights on every study, use sampling='all'"
-            )
-        pool = np.flatnonzero(contested(self.table))
+        pool = np.flatnonzero(contested(self.table, self.reward))
         if pool.size == 0:
             raise UserError(
-                "expected contested studies, got a table whose members predict the same class everywhere: "
-                "no weighting changes a verdict"
+                "expected contested studies, got a table on which no weights change a reward: use "
+                "sampling='all', or members that differ"
             )
         return pool
 
 
-def contested(table: Predictions) -> NDArray[np.bool_]:
-    """Whether the members' predicted classes differ, bool ``(n_studies,)``; labels are not looked at."""
-    votes = table.logits.argmax(axis=-1)  # ties to the lowest class, as in a combination
-    result: NDArray[np.bool_] = (votes != votes[:, :1]).any(axis=1)
-    return result
+def contested(table: Predictions, reward: str | Reward | RewardRule = "correctness") -> NDArray[np.bool_]:
+    """Tell on which studies the choice of weights can change the reward, bool ``(n_studies,)``.
 
-
-def weights_matter(table: Predictions, reward: str | Reward | RewardRule) -> NDArray[np.bool_]:
-    """Whether the choice of weights can change a study's reward, bool ``(n_studies,)``.
-
-    A reward that depends on the predicted class alone can change on `contested` studies only. Any other can
-    wherever the members give a class unequal probabilities: the average of equal ones is the same under all
-    weights, that of unequal ones is not. Probabilities below 1e-6, where `LogScore` is cut, count as equal.
+    With a reward that depends on the prediction alone, these are the studies where the members' predicted
+    classes differ. Any other reward can change wherever the members give a class unequal probabilities: the
+    average of equal ones is the same under all weights, that of unequal ones is not. Probabilities below
+    1e-6, where `LogScore` is cut, count as equal.
 
     Args:
         table: The studies; their labels are not looked at.
         reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
     """
     if depends_on_prediction_only(make_reward(reward)):
-        return contested(table)
+        votes = table.logits.argmax(axis=-1)  # ties to the lowest class, as in a combination
+        differ: NDArray[np.bool_] = (votes != votes[:, :1]).any(axis=1)
+        return differ
     probabilities = np.maximum(table.probabilities, SMALLEST_PROBABILITY)
     least, most = probabilities.min(axis=1), probabilities.max(axis=1)  # (n_studies, n_classes)
     result: NDArray[np.bool_] = (most > least * (1 + PROBABILITY_TOLERANCE)).any(axis=1)

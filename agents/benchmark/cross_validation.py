@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from agents.benchmark.out_of_fold import HeldOut
 from agents.parallel import Backend, run_all, whole_trainings
-from agents.policy.inner_folds import folds_by_patient
 from agents.registry import agent_class, make_agent, saved_agent
 from mura_env import Predictions
 from mura_env.utils.progress import Progress
@@ -44,7 +43,7 @@ def why_not_cross_validated(train: Predictions) -> str | None:
     n_patients = len(np.unique(train.patient_ids))
     if n_patients < 2 * N_FOLDS:
         return f"{n_patients} patients are too few for {N_FOLDS} folds"
-    folds = folds_by_patient(train, N_FOLDS, seed=0)
+    folds = train.folds(N_FOLDS, seed=0)
     if any(len(np.unique(train.labels[folds != fold])) < 2 for fold in range(N_FOLDS)):
         return "the studies outside a fold are all of one class"
     return None
@@ -93,7 +92,7 @@ def cross_validate(
     Returns:
         By agent, its class probabilities for every study, shape `(n_seeds, n_studies, n_classes)`.
     """
-    folds = folds_by_patient(train, N_FOLDS, seed=0)
+    folds = train.folds(N_FOLDS, seed=0)
     tasks, shapes = [], {}
     for name, config in agents.items():
         chosen = agent_class(name)

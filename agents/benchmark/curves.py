@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from agents.statistics.calibration import equal_mass_bins
+from agents.metrics import equal_mass_bins, scored_classes
 
 N_POINTS = 101
 """Points of a ROC curve, evenly spaced in the false positive rate."""
@@ -49,7 +49,7 @@ def mean_roc(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str
     n_classes = probabilities.shape[2]
     grid = np.linspace(0.0, 1.0, N_POINTS)
     rates = []
-    for positive_class in range(1, 2) if n_classes == 2 else range(n_classes):
+    for positive_class in scored_classes(n_classes):
         positive = labels == positive_class
         if positive.any() and not positive.all():
             for scores in probabilities[:, :, positive_class]:

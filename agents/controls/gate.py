@@ -1,6 +1,5 @@
 """The gate: the policy network of the agents that learn by reinforcement, trained with supervision."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from mura_env import Predictions
-from mura_env.combination import log_reference, softmax_weights
+from mura_env.combination import softmax_weights
 from mura_env.errors import UserError
 from mura_env.observations import observe
 from mura_env.utils.progress import Progress
@@ -84,7 +83,7 @@ class Gate(PolicyAgent[GateConfig]):
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, eps=1e-6)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, n_updates)
         for update in range(1, n_updates + 1):
-            batches = [next(fold.batches) for fold in folds]
+            batches = [fold.next_batch() for fold in folds]
             observations, of_label, references = (
                 torch.from_numpy(
                     np.stack([fold.arrays[index][rows] for fold, rows in zip(folds, batches, strict=True)])
@@ -127,7 +126,7 @@ def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tu
 
 
 class _FoldStudies:
-    """What a fold's networks learn from, in shuffled batches.
+    """What a fold's networks learn from, in shuffled batches of contested studies.
 
     Args:
         fold: The fold.
@@ -138,26 +137,17 @@ class _FoldStudies:
 
     def __init__(self, fold: InnerFold, reward: str, width: int, generator: np.random.Generator) -> None:
         learn = fold.learn
-        floored = np.exp(log_reference(fold.reference[:-1].T))
-        references = np.log(floored / floored.sum(axis=0)).T[learn.body_parts]  # (n_studies, n_models)
+        self._width, self._generator = width, generator
+        self._task = WeightingTask(learn, reward=reward, reference=fold.reference[:-1], sampling="contested")
+        log_references = self._task.log_reference_weights(np.arange(len(learn))).T  # (n_studies, n_models)
         of_label = probabilities_of_label(learn.probabilities, learn.labels).astype(np.float32)
-        self.arrays = observe(learn), of_label, np.ascontiguousarray(references, dtype=np.float32)
-        self.batches = _shuffled_batches(len(learn), width, generator)
-        self._task = WeightingTask(learn, reward=reward)
+        self.arrays = observe(learn), of_label, np.ascontiguousarray(log_references)
+
+    def next_batch(self) -> NDArray[np.int64]:
+        """Return the next studies, each of which is seen once before any is seen again."""
+        return self._task.order.take(self._width, self._generator)
 
     def reward(self, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
         """Return the mean reward of the weights that logits `(n, n_models)` stand for."""
         weights = softmax_weights(logits, 1.0, np.ascontiguousarray(self.arrays[2][rows].T))
         return float(self._task.rewards(self._task.decide(weights, rows)).mean())
-
-
-def _shuffled_batches(
-    n_studies: int, width: int, generator: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Yield batches without end, from one permutation of the studies after the other."""
-    rows = np.empty(0, dtype=np.int64)
-    while True:
-        while len(rows) < width:
-            rows = np.concatenate([rows, generator.permutation(n_studies)])
-        yield rows[:width]
-        rows = rows[width:]

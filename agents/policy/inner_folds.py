@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from agents.policy.reference import Reference, reference_weights
 from mura_env import Predictions
-from mura_env.patient_split import split_by_patient
-from mura_env.weighting_task import weights_matter
+from mura_env.weighting_task import contested
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class InnerFold:
     """One policy's studies: to learn from, and to be scored on."""
 
     learn: Predictions
-    """The contested studies of this fold's policies: those where weights can change the reward."""
+    """The studies to learn from; policies are shown the contested ones of them."""
     reference: NDArray[np.float32]
     """Reference weights fitted on all studies to learn from, shape `(n_body_parts + 1, n_models)`."""
     score: Predictions
@@ -44,7 +43,7 @@ def fold_pairs(
         return [(train, validation)] * n_folds
     if len(np.unique(train.patient_ids)) < 2 * n_folds:
         return []
-    fold_of = folds_by_patient(train, n_folds, seed)
+    fold_of = train.folds(n_folds, seed)
     return [(train.select(fold_of != fold), train.select(fold_of == fold)) for fold in range(n_folds)]
 
 
@@ -63,19 +62,7 @@ def inner_folds(
     """
     folds = []
     for learn, score in pairs:
-        matters = weights_matter(learn, reward)
-        if not matters.any():
+        if not contested(learn, reward).any():
             return []
-        folds.append(InnerFold(learn.select(matters), reference_weights(learn, reference), score))
+        folds.append(InnerFold(learn, reference_weights(learn, reference), score))
     return folds
-
-
-def folds_by_patient(table: Predictions, n_folds: int, seed: int) -> NDArray[np.int64]:
-    """Cut off one fold after the other, each the share of what is left that makes all of them equal."""
-    fold_of = np.full(len(table), n_folds - 1)
-    left = np.arange(len(table))
-    for fold in range(n_folds - 1):
-        chosen = split_by_patient(table.select(left), 1.0 / (n_folds - fold), seed + fold)
-        fold_of[left[chosen]] = fold
-        left = left[~chosen]
-    return fold_of

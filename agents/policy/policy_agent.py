@@ -31,7 +31,7 @@ from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout, observe
 from mura_env.rewards import make_reward
 from mura_env.utils.progress import Progress
-from mura_env.weighting_task import weights_matter
+from mura_env.weighting_task import contested
 
 _CHUNK = 16_384
 _NETWORK = "network."
@@ -110,7 +110,7 @@ class PolicyAgent(Agent[ConfigType]):
     the fold left out. The strength and the moment with the best score over all folds together are kept, and
     the weights of their policies, one per fold, are averaged. If nothing beats the reference, the reference
     is returned, as the environment takes it: no weight below 0.01. Only contested studies are shown, those
-    where the choice of the weights can change the reward (`mura_env.weighting_task.weights_matter`).
+    where the choice of the weights can change the reward (`mura_env.weighting_task.contested`).
 
     An interrupt from the keyboard ends the training early, with the best policies until then. Where policies
     are trained one at a time, those of the folds that are finished take part in the choice and the average.
@@ -187,7 +187,7 @@ class PolicyAgent(Agent[ConfigType]):
         pairs = fold_pairs(train, validation, config.n_folds, seed)
         reference = choose_reference(pairs, config.reference)
         folds = []
-        if weights_matter(train, config.reward).sum() >= config.min_contested:
+        if contested(train, config.reward).sum() >= config.min_contested:
             folds = inner_folds(pairs, reference, config.reward)
         network = self._network(layout, max(1, len(folds) * len(config.kl_strengths)), seed)
         network.standardise(observe(train))

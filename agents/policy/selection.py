@@ -14,7 +14,7 @@ from agents.policy.inner_folds import InnerFold
 from agents.policy.networks.base import StackedNetwork
 from mura_env.combination import action_scale, log_reference, softmax_weights
 from mura_env.observations import observe
-from mura_env.weighting_task import WeightingTask, weights_matter
+from mura_env.weighting_task import WeightingTask, contested
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class PolicySelection:
         ]
         self._reference_rewards, correct = self._outcome(reference)
         self.reference_accuracy = float(correct.mean())
-        matters = np.concatenate([weights_matter(fold.score, reward) for fold in folds])
+        matters = np.concatenate([contested(fold.score, reward) for fold in folds])
         self._matters = matters if matters.any() else np.ones_like(matters)
         self.best_fixed_reward = max(self._fixed_reward(row) for row in _fixed_candidates(folds))
         self.oracle_reward = float(np.concatenate([task.best_rewards() for task in self._tasks]).mean())

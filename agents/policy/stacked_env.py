@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from agents.policy.inner_folds import InnerFold
 from mura_env import ENVIRONMENT_ID
-from mura_env.combination import action_scale, kl_divergence, log_reference, softmax_weights
+from mura_env.combination import action_scale, log_reference, softmax_weights
+from mura_env.kl_penalty import kl_divergence
 from mura_env.observations import ObservationLayout
 
 
@@ -64,6 +65,7 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
                 predictions=fold.learn,
                 reference=fold.reference[:-1],
                 reward=reward,
+                sampling="contested",
                 draws_per_study=draws_per_study,
                 infos=False,
                 action=action,

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.metrics import scored_classes
+
 Samples = NDArray[np.float64]
 """A figure in each resample, shape `(n_resamples,)`; NaN where a resample does not define it."""
 
@@ -144,7 +146,7 @@ class PatientBootstrap:
             Pairs in order (the mean over seeds) and all pairs, both of shape `(n_scored, n_resamples)`: class
             1 of two is scored, or each of more classes against the rest.
         """
-        scored = range(1, 2) if self.n_classes == 2 else range(self.n_classes)
+        scored = scored_classes(self.n_classes)
         in_order = np.zeros((len(scored), len(self.counts)))
         for row, positive_class in enumerate(scored):
             sides = self._sides.get(positive_class)
@@ -232,7 +234,7 @@ def _from_counts(true: Samples, said: Samples, right: Samples) -> dict[str, Samp
         said: Shape `(n_classes, n_seeds, n_resamples)`.
         right: Of the same shape.
     """
-    scored = slice(1, 2) if len(true) == 2 else slice(None)
+    scored = list(scored_classes(len(true)))
     n = true.sum(axis=0)
     accuracy = ratio(right.sum(axis=0), n)
     by_chance = ratio((true * said).sum(axis=0), n**2)

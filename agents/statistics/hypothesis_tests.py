@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm, poisson
 
+SIGNIFICANCE_LEVEL = 0.05
+"""A difference is significant where its p-value is below this."""
+
+POWER = 0.8
+"""Probability of finding a difference at which one counts as detectable."""
+
 _EXACT_PATIENTS = 12
 _ROUNDING = 1e-9
 
@@ -106,10 +112,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in result]
 
 
-POWER = 0.8
-LEVEL = 0.05
-
-
 def patient_standard_error(differences: NDArray[Any], patient_ids: NDArray[Any]) -> float:
     """Return the standard error of a mean difference over studies, with patients as the independent units.
 
@@ -145,12 +147,14 @@ def smallest_detectable_difference(differences: NDArray[Any], patient_ids: NDArr
     Returns:
         A difference in accuracy, above 0.
     """
-    multiple = float(norm.ppf(1.0 - LEVEL / 2.0) + norm.ppf(POWER))
+    multiple = float(norm.ppf(1.0 - SIGNIFICANCE_LEVEL / 2.0) + norm.ppf(POWER))
     by_variation = multiple * patient_standard_error(differences, patient_ids)
     return max(by_variation, _fewest_gains() / len(differences))
 
 
 def _fewest_gains() -> float:
     """Expected number of gains, none lost, at which the sign-flip test has the power: about 7.9."""
-    needed = 1 + int(np.ceil(-np.log2(LEVEL)))  # 2 of the 2^n patterns are as extreme as all signs alike
+    needed = 1 + int(
+        np.ceil(-np.log2(SIGNIFICANCE_LEVEL))
+    )  # 2 of the 2^n patterns are as extreme as all signs alike
     return float(brentq(lambda expected: poisson.sf(needed - 1, expected) - POWER, needed, 4 * needed))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri, stdtrit
 
-from agents.metrics import REQUIRED_SPECIFICITY
+from agents.metrics import REQUIRED_SPECIFICITY, scored_classes
 
 _LEAST_VARIANCE = 1e-12
 
@@ -40,7 +40,7 @@ def verdict_shares(
         n_classes: Number of classes; of more than two, sensitivity and specificity are means over classes.
         predicted: Predicted classes, shape `(n_seeds, n_studies)`.
     """
-    scored = np.arange(1, 2) if n_classes == 2 else np.arange(n_classes)
+    scored = np.array(scored_classes(n_classes))
     is_class = labels == scored[:, None]  # (n_scored, n_studies)
     said_so = (predicted == scored[:, None, None]).mean(axis=1)  # (n_scored, n_studies)
     return {
@@ -163,11 +163,7 @@ def sensitivity_share(labels: NDArray[np.int64], probabilities: NDArray[Any]) ->
         probabilities: Shape `(n_seeds, n_studies, n_classes)`.
     """
     n_classes = probabilities.shape[2]
-    scored = [
-        k
-        for k in (range(1, 2) if n_classes == 2 else range(n_classes))
-        if 0 < np.count_nonzero(labels == k) < len(labels)
-    ]
+    scored = [k for k in scored_classes(n_classes) if 0 < np.count_nonzero(labels == k) < len(labels)]
     influence, counted = np.zeros(len(labels)), np.zeros(len(labels), dtype=bool)
     for k in scored:
         positive = labels == k

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from agents.metrics import scored_classes
 from agents.statistics.bootstrap import PatientBootstrap, Samples, mean_of_defined, ratio
 from agents.statistics.intervals import counts_by_threshold
 
@@ -47,7 +48,7 @@ def average_precisions(resamples: PatientBootstrap, probabilities: NDArray[Any])
         one side only.
     """
     counts = resamples.counts[:, resamples.patients]
-    scored = range(1, 2) if resamples.n_classes == 2 else range(resamples.n_classes)
+    scored = scored_classes(resamples.n_classes)
     of_seeds = [
         mean_of_defined(np.stack([_of_class(resamples.labels == k, seed[:, k], counts) for k in scored]))
         for seed in probabilities

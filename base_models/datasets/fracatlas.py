@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from base_models.datasets import patient_proxy
 from base_models.datasets.registry import DatasetKind, open_table, register_dataset
 from base_models.datasets.study import Dataset, Study
-from base_models.folds import stratified_group_folds
 from base_models.imaging.reader import ImageError, read_grey
 from mura_env.errors import UserError
+from mura_env.patient_split import stratified_group_folds
 
 CLASS_NAMES = ("normal", "fractured")
 REGIONS = ("hand", "leg", "hip", "shoulder")

@@ -15,8 +15,8 @@ import numpy as np
 from base_models.datasets.class_order import order_classes
 from base_models.datasets.registry import DatasetKind, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
-from base_models.folds import stratified_group_folds
 from mura_env.errors import UserError
+from mura_env.patient_split import stratified_group_folds
 
 TABLE = "studies.csv"
 COLUMNS = ("path", "study_id", "patient_id", "body_part", "label")

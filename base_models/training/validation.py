@@ -17,10 +17,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from base_models.datasets.study import Study
-from base_models.folds import stratified_group_folds
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
 from mura_env.errors import UserError
+from mura_env.patient_split import stratified_group_folds
 
 _FINEST_FOLDS = 100
 """Any share is within half a percent of a number of so many folds, or of fewer."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from agents.metrics import FIGURES, auroc_within, evaluate, youden_threshold
+from agents.metrics import FIGURES, auroc_within, calibration_error, evaluate, youden_threshold
 
 
 def draw(seed: int, n_studies: int, n_classes: int):
@@ -165,3 +165,24 @@ def test_bad_input_is_explained(labels, probabilities, message):
         evaluate(np.array(labels), np.array(probabilities))
     with pytest.raises(ValueError, match="body_parts of shape"):
         evaluate(np.array([0, 1]), np.full((2, 2), 0.5), np.zeros(3))
+
+
+def test_calibration_error_by_hand():
+    confidence = np.array([0.9, 0.6, 0.8, 0.7])
+    correct = np.array([True, False, True, True])
+    # Two bins of two, in order of confidence: (0.6, 0.7) half right, (0.8, 0.9) all right.
+    assert calibration_error(correct, confidence, n_bins=2) == pytest.approx(0.5 * 0.15 + 0.5 * 0.15)
+    assert calibration_error(correct, confidence, n_bins=1) == pytest.approx(0.0)
+    assert calibration_error(correct, confidence) == pytest.approx(np.abs(correct - confidence).mean())
+
+
+def test_calibration_error_does_not_depend_on_the_order_of_equal_confidences():
+    correct = np.repeat([True, False], 500)
+    assert calibration_error(correct, np.full(1000, 0.5)) == pytest.approx(0.0)
+    confidence = np.repeat([0.6, 0.8, 0.9], [400, 300, 300])
+    generator = np.random.default_rng(0)
+    right = generator.random(1000) < 0.7
+    expected = sum(abs((right - confidence)[confidence == level].sum()) for level in (0.6, 0.8, 0.9)) / 1000
+    order = generator.permutation(1000)
+    assert calibration_error(right, confidence, 3) == pytest.approx(expected)
+    assert calibration_error(right[order], confidence[order], 3) == pytest.approx(expected)

@@ -4,6 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.wrappers import TransformReward
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mura_env import (
     ENVIRONMENT_ID,
@@ -13,6 +15,7 @@ from mura_env import (
     VectorKLPenalty,
     check_vector_env,
 )
+from mura_env.kl_penalty import kl_divergence
 from tests.mura_env.tables import random_table
 
 TABLE = random_table(40)
@@ -83,3 +86,32 @@ def test_other_environments_are_refused() -> None:
         KLPenalty(gymnasium.make("CartPole-v1"), beta=1.0)
     with pytest.raises(ValueError, match="expected EnsembleWeightingVectorEnv inside the wrapper"):
         VectorKLPenalty(gymnasium.make_vec("CartPole-v1", vectorization_mode="sync"), beta=1.0)
+
+
+@given(st.integers(1, 8), st.integers(0, 10**6))
+def test_divergence_against_a_loop(n_models: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights, reference = rng.dirichlet(np.ones(n_models), 2)
+    weights[0] = 0
+    if n_models == 1:
+        weights[0] = 1
+    weights /= weights.sum()
+    expected = sum(w * np.log(w / r) for w, r in zip(weights, reference, strict=True) if w > 0)
+    logarithms = np.log(reference)[:, None].astype(np.float32)
+    got = kl_divergence(weights.astype(np.float32)[:, None], logarithms)
+    np.testing.assert_allclose(got, [expected], atol=2e-5)
+
+
+def test_divergence_from_itself_is_zero() -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(4), 50).T.astype(np.float32)
+    np.testing.assert_allclose(kl_divergence(weights, np.log(weights)), 0, atol=1e-6)
+
+
+def test_divergences_of_a_stack_are_those_of_each() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet(np.ones(3), (5, 20)).astype(np.float32)  # (n_policies, n_studies, n_models)
+    reference = rng.dirichlet(np.ones(3), 20).astype(np.float32)
+    stacked = kl_divergence(np.moveaxis(weights, 2, 0), np.log(reference.T)[:, None])
+    assert stacked.shape == (5, 20)
+    for policy, own in zip(weights, stacked, strict=True):
+        np.testing.assert_array_equal(kl_divergence(policy.T, np.log(reference.T)), own)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mura_env import Correctness, Predictions, list_rewards
-from mura_env.weighting_task import TaskOptions, WeightingTask, contested, weights_matter
+from mura_env.kl_penalty import kl_divergence
+from mura_env.weighting_task import TaskOptions, WeightingTask, contested
 from tests.mura_env.tables import random_table, tables
 
 UNANIMOUS = Predictions.from_arrays(np.ones((4, 2, 2)) * [1.0, 0.0], [0, 1, 0, 1])
@@ -44,7 +45,8 @@ def test_reference_by_body_part() -> None:
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(task.reference_weights(studies).T, expected[table.body_parts], atol=1e-6)
     decisions = task.decide(task.reference_weights(studies), studies)
-    np.testing.assert_allclose(task.divergence_from_reference(decisions), 0, atol=1e-6)
+    log_references = task.log_reference_weights(studies)
+    np.testing.assert_allclose(kl_divergence(decisions.weights, log_references), 0, atol=1e-6)
     zeros = np.zeros((30, 3), dtype=np.float32)
     np.testing.assert_array_equal(task.weights(zeros, studies), task.reference_weights(studies))
 
@@ -78,7 +80,7 @@ def test_contested_studies_against_a_loop(table: Predictions) -> None:
     if any(expected):
         assert WeightingTask(table, sampling="contested").pool.tolist() == np.flatnonzero(expected).tolist()
     else:
-        with pytest.raises(ValueError, match="expected contested studies, got a table whose members predict"):
+        with pytest.raises(ValueError, match="expected contested studies, got a table on which no weights"):
             WeightingTask(table, sampling="contested")
 
 
@@ -100,7 +102,7 @@ def test_weights_cannot_matter_where_nobody_disagrees(table: Predictions, combin
         np.testing.assert_array_equal(decisions.predictions[clear], agreed[clear])
 
 
-def test_weights_matter_to_a_reward_of_probabilities_wherever_these_differ() -> None:
+def test_contested_for_a_reward_of_probabilities_is_wherever_these_differ() -> None:
     probabilities = np.array(
         [
             [[0.3, 0.5, 0.2], [0.3, 0.5, 0.2]],  # the same
@@ -113,16 +115,17 @@ def test_weights_matter_to_a_reward_of_probabilities_wherever_these_differ() -> 
     )
     table = Predictions.from_arrays(np.log(probabilities), [0, 1, 2, 0, 1, 2])
     for reward in ("log_score", "brier", lambda decisions: decisions.scores[0]):
-        assert weights_matter(table, reward).tolist() == [False, False, True, True, False, True]
+        assert contested(table, reward).tolist() == [False, False, True, True, False, True]
+        assert WeightingTask(table, reward=reward, sampling="contested").pool.tolist() == [2, 3, 5]
     for reward in ("correctness", Correctness(), "balanced", "cost_sensitive", "hard_cases"):
-        np.testing.assert_array_equal(weights_matter(table, reward), contested(table))
+        np.testing.assert_array_equal(contested(table, reward), contested(table))
     assert contested(table).tolist() == [False, False, False, True, False, False]
 
 
 @given(tables(), st.sampled_from(list_rewards()), st.integers(0, 999))
 def test_weights_that_do_not_matter_change_no_reward(table: Predictions, reward: str, seed: int) -> None:
     task = WeightingTask(table, reward=reward)
-    matters, studies = weights_matter(table, reward), np.arange(len(table))
+    matters, studies = contested(table, reward), np.arange(len(table))
     rng = np.random.default_rng(seed)
     drawn = rng.dirichlet(np.ones(table.n_models), (3, len(table))).transpose(0, 2, 1).astype(np.float32)
     outcomes = [task.decide(weights, studies) for weights in drawn]
@@ -196,7 +199,6 @@ def test_large_tables_are_worked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> N
         ({"standardization": {}}, "expected a Standardization or None, got dict"),
         ({"candidates": np.eye(3)}, "expected candidates with action='select' only"),
         ({"action": "select", "candidates": np.zeros((0, 3))}, "expected candidates with rows of 3 weights"),
-        ({"reward": "log_score", "sampling": "contested"}, "reward that depends on the prediction alone"),
     ],
 )
 def test_options_are_checked(options: TaskOptions, message: str) -> None:
@@ -222,7 +224,7 @@ def test_actions_are_checked(action: str, actions: np.ndarray, message: str) -> 
 
 
 def test_an_empty_contested_pool_is_refused() -> None:
-    with pytest.raises(ValueError, match="no weighting changes a verdict"):
+    with pytest.raises(ValueError, match="no weights change a reward"):
         WeightingTask(UNANIMOUS, sampling="contested")
 
 

@@ -3,7 +3,6 @@ import pytest
 
 from agents import make_agent
 from agents.benchmark.cross_validation import N_FOLDS, cross_validate, hold_out, why_not_cross_validated
-from agents.policy.inner_folds import folds_by_patient
 from mura_env import Predictions
 from tests.agents.tables import switching_table
 
@@ -20,7 +19,7 @@ def test_no_study_is_weighted_by_an_agent_that_learned_from_its_patient(tmp_path
         "reinforce": 2,
     }  # a bound would have read the labels
     assert held_out["uniform"][0] == pytest.approx(TRAIN.probabilities.mean(axis=1), abs=1e-6)
-    folds = folds_by_patient(TRAIN, N_FOLDS, seed=0)
+    folds = TRAIN.folds(N_FOLDS, seed=0)
     for patient in np.unique(TRAIN.patient_ids):
         assert len(set(folds[patient == TRAIN.patient_ids])) == 1
     for seed, fold in ((4, 1), (2, 0)):

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from agents import load_agent, make_agent
-from agents.controls.gate import _shuffled_batches, mixture_loss
+from agents.controls.gate import _FoldStudies, mixture_loss
+from agents.policy.inner_folds import InnerFold
+from agents.policy.reference import reference_weights
 from mura_env.weighting_task import contested
 from tests.agents.tables import (
     accuracy,
@@ -33,11 +35,13 @@ def test_the_loss_agrees_with_a_loop():
         assert float(divergences[study]) == pytest.approx(divergence)
 
 
-def test_batches_show_every_study_once_before_any_twice():
-    batches = _shuffled_batches(10, 4, np.random.default_rng(0))
-    seen = np.concatenate([next(batches) for _ in range(5)])
-    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
-    assert len(next(_shuffled_batches(3, 8, np.random.default_rng(0)))) == 8
+def test_batches_show_every_contested_study_once_before_any_twice():
+    table = switching_table(60, 0)
+    pool = np.flatnonzero(contested(table)).tolist()
+    fold = InnerFold(table, reference_weights(table, "static"), table)
+    studies = _FoldStudies(fold, "correctness", 2 * len(pool), np.random.default_rng(0))
+    seen = studies.next_batch()
+    assert sorted(seen[: len(pool)]) == sorted(seen[len(pool) :]) == pool
 
 
 @pytest.mark.parametrize("make", [switching_table, confident_table])

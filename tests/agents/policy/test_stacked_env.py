@@ -42,6 +42,16 @@ def test_rewards_are_those_of_the_studies_minus_the_pull():
             assert rewards[row] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize(("reward", "all_shown"), [("correctness", False), ("log_score", True)])
+def test_only_studies_where_weights_can_change_the_reward_are_shown(reward, all_shown):
+    learn = FOLDS[0].learn
+    rows = observe(learn)
+    env = PolicyStackEnv(FOLDS[:1], (0.0,), width=len(learn), reward=reward)
+    shown = {row.tobytes() for row in env.reset(seed=0)[0]}
+    differ = np.array([len(set(study.argmax(axis=1))) > 1 for study in learn.logits])
+    assert shown == {row.tobytes() for row in (rows if all_shown else rows[differ])}
+
+
 def test_draws_of_a_study_are_neighbours():
     observations, _ = make(draws=4).reset(seed=0)
     for start in range(0, 24, 4):

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base_models.datasets.study import Study
-from base_models.folds import stratified_group_folds
 from base_models.training.validation import InnerValidation, Score, ValidationImages, inner_split, score
+from mura_env.patient_split import stratified_group_folds
 
 
 def _studies(n: int) -> list[Study]:
