@@ -111,5 +111,5 @@ def test_two_packages_with_one_name_are_refused(install):
     source = "from tests.mura_env.utils.test_plugins import Shape\n"
     install("one", source, "same = one:Shape")
     install("other", source, "same = other:Shape")
-    with pytest.raises(UserError, match="one package with a shape 'same', got o.* and o"):
+    with pytest.raises(UserError, match=r"one package with a shape 'same', got o.* and o"):
         shapes()["same"]
