@@ -1,7 +1,15 @@
-"""Mixture weights: the point of the simplex where the weighted average has the lowest log loss."""
+"""What members are worth: where they are correct, and the weights with the lowest log loss."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mura_env import Predictions
+
+
+def members_correct(table: Predictions) -> NDArray[np.bool_]:
+    """Tell which members predict the true class, shape `(n_studies, n_models)`."""
+    correct: NDArray[np.bool_] = table.probabilities.argmax(axis=2) == table.labels[:, None]
+    return correct
 
 
 def probabilities_of_label(
@@ -60,27 +68,23 @@ def mixture_weights(
     return weights
 
 
-def mixture_weights_by_body_part(
-    of_label: NDArray[np.float64], body_parts: NDArray[np.int64], n_body_parts: int, prior_studies: float
-) -> NDArray[np.float64]:
+def mixture_weights_by_body_part(table: Predictions, prior_studies: float) -> NDArray[np.float64]:
     """Fit mixture weights for every body part, each shrunk towards the weights of all studies together.
 
     Args:
-        of_label: Shape `(n_studies, n_models)`, positive.
-        body_parts: Shape `(n_studies,)`, in [0, n_body_parts).
-        n_body_parts: Number of body parts.
+        table: The studies.
         prior_studies: How many studies of a body part the common weights count for; with infinity, every part
             has the common weights.
 
     Returns:
         Shape `(n_body_parts + 1, n_models)`; the last row holds the common weights.
     """
+    of_label = probabilities_of_label(table.probabilities, table.labels)
     common = mixture_weights(of_label)
+    parts = range(len(table.body_part_names))
     if np.isinf(prior_studies):
-        return np.tile(common, (n_body_parts + 1, 1))
-    rows = [
-        mixture_weights(of_label[body_parts == part], common, prior_studies) for part in range(n_body_parts)
-    ]
+        return np.tile(common, (len(parts) + 1, 1))
+    rows = [mixture_weights(of_label[table.body_parts == part], common, prior_studies) for part in parts]
     return np.stack([*rows, common])
 
 

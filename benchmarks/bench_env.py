@@ -2,7 +2,7 @@
 
 The kernel is the batched environment's own pure functions in one straight line: next studies from a
 permutation drawn beforehand; gathers of probabilities, labels and observations; softmax, combination, argmax,
-reward. Everything runs in one thread, and its processor time is counted, so that other jobs on the machine
+reward. Everything runs in one thread, and its CPU time is counted, so that other jobs on the machine
 disturb the figures little.
 
     python benchmarks/bench_env.py            # a table, then the same numbers as one JSON document
@@ -145,7 +145,7 @@ def dummy(table: Predictions, num_envs: int) -> Callable[[], Any] | None:
 
 
 def rates(contestants: dict[str, Contestant], rounds: int = ROUNDS) -> dict[str, float]:
-    """Environment steps per second of each contestant, from its best round."""
+    """Measure environment steps per second of each contestant, from its best round."""
     best = dict.fromkeys(contestants, float("inf"))
     for _ in range(rounds):
         for name, (step, _, calls) in contestants.items():
@@ -158,14 +158,14 @@ def rates(contestants: dict[str, Contestant], rounds: int = ROUNDS) -> dict[str,
 
 
 def available_memory() -> float:
-    """Bytes of memory that are free to use; infinite where the system does not say."""
+    """Return the bytes of memory that are free to use; infinite where the system does not tell."""
     file = Path("/proc/meminfo")
     lines = file.read_text().splitlines() if file.is_file() else []
     return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), np.inf)
 
 
 def speed_by_num_envs(table: Predictions) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, str]]]:
-    """Steps per second of each contestant by number of environments, and why some were left out."""
+    """Measure steps per second of each contestant by number of environments; say why some are left out."""
     speed: dict[str, dict[str, float]] = {}
     left_out: dict[str, dict[str, str]] = {}
     for num_envs in NUM_ENVS:
@@ -203,13 +203,13 @@ def speed_by_num_envs(table: Predictions) -> tuple[dict[str, dict[str, float]], 
 
 
 def rate_of_long_list(make: ListMaker, table: Predictions, num_envs: int) -> float | None:
-    """Steps per second of a list of scalar envs, which takes gigabytes and is gone when this returns."""
+    """Measure steps per second of a list of scalar envs, gigabytes that are gone when this returns."""
     step = make(table, num_envs)
     return None if step is None else rates({"list": (step, num_envs, 1)}, ROUNDS_OF_LISTS)["list"]
 
 
 def requirements(speed: dict[str, dict[str, float]]) -> dict[str, float]:
-    """What the environment promises, from the rates with 4,096 environments."""
+    """Compute the ratios that the environment promises, from the rates with 4,096 environments."""
     at = speed["4096"]
     ratios = {
         "kernel share, infos": at["batched, infos"] / at["kernel"],
@@ -225,7 +225,7 @@ def requirements(speed: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def growth(shapes: Iterable[tuple[int, int, int]]) -> dict[str, dict[str, float]]:
-    """Microseconds per step of 4,096 environments, by studies, models and classes of the table."""
+    """Measure microseconds per step of 4,096 environments, by studies, models and classes of the table."""
     result = {}
     for shape in shapes:
         table = random_table(*shape)
@@ -241,7 +241,7 @@ def growth(shapes: Iterable[tuple[int, int, int]]) -> dict[str, dict[str, float]
 
 
 def peak_memory() -> float:
-    """Peak memory in GB of a process that makes a table of 10^6 studies and 8 models and steps on it."""
+    """Measure the peak memory in GB of a process that steps on a table of 10^6 studies and 8 models."""
     command = [sys.executable, __file__, "--memory-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very file
     return float(done.stdout)

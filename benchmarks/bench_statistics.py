@@ -39,10 +39,10 @@ def all_intervals(labels: np.ndarray, patients: np.ndarray, agents: np.ndarray) 
     bootstrap = PatientBootstrap.draw(labels, 2, patients, N_RESAMPLES)
     rows, first = [], None
     for probabilities in agents:
-        verdicts = bootstrap.verdict_figures(probabilities.argmax(axis=2))
+        of_predictions = bootstrap.prediction_figures(probabilities.argmax(axis=2))
         samples = {
-            "accuracy": verdicts["accuracy"],
-            "kappa": verdicts["kappa"],
+            "accuracy": of_predictions["accuracy"],
+            "kappa": of_predictions["kappa"],
             "auroc": bootstrap.auroc(probabilities),
         }
         first = first or samples

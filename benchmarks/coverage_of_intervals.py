@@ -72,7 +72,7 @@ class Studies:
     """Of class 1, shape (n_studies, n_models)."""
 
     def weighted(self, policy: Policy) -> NDArray[np.float32]:
-        """The probability of class 1 that each seed's policy gives, (n_seeds, n_studies)."""
+        """Return the probability of class 1 that each seed's policy gives, (n_seeds, n_studies)."""
         return np.stack([(seed[self.parts] * self.probabilities).sum(axis=1) for seed in policy]).astype("f4")
 
 
@@ -93,7 +93,7 @@ def draw(n_patients: int, skill: NDArray[np.float64], rng: np.random.Generator) 
 
 
 def policy_towards(members: NDArray[np.int64], strength: NDArray[np.float64] | float) -> Policy:
-    """Policies that lean to one member in each body part, each seed to another degree."""
+    """Make policies that lean to one member in each body part, each seed to another degree."""
     degree = np.linspace(0.6, 1.0, N_SEEDS)[:, None, None] * np.broadcast_to(strength, len(PARTS))[:, None]
     return np.asarray((1 - degree) / N_MODELS + degree * np.eye(N_MODELS)[members])
 
@@ -104,12 +104,12 @@ SKILL = np.full((len(PARTS), N_MODELS), 0.95) + 0.35 * np.eye(N_MODELS)[BEST]
 
 
 def correct(studies: Studies, policy: Policy) -> NDArray[np.float64]:
-    """Whether each study's verdict is right, the mean over seeds."""
+    """Return the share of seeds whose prediction for a study is correct, (n_studies,)."""
     return np.asarray(((studies.weighted(policy) > 0.5) == studies.labels).mean(axis=0))
 
 
 def scored(studies: Studies, policy: Policy) -> dict[str, Any]:
-    """The row of the benchmark's document."""
+    """Return the row of the benchmark's document."""
     one, zero = studies.probabilities, 1 - studies.probabilities
     table = Predictions.from_probabilities(
         np.stack([zero, one], axis=2), studies.labels, studies.parts, patient_ids=studies.patients.astype(str)
@@ -119,7 +119,7 @@ def scored(studies: Studies, policy: Policy) -> dict[str, Any]:
 
 
 def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:
-    """Every interval of a row that has a truth, by name."""
+    """Return every interval of a row that has a truth, by name."""
     comparison = row["vs_uniform"]
     part = row["per_body_part"]["part-2"]
     return {
@@ -135,7 +135,7 @@ def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:
 
 
 def truths(population: Studies, policy: Policy) -> dict[str, float]:
-    """The same figures of a population."""
+    """Return the same figures of a population."""
     of_policy, of_uniform = (mean_figures(population, weights) for weights in (policy, UNIFORM))
     difference = {name: of_policy[name] - of_uniform[name] for name in of_policy}
     return {
@@ -220,11 +220,11 @@ def rejections(
         studies = draw(n_patients, skill, rng)
         first, second = (studies.weighted(policy) for policy in policies)
         differences = correct(studies, policies[0]) - correct(studies, policies[1])
-        verdicts = [(of_agent.mean(axis=0) > 0.5) == studies.labels for of_agent in (first, second)]
+        outcomes = [(of_agent.mean(axis=0) > 0.5) == studies.labels for of_agent in (first, second)]
         counts["sign flips by patient (primary)"] += (
             sign_flip_test(differences, studies.patients, 2_000) <= SIGNIFICANCE_LEVEL
         )
-        result = mcnemar(*verdicts)
+        result = mcnemar(*outcomes)
         counts["McNemar, exact"] += result.exact_p <= SIGNIFICANCE_LEVEL
         counts["McNemar, mid-p"] += result.mid_p <= SIGNIFICANCE_LEVEL
         areas = delong_test(studies.labels, first, second, studies.patients) if mirrored else None

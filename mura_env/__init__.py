@@ -1,4 +1,4 @@
-"""Ensemble weighting as a Gymnasium environment: one study, one weight vector, one verdict.
+"""Ensemble weighting as a Gymnasium environment: one study, one weight vector, one prediction.
 
 Wrap the logits of your own models in a `Predictions` table and train any RL library on them:
 

@@ -40,7 +40,7 @@ def check_vector_env(
 def find_faults(
     env: VectorEnv[Any, Any, Any], scalar_env: gymnasium.Env[Any, Any] | None = None, seed: int = 0
 ) -> list[str]:
-    """The faults that `check_vector_env` raises, one sentence each; empty for a faultless environment.
+    """Return the faults that `check_vector_env` raises, one sentence each; none of a faultless environment.
 
     Args:
         env: The batched environment; it is reset and stepped.

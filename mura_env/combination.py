@@ -24,7 +24,7 @@ REACHABLE_ODDS = 100.0
 
 
 def log_reference(reference: FloatArray) -> FloatArray:
-    """Logarithms of reference weights, the logits of the weights at a zero action.
+    """Return the logarithms of reference weights, the logits of the weights at a zero action.
 
     Args:
         reference: float32 ``(n_models, n_rows)``, non-negative, columns summing to one.
@@ -37,7 +37,7 @@ def log_reference(reference: FloatArray) -> FloatArray:
 
 
 def action_scale(log_references: FloatArray) -> float:
-    """The factor on an action in [-1, 1] with which any member reaches a weight of 0.99 from any reference.
+    """Return the factor on actions in [-1, 1] with which any member reaches a weight of 0.99.
 
     With action +1 for member i and -1 for the others its odds are exp(2·scale)·r_i / sum of the other r_j;
     the scale makes them 100 for the member who starts lowest. Unscaled, three members would never exceed
@@ -55,7 +55,7 @@ def action_scale(log_references: FloatArray) -> float:
 
 
 def softmax_weights(actions: FloatArray, scale: float | np.float32, log_references: FloatArray) -> FloatArray:
-    """Weights softmax(log reference + scale · action).
+    """Return the weights softmax(log reference + scale · action).
 
     Args:
         actions: float32 ``(n, n_models)``, finite.
@@ -81,7 +81,7 @@ def softmax_weights(actions: FloatArray, scale: float | np.float32, log_referenc
 
 
 def simplex_weights(actions: FloatArray) -> FloatArray:
-    """Weights as the positive parts of an action divided by their sum; without positive part, uniform.
+    """Return the positive parts of an action divided by their sum; without positive part, uniform weights.
 
     Args:
         actions: float32 ``(n, n_models)``, finite.
@@ -121,7 +121,7 @@ def combine(scores: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def predicted_classes(scores: FloatArray) -> IntArray:
-    """The class of the highest score, ties to the lowest class.
+    """Return the class of the highest score, ties to the lowest class.
 
     Args:
         scores: float32 ``(n_classes, n)``.
@@ -141,7 +141,7 @@ def predicted_classes(scores: FloatArray) -> IntArray:
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Class probabilities of logits.
+    """Return the class probabilities of logits.
 
     Args:
         logits: float32 ``(..., n_classes, n)``.

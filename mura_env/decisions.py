@@ -1,4 +1,4 @@
-"""Decided studies: everything a reward, a statistic or a picture may depend on."""
+"""Decided studies: everything that a reward may depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent sees of a study: named columns computed once for the whole table.
+"""What an agent observes of a study: named columns computed once for the whole table.
 
 For every model the logarithms of its class probabilities, its confidence and its disagreement with the other
 members; then the number of views and the body part. Labels are not looked at.
@@ -6,17 +6,13 @@ members; then the number of views and the body part. Labels are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mura_env.combination import FloatArray
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
-
-FloatArray = NDArray[np.float32]
 
 LOG_PROBABILITY_FLOOR = -10.0
 """Log-probabilities are clipped from below: a certain member must not produce an endless observation."""
@@ -51,7 +47,7 @@ class ObservationLayout:
 
     @classmethod
     def of(cls, predictions: Predictions) -> ObservationLayout:
-        """The layout for a table's models, classes and body parts."""
+        """Return the layout for a table's models, classes and body parts."""
         models, classes, parts = predictions.model_names, predictions.class_names, predictions.body_part_names
         bounds = {
             **{f"log_probability/{m}/{c}": (LOG_PROBABILITY_FLOOR, 0.0) for m in models for c in classes},
@@ -64,7 +60,7 @@ class ObservationLayout:
         return cls(tuple(bounds), low, high)
 
     def columns(self, group: str) -> slice:
-        """The columns of one of the `GROUPS`.
+        """Return the columns of one of the `GROUPS`.
 
         Raises:
             ValueError: If there is no such group.
@@ -138,63 +134,24 @@ class Standardization:
         standardized /= np.array(self.scale, dtype=np.float32)
         return standardized
 
-    def to_dict(self) -> dict[str, list[Any]]:
-        """The statistics as JSON-ready lists."""
-        return {"names": list(self.names), "mean": list(self.mean), "scale": list(self.scale)}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Standardization:
-        """Read what `to_dict` gave.
-
-        Raises:
-            ValueError: If the dictionary holds something else.
-        """
-        if set(values) != {"names", "mean", "scale"}:
-            raise UserError(f"expected names, mean and scale, got {', '.join(sorted(map(str, values)))}")
-        try:
-            return cls(
-                tuple(str(name) for name in values["names"]),
-                tuple(float(value) for value in values["mean"]),
-                tuple(float(value) for value in values["scale"]),
-            )
-        except TypeError as error:
-            raise UserError(f"expected lists of names and numbers, got {error}") from None
-
-
-def observe(
-    predictions: Predictions, standardization: Standardization | None = None, out: FloatArray | None = None
-) -> FloatArray:
-    """The observations of every study of a table.
+def observe(predictions: Predictions, out: FloatArray | None = None) -> FloatArray:
+    """Return the observations of every study of a table.
 
     Args:
-        predictions: The table.
-        standardization: Statistics of the training table; None leaves the columns as they are.
+        predictions: The table; its labels are not looked at.
         out: Where to write them, float32 ``(n_studies, n_columns)``; a new array by default.
 
     Returns:
         float32 ``(n_studies, n_columns)``, columns as `ObservationLayout.of` names them, within its bounds.
-
-    Raises:
-        ValueError: If the statistics belong to a table with other models, classes or body parts.
     """
     layout = ObservationLayout.of(predictions)
     if out is None:
         out = np.empty((len(predictions), len(layout)), dtype=np.float32)
     for start in range(0, len(predictions), CHUNK):
         rows = slice(start, start + CHUNK)
-        values = np.clip(_observe_rows(predictions, rows), layout.low, layout.high)
-        out[rows] = values if standardization is None else standardization.apply(values, layout.names)
+        np.clip(_observe_rows(predictions, rows), layout.low, layout.high, out=out[rows])
     return out
-
-
-def observation_bounds(
-    predictions: Predictions, standardization: Standardization | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper bounds of the observations, float32 ``(n_columns,)`` each."""
-    layout = ObservationLayout.of(predictions)
-    if standardization is None:
-        return layout.low, layout.high
-    return standardization.apply(layout.low, layout.names), standardization.apply(layout.high, layout.names)
 
 
 def _observe_rows(predictions: Predictions, rows: slice) -> FloatArray:

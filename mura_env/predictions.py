@@ -1,4 +1,4 @@
-"""The predictions table: what the base models say of every study, and what is true."""
+"""The predictions table: what the base models predict for every study, and the labels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.table_checks import (
     as_array,
     body_part_indices,
-    integer_column,
+    checked_columns,
     logits_from_probabilities,
     name_tuple,
     numbered_names,
     real_array,
-    require_range,
-    require_unique,
     row_indices,
-    text_column,
-    unit_interval_column,
 )
 
 
@@ -61,38 +57,7 @@ class Predictions:
     """Optional float32 ``(n_studies,)`` in [0, 1]: how hard readers found the study (0 easy, 1 hardest)."""
 
     def __post_init__(self) -> None:
-        logits = real_array(self.logits, "logits", "(n_studies, n_models, n_classes)", 3)
-        n_studies, n_models, n_classes = logits.shape
-        if n_studies == 0:
-            raise UserError(
-                "expected at least one study, got an empty table: check what was selected or read"
-            )
-        if n_models == 0 or n_classes < 2:
-            raise UserError(f"expected at least 1 model and 2 classes, got logits of shape {logits.shape}")
-        labels = integer_column(self.labels, "labels", n_studies)
-        require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
-        names = name_tuple(self.body_part_names, "body part names", len(self.body_part_names))
-        body_parts = integer_column(self.body_parts, "body parts", n_studies)
-        require_range(body_parts, "body parts", 0, len(names), "they are indices into body_part_names")
-        n_views = integer_column(self.n_views, "n_views", n_studies)
-        require_range(n_views, "n_views", 1, None, "a study has at least one radiograph")
-        study_ids = text_column(self.study_ids, "study ids", n_studies)
-        require_unique(study_ids, "study ids")
-        checked: dict[str, Any] = {
-            "logits": logits,
-            "labels": labels,
-            "body_parts": body_parts,
-            "study_ids": study_ids,
-            "patient_ids": text_column(self.patient_ids, "patient ids", n_studies),
-            "n_views": n_views,
-            "model_names": name_tuple(self.model_names, "model names", n_models),
-            "class_names": name_tuple(self.class_names, "class names", n_classes),
-            "body_part_names": names,
-            "difficulty": None
-            if self.difficulty is None
-            else unit_interval_column(self.difficulty, "difficulty", n_studies),
-        }
-        for name, value in checked.items():
+        for name, value in checked_columns({name: getattr(self, name) for name in _FIELD_NAMES}).items():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
             object.__setattr__(self, name, value)
@@ -262,12 +227,11 @@ class Predictions:
 
         Args:
             n_folds: Number of folds, at least 2.
-            seed: Seeds the draw, at least 0; the same seed gives the same folds.
+            seed: Draws the order in which patients are placed, at least 0.
             shares: Share of the studies in each fold; equal by default.
 
         Returns:
-            Fold of each study, int64 ``(n_studies,)``, from 0; see
-            `mura_env.patient_split.stratified_group_folds`.
+            Fold of each study, int64 ``(n_studies,)``, from 0; see `mura_env.patient_split`.
 
         Raises:
             ValueError: If there are fewer patients than folds, or the seed is out of range.
@@ -281,12 +245,11 @@ class Predictions:
         """Split by patient, stratified by body part and label.
 
         Args:
-            fraction: Share of the studies in the first table, in (0, 1).
-            seed: Seeds the draw; the same seed gives the same split.
+            fraction: Share of the studies of every body part and label in the first table, in (0, 1).
+            seed: As in `folds`.
 
         Returns:
-            Two tables without a common patient, each in this table's order: the first with about ``fraction``
-            of the studies of every body part and label, the second with the others.
+            Two tables without a common patient, each in this table's order.
 
         Raises:
             ValueError: If the fraction or seed is out of range or there are fewer than two patients.
@@ -314,19 +277,19 @@ class Predictions:
                     both = f"{getattr(parts[0], name)} and {getattr(table, name)}"
                     raise UserError(f"expected tables of equal {name}, got {both}")
         names = tuple(dict.fromkeys(name for table in parts for name in table.body_part_names))
-        positions = [np.array([names.index(name) for name in table.body_part_names]) for table in parts]
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(table, name) for table in parts])
             for name in ("logits", "labels", "study_ids", "patient_ids", "n_views")
         }
-        columns["body_parts"] = np.concatenate(
-            [position[table.body_parts] for position, table in zip(positions, parts, strict=True)]
-        )
+        own_parts = [[names.index(table.body_part_names[i]) for i in table.body_parts] for table in parts]
         difficulties = [table.difficulty for table in parts if table.difficulty is not None]
-        columns["difficulty"] = np.concatenate(difficulties) if len(difficulties) == len(parts) else None
-        first = parts[0]
         return Predictions(
-            model_names=first.model_names, class_names=first.class_names, body_part_names=names, **columns
+            **columns,
+            body_parts=np.concatenate(own_parts),
+            model_names=parts[0].model_names,
+            class_names=parts[0].class_names,
+            body_part_names=names,
+            difficulty=np.concatenate(difficulties) if len(difficulties) == len(parts) else None,
         )
 
     def require_disjoint_patients(self, other: Predictions) -> None:

@@ -152,7 +152,7 @@ def _read_header(cells: list[str]) -> _Header:
 def _read_rows(
     reader: Iterator[list[str]], header: _Header
 ) -> tuple[dict[str, _Study], dict[str, dict[str, list[float]]]]:
-    """The studies by id, and by model the values of each study."""
+    """Return the studies by id, and by model the values of each study."""
     studies: dict[str, _Study] = {}
     values: dict[str, dict[str, list[float]]] = {}
     n_columns = len(header.positions) + len(header.class_positions)
@@ -215,7 +215,7 @@ def _read_study(cells: list[str], header: _Header) -> tuple[str, _Study]:
 
 
 def _read_values(cells: list[str], header: _Header) -> list[float]:
-    """The numbers of a row, named here if they are wrong: the table's own checks know no rows of the file."""
+    """Return the numbers of a row; wrong ones are named here, where the row of the file is known."""
     prefix = PREFIXES[header.are_probabilities]
     low, high = (0.0, 1.0) if header.are_probabilities else (-LARGEST_LOGIT, LARGEST_LOGIT)
     values = [

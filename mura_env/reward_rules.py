@@ -1,4 +1,4 @@
-"""The registered rewards, each with its formula, range and source."""
+"""The registered rewards, each with its formula, in label y, prediction ŷ and combined probabilities p."""
 
 from __future__ import annotations
 
@@ -17,29 +17,23 @@ from mura_env.rewards import Reward, RewardRule, register_reward
 from mura_env.table_checks import doubles
 
 SMALLEST_PROBABILITY = np.float32(1e-6)
-"""The logarithmic score is cut here: one certain and wrong verdict must not outweigh all others."""
+"""The logarithmic score is cut here: one certain and wrong prediction must not outweigh all others."""
 
 
 @register_reward("correctness")
 @dataclass(frozen=True)
 class Correctness(Reward):
-    """+1 for the true class, -1 for any other."""
+    """+1 for the true class, -1 for any other: the 0-1 loss, as MURA-RLEnsemble-V1 used it."""
 
-    formula: ClassVar[str] = "+1 if ŷ = y else −1"
-    source: ClassVar[str] = "the 0-1 loss, as MURA-RLEnsemble-V1 used it"
     depends_on_prediction_only: ClassVar[bool] = True
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give `correctness`, which needs nothing of the table."""
+        """Return `correctness`, which needs nothing of the table."""
         return correctness
-
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """From -1 to +1."""
-        return -1.0, 1.0
 
 
 def correctness(decisions: Decisions) -> FloatArray:
-    """2·1[ŷ = y] − 1: +1 where the prediction is right, -1 where it is wrong."""
+    """Return +1 where the prediction is correct and -1 where it is not, 2·1[ŷ = y] − 1."""
     rewards = decisions.correct.astype(np.float32)
     rewards *= 2
     rewards -= 1
@@ -49,23 +43,19 @@ def correctness(decisions: Decisions) -> FloatArray:
 @register_reward("log_score")
 @dataclass(frozen=True)
 class LogScore(Reward):
-    """The logarithm of the probability given to the true class, at most that of one in a million."""
+    """The logarithm of the probability of the true class, log max(p[y], 1e-6).
 
-    formula: ClassVar[str] = "log max(p[y], 1e-6)"
-    source: ClassVar[str] = "Good, Rational decisions, 1952; strictly proper (Gneiting and Raftery, 2007)"
-    depends_on_prediction_only: ClassVar[bool] = False
+    From log 1e-6 = -13.8 to 0 (rounding may exceed 0 by 1e-6). Strictly proper: Good, Rational decisions,
+    1952; Gneiting and Raftery, 2007.
+    """
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give `log_score`, which needs nothing of the table."""
+        """Return `log_score`, which needs nothing of the table."""
         return log_score
-
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """From log 1e-6 = -13.8 to 0 (rounding may exceed 0 by 1e-6)."""
-        return float(np.log(SMALLEST_PROBABILITY)), 0.0
 
 
 def log_score(decisions: Decisions) -> FloatArray:
-    """Log max(p[y], 1e-6)."""
+    """Return log max(p[y], 1e-6)."""
     of_true_class = np.take_along_axis(decisions.probabilities, decisions.labels[None], axis=0)[0]
     logarithms: FloatArray = np.log(np.clip(of_true_class, SMALLEST_PROBABILITY, np.float32(1)))
     return logarithms
@@ -74,23 +64,19 @@ def log_score(decisions: Decisions) -> FloatArray:
 @register_reward("brier")
 @dataclass(frozen=True)
 class Brier(Reward):
-    """The negative squared distance between the class probabilities and the truth."""
+    """The negative squared distance between the class probabilities and the truth, −Σ_k (p[k] − 1[k = y])².
 
-    formula: ClassVar[str] = "−Σ_k (p[k] − 1[k = y])²"
-    source: ClassVar[str] = "Brier, Verification of forecasts expressed in terms of probability, 1950"
-    depends_on_prediction_only: ClassVar[bool] = False
+    From -2, certain and wrong, to 0, certain and right. Brier, Verification of forecasts expressed in terms
+    of probability, 1950.
+    """
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give `brier`, which needs nothing of the table."""
+        """Return `brier`, which needs nothing of the table."""
         return brier
-
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """From -2 (certain and wrong) to 0 (certain and right)."""
-        return -2.0, 0.0
 
 
 def brier(decisions: Decisions) -> FloatArray:
-    """−Σ_k (p[k] − 1[k = y])², summed in class order."""
+    """Return −Σ_k (p[k] − 1[k = y])², summed in class order."""
     rewards = np.zeros(decisions.labels.shape, dtype=np.float32)
     for k, probability in enumerate(decisions.probabilities):
         difference = probability - (decisions.labels == k)
@@ -101,7 +87,10 @@ def brier(decisions: Decisions) -> FloatArray:
 @register_reward("cost_sensitive")
 @dataclass(frozen=True, eq=False)
 class CostSensitive(Reward):
-    """The negative cost of the error made: a missed fracture may cost more than a false alarm."""
+    """The negative cost of the error made, −cost[body part, y, ŷ]: a miss may cost more than a false alarm.
+
+    Elkan, The foundations of cost-sensitive learning, 2001.
+    """
 
     costs: ArrayLike | None = None
     """Costs by true and predicted class, ``(n_classes, n_classes)`` or ``(n_body_parts, n_classes,
@@ -111,12 +100,10 @@ class CostSensitive(Reward):
     false_alarm: float = 1.0
     """Without ``costs``: of every other error."""
 
-    formula: ClassVar[str] = "−cost[body part, y, ŷ]"
-    source: ClassVar[str] = "Elkan, The foundations of cost-sensitive learning, 2001"
     depends_on_prediction_only: ClassVar[bool] = True
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give the rule for the costs.
+        """Return the rule for the costs.
 
         Raises:
             ValueError: If the costs have another shape, are negative or not finite.
@@ -133,11 +120,6 @@ class CostSensitive(Reward):
             return np.take(flat, rows * n_classes + decisions.predictions)
 
         return cost_sensitive
-
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """From minus the highest to minus the lowest cost."""
-        costs = self._checked_costs(table)
-        return -float(costs.max()), -float(costs.min())
 
     def _checked_costs(self, table: Predictions) -> NDArray[np.float64]:
         n = table.n_classes
@@ -160,28 +142,30 @@ class CostSensitive(Reward):
 @register_reward("balanced")
 @dataclass(frozen=True)
 class Balanced(Reward):
-    """Accuracy less what agreement by chance gives: at λ = the best kappa its mean is largest where kappa is.
+    """1[ŷ = y] − (1 − λ)·prior[ŷ]: at λ = the best kappa, its mean is largest where kappa is.
 
     Cohen's kappa is a ratio, (accuracy − chance)/(1 − chance) with chance = Σ_k prior[k]·share predicted k.
     The mean of this reward is accuracy − (1 − λ)·chance, Dinkelbach's linear form of the ratio up to a
-    constant. Repeating the training with λ = the kappa just reached approaches the best; inverse-prevalence
-    weights do not.
+    constant (On nonlinear fractional programming, 1967). Repeating the training with λ = the kappa just
+    reached approaches the best; inverse-prevalence weights do not.
     """
 
     kappa: float | None = None
     """λ, in [-1, 1]; by default the kappa that the members' uniform average reaches on the table."""
 
-    formula: ClassVar[str] = "1[ŷ = y] − (1 − λ)·prior[ŷ]"
-    source: ClassVar[str] = "Dinkelbach, On nonlinear fractional programming, 1967"
     depends_on_prediction_only: ClassVar[bool] = True
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give the rule for the prevalences of the table.
+        """Return the rule for the prevalences of the table.
 
         Raises:
             ValueError: If λ lies outside [-1, 1].
         """
-        penalty = self._penalties(table).astype(np.float32)
+        kappa = uniform_kappa(table) if self.kappa is None else self.kappa
+        if not -1 <= kappa <= 1:
+            raise UserError(f"expected a kappa in [-1, 1], got {kappa}")
+        prior = np.bincount(table.labels, minlength=table.n_classes) / len(table)
+        penalty = ((1 - kappa) * prior).astype(np.float32)
 
         def balanced(decisions: Decisions) -> FloatArray:
             rewards = decisions.correct.astype(np.float32)
@@ -190,22 +174,9 @@ class Balanced(Reward):
 
         return balanced
 
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """From minus the largest (1 − λ)·prior to 1 less the smallest."""
-        penalty = self._penalties(table)
-        return -float(penalty.max()), 1.0 - float(penalty.min())
-
-    def _penalties(self, table: Predictions) -> NDArray[np.float64]:
-        prior = np.bincount(table.labels, minlength=table.n_classes) / len(table)
-        kappa = uniform_kappa(table) if self.kappa is None else self.kappa
-        if not -1 <= kappa <= 1:
-            raise UserError(f"expected a kappa in [-1, 1], got {kappa}")
-        penalties: NDArray[np.float64] = (1 - kappa) * prior
-        return penalties
-
 
 def uniform_kappa(table: Predictions) -> float:
-    """Cohen's kappa of the members' uniform average of probabilities; 0 where it is undefined."""
+    """Return Cohen's kappa of the members' uniform average; 0 where it is undefined."""
     predictions = table.probabilities.mean(axis=1).argmax(axis=-1)
     accuracy = float(np.mean(predictions == table.labels))
     shares = [
@@ -218,7 +189,10 @@ def uniform_kappa(table: Predictions) -> float:
 @register_reward("hard_cases")
 @dataclass(frozen=True, eq=False)
 class HardCases(Reward):
-    """Correctness that counts for more on hard studies."""
+    """Correctness that counts for more on hard studies, (1 + emphasis·difficulty)·(+1 if ŷ = y else −1).
+
+    Example weighting by difficulty, as in Freund and Schapire's boosting, 1997.
+    """
 
     difficulty: str | ArrayLike = "members"
     """``table``: the table's ``difficulty`` column (experts' difficulty, readers' disagreement); ``members``:
@@ -227,12 +201,10 @@ class HardCases(Reward):
     emphasis: float = 1.0
     """How much more the hardest study counts than the easiest, at least 0."""
 
-    formula: ClassVar[str] = "(1 + emphasis·difficulty)·(+1 if ŷ = y else −1)"
-    source: ClassVar[str] = "example weighting by difficulty, as in Freund and Schapire's boosting, 1997"
     depends_on_prediction_only: ClassVar[bool] = True
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Give the rule for the studies' difficulty.
+        """Return the rule for the studies' difficulty.
 
         Raises:
             ValueError: If the table has no difficulty, a number lies outside [0, 1], or emphasis is negative.
@@ -245,11 +217,6 @@ class HardCases(Reward):
             return rewards
 
         return hard_cases
-
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """Plus and minus 1 + emphasis times the highest difficulty."""
-        highest = 1 + self.emphasis * float(self._checked_difficulty(table).max())
-        return -highest, highest
 
     def _checked_difficulty(self, table: Predictions) -> NDArray[np.float64]:
         if not 0 <= self.emphasis < np.inf:

@@ -2,14 +2,14 @@
 
 A reward is prepared once for a table (`Reward.prepare`) and then a function of the decided studies alone. Any
 callable from `Decisions` to float32 ``(n,)`` serves as well; set its attribute ``depends_on_prediction_only =
-True`` if it does: only then can contested studies be sampled alone, and the best weights be found exactly.
+True`` if it does: fewer studies are contested then.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -26,11 +26,7 @@ RewardRule = Callable[[Decisions], FloatArray]
 class Reward(ABC):
     """A named reward: a frozen dataclass of its options that prepares a rule for a table."""
 
-    formula: ClassVar[str]
-    """The reward of one study as a formula in label y, prediction ŷ and combined probabilities p."""
-    source: ClassVar[str]
-    """Where it comes from."""
-    depends_on_prediction_only: ClassVar[bool]
+    depends_on_prediction_only: ClassVar[bool] = False
     """Whether it depends on the weights through the predicted class alone."""
 
     @abstractmethod
@@ -40,10 +36,6 @@ class Reward(ABC):
         Raises:
             ValueError: If the options do not fit the table.
         """
-
-    @abstractmethod
-    def range(self, table: Predictions) -> tuple[float, float]:
-        """Return the lowest and the highest reward that a study of the table can give."""
 
 
 REWARDS: Registry[type[Reward]] = Registry(
@@ -77,36 +69,26 @@ def list_rewards() -> tuple[str, ...]:
     return REWARDS.names()
 
 
-def make_reward(
-    reward: str | Reward | RewardRule, options: Mapping[str, Any] | None = None
-) -> Reward | RewardRule:
+def make_reward(reward: str | Reward | RewardRule) -> Reward | RewardRule:
     """Return a reward made by name, or the given one if it is an object.
 
     Args:
-        reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
-        options: Fields of the named reward.
+        reward: A name of `list_rewards`, which stands for the class with its default options; a `Reward`; or
+            a callable from `Decisions` to float32 ``(n,)``.
 
     Returns:
         The reward.
 
     Raises:
-        ValueError: If the name is unknown, an option is wrong, or options are given for an object.
+        ValueError: If the name is unknown, or a class or something else is given.
     """
     if not isinstance(reward, str):
-        if options:
-            raise ValueError(
-                "expected reward_options with the name of a reward only, got them with an object"
-            )
         if isinstance(reward, type):
             raise ValueError(f"expected a reward object, got the class {reward.__name__}: call it")
         if not callable(reward) and not isinstance(reward, Reward):
             raise ValueError(f"expected a reward name or a callable, got {type(reward).__name__}")
         return reward
-    reward_class = REWARDS[reward]
-    try:
-        return reward_class(**(options or {}))
-    except TypeError as error:
-        raise UserError(f"expected options of the reward {reward!r}, got {error}") from None
+    return REWARDS[reward]()
 
 
 def depends_on_prediction_only(reward: Reward | RewardRule) -> bool:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from mura_env.combination import FloatArray, IntArray
 from mura_env.decisions import Decisions
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_METADATA, StudyView, render, require_render_mode
+from mura_env.rendering import RENDER_METADATA, render_study, require_render_mode
 from mura_env.study_columns import StudyBatch
 from mura_env.weighting_task import TaskOptions, WeightingTask
 
@@ -30,7 +30,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
     Args:
         predictions: The table, or the path of one.
         infos: Whether ``info`` is filled.
-        render_mode: ``ansi`` or ``rgb_array``, or None.
+        render_mode: ``ansi`` or None.
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
@@ -104,8 +104,8 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         return observation
 
     def render(self) -> Any:
-        """Show the study just decided, or after a reset the one to be decided, as text or uint8 picture."""
+        """Show the study just decided, or after a reset the one to be decided, as text."""
         if self.render_mode is None or (self._shown is None and self.decisions is None):
             return None
         study = -1 if self._shown is None else int(self._shown.studies[0])
-        return render(StudyView.of(self.task.table, study, self.decisions), self.render_mode)
+        return render_study(self.task.table, study, self.decisions)

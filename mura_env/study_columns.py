@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from mura_env.combination import FloatArray, IntArray, softmax
-from mura_env.observations import CHUNK, Standardization, observe
+from mura_env.observations import CHUNK, ObservationLayout, observe
 from mura_env.predictions import Predictions
 
 Combine = Literal["probabilities", "logits"]
@@ -46,10 +46,9 @@ class StudyColumns:
     Args:
         table: The table.
         combine: Which scores, the members' class ``probabilities`` or their ``logits``.
-        standardization: Statistics for the observations, or None.
     """
 
-    def __init__(self, table: Predictions, combine: Combine, standardization: Standardization | None) -> None:
+    def __init__(self, table: Predictions, combine: Combine) -> None:
         self.studies = np.arange(len(table))
         """All row indices."""
         self._labels = table.labels
@@ -57,12 +56,12 @@ class StudyColumns:
         self._by_column = table.logits.nbytes <= COLUMNS_UP_TO
         n_scores = table.n_models * table.n_classes
         if self._by_column:
-            self.observations = observe(table, standardization)
+            self.observations = observe(table)
             scores = np.empty((len(table), n_scores), dtype=np.float32)
         else:
-            width = observe(table.select([0]), standardization).shape[1]
+            width = len(ObservationLayout.of(table))
             self._rows = _aligned_rows(len(table), width + n_scores + 1)
-            self.observations = observe(table, standardization, out=self._rows[:, :width])
+            self.observations = observe(table, out=self._rows[:, :width])
             scores = self._rows[:, width : width + n_scores]
             self._rows[:, width + n_scores] = table.labels  # exact up to 2**24 classes
         for start in range(0, len(table), CHUNK):
@@ -94,19 +93,15 @@ class StudyColumns:
         return rows[:, :width].copy(), StudyBatch(studies, scores, columns[-1].astype(np.int64))
 
 
-_KNOWN: WeakKeyDictionary[Predictions, dict[tuple[Combine, Standardization | None], StudyColumns]]
-_KNOWN = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Predictions, dict[Combine, StudyColumns]] = WeakKeyDictionary()
 
 
-def study_columns(
-    table: Predictions, combine: Combine, standardization: Standardization | None
-) -> StudyColumns:
-    """The columns of a table, from memory if some environment used them before."""
+def study_columns(table: Predictions, combine: Combine) -> StudyColumns:
+    """Return the columns of a table, from memory if an environment used them before."""
     known = _KNOWN.setdefault(table, {})
-    key = (combine, standardization)
-    if key not in known:
-        known[key] = StudyColumns(table, combine, standardization)
-    return known[key]
+    if combine not in known:
+        known[combine] = StudyColumns(table, combine)
+    return known[combine]
 
 
 def _aligned_rows(n_rows: int, n_columns: int) -> FloatArray:

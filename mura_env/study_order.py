@@ -46,7 +46,7 @@ class StudyOrder:
         self._position = 0
 
     def take(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The next studies.
+        """Return the next studies.
 
         Args:
             count: How many, possibly more than an epoch holds.

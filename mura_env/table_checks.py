@@ -1,8 +1,8 @@
-"""Checks of the columns of a predictions table: what was expected, what was given, what to do."""
+"""Checks of the columns of a predictions table, with messages of what was expected, given, and to do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,48 @@ PROBABILITY_SUM_TOLERANCE = 1e-3
 
 PROBABILITY_FLOOR = 1e-12
 """The smallest probability that is turned into a logit: the logarithm of zero would be infinite."""
+
+
+def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the columns of a predictions table and turn each into a new array or tuple of its own type.
+
+    Args:
+        columns: The fields of `mura_env.Predictions` by name.
+
+    Returns:
+        The same fields.
+
+    Raises:
+        ValueError: If a shape, type, range or name is wrong, a study id occurs twice, or there is no study.
+    """
+    logits = real_array(columns["logits"], "logits", "(n_studies, n_models, n_classes)", 3)
+    n_studies, n_models, n_classes = logits.shape
+    if n_studies == 0:
+        raise UserError("expected at least one study, got an empty table: check what was selected or read")
+    if n_models == 0 or n_classes < 2:
+        raise UserError(f"expected at least 1 model and 2 classes, got logits of shape {logits.shape}")
+    labels = integer_column(columns["labels"], "labels", n_studies)
+    require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
+    parts = name_tuple(columns["body_part_names"], "body part names", len(columns["body_part_names"]))
+    body_parts = integer_column(columns["body_parts"], "body parts", n_studies)
+    require_range(body_parts, "body parts", 0, len(parts), "they are indices into body_part_names")
+    n_views = integer_column(columns["n_views"], "n_views", n_studies)
+    require_range(n_views, "n_views", 1, None, "a study has at least one radiograph")
+    study_ids = text_column(columns["study_ids"], "study ids", n_studies)
+    require_unique(study_ids, "study ids")
+    difficulty = columns["difficulty"]
+    return {
+        "logits": logits,
+        "labels": labels,
+        "body_parts": body_parts,
+        "study_ids": study_ids,
+        "patient_ids": text_column(columns["patient_ids"], "patient ids", n_studies),
+        "n_views": n_views,
+        "model_names": name_tuple(columns["model_names"], "model names", n_models),
+        "class_names": name_tuple(columns["class_names"], "class names", n_classes),
+        "body_part_names": parts,
+        "difficulty": None if difficulty is None else difficulty_column(difficulty, n_studies),
+    }
 
 
 def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
@@ -56,7 +98,7 @@ def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int
         index = np.argwhere(~finite)[0]
         where = ", ".join(str(i) for i in index)
         raise UserError(
-            f"expected finite {name}, got {array[tuple(index)]} at [{where}]: mend or drop that study"
+            f"expected finite {name}, got {array[tuple(index)]} at [{where}]: correct or drop that study"
         )
     return array
 
@@ -100,19 +142,19 @@ def require_range(values: NDArray[np.int64], name: str, low: int, high: int | No
         raise UserError(f"expected {name} {limits}, got {values[row]} in row {row}: {advice}")
 
 
-def unit_interval_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.float32]:
+def difficulty_column(values: ArrayLike, n_studies: int) -> NDArray[np.float32]:
     """Turn numbers in [0, 1] into a new float32 column of shape ``(n_studies,)``.
 
     Raises:
         ValueError: If the values are no numbers, another number of them, or one lies outside [0, 1].
     """
-    column = real_array(values, name, "(n_studies,)", 1)
+    column = real_array(values, "difficulty", "(n_studies,)", 1)
     if column.shape != (n_studies,):
-        raise UserError(f"expected one {name} per study, shape ({n_studies},), got shape {column.shape}")
+        raise UserError(f"expected one difficulty per study, shape ({n_studies},), got shape {column.shape}")
     outside = (column < 0) | (column > 1)
     if outside.any():
         row = int(np.argmax(outside))
-        raise UserError(f"expected {name} in [0, 1], got {column[row]:.6g} in row {row}: rescale it")
+        raise UserError(f"expected difficulty in [0, 1], got {column[row]:.6g} in row {row}: rescale it")
     return column
 
 
@@ -229,7 +271,7 @@ def logits_from_probabilities(probabilities: ArrayLike) -> NDArray[np.float32]:
 
 
 def numbered_names(prefix: str, count: int) -> tuple[str, ...]:
-    """Default names: ``prefix-0``, ``prefix-1`` and so on."""
+    """Return default names: ``prefix-0``, ``prefix-1`` and so on."""
     return tuple(f"{prefix}-{i}" for i in range(count))
 
 

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
-from mura_env.episode_statistics import EpisodeStatistics
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_METADATA, StudyView, render, require_render_mode
+from mura_env.rendering import RENDER_METADATA, render_study, require_render_mode
 from mura_env.study_columns import StudyBatch
 from mura_env.weighting_task import TaskOptions, WeightingTask
 
@@ -33,14 +32,11 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
     also ``final_obs`` float32 ``(num_envs, n_columns)``, a fresh copy of the observations just decided on,
     and ``final_info`` with the same weights, predictions and studies. ``infos=False`` leaves all of it out.
 
-    ``statistics.means()`` gives the mean reward, accuracy, entropy of the weights and regret against the best
-    weights over all studies decided since the last reset.
-
     Args:
         predictions: The table, or the path of one.
         num_envs: Studies per step; a multiple of ``draws_per_study``.
         infos: Whether ``infos`` is filled.
-        render_mode: ``ansi`` or ``rgb_array``, or None.
+        render_mode: ``ansi`` or None.
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
@@ -72,7 +68,6 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         self._shown: StudyBatch | None = None
         self._observations: FloatArray = np.empty(0, dtype=np.float32)  # of the studies shown
         self._step_in_episode = 0
-        self.statistics = EpisodeStatistics(self.task.best_rewards, len(self.task.table))
         self.decisions: Decisions | None = None
         """The studies decided in the last step, None right after a reset."""
 
@@ -85,7 +80,6 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
             self.task.order.restart()
         self._step_in_episode = 0
         self.decisions = None
-        self.statistics.clear()
         return self._show_next(), {}
 
     def step(
@@ -102,7 +96,6 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         decisions = self.task.decide_shown(self.task.weights(actions, self._shown.studies), self._shown)
         rewards = self.task.rewards(decisions)
         self.decisions = decisions
-        self.statistics.add(decisions, rewards)
         self._step_in_episode = (self._step_in_episode + 1) % self.task.episode_length
         done = self._step_in_episode == 0
         infos = self._step_infos(decisions, done) if self._infos else {}
@@ -114,11 +107,10 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         """Show the studies just decided, or after a reset those to be decided, one frame per env."""
         if self.render_mode is None or self._shown is None:
             return None
-        views = (
-            StudyView.of(self.task.table, int(study), self.decisions, position)
+        return tuple(
+            render_study(self.task.table, int(study), self.decisions, position)
             for position, study in enumerate(self._shown.studies)
         )
-        return tuple(render(view, self.render_mode) for view in views)
 
     def _show_next(self) -> FloatArray:
         """Move on to the next studies and give their observations, a new array."""

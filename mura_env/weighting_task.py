@@ -1,8 +1,7 @@
-"""The decision problem behind both environments: from actions to weights, verdicts and rewards."""
+"""The decision problem behind both environments: from actions to weights, predictions and rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Literal, TypedDict, get_args
 
@@ -23,7 +22,7 @@ from mura_env.combination import (
 )
 from mura_env.decisions import Decisions
 from mura_env.errors import UserError
-from mura_env.observations import CHUNK, Standardization, observation_bounds
+from mura_env.observations import ObservationLayout
 from mura_env.predictions import Predictions
 from mura_env.reward_rules import SMALLEST_PROBABILITY
 from mura_env.rewards import Reward, RewardRule, depends_on_prediction_only, make_reward, reward_rule
@@ -47,11 +46,8 @@ class TaskOptions(TypedDict, total=False):
     action: Action
     combine: Combine
     reward: str | Reward | RewardRule
-    reward_options: Mapping[str, Any] | None
-    reward_baseline: Literal["reference"] | None
     reference: ArrayLike | None
     candidates: ArrayLike | None
-    standardization: Standardization | None
     episode_length: int
     order: Order
     sampling: Sampling
@@ -69,13 +65,8 @@ class WeightingTask:
             part uniform; ``select``: Discrete, a row of ``candidates``.
         combine: What is weighted, the members' class ``probabilities`` or their ``logits``.
         reward: A name of `list_rewards`, a `Reward`, or a callable from `Decisions` to float32 ``(n,)``.
-        reward_options: Options of a named reward.
-        reward_baseline: ``reference`` subtracts the reward of the reference weights on the same study (the
-            self-critical baseline of Rennie et al., 2017): independent of the action, and zero remains
-            wherever the action cannot matter.
         reference: Weights ``(n_models,)`` or ``(n_body_parts, n_models)``; uniform by default.
         candidates: Weights ``(n_candidates, n_models)`` for ``select``; by default each member alone.
-        standardization: Statistics of the training table for the observations.
         episode_length: Studies in an episode.
         order: ``shuffled`` visits every study once per epoch; ``sequential`` keeps the order of the table.
         sampling: ``contested`` shows only the studies on which weights can change the reward, see
@@ -94,11 +85,8 @@ class WeightingTask:
         action: Action = "softmax",
         combine: Combine = "probabilities",
         reward: str | Reward | RewardRule = "correctness",
-        reward_options: Mapping[str, Any] | None = None,
-        reward_baseline: Literal["reference"] | None = None,
         reference: ArrayLike | None = None,
         candidates: ArrayLike | None = None,
-        standardization: Standardization | None = None,
         episode_length: int = 1,
         order: Order = "shuffled",
         sampling: Sampling = "all",
@@ -107,22 +95,18 @@ class WeightingTask:
         table = _table(predictions)
         _require_one_of("action", action, get_args(Action))
         _require_one_of("combine", combine, get_args(Combine))
-        _require_one_of("reward_baseline", reward_baseline, ("reference", None))
         _require_one_of("sampling", sampling, get_args(Sampling))
         _require_positive("episode_length", episode_length)
         _require_positive("draws_per_study", draws_per_study)
         if candidates is not None and action != "select":
             raise UserError(f"expected candidates with action='select' only, got them with action={action!r}")
-        if not isinstance(standardization, Standardization | None):
-            raise ValueError(f"expected a Standardization or None, got {type(standardization).__name__}")
         self.table = table
         self.action = action
         self.combine = combine
         self.episode_length = episode_length
         self.draws_per_study = draws_per_study
-        self.reward = make_reward(reward, reward_options)
-        self.columns = study_columns(table, combine, standardization)
-        self._standardization = standardization
+        self.reward = make_reward(reward)
+        self.columns = study_columns(table, combine)
 
         uniform = np.full(table.n_models, 1 / table.n_models)
         weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
@@ -143,30 +127,29 @@ class WeightingTask:
         self.pool = self._sampled_studies(sampling)
         self.order = StudyOrder(self.pool, order)
         self._rule = reward_rule(self.reward, table)
-        self._baseline = self._reference_rewards() if reward_baseline == "reference" else None
 
     @property
     def single_observation_space(self) -> spaces.Space[FloatArray]:
-        """The observation of one study; columns as `ObservationLayout` names them."""
-        low, high = observation_bounds(self.table, self._standardization)
-        space: spaces.Space[Any] = spaces.Box(low, high, dtype=np.float32)
+        """Observation of one study; columns as `ObservationLayout` names them."""
+        layout = ObservationLayout.of(self.table)
+        space: spaces.Space[Any] = spaces.Box(layout.low, layout.high, dtype=np.float32)
         return space
 
     @property
     def single_action_space(self) -> spaces.Box | spaces.Discrete:
-        """The action for one study."""
+        """Action for one study."""
         if self.action == "select":
             return spaces.Discrete(len(self.candidates))
         return spaces.Box(-1.0, 1.0, (self.table.n_models,), dtype=np.float32)
 
     def log_references(self, studies: IntArray) -> FloatArray:
-        """Logits of a zero action on studies, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
+        """Return the logits of a zero action, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
         if self._log_references.shape[1] == 1:
             return self._log_references
         return np.take(self._log_references, self.table.body_parts[studies], axis=1)
 
     def reference_weights(self, studies: IntArray) -> FloatArray:
-        """The weights of a zero action on studies, float32 ``(n_models, n)``."""
+        """Return the weights of a zero action on studies, float32 ``(n_models, n)``."""
         zeros = np.zeros((len(studies), self.table.n_models), dtype=np.float32)
         return softmax_weights(zeros, self.action_scale, self.log_references(studies))
 
@@ -214,7 +197,7 @@ class WeightingTask:
         return self.decide_shown(weights, self.columns.gather(studies)[1])
 
     def decide_shown(self, weights: FloatArray, shown: StudyBatch) -> Decisions:
-        """`decide` for studies that are gathered already."""
+        """Decide studies as `decide` does, which are gathered already."""
         combined = combine(shown.scores, weights)
         predictions = predicted_classes(combined)
         return Decisions(
@@ -229,26 +212,12 @@ class WeightingTask:
         )
 
     def rewards(self, decisions: Decisions) -> FloatArray:
-        """The rewards of decided studies, a new float32 ``(n,)`` array, the baseline subtracted."""
-        rewards = self._rule(decisions)
-        if self._baseline is not None:
-            rewards -= self._baseline[decisions.studies]
-        return rewards
+        """Return the rewards of decided studies, a new float32 ``(n,)`` array."""
+        return self._rule(decisions)
 
-    def best_rewards(self, studies: IntArray | None = None) -> FloatArray:
-        """The reward of the best weights on studies, by default on all: float32 ``(n,)``, less the baseline.
-
-        See `mura_env.best_weights` for which rewards it is exact.
-        """
-        return best_rewards(self, self.columns.studies if studies is None else studies)
-
-    def _reference_rewards(self) -> FloatArray:
-        """The rewards of the reference weights on all studies, float32 ``(n_studies,)``."""
-        rewards = np.empty(len(self.table), dtype=np.float32)
-        for start in range(0, len(self.table), CHUNK):
-            studies = np.arange(start, min(start + CHUNK, len(self.table)))
-            rewards[studies] = self._rule(self.decide(self.reference_weights(studies), studies))
-        return rewards
+    def best_rewards(self) -> FloatArray:
+        """Return the rewards of the best single members, float32 ``(n_studies,)``; see `best_weights`."""
+        return best_rewards(self)
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
         if actions.shape != (count,) or actions.dtype.kind not in "iu":
@@ -296,7 +265,7 @@ def contested(table: Predictions, reward: str | Reward | RewardRule = "correctne
 
 
 def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
-    """Weight vectors, one or several, as new float32 rows that sum to one."""
+    """Return weight vectors, one or several, as new float32 rows that sum to one."""
     rows = np.atleast_2d(doubles(values, name))
     if rows.ndim != 2 or rows.shape[1] != n_models or rows.shape[0] == 0:
         raise UserError(f"expected {name} with rows of {n_models} weights, got shape {rows.shape}")
@@ -308,7 +277,7 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
 
 
 def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
-    """The table itself, or the one that a path leads to."""
+    """Return the table itself, or read the one that a path leads to."""
     if not isinstance(predictions, Predictions | str | PathLike):
         raise UserError(
             f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "

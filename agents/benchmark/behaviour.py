@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from agents.benchmark.calibration_shift import calibration_summary
 from agents.benchmark.diversity import ensemble_diversity
+from agents.controls.oracle import oracle_accuracy
 from mura_env import Predictions
 
 Figure = dict[str, float]
@@ -42,11 +43,11 @@ def behaviour_document(
     Returns:
         JSON-ready: `members` (see `agents.benchmark.diversity.ensemble_diversity`), `calibration` of `train`
         and `test` (see `agents.benchmark.calibration_shift.calibration_summary`), `oracle` (see
-        `oracle_bound`), `max_entropy` in nats, and `agents`, by name: `entropy` and `distance_from_uniform`
-        overall and with the weights in `by_body_part`, `changed_verdicts`, `gap_closed`, `regret` and
-        `learning_regret`.
+        `agents.controls.oracle.oracle_accuracy`), `max_entropy` in nats, and `agents`, by name: `entropy`
+        and `distance_from_uniform` overall and with the weights in `by_body_part`, `changed_verdicts`,
+        `gap_closed`, `regret` and `learning_regret`.
     """
-    bound = oracle_bound(test)
+    bound, bound_of_train = oracle_accuracy(test), oracle_accuracy(train)
     of_baseline = _accuracy(baseline, test)
     best_member = float((test.logits.argmax(axis=2) == test.labels[:, None]).mean(axis=0).max())
     described = {}
@@ -61,7 +62,7 @@ def behaviour_document(
                 "to_oracle": _over_seeds(bound - accuracies),
                 "to_best_member": _over_seeds(best_member - accuracies),
             },
-            "learning_regret": learning_regret(actions.learning_curves, oracle_bound(train)),
+            "learning_regret": learning_regret(actions.learning_curves, bound_of_train),
         }
     return {
         "members": ensemble_diversity(test),
@@ -70,15 +71,6 @@ def behaviour_document(
         "max_entropy": float(np.log(test.n_models)),
         "agents": described,
     }
-
-
-def oracle_bound(table: Predictions) -> float:
-    """Return the share of studies on which at least one member is right.
-
-    With two classes no weighting does better: where all members are wrong, so is every average of them. With
-    more, an average can be right where no member is, and the figure is that of the best choice of a member.
-    """
-    return float((table.logits.argmax(axis=2) == table.labels[:, None]).any(axis=1).mean())
 
 
 def gap_closed(accuracy: float, baseline: float, bound: float) -> float | None:
@@ -90,7 +82,8 @@ def gap_closed(accuracy: float, baseline: float, bound: float) -> float | None:
         bound: The oracle's.
 
     Returns:
-        1 at the bound, 0 at the baseline, negative below it; None where there is no gap.
+        1 at the bound, 0 at the baseline, negative below it; None where there is no gap. Above 1 only for an
+        agent that is no weighting, such as `stacking`, since the bound is of weightings.
     """
     gap = bound - baseline
     return (accuracy - baseline) / gap if gap > 0 else None

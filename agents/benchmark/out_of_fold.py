@@ -11,7 +11,7 @@ from agents.benchmark.comparison import paired_comparison, spread_over_seeds
 from agents.metrics import evaluate
 from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.hypothesis_tests import holm
-from agents.statistics.intervals import verdict_shares, wilson_interval
+from agents.statistics.intervals import prediction_shares, wilson_interval
 from mura_env import Predictions
 
 LABEL = "not nested"
@@ -95,7 +95,7 @@ def _row(
     """Score one agent or control, of shape `(n_seeds, n_studies, n_classes)`, and compare it."""
     scores = [evaluate(train.labels, of_seed) for of_seed in probabilities]
     row = {figure: _mean([seed[figure] for seed in scores]) for figure in ("accuracy", "kappa", "auroc")}
-    share = verdict_shares(train.labels, probabilities.shape[2], probabilities.argmax(axis=2))["accuracy"]
+    share = prediction_shares(train.labels, probabilities.shape[2], probabilities.argmax(axis=2))["accuracy"]
     row["accuracy"]["ci95"] = wilson_interval(row["accuracy"]["mean"], share, train.patient_ids)
     row["vs_uniform"] = paired_comparison(
         train, bootstrap, probabilities, of_baseline, is_baseline=is_baseline

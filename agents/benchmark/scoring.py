@@ -18,8 +18,8 @@ from agents.statistics.intervals import (
     Share,
     log_odds_interval,
     mean_over_parts,
+    prediction_shares,
     sensitivity_share,
-    verdict_shares,
     wilson_interval,
 )
 from agents.statistics.jackknife import average_precisions, jackknife_interval, leave_out_each
@@ -58,7 +58,7 @@ class ScoredTable:
         }
         self._baseline = baseline
         self._baseline_samples = {
-            "kappa": self._bootstrap.verdict_figures(baseline.argmax(axis=2))["kappa"],
+            "kappa": self._bootstrap.prediction_figures(baseline.argmax(axis=2))["kappa"],
             "auroc": self._bootstrap.auroc(baseline),
         }
         self._baseline_figures = _over_seeds([evaluate(test.labels, seed) for seed in baseline])
@@ -161,7 +161,7 @@ class ScoredTable:
             probabilities: Theirs, shape `(n_seeds, n_chosen, n_classes)`.
             thresholds: One for each seed.
         """
-        figures = bootstrap.verdict_figures(probabilities.argmax(axis=2))
+        figures = bootstrap.prediction_figures(probabilities.argmax(axis=2))
         samples = {name: figures[name] for name in ("balanced_accuracy", "kappa", "f1")}
         for name, losses in study_losses(self.test.labels[chosen], probabilities).items():
             samples[name] = bootstrap.mean(losses.mean(axis=0))
@@ -221,11 +221,11 @@ def _shares(
         thresholds: One for each seed.
     """
     n_classes = probabilities.shape[2]
-    shares = verdict_shares(labels, n_classes, probabilities.argmax(axis=2))
+    shares = prediction_shares(labels, n_classes, probabilities.argmax(axis=2))
     shares["sensitivity_at_90_specificity"] = sensitivity_share(labels, probabilities)
     if None not in thresholds:
         positive = probabilities[:, :, 1] >= np.array(thresholds, dtype=np.float64)[:, None]
-        at_threshold = verdict_shares(labels, n_classes, positive.astype(np.int64))
+        at_threshold = prediction_shares(labels, n_classes, positive.astype(np.int64))
         for name in ("sensitivity", "specificity"):
             shares[f"{name}_at_threshold"] = at_threshold[name]
     return shares

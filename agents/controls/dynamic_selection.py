@@ -1,4 +1,8 @@
-"""What dynamic selection agents keep: the studies learned from, and how the members did in them."""
+"""Dynamic selection: weights by how the members did in the most similar studies learned from.
+
+Similar are studies of the same body part in which the members give similar probabilities, since an agent
+sees no pixel. `knora_u` counts correct members among them; `meta` learns what to make of them.
+"""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from agents.agent import Agent, Callback
 from agents.config import AgentConfig
 from agents.controls.fixed_weights import log_odds_weights
+from agents.mixture import members_correct, probabilities_of_label
 from agents.policy.inner_folds import fold_pairs
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -19,7 +24,7 @@ from mura_env.utils.progress import Progress
 
 
 def output_profiles(table: Predictions) -> NDArray[np.float32]:
-    """Describe studies by what the members say of them.
+    """Describe studies by the members' outputs.
 
     Returns:
         The members' class probabilities without the first class's, which they determine; shape
@@ -61,11 +66,25 @@ def nearest_studies(
     return nearest
 
 
+def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
+    """Return what an agent keeps of the studies learned from, to judge members near others by.
+
+    Returns:
+        `profiles`, see `output_profiles`; `body_parts`, shape `(n_studies,)`; and `right`, whether a member
+        is correct, shape `(n_studies, n_models)`.
+    """
+    return {
+        "profiles": output_profiles(table),
+        "body_parts": table.body_parts.copy(),
+        "right": members_correct(table),
+    }
+
+
 ConfigType = TypeVar("ConfigType")
 
 
 class DynamicSelection(Agent[ConfigType]):
-    """Weights by how the members did in the studies learned from that are nearest; a subclass says how."""
+    """Base class: the arrays that `region_arrays` gives, and their check when an agent is loaded."""
 
     uses_seed = False
 
@@ -77,26 +96,6 @@ class DynamicSelection(Agent[ConfigType]):
         self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
         self._require_shape("body_parts", (n_studies,), "i")
         self._require_shape("right", (n_studies, n_models), "b")
-
-
-def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
-    """Return what the studies of a table can tell of others.
-
-    Returns:
-        `profiles`, see `output_profiles`; `body_parts`, shape `(n_studies,)`; and `right`, whether a member's
-        verdict is, shape `(n_studies, n_models)`.
-    """
-    return {
-        "profiles": output_profiles(table),
-        "body_parts": table.body_parts.copy(),
-        "right": members_right(table),
-    }
-
-
-def members_right(table: Predictions) -> NDArray[np.bool_]:
-    """Tell which members' verdicts are right, shape `(n_studies, n_models)`."""
-    right: NDArray[np.bool_] = table.probabilities.argmax(axis=2) == table.labels[:, None]
-    return right
 
 
 @dataclass(frozen=True)
@@ -115,10 +114,9 @@ class KnoraUConfig(AgentConfig):
 class KnoraU(DynamicSelection[KnoraUConfig]):
     """K-nearest-oracles-union (Ko, Sabourin and Britto 2008).
 
-    Every study learned from that lies near the one to decide gives one vote to each member that was right
-    there; a member's weight is its share of the votes, and all are equal where no vote is given. Nearness is
-    that of the members' probabilities, within the body part, since an agent sees no pixel; with 7
-    neighbours, the literature's number, the votes are mostly noise where all members are usually right.
+    Every study learned from that lies near the one to decide gives one vote to each member that was correct
+    there; a member's weight is its share of the votes, and all are equal where no vote is given. With 7
+    neighbours, the literature's number, the votes are mostly noise where all members are usually correct.
     """
 
     config_class = KnoraUConfig
@@ -153,7 +151,7 @@ META_FEATURES = (
     "confidence",
     "support_of_others",
 )
-"""What the meta-classifier reads of a member in a study; see `meta_features`."""
+"""What the meta-classifier reads of a member in a study, in this order; see `meta_features`."""
 
 _FOLD_SEED = 0
 
@@ -181,10 +179,10 @@ class MetaConfig(AgentConfig):
 class Meta(DynamicSelection[MetaConfig]):
     """Dynamic selection by meta-learning, after META-DES (Cruz, Sabourin, Cavalcanti and Ren 2015).
 
-    A logistic regression, common to all members, learns from meta-features whether a member is right in a
-    study. Members that it expects to be wrong are left out; the others are weighted by the log-odds of being
-    right. With too few patients for the folds, or members that are never (or always) right, all weights are
-    equal.
+    A logistic regression, common to all members, learns from meta-features whether a member is correct in a
+    study. Members that it expects to be incorrect are left out; the others are weighted by the log-odds of
+    being correct. With too few patients for the folds, or members that are never (or always) correct, all
+    weights are equal.
     """
 
     config_class = MetaConfig
@@ -201,8 +199,13 @@ class Meta(DynamicSelection[MetaConfig]):
         pairs = fold_pairs(train, None, self.config.n_folds, _FOLD_SEED)
         if not pairs:
             return
-        features = np.concatenate([self._features(competence_arrays(learn), score) for learn, score in pairs])
-        right = np.concatenate([members_right(score) for _, score in pairs])
+        features = np.concatenate(
+            [
+                meta_features(competence_arrays(learn), score, score.body_parts, self.config.n_neighbours)
+                for learn, score in pairs
+            ]
+        )
+        right = np.concatenate([members_correct(score) for _, score in pairs])
         if right.all() or not right.any():
             return
         regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
@@ -210,19 +213,10 @@ class Meta(DynamicSelection[MetaConfig]):
         self.arrays_["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
-        features = self._features(self.arrays_, table, body_parts)
+        features = meta_features(self.arrays_, table, body_parts, self.config.n_neighbours)
         coefficients = self.arrays_["coefficients"]
         log_odds = features @ coefficients[:-1] + coefficients[-1]  # (n_studies, n_models)
         return log_odds_weights(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
-
-    def _features(
-        self,
-        region: dict[str, NDArray[Any]],
-        table: Predictions,
-        body_parts: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.float64]:
-        parts = table.body_parts if body_parts is None else body_parts
-        return meta_features(region, table, parts, self.config.n_neighbours)
 
     def _check_arrays(self) -> None:
         super()._check_arrays()
@@ -233,8 +227,8 @@ class Meta(DynamicSelection[MetaConfig]):
 
 def competence_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
     """Return `region_arrays` of a table and `of_label`, the members' probabilities of the true class."""
-    of_label = np.take_along_axis(table.probabilities, table.labels[:, None, None], axis=2)[:, :, 0]
-    return {**region_arrays(table), "of_label": np.ascontiguousarray(of_label)}
+    of_label = probabilities_of_label(table.probabilities, table.labels)
+    return {**region_arrays(table), "of_label": of_label.astype(np.float32)}
 
 
 def meta_features(

@@ -1,4 +1,4 @@
-"""Weights that are the same for all studies of a body part."""
+"""Weights that are the same for all studies of a body part, and the five simplest controls."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent, Callback
 from agents.config import AgentConfig
-from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
+from agents.mixture import members_correct, mixture_weights_by_body_part, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
@@ -50,16 +50,11 @@ class FixedWeights(Agent[ConfigType]):
             raise UserError(f"expected weights of the agent {self.name!r} that are non-negative and sum to 1")
 
 
-@dataclass(frozen=True)
-class UniformConfig(AgentConfig):
-    """The uniform average has no options of its own."""
-
-
 @register_agent("uniform")
-class Uniform(Agent[UniformConfig]):
+class Uniform(Agent[AgentConfig]):
     """Every member has the same weight in every study."""
 
-    config_class = UniformConfig
+    config_class = AgentConfig
     uses_seed = False
 
     def _fit(
@@ -76,16 +71,11 @@ class Uniform(Agent[UniformConfig]):
         return np.ones((len(table), len(self.model_names_)))
 
 
-@dataclass(frozen=True)
-class BestSingleConfig(AgentConfig):
-    """The best member has no options of its own."""
-
-
 @register_agent("best_single")
-class BestSingle(FixedWeights[BestSingleConfig]):
-    """All weight on the member that is right most often; a tie goes to the one with the lower log loss."""
+class BestSingle(FixedWeights[AgentConfig]):
+    """All weight on the most accurate member; a tie goes to the one with the lower log loss."""
 
-    config_class = BestSingleConfig
+    config_class = AgentConfig
 
     def _rows(self, train: Predictions) -> NDArray[np.float64]:
         best = np.eye(train.n_models)[best_member(train)]
@@ -93,11 +83,10 @@ class BestSingle(FixedWeights[BestSingleConfig]):
 
 
 def best_member(table: Predictions) -> int:
-    """Return the member with the most right verdicts; a tie goes to the lower log loss, then to the first."""
-    probabilities = table.probabilities
-    correct = (probabilities.argmax(axis=2) == table.labels[:, None]).sum(axis=0)
-    log_loss = -np.log(probabilities_of_label(probabilities, table.labels)).mean(axis=0)
-    return int(np.lexsort((log_loss, -correct))[0])
+    """Return the most accurate member; a tie goes to the lower log loss, then to the first."""
+    n_correct = members_correct(table).sum(axis=0)
+    log_loss = -np.log(probabilities_of_label(table.probabilities, table.labels)).mean(axis=0)
+    return int(np.lexsort((log_loss, -n_correct))[0])
 
 
 @dataclass(frozen=True)
@@ -143,15 +132,14 @@ class AccuracyWeighted(FixedWeights[AccuracyWeightedConfig]):
     """The same weights for all studies, in proportion to the members' accuracies.
 
     Log-odds are the best weights for the votes of independent members (Nitzan and Paroush 1982; Kuncheva,
-    Combining Pattern Classifiers, 2014, section 4.3). Accuracies are estimated with one right and one wrong
-    verdict added (Laplace), so that log-odds are finite.
+    Combining Pattern Classifiers, 2014, section 4.3). Accuracies are estimated with one correct and one
+    incorrect prediction added (Laplace), so that log-odds are finite.
     """
 
     config_class = AccuracyWeightedConfig
 
     def _rows(self, train: Predictions) -> NDArray[np.float64]:
-        right = (train.probabilities.argmax(axis=2) == train.labels[:, None]).sum(axis=0)
-        accuracy = (right + 1.0) / (len(train) + 2.0)
+        accuracy = (members_correct(train).sum(axis=0) + 1.0) / (len(train) + 2.0)
         if self.config.weighting == "log_odds":
             weights = log_odds_weights(accuracy[None])[0]
         else:
@@ -160,23 +148,18 @@ class AccuracyWeighted(FixedWeights[AccuracyWeightedConfig]):
 
 
 def log_odds_weights(competences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight members by the log-odds of being right; who is wrong more often than right gets nothing.
+    """Weight members by the log-odds of being correct; one that is more often incorrect gets nothing.
 
     Args:
-        competences: Probabilities of being right, shape `(n_studies, n_models)`, in (0, 1).
+        competences: Probabilities of being correct, shape `(n_studies, n_models)`, in (0, 1).
 
     Returns:
-        The same shape, rows with sum 1; uniform where no member is right more often than wrong.
+        The same shape, rows with sum 1; uniform where no member is correct more often than not.
     """
     positive = np.maximum(np.log(competences) - np.log1p(-competences), 0.0)
     totals = positive.sum(axis=1, keepdims=True)
     uniform = np.full_like(positive, 1.0 / competences.shape[1])
     return np.asarray(np.where(totals > 0, positive / np.where(totals > 0, totals, 1.0), uniform))
-
-
-@dataclass(frozen=True)
-class StaticConfig(AgentConfig):
-    """Fixed weights have no options of their own."""
 
 
 @dataclass(frozen=True)
@@ -192,13 +175,13 @@ class StaticPerBodyPartConfig(AgentConfig):
 
 
 @register_agent("static")
-class Static(FixedWeights[StaticConfig]):
+class Static(FixedWeights[AgentConfig]):
     """One set of weights for all studies, the one with the lowest log loss of the weighted average."""
 
-    config_class = StaticConfig
+    config_class = AgentConfig
 
     def _rows(self, train: Predictions) -> NDArray[np.float64]:
-        return _mixture_rows(train, float("inf"))
+        return mixture_weights_by_body_part(train, float("inf"))
 
 
 @register_agent("static_per_body_part")
@@ -208,9 +191,4 @@ class StaticPerBodyPart(FixedWeights[StaticPerBodyPartConfig]):
     config_class = StaticPerBodyPartConfig
 
     def _rows(self, train: Predictions) -> NDArray[np.float64]:
-        return _mixture_rows(train, self.config.prior_studies)
-
-
-def _mixture_rows(train: Predictions, prior_studies: float) -> NDArray[np.float64]:
-    of_label = probabilities_of_label(train.probabilities, train.labels)
-    return mixture_weights_by_body_part(of_label, train.body_parts, len(train.body_part_names), prior_studies)
+        return mixture_weights_by_body_part(train, self.config.prior_studies)

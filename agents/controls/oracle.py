@@ -1,6 +1,5 @@
 """The bound: what a weighting that knows the label could reach."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,25 +10,18 @@ from agents.agent import Agent, Callback
 from agents.config import AgentConfig
 from agents.registry import register_agent
 from mura_env import Predictions
+from mura_env.combination import combine
 from mura_env.utils.progress import Progress
 
 
-@dataclass(frozen=True)
-class OracleConfig(AgentConfig):
-    """The bound has no options of its own."""
-
-
 @register_agent("oracle")
-class Oracle(Agent[OracleConfig]):
-    """The weights, read from the label, whose verdict is right wherever any weights' verdict is.
+class Oracle(Agent[AgentConfig]):
+    """The weights, read from the label, whose prediction is correct wherever any weights' prediction is.
 
-    All weight is on the member whose lead of the true class over the strongest other one is the largest. With
-    two classes nothing can do better. With more, an average can be right where no member is (two members
-    that each favour another wrong class, and both have the true one second): there, the weights with the
-    largest lead are found by linear programming.
+    Its accuracy is the bound of every weighting; see `oracle_weights`.
     """
 
-    config_class = OracleConfig
+    config_class = AgentConfig
     uses_seed = False
     is_bound = True
 
@@ -44,15 +36,38 @@ class Oracle(Agent[OracleConfig]):
         """Learn nothing: the labels are read where they are needed."""
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
-        leads = leads_of_label(table.probabilities, table.labels)
-        worst = leads.min(axis=2)
-        weights = np.eye(table.n_models)[worst.argmax(axis=1)]
-        if table.n_classes > 2:
-            # Only where for every other class some member has the true one in front can an average be right.
-            hopeful = (worst.max(axis=1) <= 0) & (leads.max(axis=1) > 0).all(axis=1)
-            for study in np.flatnonzero(hopeful):
-                weights[study] = largest_lead(leads[study])
-        return np.asarray(weights)
+        return oracle_weights(table)
+
+
+def oracle_weights(table: Predictions) -> NDArray[np.float64]:
+    """Return the weights with which the true class leads most, or is predicted at all.
+
+    All weight is on the member whose lead of the true class over the strongest other one is the largest. With
+    two classes nothing can do better. With more, an average can be correct where no member is (two members
+    that each favour another wrong class, and both have the true one second): there, the weights with the
+    largest lead are found by linear programming.
+
+    Returns:
+        Shape `(n_studies, n_models)`, rows on the simplex.
+    """
+    leads = leads_of_label(table.probabilities, table.labels)
+    least = leads.min(axis=2)
+    weights = np.eye(table.n_models)[least.argmax(axis=1)]
+    # Only where for every other class some member has the true one in front can an average be correct.
+    hopeful = (least.max(axis=1) <= 0) & (leads.max(axis=1) > 0).all(axis=1)
+    for study in np.flatnonzero(hopeful):
+        weights[study] = largest_lead(leads[study])
+    return np.asarray(weights)
+
+
+def oracle_accuracy(table: Predictions) -> float:
+    """Return the accuracy of the oracle: no weighting of the members has a higher one.
+
+    Where the true class and another can at best be equally probable, float32 decides which is predicted.
+    """
+    weights = oracle_weights(table).astype(np.float32)
+    combined = combine(table.probabilities.swapaxes(0, 1), weights.T[:, :, None])
+    return float((combined.argmax(axis=1) == table.labels).mean())
 
 
 def leads_of_label(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:

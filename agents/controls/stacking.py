@@ -1,4 +1,4 @@
-"""Stacking: a logistic regression that reads what all members say."""
+"""Stacking: a logistic regression on the outputs of all members."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 LOG_PROBABILITY_FLOOR = -10.0
-"""Log-probabilities are clipped from below: a certain member must not decide alone."""
+"""Log-probabilities are clipped from below: a member that is certain must not decide alone."""
 
 _ABSENT_INTERCEPT = -20.0
 
@@ -26,7 +26,7 @@ class StackingConfig(AgentConfig):
     """Options of stacking."""
 
     l2: float = 1.0
-    """Strength of the penalty, half the sum of the squared coefficients, beside the sum of the log losses."""
+    """Weight of the penalty, half the sum of the squared coefficients, beside the sum of the log losses."""
     body_part_intercepts: bool = False
     """Whether the regression also reads the body part, and so each part's share of the classes."""
 
@@ -42,7 +42,7 @@ class Stacking(Agent[StackingConfig]):
     This is not a weighting: the regression shifts, sharpens and sets off members against each other, so that
     its probabilities may lie outside of all members'. `predict_proba` gives these. `weights` gives the
     weighting that comes nearest: in each study the weights whose average has the least Kullback-Leibler
-    divergence from the regression's probabilities. With two classes both have the same verdict
+    divergence from the regression's probabilities. With two classes both predict the same class
     wherever the members disagree.
     """
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.mixture import mixture_weights_by_body_part, probabilities_of_label
+from agents.mixture import mixture_weights_by_body_part
 from mura_env import Predictions
 
 Reference = Literal["uniform", "static", "static_per_body_part"]
@@ -27,12 +27,11 @@ def reference_weights(table: Predictions, reference: Reference) -> NDArray[np.fl
         Shape `(n_body_parts + 1, n_models)`, rows with sum 1; the last is for body parts that the table does
         not name.
     """
-    n_parts = len(table.body_part_names)
     if reference == "uniform":
-        return np.full((n_parts + 1, table.n_models), 1.0 / table.n_models, dtype=np.float32)
+        shape = (len(table.body_part_names) + 1, table.n_models)
+        return np.full(shape, 1.0 / table.n_models, dtype=np.float32)
     prior_studies = PRIOR_STUDIES if reference == "static_per_body_part" else float("inf")
-    of_label = probabilities_of_label(table.probabilities, table.labels)
-    return mixture_weights_by_body_part(of_label, table.body_parts, n_parts, prior_studies).astype(np.float32)
+    return mixture_weights_by_body_part(table, prior_studies).astype(np.float32)
 
 
 def choose_reference(pairs: Sequence[tuple[Predictions, Predictions]], choice: ReferenceChoice) -> Reference:

@@ -108,10 +108,10 @@ class PatientBootstrap:
     def mean_difference(self, differences: NDArray[Any]) -> Samples:
         """Average the differences of two agents' correctness, with two imaginary patients among the others.
 
-        Each has one study, which only the first or only the second agent has right, and is drawn half as
-        often as the others. Without them, the interval of agents that hardly ever differ is far too short,
-        and a point where no study of the table shows that they do; where they often differ, the two change
-        nothing (half a study more of each kind: Agresti and Min, Statistics in Medicine 24:729, 2005).
+        Each has one study, which only the first or only the second agent predicts correctly, and is drawn
+        half as often as the others. Without them, the interval of agents that hardly ever differ is far too
+        short, and a point where no study of the table shows that they do; where they often differ, the two
+        change nothing (half a study more of each kind: Agresti and Min, Statistics in Medicine 24:729, 2005).
 
         Args:
             differences: Per study, in [-1, 1], shape `(n_studies,)`.
@@ -119,8 +119,8 @@ class PatientBootstrap:
         first, second = self.imaginary
         return ratio(self.total(differences) + first - second, self._n_of_class.sum(axis=0) + first + second)
 
-    def verdict_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
-        """Return the figures that depend on verdicts alone, each the mean over seeds.
+    def prediction_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
+        """Return the figures that depend on the predicted classes alone, each the mean over seeds.
 
         They are accuracy, balanced_accuracy, kappa, sensitivity, specificity and f1, defined as in
         `agents.metrics.evaluate`; all follow from three counts per class.

@@ -1,6 +1,10 @@
-"""Interval of the calibration error, which noise alone raises above zero.
+"""Interval of the calibration error: a test of each possible value, as noise can only raise the observed one.
 
-It is found by asking which true errors explain the observed one, not by resampling.
+The observed error of even a perfectly calibrated agent is above 0, the more so the smaller the table (Bröcker
+and Smith, Weather and Forecasting 22:651, 2007), and resamples of the table add the noise once more: a
+percentile interval may miss the truth every time. So a test is inverted: kept are the true errors under which
+the observed one would not surprise. The truth that the interval is for is the error, over bins of equal mass,
+in the population that the patients are drawn from.
 """
 
 from typing import Any

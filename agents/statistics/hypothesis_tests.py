@@ -1,4 +1,4 @@
-"""Tests of two agents on the same studies."""
+"""Paired tests of two agents on the same studies, their adjustment for several agents, and their power."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's test of two agents that are each right or wrong on every study."""
+    """McNemar's test of two agents, by the studies on which one of them is correct and the other is not."""
 
     only_first: int
-    """Studies that only the first agent has right."""
+    """Studies that only the first agent predicts correctly."""
     only_second: int
-    """Studies that only the second agent has right."""
+    """Studies that only the second agent predicts correctly."""
     exact_p: float
     """Two-sided exact conditional p-value."""
     mid_p: float
@@ -35,12 +35,12 @@ class McNemar:
 
 
 def mcnemar(first_correct: NDArray[Any], second_correct: NDArray[Any]) -> McNemar:
-    """Compare two agents by the studies on which exactly one of them is right.
+    """Compare two agents by the studies on which exactly one of them is correct.
 
     Under the null hypothesis, which of the two it is, is a fair coin: the smaller count is binomial.
 
     Args:
-        first_correct: Whether the first agent is right, bool of shape `(n_studies,)`.
+        first_correct: Whether the first agent is correct, bool of shape `(n_studies,)`.
         second_correct: The same of the second agent.
     """
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
@@ -153,8 +153,7 @@ def smallest_detectable_difference(differences: NDArray[Any], patient_ids: NDArr
 
 
 def _fewest_gains() -> float:
-    """Expected number of gains, none lost, at which the sign-flip test has the power: about 7.9."""
-    needed = 1 + int(
-        np.ceil(-np.log2(SIGNIFICANCE_LEVEL))
-    )  # 2 of the 2^n patterns are as extreme as all signs alike
+    """Return the expected number of gains, none lost, at which the test has its power: about 7.9."""
+    # 2 of the 2^n patterns are as extreme as all signs alike
+    needed = 1 + int(np.ceil(-np.log2(SIGNIFICANCE_LEVEL)))
     return float(brentq(lambda expected: poisson.sf(needed - 1, expected) - POWER, needed, 4 * needed))

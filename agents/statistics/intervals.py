@@ -5,6 +5,14 @@ percentiles are too close, above all at the lower end. Wilson's interval is neit
 Statistical Science 16:101, 2001). Patients instead of studies are the independent units if the number of
 studies is replaced by the effective one, that of single-study patients who would leave the share as uncertain
 as it is (Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7:334, 2019).
+
+The sensitivity at a required specificity is such a share, but its threshold is itself found on the table.
+Resamples of few studies repeat some and lack others around it, so that they spread the sensitivity more than
+fresh tables do. The linearised variance does not: a study counts once on its own side, and once through the
+threshold, by the slope of the ROC curve there (Hsieh and Turnbull, Annals of Statistics 24:25, 1996). The
+slope is taken between the ends of the interval in which the specificity at the threshold lies (Woodruff,
+Journal of the American Statistical Association 47:635, 1952), on normal deviates, where an ROC curve is
+nearly straight.
 """
 
 from collections.abc import Sequence
@@ -18,6 +26,8 @@ from scipy.special import expit, logit, ndtri, stdtrit
 from agents.metrics import REQUIRED_SPECIFICITY, scored_classes
 
 _LEAST_VARIANCE = 1e-12
+_ALLOWED = 1.0 - REQUIRED_SPECIFICITY
+_QUANTILE = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Share:
     """Whether the share is of it, shape `(n_studies,)`."""
 
 
-def verdict_shares(
+def prediction_shares(
     labels: NDArray[np.int64], n_classes: int, predicted: NDArray[np.int64]
 ) -> dict[str, Share]:
     """Return accuracy, sensitivity and specificity, as `agents.metrics.evaluate` defines them.
@@ -81,7 +91,7 @@ def wilson_interval(estimate: float, share: Share, patients: NDArray[Any]) -> li
     """Return Wilson's 95 % interval of a share, with patients as the independent units.
 
     The variance is that of the sums of patients' influences, the quantile Student's with one degree of
-    freedom less than there are patients. Where patients do not differ - all are right, say - the effective
+    freedom less than there are patients. Where patients do not differ - all are correct, say - the effective
     number of studies is that of the patients.
 
     Args:
@@ -151,10 +161,6 @@ def counts_by_threshold(
     return above, hits
 
 
-_ALLOWED = 1.0 - REQUIRED_SPECIFICITY
-_QUANTILE = float(ndtri(0.975))
-
-
 def sensitivity_share(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> Share:
     """Return `sensitivity_at_90_specificity` of `agents.metrics.evaluate`, the mean over seeds and classes.
 
@@ -192,7 +198,7 @@ def _of_class(positive: NDArray[np.bool_], scores: NDArray[Any]) -> NDArray[np.f
 def roc_slope(
     false_positive: NDArray[np.float64], true_positive: NDArray[np.float64], n_negative: int, n_positive: int
 ) -> float:
-    """Return the slope of an ROC curve at the required specificity, smoothed as the module says.
+    """Return the slope of an ROC curve at the required specificity; the module says how it is smoothed.
 
     Args:
         false_positive: False-positive rates of all thresholds, ascending, shape `(n_thresholds,)`.
@@ -209,6 +215,5 @@ def roc_slope(
     deviates = ndtri(np.clip(found, 0.5 / n_positive, 1.0 - 0.5 / n_positive))
     of_rates = ndtri(rates)
     straight = (deviates[2] - deviates[0]) / (of_rates[2] - of_rates[0])
-    return float(
-        straight * np.exp((of_rates[1] ** 2 - deviates[1] ** 2) / 2.0)
-    )  # a ratio of normal densities
+    ratio_of_densities = np.exp((of_rates[1] ** 2 - deviates[1] ** 2) / 2.0)
+    return float(straight * ratio_of_densities)

@@ -43,13 +43,11 @@ def test_a_reward_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
         def prepare(self, table: Predictions) -> RewardRule:
             return lambda decisions: np.full(decisions.labels.shape, self.value, dtype=np.float32)
 
-        def range(self, table: Predictions) -> tuple[float, float]:
-            return self.value, self.value
-
     assert "constant" in list_rewards()
-    task = WeightingTask(random_table(), reward="constant", reward_options={"value": 2.5})
-    decisions = task.decide(task.reference_weights(np.arange(5)), np.arange(5))
-    assert task.rewards(decisions).tolist() == [2.5] * 5
+    for reward, expected in (("constant", 1.0), (Constant(2.5), 2.5)):
+        task = WeightingTask(random_table(), reward=reward)
+        decisions = task.decide(task.reference_weights(np.arange(5)), np.arange(5))
+        assert task.rewards(decisions).tolist() == [expected] * 5
     with pytest.raises(ValueError, match=r"the reward name 'constant' is taken by .*Constant"):
         register_reward("constant")(Brier)
 
@@ -85,18 +83,13 @@ def test_integer_rewards_become_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("reward", "message"),
     [
-        (("accuracy",), "expected one of the rewards correctness, .*, hard_cases, got 'accuracy'"),
-        (
-            ("brier", {"power": 3}),
-            "expected options of the reward 'brier', got .*unexpected keyword argument",
-        ),
-        ((make_reward("brier"), {"power": 3}), "expected reward_options with the name of a reward only"),
-        ((Brier,), "expected a reward object, got the class Brier: call it"),
-        ((3,), "expected a reward name or a callable, got int"),
+        ("accuracy", "expected one of the rewards correctness, .*, hard_cases, got 'accuracy'"),
+        (Brier, "expected a reward object, got the class Brier: call it"),
+        (3, "expected a reward name or a callable, got int"),
     ],
 )
-def test_make_reward_is_checked(arguments: tuple[object, ...], message: str) -> None:
+def test_make_reward_is_checked(reward: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_reward(*arguments)  # type: ignore[arg-type] # wrong on purpose
+        make_reward(reward)  # type: ignore[arg-type] # wrong on purpose

@@ -6,26 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import Predictions, Standardization, observe, study_columns
+from mura_env import Predictions, observe, study_columns
 from mura_env.study_columns import StudyColumns
 from tests.mura_env.tables import random_table, tables
 
 
-@given(
-    tables(), st.sampled_from(["probabilities", "logits"]), st.booleans(), st.booleans(), st.integers(0, 99)
-)
+@given(tables(), st.sampled_from(["probabilities", "logits"]), st.booleans(), st.integers(0, 99))
 def test_both_layouts_gather_the_same(
-    table: Predictions, combine: study_columns.Combine, by_row: bool, standardize: bool, seed: int
+    table: Predictions, combine: study_columns.Combine, by_row: bool, seed: int
 ) -> None:
-    statistics = Standardization.fit(table) if standardize else None
     studies = np.random.default_rng(seed).integers(0, len(table), 11)
     with pytest.MonkeyPatch.context() as patch:
         if by_row:
             patch.setattr(study_columns, "COLUMNS_UP_TO", 0)
             patch.setattr(study_columns, "CHUNK", 3)
-        columns = StudyColumns(table, combine, statistics)
+        columns = StudyColumns(table, combine)
     observations, batch = columns.gather(studies)
-    np.testing.assert_array_equal(observations, observe(table, statistics)[studies])
+    np.testing.assert_array_equal(observations, observe(table)[studies])
     scores = table.logits if combine == "logits" else table.probabilities
     np.testing.assert_allclose(batch.scores, scores[studies].transpose(1, 2, 0), atol=1e-6)
     if combine == "logits":
@@ -35,7 +32,7 @@ def test_both_layouts_gather_the_same(
     assert batch.scores.flags.c_contiguous
     assert observations.flags.c_contiguous
     observations[:] = 7  # a new array: the columns stay as they are
-    np.testing.assert_array_equal(columns.gather(studies)[0], observe(table, statistics)[studies])
+    np.testing.assert_array_equal(columns.gather(studies)[0], observe(table)[studies])
 
 
 def test_rows_of_a_large_table_begin_with_a_cache_line() -> None:
@@ -47,9 +44,9 @@ def test_rows_of_a_large_table_begin_with_a_cache_line() -> None:
 
 def test_environments_on_a_table_share_its_columns_while_it_lives() -> None:
     table = random_table()
-    first = study_columns.study_columns(table, "logits", None)
-    assert study_columns.study_columns(table, "logits", None) is first
-    assert study_columns.study_columns(table, "probabilities", None) is not first
+    first = study_columns.study_columns(table, "logits")
+    assert study_columns.study_columns(table, "logits") is first
+    assert study_columns.study_columns(table, "probabilities") is not first
     gone = weakref.ref(first)
     del first, table
     gc.collect()

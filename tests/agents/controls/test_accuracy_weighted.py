@@ -7,8 +7,8 @@ from agents import make_agent
 from agents.controls.fixed_weights import log_odds_weights
 from mura_env import Predictions
 
-# Of eight studies, the members are right in 8, 6, 4 and 2: with one right and one wrong verdict added, in
-# 9/10, 7/10, 5/10 and 3/10.
+# Of eight studies, the members are correct in 8, 6, 4 and 2: with one correct and one incorrect prediction
+# added, in 9/10, 7/10, 5/10 and 3/10.
 RIGHT = np.arange(8)[:, None] < np.array([8, 6, 4, 2])
 LABELS = np.arange(8) % 2
 

@@ -5,7 +5,7 @@ from mura_env import Predictions
 from tests.agents.tables import accuracy
 
 
-def test_best_single_has_the_most_right_verdicts_and_a_tie_goes_to_the_lower_log_loss():
+def test_best_single_is_the_most_accurate_and_a_tie_goes_to_the_lower_log_loss():
     right, wrong, sure = [-1.0, 1.0], [1.0, -1.0], [-2.0, 2.0]
     logits = [[right, right, sure], [right, sure, sure], [wrong, right, right], [right, wrong, wrong]]
     table = Predictions.from_arrays(np.array(logits), np.array([1, 1, 1, 1]))

@@ -66,8 +66,8 @@ def test_it_says_that_it_is_no_weighting_and_gives_the_nearest_one():
     weights = agent.weights(test)
     averaged = np.einsum("nmc,nm->nc", test.probabilities, weights)
     assert np.abs(averaged - stacked).max() > 0.01
-    verdicts = test.logits.argmax(axis=2)
-    contested = (verdicts != verdicts[:, :1]).any(axis=1)
+    votes = test.logits.argmax(axis=2)
+    contested = (votes != votes[:, :1]).any(axis=1)
     same = averaged.argmax(axis=1) == stacked.argmax(axis=1)
     assert same[contested].all()
 

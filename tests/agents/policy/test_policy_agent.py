@@ -268,7 +268,7 @@ def test_any_number_of_members_and_classes_works(n_models, n_classes, tmp_path):
         ({"kl_strengths": (0.1, 0.0)}, "ascending"),
         ({"kl_strengths": (-1.0,)}, "from 0 upwards"),
         ({"n_folds": 1}, "n_folds of at least 2"),
-        ({"reward": "applause"}, "expected a reward"),
+        ({"reward": "applause"}, "expected one of the rewards"),
         ({"reference": "random"}, "'reference' of the agent 'reinforce' to be"),
         ({"baseline": "leave_one_out", "draws_per_study": 1}, "draws_per_study of at least 2"),
         ({"learning_rate": float("nan")}, "learning_rate greater than 0"),

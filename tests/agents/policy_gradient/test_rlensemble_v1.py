@@ -156,7 +156,7 @@ def test_an_interrupt_keeps_the_last_checkpoint():
         ({"beta": 1.5}, "beta between 0 and 1"),
         ({"batch_size": 0}, "batch_size greater than 0"),
         ({"weight_decay": -1.0}, "weight_decay of at least 0"),
-        ({"reward": "applause"}, "expected a reward"),
+        ({"reward": "applause"}, "expected one of the rewards"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -190,7 +190,7 @@ def test_construction_finds_the_render_mode_without_a_warning():
         warnings.simplefilter("error")
         env = VectorEnvAdapter(Counter())
         assert env.render_mode is None
-        assert VectorEnvAdapter(mura_env(render_mode="rgb_array")).render_mode == "rgb_array"
+        assert VectorEnvAdapter(mura_env(render_mode="ansi")).render_mode == "ansi"
         sync = SyncVectorEnv([cart_pole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
         assert VectorEnvAdapter(sync).render_mode is None
     assert list(env.get_images()) == [None] * 3

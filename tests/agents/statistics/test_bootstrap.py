@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_repeated_studies(n_classes):
     groups = GENERATOR.integers(0, 2, N_STUDIES)
     values = GENERATOR.normal(size=N_STUDIES)
     means, aurocs = bootstrap.mean(values), bootstrap.auroc(probabilities)
-    figures = bootstrap.verdict_figures(predicted)
+    figures = bootstrap.prediction_figures(predicted)
     of_groups = [np.flatnonzero(groups == group) for group in (0, 1)]
     pairs = [bootstrap.of_studies(group).pairs_in_order(probabilities[:, group]) for group in of_groups]
     within = auroc_of_pairs(pairs[0][0] + pairs[1][0], pairs[0][1] + pairs[1][1])
@@ -88,7 +88,7 @@ def test_a_resample_of_one_class_has_no_auroc_and_no_kappa():
     aurocs = bootstrap.auroc(probabilities)
     assert np.isnan(aurocs[0])
     assert aurocs[1] == 1.0
-    figures = bootstrap.verdict_figures(probabilities.argmax(axis=2))
+    figures = bootstrap.prediction_figures(probabilities.argmax(axis=2))
     assert np.isnan([figures[name][0] for name in ("kappa", "balanced_accuracy", "sensitivity")]).all()
     assert figures["specificity"].tolist() == [1.0, 1.0]
     assert figures["kappa"][1] == pytest.approx(1.0)

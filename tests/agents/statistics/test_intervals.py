@@ -5,9 +5,10 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from agents.statistics.intervals import (
     Share,
+    counts_by_threshold,
     log_odds_interval,
     mean_over_parts,
-    verdict_shares,
+    prediction_shares,
     wilson_interval,
 )
 
@@ -22,7 +23,7 @@ def specificity(labels, predicted, scored, weights):
 def test_influences_are_the_derivatives_by_a_study_s_weight(n_classes):
     labels = GENERATOR.integers(0, n_classes, 30)
     predicted = GENERATOR.integers(0, n_classes, (3, 30))
-    shares = verdict_shares(labels, n_classes, predicted)
+    shares = prediction_shares(labels, n_classes, predicted)
     scored = [1] if n_classes == 2 else [0, 1, 2]
     figures = {
         "accuracy": lambda seed, weights: accuracy_score(labels, seed, sample_weight=weights),
@@ -54,13 +55,13 @@ def test_the_ends_are_where_the_score_test_no_longer_rejects(n_right):
         optimize.brentq(excess, 1e-9, estimate),
         optimize.brentq(excess, estimate, 1 - 1e-9),
     ]
-    share = verdict_shares(np.ones(40, dtype=int), 2, right.astype(int)[None])["sensitivity"]
+    share = prediction_shares(np.ones(40, dtype=int), 2, right.astype(int)[None])["sensitivity"]
     assert wilson_interval(estimate, share, np.arange(40)) == pytest.approx(expected)
 
 
 def test_of_many_patients_it_is_wilson_s_interval_of_scipy():
     right = np.arange(4_000) % 10 < 8
-    share = verdict_shares(np.zeros(4_000, dtype=int), 2, 1 - right.astype(int)[None])["specificity"]
+    share = prediction_shares(np.zeros(4_000, dtype=int), 2, 1 - right.astype(int)[None])["specificity"]
     theirs = stats.binomtest(3_200, 4_000).proportion_ci(method="wilson")
     assert wilson_interval(0.8, share, np.arange(4_000)) == pytest.approx([theirs.low, theirs.high], abs=2e-5)
 
@@ -69,8 +70,8 @@ def test_of_many_patients_it_is_wilson_s_interval_of_scipy():
 def test_studies_of_one_patient_that_err_together_are_one(interval):
     right = GENERATOR.random(50) < 0.7
     labels = np.zeros(50, dtype=int)
-    once = verdict_shares(labels, 2, right.astype(int)[None])["accuracy"]
-    thrice = verdict_shares(labels.repeat(3), 2, right.astype(int).repeat(3)[None])["accuracy"]
+    once = prediction_shares(labels, 2, right.astype(int)[None])["accuracy"]
+    thrice = prediction_shares(labels.repeat(3), 2, right.astype(int).repeat(3)[None])["accuracy"]
     of_patients = interval(1 - right.mean(), once, np.arange(50))
     assert interval(1 - right.mean(), thrice, np.arange(50).repeat(3)) == pytest.approx(of_patients)
     apart = interval(1 - right.mean(), thrice, np.arange(150))
@@ -104,3 +105,17 @@ def test_the_mean_over_body_parts_moves_with_each_part_s_share():
     mean = mean_over_parts(list(zip(chosen, shares, strict=True)), 5)
     assert mean.influence.tolist() == [0.25, 0.1, -0.25, 0.0, -0.1]
     assert mean.counted.tolist() == [True, True, True, False, True]
+
+
+def test_counts_at_or_above_each_score_in_a_plain_loop():
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 6, 30) / 5  # equal ones
+    positive = generator.random(30) < 0.4
+    counts = generator.integers(0, 3, (4, 30)).astype(np.float32)
+    above, hits = counts_by_threshold(positive, scores, counts)
+    for column, threshold in enumerate(sorted(set(scores), reverse=True)):
+        for row in range(4):
+            chosen = [i for i in range(30) if scores[i] >= threshold]
+            assert above[row, column] == sum(counts[row, i] for i in chosen)
+            assert hits[row, column] == sum(counts[row, i] for i in chosen if positive[i])
+    assert above.shape == hits.shape == (4, len(set(scores)))
