@@ -15,10 +15,10 @@ from sklearn.metrics import (
     log_loss,
     multilabel_confusion_matrix,
     recall_score,
-    roc_auc_score,
     roc_curve,
 )
 
+from mura_env.auroc import auroc_within as auroc_of_pairs
 from mura_env.errors import UserError
 
 MIN_STUDIES_PER_CLASS = 5
@@ -135,29 +135,21 @@ def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float
 
 
 def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
-    """Return the probability that a positive study ranks above a negative one of the same group.
+    """Return the AUROC within groups, `mura_env.auroc.auroc_within`, of the positive class.
 
-    That is the average AUROC over groups weighted by their pairs of a positive and a negative study; with
-    more than two classes, the macro average of it over classes against the rest.
+    With more than two classes, it is the macro average over classes against the rest.
 
     Args:
         labels: Shape `(n_studies,)`.
         probabilities: Shape `(n_studies, n_classes)`.
         groups: Shape `(n_studies,)`; None is returned where no group has a pair.
     """
-    per_class: list[float] = []
-    for positive_class in scored_classes(probabilities.shape[1]):
-        total, pairs = 0.0, 0
-        for group in np.unique(groups):
-            chosen = groups == group
-            positive = labels[chosen] == positive_class
-            group_pairs = int(positive.sum() * (~positive).sum())
-            if group_pairs:
-                total += group_pairs * float(roc_auc_score(positive, probabilities[chosen, positive_class]))
-                pairs += group_pairs
-        if pairs:
-            per_class.append(total / pairs)
-    return float(np.mean(per_class)) if per_class else None
+    of_class = (
+        auroc_of_pairs(labels == positive, probabilities[:, positive], groups)
+        for positive in scored_classes(probabilities.shape[1])
+    )
+    figures = [figure for figure in of_class if figure is not None]
+    return float(np.mean(figures)) if figures else None
 
 
 def study_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, NDArray[np.float64]]:

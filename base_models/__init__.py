@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from base_models.members import load_members
-    from base_models.networks import create_model, list_models
+    from base_models.networks import create_model, list_models, register_model
 
-__all__ = ["create_model", "list_models", "load_members"]
+__all__ = ["create_model", "list_models", "load_members", "register_model"]
 
 _HOMES = {
     "create_model": "base_models.networks",
     "list_models": "base_models.networks",
     "load_members": "base_models.members",
+    "register_model": "base_models.networks",
 }
 
 

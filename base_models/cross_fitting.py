@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from base_models.config import EnsembleConfig
 from base_models.data.hard_examples import study_repeats
 from base_models.data.image_cache import ImageCache
-from base_models.data.leakage import files_sketch, refuse_seen_pictures
+from base_models.data.leakage import files_sketch, refuse_seen_images
 from base_models.datasets.study import Dataset, Study
 from base_models.distributed import ALONE, ProcessGroup
 from base_models.members import log_path, training_format, weights_path
@@ -183,7 +183,7 @@ def cross_fit(
         ValueError: If there are fewer patients than folds, the studies outside a fold lack a class, or
             initial weights have learned from the pictures.
     """
-    refuse_seen_pictures(config.members, [cache.digest])
+    refuse_seen_images(config.members, [cache.digest])
     train, test = dataset.of_split("train"), dataset.of_split("test")
     train_views, test_views = views_of(train, cache), views_of(test, cache)
     with group.together():

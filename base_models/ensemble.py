@@ -15,7 +15,7 @@ from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit
 from base_models.data.distributed_cache import shared_image_cache
 from base_models.data.image_cache import ImageCache
-from base_models.data.leakage import pictures_of_several_patients
+from base_models.data.leakage import images_of_several_patients
 from base_models.datasets.study import Dataset, Study, check_dataset, single_images, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
 from base_models.distributed import join_process_group
@@ -263,7 +263,7 @@ def _noticed_files(dataset: Dataset, readable: Dataset, cache: ImageCache) -> di
     return {
         "unlisted_files": unlisted_files(dataset.root, cache.rows),
         "skipped_studies": [study.study_id for study in dataset.studies if study.study_id not in kept],
-        "shared_pictures": pictures_of_several_patients(readable.studies, cache),
+        "shared_pictures": images_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
     }

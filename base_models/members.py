@@ -10,7 +10,6 @@ from torch import nn
 
 from base_models.calibration import Calibration
 from base_models.config import MemberConfig
-from base_models.networks import create_model
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
@@ -19,6 +18,7 @@ from base_models.networks.pretrained import (
     pretrained_state_dict,
     read_state_dict,
 )
+from base_models.networks.registry import create_model, fresh_format
 from base_models.storage import load_tensors, save_tensors
 from base_models.view_aggregation import VIEW_RULES
 from mura_env.errors import UserError, UserFileNotFoundError
@@ -172,8 +172,10 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
         ) from error
 
 
-def new_network(config: MemberConfig, n_classes: int, in_channels: int = 1) -> nn.Module:
-    """Create a member's network with fresh weights, by default for grey images."""
+def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = None) -> nn.Module:
+    """Create a member's network with fresh weights, by default for as many planes as its training has."""
+    if in_channels is None:
+        in_channels = fresh_format(config.network).in_channels
     return create_model(config.network, n_classes, in_channels, **config.options)
 
 
@@ -186,11 +188,15 @@ def training_format(config: MemberConfig) -> InputFormat:
         FileNotFoundError: If there is no file of initial weights where the configuration says.
         ValueError: If that file holds no weights.
     """
+    own = fresh_format(config.network)
     if not config.has_learned:
-        return GREY
+        return own
     with torch.random.fork_rng(devices=[]):
         network = new_network(config, 2)
-    return learned_format(network, config.init_weights) if config.init_weights else colour_format(network)
+    learned = learned_format(network, config.init_weights) if config.init_weights else colour_format(network)
+    if learned.in_channels == own.in_channels:
+        return learned
+    return learned.one_plane if own.in_channels == 1 else own  # a stem is fitted to one plane
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:

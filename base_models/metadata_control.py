@@ -4,8 +4,8 @@ Any figure of the base models stands beside it: what body part, aspect ratio, si
 flags alone can tell is not evidence that a network reads radiographs.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +14,50 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from base_models.datasets.study import Study
-from base_models.imaging.reader import image_size
+from base_models.imaging.decoding import each_image
+from base_models.imaging.reader import ImageError, image_size
+
+
+def feature_groups(
+    studies: Sequence[Study], body_part_names: Sequence[str], sizes: Mapping[Path, tuple[int, int]]
+) -> dict[str, NDArray[np.float64]]:
+    """Return what is known of each study without its pixels, in groups of columns.
+
+    Args:
+        studies: The studies.
+        body_part_names: Names of the body parts.
+        sizes: Width and height of the image files, of at least one for each study.
+
+    Returns:
+        Arrays of shape (n_studies, n_features of the group): `body part` (one column each, 1 or 0), `size and
+        aspect` (means over views of log aspect ratio and log number of pixels), `views` (their number) and
+        `metadata` (the data set's, in alphabetical order; 0 where a study lacks one).
+    """
+    keys = sorted({key for study in studies for key in study.metadata})
+    views = [np.array([sizes[path] for path in study.image_paths if path in sizes]) for study in studies]
+    logs = [np.log(of_study.astype(np.float64)).T for of_study in views]
+    columns = {
+        "body part": [[study.body_part == name for name in body_part_names] for study in studies],
+        "size and aspect": [[(width - height).mean(), (width + height).mean()] for width, height in logs],
+        "views": [[len(of_study)] for of_study in views],
+        "metadata": [[study.metadata.get(key, 0.0) for key in keys] for study in studies],
+    }
+    return {name: np.array(rows, dtype=np.float64) for name, rows in columns.items()}
 
 
 def metadata_features(studies: Sequence[Study], body_part_names: Sequence[str]) -> NDArray[np.float64]:
-    """Return what is known of each study without its pixels.
+    """Return all features of each study, shape (n_studies, n_features); the images' headers are read.
 
-    Columns: one per body part (1 or 0), the mean over views of log aspect ratio and log number of pixels,
-    the number of views, and the data set's metadata in alphabetical order (0 where a study lacks one).
-
-    Returns:
-        Array of shape (n_studies, n_features).
+    Raises:
+        ValueError: If an image file has no readable header.
     """
-    keys = sorted({key for study in studies for key in study.metadata})
-    with ThreadPoolExecutor() as pool:
-        sizes = list(
-            pool.map(lambda study: np.array([image_size(path) for path in study.image_paths]), studies)
-        )
-    rows = []
-    for study, size in zip(studies, sizes, strict=True):
-        width, height = np.log(size.astype(np.float64)).T
-        rows.append(
-            [float(study.body_part == name) for name in body_part_names]
-            + [float((width - height).mean()), float((width + height).mean()), float(len(size))]
-            + [float(study.metadata.get(key, 0.0)) for key in keys]
-        )
-    return np.array(rows)
+    paths = [path for study in studies for path in study.image_paths]
+    sizes = {}
+    for path, size in zip(paths, each_image(paths, image_size), strict=True):
+        if isinstance(size, ImageError):
+            raise size
+        sizes[path] = size
+    return np.hstack(list(feature_groups(studies, body_part_names, sizes).values()))
 
 
 def metadata_logits(
@@ -69,10 +87,8 @@ def metadata_logits(
     out_of_fold = np.empty((len(train), n_classes))
     for fold in np.unique(folds):
         inside = folds == fold
-        out_of_fold[inside] = _log_probabilities(
-            x_train[~inside], labels[~inside], x_train[inside], n_classes
-        )
-    return out_of_fold, _log_probabilities(x_train, labels, x_test, n_classes)
+        out_of_fold[inside] = log_probabilities(x_train[~inside], labels[~inside], x_train[inside], n_classes)
+    return out_of_fold, log_probabilities(x_train, labels, x_test, n_classes)
 
 
 def metadata_log_probabilities(
@@ -85,14 +101,14 @@ def metadata_log_probabilities(
     """
     features = metadata_features([*train, *other], body_part_names)
     labels = np.array([study.label for study in train])
-    return _log_probabilities(features[: len(train)], labels, features[len(train) :], n_classes)
+    return log_probabilities(features[: len(train)], labels, features[len(train) :], n_classes)
 
 
-def _log_probabilities(
+def log_probabilities(
     x: NDArray[np.float64], labels: NDArray[np.int64], x_new: NDArray[np.float64], n_classes: int
 ) -> NDArray[np.float64]:
     """Fit on (x, labels) and predict x_new; a class without a label gets a negligible probability."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x, labels)
-    log_probabilities = np.full((len(x_new), n_classes), np.log(1e-7))
-    log_probabilities[:, model.classes_] = np.clip(model.predict_log_proba(x_new), np.log(1e-7), None)
-    return log_probabilities
+    result = np.full((len(x_new), n_classes), np.log(1e-7))
+    result[:, model.classes_] = np.clip(model.predict_log_proba(x_new), np.log(1e-7), None)
+    return result

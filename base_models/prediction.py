@@ -2,27 +2,23 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from base_models.data.augmentation import resize
-from base_models.data.image_cache import fit_into_square, stretch_into_square
 from base_models.datasets.study import Study, without_bad_images
+from base_models.imaging.decoding import each_image, fit_into_square, stretch_into_square
 from base_models.imaging.reader import ImageError, read_grey
 from base_models.members import TrainedMember
 from base_models.networks.input_format import GREY, Aspect, InputFormat
 from base_models.view_aggregation import SMALLEST_PROBABILITY, VIEW_RULES
 from mura_env.utils.progress import Progress
 
-_REPORTED = 64
-"""Images between two calls of the progress."""
 _SQUARES: Mapping[Aspect, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
     "padded": fit_into_square,
     "stretched": stretch_into_square,
@@ -58,26 +54,20 @@ def decode_images(
     shapes = {(member.cache_size, member.input_format.aspect) for member in members}
     squares = {shape: np.zeros((len(paths), shape[0], shape[0]), dtype=np.uint8) for shape in shapes}
 
-    def decode_row(row: int) -> str:
-        try:
-            for (side, aspect), images in squares.items():
-                # as the image cache does: twice the side of a JPEG file loses nothing visible
-                images[row] = _SQUARES[aspect](read_grey(paths[row], at_least=2 * side), side)
-        except ImageError as error:
-            return str(error)
-        return ""
+    def read(path: Path) -> dict[tuple[int, Aspect], NDArray[np.uint8]]:
+        # as the image cache does: twice the side of a JPEG file loses nothing visible
+        return {
+            (side, aspect): _SQUARES[aspect](read_grey(path, at_least=2 * side), side)
+            for side, aspect in shapes
+        }
 
     unreadable: dict[Path, str] = {}
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        try:
-            for row, reason in enumerate(pool.map(decode_row, range(len(paths)))):
-                if reason:
-                    unreadable[paths[row]] = reason
-                if progress is not None and ((row + 1) % _REPORTED == 0 or row + 1 == len(paths)):
-                    progress("reading radiographs", row + 1, len(paths))
-        except BaseException:  # an interruption does not wait for all images
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for row, found in enumerate(each_image(paths, read, progress)):
+        if isinstance(found, ImageError):
+            unreadable[paths[row]] = str(found)
+        else:
+            for shape, square in found.items():
+                squares[shape][row] = square
     return DecodedImages(squares, {path: row for row, path in enumerate(paths)}, unreadable)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from base_models.config import EnsembleConfig, MemberConfig
 from base_models.cross_fitting import draw_folds, validating_studies
 from base_models.data.hard_examples import refuse_other_split, study_repeats
-from base_models.data.leakage import files_sketch, refuse_seen_pictures
+from base_models.data.leakage import files_sketch, refuse_seen_images
 from base_models.data.loader import check_shared_batches
 from base_models.datasets.study import Dataset, Study, check_dataset
 from base_models.distributed import ProcessGroup, launched_group
@@ -103,4 +103,4 @@ def _check_leaks(dataset: Dataset, config: EnsembleConfig) -> None:
         refuse_other_split(dataset.of_split("test"), config.hard_studies)
     if any(member.init_weights for member in config.members):
         paths = (path for study in dataset.studies for path in study.image_paths)
-        refuse_seen_pictures(config.members, files_sketch(paths, dataset.root))
+        refuse_seen_images(config.members, files_sketch(paths, dataset.root))

@@ -7,7 +7,7 @@ epoch, index), batched and normalised. Both end at batches of float32 of 160 pix
 equal planes. Beside it, without a counterpart, what the preset `full` does: half of the images are changed,
 by `moderate`, at 192 pixels, and all are reduced to 96.
 
-Images per second of one core count processor time, so that other jobs on the machine disturb them little;
+Images per second of one core count CPU time, so that other jobs on the machine disturb them little;
 images per second with worker processes count wall-clock time, in epochs that show each file several times,
 for at the beginning of an epoch workers only fill their queue. Best of several rounds taken in turn.
 
@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import torch
 from document import document_parser, machine, print_document
-from full_size_tree import REAL, picture
+from full_size_tree import REAL, smooth_image
 from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchvision import transforms
@@ -145,7 +145,7 @@ def measure(workers: int) -> dict[str, Any]:
         root = Path(folder)
         paths = [root / f"{index}.png" for index in range(N_IMAGES)]
         for index, path in enumerate(paths):
-            path.write_bytes(picture(REAL, index))
+            path.write_bytes(smooth_image(REAL, index))
         kilobytes = sum(path.stat().st_size for path in paths) / N_IMAGES / 1000
         published = create_augmentation("rlensemble_v1", SIZE)
         full = PRESETS["full"]

@@ -1,4 +1,4 @@
-"""One picture with a normal and an abnormal study of every body part."""
+"""One image with a normal and an abnormal study of every body part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def contact_sheet(seed: int = 0, zoom: int = 1) -> npt.NDArray[np.uint8]:
         zoom: Whole number by which films are enlarged.
 
     Returns:
-        Greyscale picture, shape (height, width), dark background, parts and abnormalities written in.
+        Greyscale image, shape (height, width), dark background, parts and abnormalities written in.
     """
     columns = []
     for number, part in enumerate(CASES):

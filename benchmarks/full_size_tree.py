@@ -1,13 +1,13 @@
 """Writes a tree with MURA v1.1's layout and counts, and measures what depends on its size.
 
-    python benchmarks/full_size_tree.py --out /tmp/full-size --json             # small pictures: the index
-    python benchmarks/full_size_tree.py --out /tmp/full-size --real --check     # pictures of real size (2 GB)
+    python benchmarks/full_size_tree.py --out /tmp/full-size --json             # small images: the index
+    python benchmarks/full_size_tree.py --out /tmp/full-size --real --check     # images of real size (2 GB)
 
-The counts of studies by body part, of patients and of images are the published ones. The pictures are smooth
+The counts of studies by body part, of patients and of images are the published ones. The images are smooth
 noise between dark margins; with `--real` they have 512 pixels and about 50 kB. All is measured in fresh
 processes: the index from the four CSVs and, with the CSVs away, by walking the folders; with `--real` the
 image cache against Pillow that only decodes to grey, in as many processes; with `--check` the whole of
-`mura check-data`. Wall-clock seconds stand beside processor seconds, which other jobs disturb little.
+`mura check-data`. Wall-clock seconds stand beside CPU seconds, which other jobs disturb little.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SEVERAL_PARTS = {"train": 1_715, "valid": 0}
 IMAGES = {"train": 36_808, "valid": 3_197}
 MOST_VIEWS = 13
 SMALL, REAL = (16, 12), (512, 420)
-"""Height and width of the pictures in pixels."""
+"""Height and width of the images in pixels."""
 REQUIRED = {
     "from CSVs": ("seconds", 5.0),
     "by walking": ("seconds", 10.0),
@@ -51,14 +51,14 @@ import json, resource, sys, time
 from base_models.datasets import open_dataset
 wall, cpu = time.perf_counter(), time.process_time()
 dataset = open_dataset(sys.argv[1])
-seconds, processor = time.perf_counter() - wall, time.process_time() - cpu
+seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
 studies = {}
 for study in dataset.studies:
     part = studies.setdefault(study.split, {}).setdefault(study.body_part.removeprefix("XR_"), [0, 0])
     part[study.label] += 1
 print(json.dumps({
     "seconds": seconds,
-    "processor_seconds": processor,
+    "cpu_seconds": cpu_seconds,
     "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     "studies": studies,
     "images": {s: sum(len(x.image_paths) for x in dataset.of_split(s)) for s in ("train", "test")},
@@ -74,49 +74,45 @@ from pathlib import Path
 import cv2, joblib, numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
 from PIL import Image
-from base_models.data.image_cache import PART_ROWS
+from base_models.data.image_cache import PART_ROWS, open_image_cache
 from base_models.datasets import open_dataset
-from base_models.data.image_cache import open_image_cache
 
 def only_decode(paths):
     for path in paths:
         with Image.open(path) as image:
             np.asarray(image.convert("L"))
 
-def decode_all(paths, n_processes):
+def decode_all(paths):
     parts = [paths[i : i + PART_ROWS] for i in range(0, len(paths), PART_ROWS)]
-    with ProcessPoolExecutor(n_processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(joblib.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         list(pool.map(only_decode, parts))
 
-def build(paths, n_processes, directory):
+def build(paths, directory):
     with tempfile.TemporaryDirectory(dir=directory) as folder:
-        open_image_cache(paths, 224, Path(folder), n_processes=n_processes)
+        open_image_cache(paths, 224, Path(folder))
 
-def processor_seconds():
+def cpu_seconds():
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 root, n_images, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 paths = [path for study in open_dataset(root).studies for path in study.image_paths][:n_images]
-n_processes = joblib.cpu_count()
 tasks = {"decode": decode_all, "cache": partial(build, directory=out)}
 best = {}
 for _ in range(3):
     for name, task in tasks.items():
-        wall, cpu = time.perf_counter(), processor_seconds()
-        task(paths, n_processes)
-        seconds = time.perf_counter() - wall, processor_seconds() - cpu
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        task(paths)
+        seconds = time.perf_counter() - wall, cpu_seconds() - cpu
         best[name] = [min(pair) for pair in zip(best.get(name, seconds), seconds)]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-peak += n_processes * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(json.dumps({
     "images": len(paths),
-    "processes": n_processes,
+    "cores": joblib.cpu_count(),
     "images_per_second": {name: len(paths) / seconds for name, (seconds, _) in best.items()},
-    "images_per_processor_second": {name: len(paths) / seconds for name, (_, seconds) in best.items()},
+    "images_per_cpu_second": {name: len(paths) / seconds for name, (_, seconds) in best.items()},
     "share_of_decoder": best["decode"][0] / best["cache"][0],
-    "share_of_decoder_by_processor_time": best["decode"][1] / best["cache"][1],
-    "peak_memory_mb": peak / 1024,
+    "share_of_decoder_by_cpu_time": best["decode"][1] / best["cache"][1],
+    "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
 }))
 """
 
@@ -156,7 +152,7 @@ def views_of(split: str, n_studies: int) -> list[int]:
     return [MOST_VIEWS] + [1] * ones + [3] * threes + [2] * (n_studies - 1 - ones - threes)
 
 
-def picture(shape: tuple[int, int], seed: int) -> bytes:
+def smooth_image(shape: tuple[int, int], seed: int) -> bytes:
     """Return a PNG file of smooth noise between dark margins, unlike every other seed's."""
     height, width = shape
     rng = np.random.default_rng(seed)
@@ -185,8 +181,8 @@ def write_tree(root: Path, shape: tuple[int, int]) -> None:
         (unfinished / f"{split}_image_paths.csv").write_text("".join(images))
         (unfinished / f"{split}_labeled_studies.csv").write_text("".join(labels))
     with ThreadPoolExecutor() as pool:
-        written = pool.map(lambda item: item[1].write_bytes(picture(shape, item[0])), enumerate(files))
-        sys.stderr.write(f"{len(files):,} pictures of {sum(written) / len(files) / 1000:.1f} kB on average\n")
+        written = pool.map(lambda item: item[1].write_bytes(smooth_image(shape, item[0])), enumerate(files))
+        sys.stderr.write(f"{len(files):,} images of {sum(written) / len(files) / 1000:.1f} kB on average\n")
     unfinished.rename(root)
 
 
@@ -210,7 +206,7 @@ def measure_index(root: Path) -> dict[str, float]:
                 raise SystemExit(f"expected {expected} {name} in {folder}, got {found[name][split]}")
     if found["most_views"] != MOST_VIEWS:
         raise SystemExit(f"expected at most {MOST_VIEWS} views, got {found['most_views']}")
-    return {key: found[key] for key in ("seconds", "processor_seconds", "peak_memory_mb")}
+    return {key: found[key] for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
 
 
 def measure_walk(root: Path) -> dict[str, float]:
@@ -242,7 +238,7 @@ def measure_check(root: Path) -> dict[str, Any]:
     document = json.loads(output.read_text())
     return {
         "seconds": time.perf_counter() - started,
-        "processor_seconds": used.ru_utime + used.ru_stime,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
         "peak_memory_mb": used.ru_maxrss / 1024,
         "images": document["counts"]["images"],
         "problems": {name: len(found) for name, found in document["problems"].items()},
@@ -250,25 +246,25 @@ def measure_check(root: Path) -> dict[str, Any]:
 
 
 def show(results: dict[str, Any]) -> None:
-    print(f"{'':<14}{'seconds':>10}{'processor':>11}{'memory MB':>11}   required")
+    print(f"{'':<14}{'seconds':>10}{'CPU':>11}{'memory MB':>11}   required")
     for name, row in results.items():
         if "seconds" in row:
             required = f"under {REQUIRED[name][1]:g} s, under 2,048 MB"
             print(
-                f"{name:<14}{row['seconds']:>10.2f}{row['processor_seconds']:>11.2f}"
+                f"{name:<14}{row['seconds']:>10.2f}{row['cpu_seconds']:>11.2f}"
                 f"{row['peak_memory_mb']:>11,.0f}   {required}"
             )
     if "cache" in results:
         row = results["cache"]
-        print(f"\nimage cache of {row['images']:,} images, {row['processes']} processes, images per second")
-        for key in ("images_per_second", "images_per_processor_second"):
+        print(f"\nimage cache of {row['images']:,} images, {row['cores']} cores, images per second")
+        for key in ("images_per_second", "images_per_cpu_second"):
             print(
                 f"  {key.replace('_', ' '):<30}" + "".join(f"{n:>8} {r:>7,.0f}" for n, r in row[key].items())
             )
         print(
             f"  the cache reaches {row['share_of_decoder']:.0%} of the decoder's speed, "
-            f"{row['share_of_decoder_by_processor_time']:.0%} by processor time (required: 80%), "
-            f"with {row['peak_memory_mb']:,.0f} MB in all processes"
+            f"{row['share_of_decoder_by_cpu_time']:.0%} by CPU time (required: 80%), "
+            f"with {row['peak_memory_mb']:,.0f} MB"
         )
     if "check-data" in results:
         print(f"\nproblems found: {results['check-data']['problems']}")
@@ -279,9 +275,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the tree, which is kept")
-    parser.add_argument(
-        "--real", action="store_true", help="pictures of real size (2 GB), and the image cache"
-    )
+    parser.add_argument("--real", action="store_true", help="images of real size (2 GB), and the image cache")
     parser.add_argument("--check", action="store_true", help="run the check of the data as well")
     parser.add_argument("--images", type=int, default=4_000, help="images that the cache is measured on")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")

@@ -1,4 +1,4 @@
-"""The same picture twice, to the byte or nearly, the dangerous cases first."""
+"""The same image twice, to the byte or nearly, the dangerous cases first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.audit.scan import Picture
+from base_models.audit.scan import ScannedImage
+from base_models.data.leakage import equal_images
 from base_models.datasets.patient_proxy import near_duplicate_blocks
 from base_models.datasets.study import SPLITS, Study
 
 MAX_PAIRS = 20_000
-"""Pairs of nearly the same picture that are listed of each danger; of more, only the number is told."""
+"""Pairs of nearly the same image that are listed of each danger; of more, only the number is told."""
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two files that show the same picture."""
+    """Two files that show the same image."""
 
     paths: tuple[Path, Path]
     """The two files."""
@@ -41,14 +42,14 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What a search for the same picture found."""
+    """What a search for the same image found."""
 
     pairs: list[Duplicate]
     """The pairs, the most dangerous first."""
     n_near: int
-    """Pairs of nearly the same picture, listed or not."""
+    """Pairs of nearly the same image, listed or not."""
     n_near_across_splits: int
-    """Those of them with one picture in the training split and one in the test split."""
+    """Those of them with one image in the training split and one in the test split."""
     n_near_opposite_labels: int
     """Those of them with different labels."""
 
@@ -59,29 +60,24 @@ class Duplicates:
 
 
 def find_duplicates(
-    pictures: Mapping[Path, Picture], study_of: Mapping[Path, Study], max_pairs: int = MAX_PAIRS
+    images: Mapping[Path, ScannedImage], study_of: Mapping[Path, Study], max_pairs: int = MAX_PAIRS
 ) -> Duplicates:
-    """Find all pairs of files that show the same picture, or nearly.
+    """Find all pairs of files that show the same image, or nearly.
 
-    Files of equal bytes are chained pair by pair, and only the first of them is compared with other pictures
-    by its 256-bit difference hash, confirmed by the correlation of pixels. Constant pictures are left out:
+    Files of equal bytes are chained pair by pair, and only the first of them is compared with other images
+    by its 256-bit difference hash, confirmed by the correlation of pixels. Constant images are left out:
     they are a fault of their own.
 
     Args:
-        pictures: The readable files.
+        images: The readable files.
         study_of: Study of each file.
         max_pairs: Nearly equal pairs that are listed of each danger: harmless ones push no dangerous one out.
     """
-    groups: dict[bytes, list[Path]] = {}
-    for path, picture in pictures.items():
-        if not picture.constant:
-            groups.setdefault(picture.digest, []).append(path)
+    groups = equal_images({path: image.digest for path, image in images.items() if not image.constant})
     found = [
-        _duplicate(a, b, 1.0, study_of, exact=True)
-        for group in groups.values()
-        for a, b in _chain(group, study_of)
+        _duplicate(a, b, 1.0, study_of, exact=True) for group in groups for a, b in _chain(group, study_of)
     ]
-    near, counts = _near_pairs([group[0] for group in groups.values()], pictures, study_of, max_pairs)
+    near, counts = _near_pairs([group[0] for group in groups], images, study_of, max_pairs)
     return Duplicates(
         pairs=sorted(found + near, key=lambda pair: (pair.danger, pair.paths)),
         n_near=int(counts.sum()),
@@ -91,9 +87,9 @@ def find_duplicates(
 
 
 def _near_pairs(
-    paths: Sequence[Path], pictures: Mapping[Path, Picture], study_of: Mapping[Path, Study], max_pairs: int
+    paths: Sequence[Path], images: Mapping[Path, ScannedImage], study_of: Mapping[Path, Study], max_pairs: int
 ) -> tuple[list[Duplicate], NDArray[np.int64]]:
-    """Count all pairs of nearly the same picture, and list no more than a number of each danger.
+    """Count all pairs of nearly the same image, and list no more than a number of each danger.
 
     Returns:
         The listed pairs, and the counts: shape (2, 2, 2) for within splits, with one label, of one patient.
@@ -107,8 +103,8 @@ def _near_pairs(
         np.unique([getattr(study, name) for study in studies], return_inverse=True)[1]
         for name in ("split", "label", "patient_id")
     )
-    hashes = np.stack([pictures[path].hash for path in paths])
-    thumbnails = np.stack([pictures[path].thumbnail for path in paths])
+    hashes = np.stack([images[path].hash for path in paths])
+    thumbnails = np.stack([images[path].thumbnail for path in paths])
     for i, j in near_duplicate_blocks(hashes, thumbnails):
         danger = 4 * (splits[i] == splits[j]) + 2 * (labels[i] == labels[j]) + (patients[i] == patients[j])
         for kind in range(8):

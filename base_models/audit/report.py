@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from base_models.audit.duplicates import Duplicate, Duplicates, find_duplicates
-from base_models.audit.scan import Picture, look_at
+from base_models.audit.scan import ScannedImage, scan_images
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files
@@ -33,7 +33,7 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
         progress: Called as `progress(description, completed, total)`.
 
     Returns:
-        A JSON-ready document: `dataset`, `counts`, `pictures`, `examples` (one readable training image for
+        A JSON-ready document: `dataset`, `counts`, `images`, `examples` (one readable training image for
         each body part and class), `problems` (name → list; a pair across the splits stands in
         `duplicates_across_splits`, the same file with opposite labels in one split in
         `duplicates_of_opposite_labels`, and both also in the list of their kind), `near_duplicates_found`
@@ -43,12 +43,12 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
     """
     started = time.perf_counter()
     study_of = {path: study for study in dataset.studies for path in study.image_paths}
-    looked = look_at(list(study_of), progress)
-    pictures = {path: found for path, found in looked.items() if isinstance(found, Picture)}
-    duplicates = find_duplicates(pictures, study_of)
+    scanned = scan_images(list(study_of), progress)
+    images = {path: found for path, found in scanned.items() if isinstance(found, ScannedImage)}
+    duplicates = find_duplicates(images, study_of)
     if progress is not None:
-        progress("comparing radiographs", len(pictures), len(pictures))
-    problems = _problems(dataset, looked, duplicates, study_of)
+        progress("comparing radiographs", len(images), len(images))
+    problems = _problems(dataset, scanned, duplicates, study_of)
     return {
         "dataset": {
             "name": dataset.name,
@@ -58,8 +58,8 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
             "remarks": list(dataset.remarks),
         },
         "counts": _counts(dataset),
-        "pictures": _picture_counts(pictures),
-        "examples": _examples(dataset, pictures),
+        "images": _image_figures(images),
+        "examples": _examples(dataset, images),
         "problems": problems,
         "near_duplicates_found": {
             "pairs": duplicates.n_near,
@@ -67,7 +67,7 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
             "opposite_labels": duplicates.n_near_opposite_labels,
         },
         "near_duplicates_complete": duplicates.complete,
-        "shortcuts": find_shortcuts(dataset.studies, pictures),
+        "shortcuts": find_shortcuts(dataset.studies, images),
         # where more are alike than are listed, the data set as a whole is no sample of patients
         "ok": duplicates.complete and not any(problems[name] for name in STOP_A_TRAINING),
         "seconds": time.perf_counter() - started,
@@ -76,17 +76,18 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
 
 def _problems(
     dataset: Dataset,
-    looked: Mapping[Path, Picture | str],
+    scanned: Mapping[Path, ScannedImage | str],
     duplicates: Duplicates,
     study_of: Mapping[Path, Study],
 ) -> dict[str, list[Any]]:
     """List what is wrong, by name, what spoils the evaluation first."""
     pairs = [(pair, _pair(pair, dataset, study_of)) for pair in duplicates.pairs]
-    pictures = {_name(path, dataset): found for path, found in looked.items() if isinstance(found, Picture)}
-    unreadable = {_name(path, dataset): found for path, found in looked.items() if isinstance(found, str)}
+    named = {_name(path, dataset): found for path, found in scanned.items()}
+    images = {name: found for name, found in named.items() if isinstance(found, ScannedImage)}
+    unreadable = {name: found for name, found in named.items() if isinstance(found, str)}
     return {
         "duplicates_across_splits": [row for pair, row in pairs if pair.across_splits],
-        # Nearly the same picture may be one bone before and after: only the same bytes contradict themselves.
+        # Nearly the same image may be one bone before and after: only the same bytes contradict themselves.
         "duplicates_of_opposite_labels": [
             row for pair, row in pairs if pair.exact and pair.opposite_labels and not pair.across_splits
         ],
@@ -94,11 +95,9 @@ def _problems(
         "unreadable": [{"path": name, "reason": reason} for name, reason in unreadable.items()],
         "patients_on_both_sides": patients_on_both_sides(dataset),
         "misnamed": [
-            {"path": name, "reason": picture.misnamed}
-            for name, picture in pictures.items()
-            if picture.misnamed
+            {"path": name, "reason": image.misnamed} for name, image in images.items() if image.misnamed
         ],
-        "constant": [name for name, picture in pictures.items() if picture.constant],
+        "constant": [name for name, image in images.items() if image.constant],
         "exact_duplicates": [row for pair, row in pairs if pair.exact],
         "near_duplicates": [row for pair, row in pairs if not pair.exact],
         "unlisted": unlisted_files(dataset.root, study_of),
@@ -147,12 +146,12 @@ def _counts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _examples(dataset: Dataset, pictures: Mapping[Path, Picture]) -> list[dict[str, str]]:
+def _examples(dataset: Dataset, images: Mapping[Path, ScannedImage]) -> list[dict[str, str]]:
     """Return a readable training image for each body part and class, where there is one."""
     first: dict[tuple[str, int], Path] = {}
     for study in dataset.of_split("train"):
         for path in study.image_paths:
-            if path in pictures and not pictures[path].constant:
+            if path in images and not images[path].constant:
                 first.setdefault((study.body_part, study.label), path)
     return [
         {"path": _name(path, dataset), "body_part": part, "label": dataset.class_names[label]}
@@ -160,13 +159,13 @@ def _examples(dataset: Dataset, pictures: Mapping[Path, Picture]) -> list[dict[s
     ]
 
 
-def _picture_counts(pictures: Mapping[Path, Picture]) -> dict[str, Any]:
+def _image_figures(images: Mapping[Path, ScannedImage]) -> dict[str, Any]:
     """Summarise sizes and modes."""
-    if not pictures:
+    if not images:
         return {"modes": {}, "width": None, "height": None}
-    sizes = np.array([[picture.width, picture.height] for picture in pictures.values()])
+    sizes = np.array([[image.width, image.height] for image in images.values()])
     return {
-        "modes": dict(sorted(Counter(picture.mode for picture in pictures.values()).items())),
+        "modes": dict(sorted(Counter(image.mode for image in images.values()).items())),
         **{
             name: {"least": int(column.min()), "median": float(np.median(column)), "most": int(column.max())}
             for name, column in zip(("width", "height"), sizes.T, strict=True)

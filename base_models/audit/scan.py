@@ -2,21 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from base_models.datasets.patient_proxy import THUMBNAIL_SIZE, difference_hash, thumbnail
+from base_models.imaging.decoding import each_image
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
-class Picture:
+class ScannedImage:
     """One image file that could be read."""
 
     width: int
@@ -37,7 +36,7 @@ class Picture:
     """What is wrong with the file's name, if anything."""
 
 
-def look_at(paths: Sequence[Path], progress: Progress | None = None) -> dict[Path, Picture | str]:
+def scan_images(paths: Sequence[Path], progress: Progress | None = None) -> dict[Path, ScannedImage | str]:
     """Read all files in parallel threads.
 
     Args:
@@ -47,29 +46,23 @@ def look_at(paths: Sequence[Path], progress: Progress | None = None) -> dict[Pat
     Returns:
         For each path what is known of it, or the reason why it cannot be read.
     """
-    found: dict[Path, Picture | str] = {}
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # the decoders release the interpreter's lock
-        for done, (path, picture) in enumerate(zip(paths, pool.map(_look, paths), strict=True), start=1):
-            found[path] = picture
-            if progress is not None and (done % 100 == 0 or done == len(paths)):
-                progress("reading radiographs", done, len(paths))
-    return found
+    return {
+        path: str(found).removeprefix(f"{path}: ") if isinstance(found, ImageError) else found
+        for path, found in zip(paths, each_image(paths, _scan, progress), strict=True)
+    }
 
 
-def _look(path: Path) -> Picture | str:
-    try:
-        data = read_file(path)
-        # JPEG files may be decoded at a fraction of their size: nothing below needs more.
-        picture = decode(path, data, at_least=2 * THUMBNAIL_SIZE)
-    except ImageError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return Picture(
-        width=picture.width,
-        height=picture.height,
-        mode=picture.mode,
+def _scan(path: Path) -> ScannedImage:
+    data = read_file(path)
+    # JPEG files may be decoded at a fraction of their size: nothing below needs more.
+    image = decode(path, data, at_least=2 * THUMBNAIL_SIZE)
+    return ScannedImage(
+        width=image.width,
+        height=image.height,
+        mode=image.mode,
         digest=hashlib.blake2b(data, digest_size=16).digest(),
-        hash=difference_hash(picture.grey),
-        thumbnail=thumbnail(picture.grey),
-        constant=bool(picture.grey.min() == picture.grey.max()),
-        misnamed=misnamed(path, picture),
+        hash=difference_hash(image.grey),
+        thumbnail=thumbnail(image.grey),
+        constant=bool(image.grey.min() == image.grey.max()),
+        misnamed=misnamed(path, image),
     )

@@ -1,20 +1,18 @@
-"""Random changes to the training images, by albumentations; the only file that imports it.
+"""Random changes to the training images; the only file that imports albumentations.
 
-Two traps are avoided here. `Compose(seed=…)` repeats the same draws in every epoch and worker, and
+Two traps of the library are avoided. `Compose(seed=…)` repeats the same draws in every epoch and worker, and
 `set_random_seed` gives every transform of a pipeline the same stream, so that one draw decides both flips.
-Here one generator, a function of the sample's own seed, is shared by all transforms of a pipeline.
+Here one pair of generators, a function of the sample's own seed, is shared by all steps of a pipeline.
 
-`Compose` checks its data before and after every transform, which takes longer than changing a small picture:
-the transforms are called one after another instead, and the warps without what boxes and key points need. The
-draws and the pixels are those of `Compose`, but where several changes are made as one `Warp`.
+Rotations and affine changes are made here (`Warp`): albumentations' own also move bounding boxes and key
+points, which takes longer than moving the pixels of a small image. Draws and pixels are the library's.
 """
 
 import math
 import os
 import random
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from itertools import accumulate
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -29,21 +27,98 @@ import albumentations as A  # noqa: N812  # the variable must be set before; its
 
 from base_models.networks.input_format import PIXEL_MEAN
 
+Range: TypeAlias = tuple[float, float]
+"""Limits of a uniform draw."""
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """A rotation about the centre of the image."""
+
+    angle: Range
+    """In degrees."""
+
+    def draw(self, generator: random.Random, height: int, width: int) -> NDArray[np.float64]:
+        """Draw the matrix from old to new pixel positions (x, y, 1), shape (2, 3)."""
+        return _matrix((height, width), generator.uniform(*self.angle))
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Scaling, rotation and shear about the centre of the image, and a shift."""
+
+    angle: Range = (0.0, 0.0)
+    """In degrees."""
+    shift: Range = (0.0, 0.0)
+    """Along each axis, in shares of the side."""
+    scale: Range = (1.0, 1.0)
+    """Factor, drawn for each axis unless `keep_ratio` is set."""
+    keep_ratio: bool = False
+    """Whether both axes are scaled by the factor drawn for x."""
+    shear_x: Range = (0.0, 0.0)
+    """In degrees."""
+    shear_y: Range = (0.0, 0.0)
+    """In degrees."""
+
+    def draw(self, generator: random.Random, height: int, width: int) -> NDArray[np.float64]:
+        """Draw the matrix from old to new pixel positions (x, y, 1), shape (2, 3)."""
+        draw = generator.uniform
+        shift = int(draw(*self.shift) * width), int(draw(*self.shift) * height)
+        shear = -draw(*self.shear_x), -draw(*self.shear_y)
+        scale = draw(*self.scale), draw(*self.scale)
+        if self.keep_ratio:
+            scale = scale[0], scale[0]
+        return _matrix((height, width), draw(*self.angle), shift, shear, scale)
+
+
+def _matrix(
+    shape: tuple[int, int],
+    angle: float,
+    shift: tuple[int, int] = (0, 0),
+    shear: tuple[float, float] = (0.0, 0.0),
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> NDArray[np.float64]:
+    """Return shift · shear · rotation · scale about the centre as one matrix, shape (2, 3).
+
+    The linear part is [[a, b], [c, d]], written out: products of small arrays take longer than the numbers
+    in them.
+    """
+    y, x = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    along, across = math.tan(math.radians(shear[0])), math.tan(math.radians(shear[1]))
+    a, b = (cosine - along * sine) * scale[0], (sine + along * cosine) * scale[1]
+    c, d = (across * cosine - sine) * scale[0], (across * sine + cosine) * scale[1]
+    return np.array([[a, b, x + shift[0] - a * x - b * y], [c, d, y + shift[1] - c * x - d * y]])
+
 
 class Warp:
-    """Rotations and affine changes that follow one another, made as one: pixels are interpolated once.
+    """Affine changes that follow one another, made as one: pixels are interpolated once.
+
+    It is called like a transform of albumentations.
 
     Args:
-        changes: Albumentations transforms, drawn in this order.
+        changes: Drawn in this order.
+        p: Probability that they are made.
     """
 
-    def __init__(self, *changes: A.Rotate | A.Affine) -> None:
+    def __init__(self, *changes: Rotate | Affine, p: float = 1.0) -> None:
         self.changes = changes
+        self.p = p
 
-    def set_random_state(self, *generators: Any) -> None:
-        """Let all changes draw from the same generators, one after another."""
-        for change in self.changes:
-            change.set_random_state(*generators)
+    def set_random_state(self, _: np.random.Generator, generator: random.Random) -> None:
+        """Choose the generators to draw from; only the second is used."""
+        self._generator = generator
+
+    def __call__(self, *, image: NDArray[np.uint8]) -> dict[str, Any]:
+        """Draw the changes and move the pixels of an image of shape (height, width); black moves in."""
+        if self.p < 1 and self._generator.random() >= self.p:
+            return {"image": image}
+        height, width = image.shape
+        matrix, *others = (change.draw(self._generator, height, width) for change in self.changes)
+        for later in others:
+            matrix = later[:, :2] @ matrix
+            matrix[:, 2] += later[:, 2]
+        return {"image": cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)}
 
 
 Step: TypeAlias = A.BasicTransform | A.BaseCompose | Warp
@@ -54,15 +129,16 @@ class Augmentation:
     """A pipeline of random changes that ends at a fixed size, reproducible sample by sample.
 
     Args:
-        transforms: Applied after one another; empty for a plain reduction.
+        steps: Applied after one another; empty for a plain reduction.
         size: Side of the square output in pixels.
-        share: Probability that an image goes through all transforms; others are mirrored only, where they
-            mirror.
+        share: Probability that an image goes through all steps; others are flipped only, where there are
+            flips among the steps.
     """
 
-    def __init__(self, transforms: list[Step], size: int, share: float = 1.0) -> None:
+    def __init__(self, steps: Sequence[Step], size: int, share: float = 1.0) -> None:
         self.size = size
-        self._transforms = transforms
+        self._steps = steps
+        self._flips = [step for step in steps if isinstance(step, A.HorizontalFlip | A.VerticalFlip)]
         self._share = share
 
     def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -71,17 +147,13 @@ class Augmentation:
         Returns:
             Array of shape (size, size), dtype uint8.
         """
-        if self._transforms:
+        if self._steps:
             generators = np.random.Generator(np.random.PCG64(seed)), random.Random(seed)  # noqa: S311
-            mirrored_only = (
-                generators[1].random() >= self._share
-            )  # `Compose` draws here whether to do anything
-            image = np.array(image)
-            for transform in self._transforms:
-                if mirrored_only and not isinstance(transform, A.HorizontalFlip | A.VerticalFlip):
-                    continue
-                transform.set_random_state(*generators)
-                image = _change(transform, image)
+            # the draw by which a `Compose` decides whether to do anything
+            steps = self._steps if generators[1].random() < self._share else self._flips
+            for step in steps:
+                step.set_random_state(*generators)
+                image = step(image=image)["image"]
         return resize(image, self.size)
 
 
@@ -91,74 +163,6 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return image
     interpolation = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
-
-
-def _change(transform: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image behind one transform: the library's draws and pixels, without its checks."""
-    if isinstance(transform, Warp):
-        return _warp(image, [change for change in transform.changes if change.should_apply()])
-    if isinstance(transform, A.OneOf):
-        if transform.py_random.random() >= transform.p:
-            return image
-        transform = _draw_one(transform)
-    elif not transform.should_apply():
-        return image
-    if isinstance(transform, A.Rotate | A.Affine):
-        return _warp(image, [transform])
-    data = {"image": image}
-    drawn = transform.update_transform_params(transform.get_params(), data)
-    drawn |= transform.get_params_dependent_on_data(drawn, data)
-    return np.ascontiguousarray(transform.apply(image, **drawn))
-
-
-def _warp(image: NDArray[np.uint8], changes: list[A.Rotate | A.Affine]) -> NDArray[np.uint8]:
-    """Draw rotations and affine changes, and move the pixels as they do after one another."""
-    if not changes:
-        return image
-    height, width = image.shape
-    pixel_map = _pixel_map(changes[0], height, width)
-    for change in changes[1:]:
-        later = _pixel_map(change, height, width)
-        pixel_map = later[:, :2] @ pixel_map
-        pixel_map[:, 2] += later[:, 2]
-    moved = cv2.warpAffine(
-        image,
-        pixel_map,
-        (width, height),
-        flags=changes[0].interpolation,
-        borderMode=changes[0].border_mode,
-    )
-    return np.ascontiguousarray(moved, dtype=np.uint8)
-
-
-def _draw_one(group: A.OneOf) -> Any:
-    """Draw one of several transforms, by the rule of `Generator.choice`."""
-    sums = list(accumulate(group.transforms_ps))
-    return group.transforms[bisect_right([part / sums[-1] for part in sums], group.random_generator.random())]
-
-
-def _pixel_map(transform: Any, height: int, width: int) -> NDArray[np.float64]:
-    """Draw a rotation or an affine change, in the library's order, about the middle; shape (2, 3).
-
-    Shear · rotation · scale is [[a, b], [c, d]], written out, for products of small arrays take longer than
-    the numbers in them.
-    """
-    x, y = (width - 1) / 2, (height - 1) / 2
-    along, across, scale, translate = 0.0, 0.0, {"x": 1.0, "y": 1.0}, {"x": 0.0, "y": 0.0}
-    if isinstance(transform, A.Affine):
-        translate = transform._get_translate_params((height, width))
-        shear = transform._get_shear_params()
-        scale = transform._get_scale(
-            transform.scale, transform.keep_ratio, transform.balanced_scale, transform.py_random
-        )
-        angle = transform.py_random.uniform(*transform.rotate)
-        along, across = math.tan(math.radians(shear["x"])), math.tan(math.radians(shear["y"]))
-    else:
-        angle = transform.py_random.uniform(*transform.limit)
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    a, b = (cosine - along * sine) * scale["x"], (sine + along * cosine) * scale["y"]
-    c, d = (across * cosine - sine) * scale["x"], (across * sine + cosine) * scale["y"]
-    return np.array([[a, b, x + translate["x"] - a * x - b * y], [c, d, y + translate["y"] - c * x - d * y]])
 
 
 def _rlensemble_v1(side: int) -> list[Step]:
@@ -172,15 +176,8 @@ def _rlensemble_v1(side: int) -> list[Step]:
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.3),
         Warp(
-            A.Rotate(limit=(-20, 20), p=1.0),
-            A.Affine(
-                rotate=(-20, 20),
-                translate_percent=(-0.1, 0.1),
-                scale=(0.85, 1.15),
-                keep_ratio=True,
-                shear={"x": (-10, 10), "y": (0, 0)},
-                p=1.0,
-            ),
+            Rotate((-20, 20)),
+            Affine((-20, 20), shift=(-0.1, 0.1), scale=(0.85, 1.15), keep_ratio=True, shear_x=(-10, 10)),
         ),
         A.OneOf(
             [
@@ -200,8 +197,8 @@ def _moderate(side: int) -> list[Step]:
         A.RandomResizedCrop((side, side), scale=(0.8, 1.0), area_for_downscale="image"),
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
-        A.Rotate(limit=(-20, 20), p=1.0),
-        A.Affine(translate_percent=(-0.1, 0.1), scale=(0.9, 1.1), shear=(-10, 10), p=1.0),
+        Warp(Rotate((-20, 20))),
+        Warp(Affine(shift=(-0.1, 0.1), scale=(0.9, 1.1), shear_x=(-10, 10), shear_y=(-10, 10))),
         A.OneOf(
             [
                 A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), p=1.0),
@@ -215,20 +212,20 @@ def _moderate(side: int) -> list[Step]:
 
 
 def _standard(side: int) -> list[Step]:  # of any side
-    """Return a lighter recipe: mirror, one small affine change, brightness and contrast."""
+    """Return a lighter recipe: flip, one small affine change, brightness and contrast."""
     return [
         A.HorizontalFlip(p=0.5),
-        A.Affine(rotate=(-10, 10), scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), p=0.7),
+        Warp(Affine((-10, 10), shift=(-0.05, 0.05), scale=(0.9, 1.1)), p=0.7),
         A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
     ]
 
 
 def _flips(side: int) -> list[Step]:
-    """Return the recipe that neither blurs small pictures nor costs time: mirrored, upside down."""
+    """Return the recipe that neither blurs small images nor costs time: horizontal and vertical flips."""
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
 
 
-def _none(side: int) -> list[Step]:  # of any side
+def _none(side: int) -> list[Step]:
     return []
 
 
@@ -252,9 +249,9 @@ def create_augmentation(
         preset: A name in `PRESETS`.
         size: Side of the square output in pixels.
         side: Side of the square images in pixels, at which they are changed before they are reduced; that of
-            the output if None. Small pictures blur where they are turned.
-        share: Probability that an image goes through the whole preset; others are mirrored only, where it
-            mirrors.
+            the output if None. Small images blur where they are rotated.
+        share: Probability that an image goes through the whole preset; others are flipped only, where it
+            has flips.
 
     Raises:
         ValueError: If there is no such preset.

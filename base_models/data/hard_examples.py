@@ -23,7 +23,7 @@ def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> 
     Args:
         studies: The training studies.
         run_dir: Folder of the earlier run.
-        times: How often a hard study is shown; the others once.
+        times: How often a hard example is shown; the others once.
 
     Returns:
         Array of shape (n_studies,), each 1 or `times`.

@@ -1,158 +1,28 @@
 """The image cache: every radiograph decoded once, to a memory-mapped array of one size."""
 
 import hashlib
-import io
 import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import joblib
 import numpy as np
-from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
+from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.utils.files import read_json, write_json
 from mura_env.utils.progress import Progress
 
-PART_ROWS = 128
-"""Images of a part: what an interrupted build loses at most, for each process."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some consecutive rows of the cache's array."""
-
-    file: Path
-    """The array's file."""
-    offset: int
-    """Where the part begins in the file, in bytes."""
-    paths: tuple[Path, ...]
-    """Image file of each row."""
-    size: int
-    """Side of each image in pixels."""
-
-
-@dataclass(frozen=True)
-class PartState:
-    """What the manifest keeps of a finished part."""
-
-    digest: str
-    """Hash of its bytes."""
-    unreadable: dict[str, str]
-    """Image files that could not be read, each with the reason."""
-    misnamed: dict[str, str]
-    """Image files whose name says something else than their content, each with what it says."""
-
-    def belongs_to(self, part: Part) -> bool:
-        """Say whether it is made of texts about files of the part: its file may have been changed."""
-        files = set(map(str, part.paths))
-        return isinstance(self.digest, str) and all(
-            isinstance(reasons, dict)
-            and files.issuperset(reasons)
-            and all(isinstance(reason, str) for reason in reasons.values())
-            for reasons in (self.unreadable, self.misnamed)
-        )
-
-
-def fit_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Scale an image of shape (height, width) to a longer side of `size`, centred on black; (size, size)."""
-    height, width = image.shape
-    scale = size / max(height, width)
-    height, width = max(1, round(height * scale)), max(1, round(width * scale))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    square = np.zeros((size, size), dtype=np.uint8)
-    top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = cv2.resize(
-        image, (width, height), interpolation=interpolation
-    )
-    return square
-
-
-def build_part(part: Part) -> PartState:
-    """Decode the images of a part and write them to their place in the file."""
-    images = np.zeros((len(part.paths), part.size, part.size), dtype=np.uint8)
-    unreadable: dict[str, str] = {}
-    wrong_names: dict[str, str] = {}
-    for image, path in zip(images, part.paths, strict=True):
-        try:
-            # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
-            picture = decode(path, read_file(path), at_least=2 * part.size)
-            image[:] = fit_into_square(picture.grey, part.size)
-            if why := misnamed(path, picture):
-                wrong_names[str(path)] = why
-        except ImageError as error:
-            unreadable[str(path)] = str(error)
-    with part.file.open("r+b") as file:
-        file.seek(part.offset)
-        file.write(images.data)
-    return PartState(_digest(images.data), unreadable, wrong_names)
-
-
-def build_parts(parts: Sequence[Part], n_processes: int, finished: Callable[[Part, PartState], None]) -> None:
-    """Build parts in parallel processes.
-
-    Args:
-        parts: The parts.
-        n_processes: Parts that are built at the same time; 0 takes one per processor core.
-        finished: Called in this process with each part that is done and its state.
-    """
-    n_processes = min(n_processes or joblib.cpu_count(), len(parts))
-    if n_processes <= 1:
-        for part in parts:
-            finished(part, build_part(part))
-        return
-    with ProcessPoolExecutor(n_processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        futures = {pool.submit(build_part, part): part for part in parts}
-        try:
-            for future in as_completed(futures):
-                finished(futures[future], future.result())
-        except BaseException:
-            pool.shutdown(wait=True, kill_workers=True)
-            raise
-
-
-def is_whole(part: Part, state: PartState) -> bool:
-    """Say whether a part's bytes are those that were written, and what was unreadable still is."""
-    length = len(part.paths) * part.size**2
-    with part.file.open("rb") as file:
-        file.seek(part.offset)
-        data = file.read(length)
-    return len(data) == length and _digest(data) == state.digest and not any(map(_readable, state.unreadable))
-
-
-def whole_parts(parts: Sequence[Part], states: Mapping[int, PartState]) -> dict[int, PartState]:
-    """Return the states of the parts that are whole, checked in parallel threads."""
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # hashing releases the interpreter's lock
-        whole = pool.map(lambda number: is_whole(parts[number], states[number]), states)
-        return {number: states[number] for number, good in zip(states, whole, strict=True) if good}
-
-
-def _readable(path: str) -> bool:
-    """Say whether a file that could not be read can be by now: a library may have been installed since."""
-    try:
-        decode(Path(path), read_file(Path(path)))
-    except ImageError:
-        return False
-    return True
-
-
-def _digest(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-__all__ = ["ImageCache", "fit_into_square", "open_image_cache", "stretch_into_square"]
-
-
-FORMAT = 4
+FORMAT = 5
 """Changes whenever the same files would give other pixels."""
+PART_ROWS = 128
+"""Images of a part: what an interrupted build loses at most."""
 _SECONDS_BETWEEN_WRITES = 1.0
 """What a kill may cost: the manifest is written whole, and is large where many files cannot be read."""
 
@@ -175,24 +45,36 @@ class ImageCache:
     """Image files whose name says something else than the content, which is read; each with what it is."""
 
 
-def stretch_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Scale an image of shape (height, width) to (size, size) whatever its aspect."""
-    interpolation = cv2.INTER_AREA if max(image.shape) > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
+@dataclass(frozen=True)
+class _Part:
+    """What the manifest keeps of a finished part: some consecutive rows of the array."""
+
+    digest: str
+    """Hash of its pixels."""
+    unreadable: dict[str, str]
+    """Image files that could not be read, each with the reason."""
+    misnamed: dict[str, str]
+    """Image files whose name says something else than their content, each with what it says."""
+
+    def is_of(self, paths: Iterable[Path]) -> bool:
+        """Say whether it is made of texts about these files: the manifest may have been changed."""
+        files = set(map(str, paths))
+        return isinstance(self.digest, str) and all(
+            isinstance(reasons, dict)
+            and files.issuperset(reasons)
+            and all(isinstance(reason, str) for reason in reasons.values())
+            for reasons in (self.unreadable, self.misnamed)
+        )
 
 
 def open_image_cache(
-    paths: Sequence[Path],
-    size: int,
-    directory: Path,
-    progress: Progress | None = None,
-    n_processes: int = 0,
+    paths: Sequence[Path], size: int, directory: Path, progress: Progress | None = None
 ) -> ImageCache:
     """Open the cache of these files at this size; what of it is missing or damaged is built first.
 
     The cache stands in a folder named by a hash of the files (path, length, time of change) and the size,
     so that changed files or settings never meet an old cache. Its manifest grows with the finished parts, at
-    most once a second, and holds each part's hash: an interrupted build goes on behind the parts that it
+    most once a second, and holds each part's hash: an interrupted build resumes behind the parts that it
     names, and parts whose bytes are not what was written, or with files that could not be read and can be by
     now, are built anew.
 
@@ -201,50 +83,68 @@ def open_image_cache(
         size: Side of the square that each image is fitted into, in pixels.
         directory: Folder that holds the caches.
         progress: Called as `progress(description, completed, total)`.
-        n_processes: Processes that decode; 0 takes one per processor core.
     """
     key = _key(paths, size)
     file = directory / f"{size}px-{key[:16]}" / "images.npy"
-    parts = _parts(file, paths, size)
-    states: dict[int, PartState] = {}
-    if _has_shape(file, (len(paths), size, size)):
-        states = whole_parts(parts, _read_states(file, key, parts))
-    else:
-        _create(file, (len(paths), size, size))
-    missing = [number for number in range(len(parts)) if number not in states]
+    images = _mapped(file, (len(paths), size, size))
+    of_part = [slice(first, first + PART_ROWS) for first in range(0, len(paths), PART_ROWS)]
+    parts = _whole_parts(file, key, images, paths, of_part)
+    missing = [number for number in range(len(of_part)) if number not in parts]
+    unread = [path for number in missing for path in paths[of_part[number]]]
+
+    def read(path: Path) -> tuple[NDArray[np.uint8], str | None]:
+        # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
+        image = decode(path, read_file(path), at_least=2 * size)
+        return fit_into_square(image.grey, size), misnamed(path, image)
+
     if missing:
-        number_of = {parts[number]: number for number in missing}
-        done = sum(len(parts[number].paths) for number in states)
+        found = each_image(unread, read, progress, done=len(paths) - len(unread))
         written = time.monotonic()
-
-        def finished(part: Part, state: PartState) -> None:
-            nonlocal done, written
-            states[number_of[part]] = state
-            if time.monotonic() - written >= _SECONDS_BETWEEN_WRITES:
-                _write_states(file, key, states)
-                written = time.monotonic()
-            done += len(part.paths)
-            if progress is not None:
-                progress("reading radiographs", done, len(paths))
-
         try:
-            build_parts([parts[number] for number in missing], n_processes, finished)
+            for number in missing:
+                parts[number] = _fill(images[of_part[number]], paths[of_part[number]], found)
+                if time.monotonic() - written >= _SECONDS_BETWEEN_WRITES:
+                    _write_parts(file, key, parts)
+                    written = time.monotonic()
         finally:
-            _write_states(file, key, states)
-    images = np.load(file, mmap_mode="r", allow_pickle=False)
+            _write_parts(file, key, parts)
     return ImageCache(
         file,
-        images,
-        hashlib.sha256("".join(states[number].digest for number in sorted(states)).encode()).hexdigest(),
+        np.load(file, mmap_mode="r", allow_pickle=False),
+        hashlib.sha256("".join(parts[number].digest for number in sorted(parts)).encode()).hexdigest(),
         {path: row for row, path in enumerate(paths)},
-        _by_path(state.unreadable for state in states.values()),
-        _by_path(state.misnamed for state in states.values()),
+        _by_path(part.unreadable for part in parts.values()),
+        _by_path(part.misnamed for part in parts.values()),
     )
+
+
+def _fill(
+    images: NDArray[np.uint8],
+    paths: Sequence[Path],
+    found: Iterator[tuple[NDArray[np.uint8], str | None] | ImageError],
+) -> _Part:
+    """Write the next decoded images to their rows of the array."""
+    unreadable: dict[str, str] = {}
+    wrong_names: dict[str, str] = {}
+    for row, path in enumerate(paths):
+        image = next(found)
+        if isinstance(image, ImageError):
+            images[row] = 0
+            unreadable[str(path)] = str(image)
+        else:
+            images[row], wrong_name = image
+            if wrong_name is not None:
+                wrong_names[str(path)] = wrong_name
+    return _Part(_digest(images), unreadable, wrong_names)
 
 
 def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
     """Put what the parts say of files together, in the files' order."""
     return {Path(path): reason for path, reason in sorted(item for of in reasons for item in of.items())}
+
+
+def _digest(images: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(images.data).hexdigest()
 
 
 def _key(paths: Sequence[Path], size: int) -> str:
@@ -266,63 +166,63 @@ def _length_and_time(path: Path) -> tuple[int, int] | None:
     return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
 
 
-def _header(shape: tuple[int, int, int]) -> bytes:
-    """Return what precedes the pixels in the array's file (NumPy's format, version 1)."""
-    header = io.BytesIO()
-    description = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, description)
-    return header.getvalue()
+def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Map the array's file for writing; where it is missing or another's, it becomes one of zeros.
 
-
-def _parts(file: Path, paths: Sequence[Path], size: int) -> list[Part]:
-    begin = len(_header((len(paths), size, size)))
-    return [
-        Part(file, begin + row * size**2, tuple(paths[row : row + PART_ROWS]), size)
-        for row in range(0, len(paths), PART_ROWS)
-    ]
-
-
-def _has_shape(file: Path, shape: tuple[int, int, int]) -> bool:
-    """Say whether the file is there, of the right length and with the right header."""
-    header = _header(shape)
-    if not file.is_file() or file.stat().st_size != len(header) + int(np.prod(shape)):
-        return False
-    with file.open("rb") as stream:
-        return stream.read(len(header)) == header
-
-
-def _create(file: Path, shape: tuple[int, int, int]) -> None:
-    """Write an array of zeros, which takes no room on the disk before its parts are filled."""
-    header = _header(shape)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as stream:
-        stream.write(header)
-        stream.truncate(len(header) + int(np.prod(shape)))
+    Zeros take no room on the disk before the parts are filled.
+    """
+    try:
+        images = np.lib.format.open_memmap(file, mode="r+")
+        if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous:
+            return images
+    except Exception:  # there is none, or whatever NumPy raises for a damaged header
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
 
 
 def _manifest(file: Path) -> Path:
     return file.with_name("manifest.json")
 
 
-def _read_states(file: Path, key: str, parts: Sequence[Part]) -> dict[int, PartState]:
-    """Return the finished parts that the manifest names; none where it is missing, damaged or another's."""
+def _whole_parts(
+    file: Path, key: str, images: NDArray[np.uint8], paths: Sequence[Path], of_part: Sequence[slice]
+) -> dict[int, _Part]:
+    """Return the finished parts of the manifest whose pixels are those that were written.
+
+    Parts with files that could not be read and can be by now are left out: a library may have been installed.
+    """
     try:
         document = read_json(_manifest(file), "the manifest of an image cache")
         if document["key"] != key:
             return {}
-        states = {int(number): PartState(**state) for number, state in document["parts"].items()}
-        return {
-            number: state
-            for number, state in states.items()
-            if 0 <= number < len(parts) and state.belongs_to(parts[number])
-        }
+        named = {int(number): _Part(**part) for number, part in document["parts"].items()}
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
+    def is_whole(number: int) -> bool:
+        part = named[number]
+        return (
+            0 <= number < len(of_part)
+            and part.is_of(paths[of_part[number]])
+            and _digest(images[of_part[number]]) == part.digest
+            and not any(_readable(Path(path)) for path in part.unreadable)
+        )
 
-def _write_states(file: Path, key: str, states: Mapping[int, PartState]) -> None:
-    document: dict[str, Any] = {
-        "key": key,
-        "parts": {str(number): asdict(states[number]) for number in sorted(states)},
-    }
-    write_json(_manifest(file), document)
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # hashing releases the interpreter's lock
+        whole = pool.map(is_whole, named)
+        return {number: named[number] for number, good in zip(named, whole, strict=True) if good}
+
+
+def _readable(path: Path) -> bool:
+    try:
+        decode(path, read_file(path))
+    except ImageError:
+        return False
+    return True
+
+
+def _write_parts(file: Path, key: str, parts: Mapping[int, _Part]) -> None:
+    write_json(
+        _manifest(file),
+        {"key": key, "parts": {str(number): asdict(parts[number]) for number in sorted(parts)}},
+    )

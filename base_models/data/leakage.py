@@ -1,9 +1,8 @@
-"""Which pictures weights have learned from, as far as their file tells."""
+"""Data leakage: the same image twice, and weights that have learned from the images at hand."""
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
 
@@ -23,7 +22,7 @@ SKETCH = 1024
 def files_sketch(paths: Iterable[Path], root: Path) -> list[str]:
     """Return the least hashes of image files, each of a file's place below the data folder and its length.
 
-    By them the pictures of a data set are known again wherever it lies, however it is split and whatever the
+    By them the images of a data set are known again wherever it lies, however it is split and whatever the
     size they are cached at. Two sets of which the larger shares a given share of its files with the other
     have about 1,024 times that share of hashes in common (bottom-k sketch, Broder, "On the resemblance and
     containment of documents", 1997): overlaps of one in a hundred are hardly ever missed.
@@ -52,7 +51,7 @@ def _length(path: Path) -> int:
 
 
 def learned_from(file: str | Path) -> tuple[str, ...]:
-    """Return the hashes of the pictures that weights, and those that they began with, have learned from.
+    """Return the hashes of the images that weights, and those that they began with, have learned from.
 
     Only the files of this package's fits tell; of any other file nothing is known.
 
@@ -65,35 +64,35 @@ def learned_from(file: str | Path) -> tuple[str, ...]:
         return ()
 
 
-def refuse_seen_pictures(members: Sequence[MemberConfig], digests: Sequence[str]) -> None:
-    """Refuse members that begin with weights that have learned from the pictures at hand.
+def refuse_seen_images(members: Sequence[MemberConfig], digests: Sequence[str]) -> None:
+    """Refuse members that begin with weights that have learned from the images at hand.
 
     Each study is either a test study or held out by one of the folds, so what a member says of it would be
     said by weights that have seen it: neither table would measure what a member makes of an unknown study.
 
     Args:
         members: The members.
-        digests: Hashes of the pictures: of their files, or of all pixels that are cached. One in common will
+        digests: Hashes of the images: of their files, or of all pixels that are cached. One in common will
             do.
 
     Raises:
-        FileNotFoundError: If there is no file of initial weights where a member says.
-        ValueError: If a file says that its weights have seen the pictures.
+        FileNotFoundError: If there is no file of pretrained weights where a member says.
+        ValueError: If a file says that its weights have seen the images.
     """
     for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
         if set(learned_from(file)) & set(digests):
             raise UserError(
-                f"expected initial weights that have not seen these radiographs, got {file}, which has "
+                f"expected pretrained weights that have not seen these radiographs, got {file}, which has "
                 "learned from them: a member would know the studies that a fold holds out; take weights from "
                 "other data, or none"
             )
 
 
 def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
-    """Return a remark on each file of initial weights that does not tell what they have learned from.
+    """Return a remark on each file of pretrained weights that does not tell what they have learned from.
 
     Raises:
-        FileNotFoundError: If there is no file of initial weights where a member says.
+        FileNotFoundError: If there is no file of pretrained weights where a member says.
     """
     files = dict.fromkeys(member.init_weights for member in members if member.init_weights)
     return [
@@ -104,30 +103,36 @@ def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
     ]
 
 
-def pictures_of_several_patients(studies: Sequence[Study], cache: ImageCache) -> list[list[str]]:
-    """Find image files of several patients that show the same picture, to the last bit of what is cached.
+def equal_images(digests: Mapping[Path, bytes]) -> list[list[Path]]:
+    """Group image files by their digest: each group shows one image, most of them alone."""
+    groups: dict[bytes, list[Path]] = {}
+    for path, digest in digests.items():
+        groups.setdefault(digest, []).append(path)
+    return list(groups.values())
 
-    Pictures of one grey are left out: they are a fault of their own.
+
+def images_of_several_patients(studies: Sequence[Study], cache: ImageCache) -> list[list[str]]:
+    """Find image files of several patients that show the same image, to the last bit of what is cached.
+
+    Images of one grey are left out: they are a fault of their own.
 
     Args:
         studies: The studies.
         cache: Image cache with all of their views.
 
     Returns:
-        Groups of paths, each of one picture, in the order of the studies.
+        Groups of paths, each of one image, in the order of the studies.
     """
-    shows: defaultdict[bytes, list[tuple[str, Path]]] = defaultdict(list)
-    for study in studies:
-        for path in study.image_paths:
-            digest = hashlib.sha256(cache.images[cache.rows[path]]).digest()
-            shows[digest].append((study.patient_id, path))
+    patient_of = {path: study.patient_id for study in studies for path in study.image_paths}
+    cached = {path: cache.images[cache.rows[path]] for path in patient_of}
+    groups = equal_images({path: hashlib.sha256(pixels).digest() for path, pixels in cached.items()})
     return [
-        [str(path) for _, path in files]
-        for files in shows.values()
-        if len({patient for patient, _ in files}) > 1 and _is_picture(cache.images[cache.rows[files[0][1]]])
+        list(map(str, files))
+        for files in groups
+        if len({patient_of[path] for path in files}) > 1 and not _is_constant(cached[files[0]])
     ]
 
 
-def _is_picture(pixels: NDArray[np.uint8]) -> bool:
-    """Say whether more is there than one grey and the black that pads it to a square."""
-    return len(np.unique(pixels)) > 2
+def _is_constant(pixels: NDArray[np.uint8]) -> bool:
+    """Say whether no more is there than one grey and the black that pads it to a square."""
+    return len(np.unique(pixels)) <= 2

@@ -6,15 +6,15 @@ The data set has neither patients nor a split: both are made here, and the patie
 
 import csv
 from collections.abc import Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base_models.datasets import patient_proxy
-from base_models.datasets.registry import DatasetKind, open_table, register_dataset
+from base_models.datasets.registry import DatasetReader, open_table, register_dataset
 from base_models.datasets.study import Dataset, Study
+from base_models.imaging.decoding import each_image
 from base_models.imaging.reader import ImageError, read_grey
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
@@ -41,7 +41,7 @@ def read(root: Path, seed: int = 0) -> Dataset:
     """Read FracAtlas's study index, with a patient proxy and a split drawn by `seed`.
 
     The label is the folder that an image lies in, also where `dataset.csv` contradicts it. Images belong
-    to one patient (proxy) if they are nearly the same picture, or follow each other in number with equal
+    to one patient (proxy) if they are nearly the same image, or follow each other in number with equal
     region flags, directly or through others.
 
     What of `dataset.csv` and the folders does not fit together stands among the index's contradictions, and
@@ -160,8 +160,9 @@ def _patients(paths: list[Path], rows: list[dict[str, str]]) -> NDArray[np.int64
     numbers = [int("".join(filter(str.isdecimal, path.stem)) or -2 * i - 2) for i, path in enumerate(paths)]
     flags = [tuple(row[region] for region in REGIONS) for row in rows]
     links = patient_proxy.consecutive_pairs(numbers, flags)
-    with ThreadPoolExecutor() as pool:
-        found = [(i, f) for i, f in enumerate(pool.map(_fingerprint, paths)) if f is not None]
+    # unreadable images are named when they are to be learned from
+    made = enumerate(each_image(paths, _fingerprint))
+    found = [(i, fingerprint) for i, fingerprint in made if not isinstance(fingerprint, ImageError)]
     if found:
         index = [i for i, _ in found]
         pairs = patient_proxy.near_duplicates(
@@ -171,12 +172,9 @@ def _patients(paths: list[Path], rows: list[dict[str, str]]) -> NDArray[np.int64
     return patient_proxy.group_by_links(len(paths), links)
 
 
-def _fingerprint(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float32]] | None:
-    """Return an image's hash and thumbnail; unreadable images are named when they are to be learned from."""
-    try:
-        image = read_grey(path, at_least=2 * patient_proxy.THUMBNAIL_SIZE)
-    except ImageError:
-        return None
+def _fingerprint(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return an image's hash and thumbnail."""
+    image = read_grey(path, at_least=2 * patient_proxy.THUMBNAIL_SIZE)
     return patient_proxy.difference_hash(image), patient_proxy.thumbnail(image)
 
 
@@ -192,7 +190,7 @@ def _test_part(
 
 def _remarks(rows: list[dict[str, str]], labels: NDArray[np.int64]) -> tuple[str, ...]:
     remarks = [
-        "Patients are a proxy: near-duplicate pictures and neighbouring numbers of one region are grouped."
+        "Patients are a proxy: near-duplicate images and neighbouring numbers of one region are grouped."
     ]
     wrong = [
         row["image_id"] for row, label in zip(rows, labels, strict=True) if int(row["fractured"]) != label
@@ -204,11 +202,10 @@ def _remarks(rows: list[dict[str, str]], labels: NDArray[np.int64]) -> tuple[str
     return tuple(remarks)
 
 
-register_dataset(
-    DatasetKind(
-        name="FracAtlas",
-        looks_for="dataset.csv and images/{Fractured,Non_fractured} (the FracAtlas folder or its parent)",
-        find_root=find_root,
-        read=read,
-    )
-)
+@register_dataset("FracAtlas")
+class FracAtlas(DatasetReader):
+    """The kind of data set that this module reads."""
+
+    looks_for = "dataset.csv and images/{Fractured,Non_fractured} (the FracAtlas folder or its parent)"
+    find_root = staticmethod(find_root)
+    read = staticmethod(read)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from base_models.datasets.registry import DatasetKind, open_table, register_dataset
+from base_models.datasets.registry import DatasetReader, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
 
 CLASS_NAMES = ("normal", "abnormal")
@@ -253,11 +253,10 @@ def _compare_labels(studies: list[Study], file: Path, folder: str, lost: str) ->
     ]
 
 
-register_dataset(
-    DatasetKind(
-        name="MURA",
-        looks_for="train/ and valid/ with XR_<PART> folders, or their CSVs (MURA-v1.1 or its parent)",
-        find_root=find_root,
-        read=read,
-    )
-)
+@register_dataset("MURA")
+class Mura(DatasetReader):
+    """The kind of data set that this module reads."""
+
+    looks_for = "train/ and valid/ with XR_<PART> folders, or their CSVs (MURA-v1.1 or its parent)"
+    find_root = staticmethod(find_root)
+    read = staticmethod(read)

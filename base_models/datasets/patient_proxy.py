@@ -40,7 +40,7 @@ def near_duplicates(
     *,
     block: int = BLOCK,
 ) -> list[tuple[int, int]]:
-    """Find all pairs of images that are nearly the same picture: those of `near_duplicate_blocks`.
+    """Find all pairs of images that are nearly the same: those of `near_duplicate_blocks`.
 
     Returns:
         Pairs (i, j) with i < j, sorted.
@@ -57,7 +57,7 @@ def near_duplicate_blocks(
     *,
     block: int = BLOCK,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Find all pairs of images that are nearly the same picture, one block against another at a time.
+    """Find all pairs of images that are nearly the same, one block against another at a time.
 
     A pair counts if its difference hashes are close and its thumbnails correlate: the hash alone would
     let chance likenesses through. Time and memory are bounded whatever the images are like: no more than two

@@ -1,41 +1,62 @@
 """The kinds of data sets, and the one function that opens any of them."""
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import ClassVar, TextIO, TypeVar
 
 from base_models.datasets.study import Dataset, check_dataset
 from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.utils.plugins import Registry
+
+ReaderClass = TypeVar("ReaderClass", bound="type[DatasetReader]")
 
 
-@dataclass(frozen=True)
-class DatasetKind:
-    """One kind of data set: how it is recognised and how it is read."""
+class DatasetReader(ABC):
+    """One kind of data set: how it is recognised and how it is read; used as a class, without objects."""
 
-    name: str
-    """Name under which the kind is listed."""
-    looks_for: str
+    looks_for: ClassVar[str]
     """What a folder of this kind holds, for the message when no kind fits."""
-    find_root: Callable[[Path], Path | None]
-    """Gives the data set's own folder for the folder a user named, or None if it is of another kind."""
-    read: Callable[[Path, int], Dataset]
-    """Reads the study index from the data set's own folder; the seed draws a split where none is given."""
+
+    @staticmethod
+    @abstractmethod
+    def find_root(path: Path) -> Path | None:
+        """Return the data set's own folder for the folder a user named, or None if it is of another kind."""
+
+    @staticmethod
+    @abstractmethod
+    def read(root: Path, seed: int) -> Dataset:
+        """Read the study index from the data set's own folder; the seed draws a split where none is given."""
 
 
-_KINDS: dict[str, DatasetKind] = {}
+DATASETS: Registry[type[DatasetReader]] = Registry(
+    "data set",
+    "mura.datasets",
+    expected="a class derived from base_models.datasets.DatasetReader",
+    accepts=lambda item: isinstance(item, type) and issubclass(item, DatasetReader),
+)
 
 
-def register_dataset(kind: DatasetKind) -> None:
-    """Add a kind of data set."""
-    _KINDS[kind.name] = kind
+def register_dataset(name: str) -> Callable[[ReaderClass], ReaderClass]:
+    """Return a class decorator that adds a kind of data set to those that `open_dataset` recognises.
+
+    Another package adds one through the entry-point group `mura.datasets`.
+
+    Args:
+        name: Name under which the kind is listed.
+
+    Raises:
+        ValueError: If another class has the name already.
+    """
+    return DATASETS.register(name)
 
 
 def list_datasets() -> list[str]:
     """Return the names of all kinds of data sets that `open_dataset` recognises, sorted."""
-    return sorted(_KINDS)
+    return sorted(DATASETS.names())
 
 
 def open_dataset(path: str | Path, seed: int = 0, check: bool = True) -> Dataset:
@@ -58,39 +79,49 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True) -> Dataset
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
         raise UserFileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
-    kind, root, others = _recognise(path)
-    dataset = kind.read(root, seed)
+    name, root, others = _recognise(path)
+    dataset = DATASETS[name].read(root, seed)
     if others:
-        dataset = replace(dataset, remarks=(*dataset.remarks, _not_read(path, kind, others)))
+        dataset = replace(dataset, remarks=(*dataset.remarks, _not_read(path, name, others)))
     if check:
         check_dataset(dataset)
     return dataset
 
 
-def _recognise(path: Path) -> tuple[DatasetKind, Path, list[tuple[DatasetKind, Path]]]:
+def _recognise(path: Path) -> tuple[str, Path, list[tuple[str, Path]]]:
     """Return the kind of the data set in a folder, its own folder, and what else is there below.
 
     The folder that was named decides before those that it contains: a user's table may lie beside the folders
     of other kinds, whose images it lists. Which of two kinds in one place is meant, only the user knows.
     """
-    found = [(kind, root) for kind in _KINDS.values() if (root := kind.find_root(path)) is not None]
+    known, found = [], []
+    for name in DATASETS.names():
+        try:
+            reader = DATASETS[name]
+        except UserError as error:  # a plug-in that cannot be imported concerns its own folders only
+            known.append(f"{name}: {error}")
+            continue
+        known.append(f"{name}: {reader.looks_for}")
+        if (root := reader.find_root(path)) is not None:
+            found.append((name, root))
     if not found:
-        known = "; ".join(f"{kind.name}: {kind.looks_for}" for kind in _KINDS.values())
-        raise UserError(f"expected a data set of a known kind in {path}, found none of these — {known}")
-    here = [(kind, root) for kind, root in found if root == path]
+        raise UserError(
+            f"expected a data set of a known kind in {path}, found none of these — {'; '.join(known)}"
+        )
+    here = [(name, root) for name, root in found if root == path]
     nearest = here or found
     if len(nearest) > 1:
-        names = " and ".join(f"{kind.name} in {root}" for kind, root in nearest)
+        names = " and ".join(f"{name} in {root}" for name, root in nearest)
         own = "give each a folder of its own; a studies.csv may lie one folder up, its paths beginning with "
         advice = f"{own}'{path.resolve().name}/'" if here else "name the folder of one"
         raise UserError(f"expected one data set in {path}, got {names}; {advice}")
-    ((kind, root),) = nearest
-    return kind, root, [pair for pair in found if pair not in nearest]
+    ((name, root),) = nearest
+    return name, root, [pair for pair in found if pair not in nearest]
 
 
-def _not_read(path: Path, kind: DatasetKind, others: list[tuple[DatasetKind, Path]]) -> str:
-    names = " and ".join(f"{other.name} in {root.relative_to(path)}" for other, root in others)
-    return f"The folder was read as {kind.name}; it also holds {names}, which has to be named to be read."
+def _not_read(path: Path, name: str, others: list[tuple[str, Path]]) -> str:
+    names = " and ".join(f"{other} in {root.relative_to(path)}" for other, root in others)
+    return f"The folder was read as {name}; it also holds {names}, which has to be named to be read."
 
 
 @contextmanager

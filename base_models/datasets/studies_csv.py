@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from base_models.datasets.class_order import order_classes
-from base_models.datasets.registry import DatasetKind, open_table, register_dataset
+from base_models.datasets.registry import DatasetReader, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
@@ -195,11 +195,10 @@ def _splits(studies: list[Row], seed: int) -> list[Split]:
     return ["test" if part == 0 else "train" for part in np.asarray(parts).tolist()]
 
 
-register_dataset(
-    DatasetKind(
-        name="studies.csv",
-        looks_for=f"{TABLE} with the columns {','.join(COLUMNS)}[,split]",
-        find_root=find_root,
-        read=read,
-    )
-)
+@register_dataset("studies.csv")
+class StudiesCsv(DatasetReader):
+    """The kind of data set that this module reads."""
+
+    looks_for = f"{TABLE} with the columns {','.join(COLUMNS)}[,split]"
+    find_root = staticmethod(find_root)
+    read = staticmethod(read)

@@ -15,7 +15,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 @dataclass(frozen=True)
 class Study:
-    """One examination of one body part of one patient: the unit that gets a verdict."""
+    """One examination of one body part of one patient: the unit that gets a prediction."""
 
     study_id: str
     """Unique within the data set."""

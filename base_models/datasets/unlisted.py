@@ -28,7 +28,7 @@ def unlisted_files(root: Path, paths: Iterable[Path]) -> list[str]:
     walked = list(_walk(top))
     listed = _by_walked_names(paths, root, top, {directory for directory, _ in walked})
     beside = {os.path.dirname(path) for path in listed}  # noqa: PTH120  # 40,000 of them
-    suffixes = _picture_suffixes()
+    suffixes = _image_suffixes()
     found = []
     for directory, names in walked:
         everything = directory != top and directory in beside
@@ -70,8 +70,8 @@ def _without_other_names(found: list[str], listed: set[str]) -> list[str]:
     return [path for path in found if os.path.realpath(path) not in real]
 
 
-def _picture_suffixes() -> set[str]:
-    """Return the suffixes of all kinds of pictures that can be decoded."""
+def _image_suffixes() -> set[str]:
+    """Return the suffixes of all kinds of images that can be decoded."""
     known = Image.registered_extensions()
     return {suffix for suffix, kind in known.items() if kind in Image.OPEN} | {*SUFFIXES, ".ima"}
 

@@ -1,8 +1,10 @@
 """DICOM radiographs to 8-bit grey: modality, window or table of interest, photometric meaning, colours."""
 
+import io
 import math
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,27 +12,23 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.imaging.dicom_pixels import (
-    DESCRIPTION,
-    blocks_of_rows,
-    by_rows,
-    has_letters,
-    read_dataset,
-    rows_and_columns,
-    stored_pixels,
-)
+from base_models.imaging.greys import LUMINANCE, blocks_of_rows, by_rows
 from mura_env.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom")
+_DESCRIPTION = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
+"""Elements without which pixels cannot be decoded."""
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-"""Of red, green and blue (ITU-R BT.601), as Pillow's."""
+_DEFAULTS = {"RescaleSlope": 1, "RescaleIntercept": 0, "VOILUTFunction": "LINEAR"}
 _OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8", b"RIFF", b"\0\0\0\x0cjP")
 """How PNG, JPEG, TIFF, BMP, GIF, WEBP and JPEG 2000 files begin."""
-
-
-_Rule = Callable[[NDArray[Any]], NDArray[np.float64]]
-"""What turns pixels into others, each for itself."""
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_PREAMBLE, _LETTERS = 128, b"DICM"
+_META = 2
+"""Group of the elements that precede the data set and are never deflated."""
+_SLACK = 2**20
+"""Bytes that the headers of a compressed image may take beside its pixels."""
 
 
 def suffix_of(name: str) -> str:
@@ -46,12 +44,17 @@ def is_dicom(path: Path, head: bytes) -> bool:
     """Say whether a file is DICOM: by the letters that DICOM files have behind 128 bytes, or by its name.
 
     Args:
-        path: The file; its name decides only where its content is no picture of another kind.
+        path: The file; its name decides only where its content is no image of another kind.
         head: Its first bytes, at least 132 of them.
     """
-    if has_letters(head):
+    if _has_letters(head):
         return True
     return path.suffix.lower() in SUFFIXES and not head.startswith(_OTHER_KINDS)
+
+
+def _has_letters(head: bytes) -> bool:
+    """Say whether the first bytes of a file are those of DICOM files (PS3.10, 7.1)."""
+    return head[_PREAMBLE : _PREAMBLE + len(_LETTERS)] == _LETTERS
 
 
 def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
@@ -66,17 +69,17 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
 
     Args:
         file: The file, opened.
-        max_pixels: Largest picture that is decoded.
+        max_pixels: Largest image that is decoded.
 
     Returns:
         Array of shape (height, width), dtype uint8.
 
     Raises:
-        ValueError: If the file is no picture of one frame, in grey or colours, or too large; or it says both
+        ValueError: If the file is no image of one frame, in grey or colours, or too large; or it says both
             that its lowest value is black and that it is shown inverted.
         Exception: Whatever pydicom raises for damaged files and compressions it has no decoder for.
     """
-    dataset = read_dataset(file, max_pixels)
+    dataset = _read_dataset(file, max_pixels)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     is_grey = photometric.startswith("MONOCHROME")
@@ -84,7 +87,7 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
         raise UserError(
             f"expected one frame in grey or colours, got {frames} in {photometric or 'none of them'}"
         )
-    stored = stored_pixels(dataset, not is_grey and photometric != "PALETTE COLOR", max_pixels)
+    stored = _stored_pixels(dataset, not is_grey and photometric != "PALETTE COLOR", max_pixels)
     if not is_grey:
         return _luminance(stored, dataset)
     if photometric == "MONOCHROME2" and dataset.get("PresentationLUTShape") == "INVERSE":
@@ -96,8 +99,88 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
 
 def dicom_size(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
     """Return the width and height in the header of a DICOM file, in pixels; arguments as in `read_dicom`."""
-    rows, columns = rows_and_columns(read_dataset(file, max_pixels, DESCRIPTION))
+    rows, columns = _rows_and_columns(_read_dataset(file, max_pixels, _DESCRIPTION))
     return columns, rows
+
+
+def _read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = None) -> Any:
+    """Read the elements of a DICOM file, as pydicom's data set.
+
+    A deflated file is inflated no further than three bytes for each of `max_pixels`, which hold 16 bits of
+    grey or 8 of three colours.
+
+    Args:
+        file: The file, opened.
+        max_pixels: Largest image that is decoded.
+        tags: The elements that are needed, none of them behind the pixels; all by default.
+    """
+    reader = _pydicom().filereader
+    if not _has_letters(file.read(_PREAMBLE + len(_LETTERS))):
+        raise UserError(
+            "no image of a known kind: DICOM files have the letters DICM behind their first 128 bytes "
+            "(DCMTK's dcmconv adds them to data sets that were stored without)"
+        )
+    meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != _META)
+    if meta.get("TransferSyntaxUID") != _DEFLATED:
+        file.seek(0)
+        return reader.dcmread(file, stop_before_pixels=tags is not None, specific_tags=tags)
+    dataset = reader.read_dataset(io.BytesIO(_inflate(file.read(), 3 * max_pixels)), False, True)
+    meta.TransferSyntaxUID = import_module("pydicom.uid").UID(_EXPLICIT)
+    dataset.file_meta = import_module("pydicom.dataset").FileMetaDataset(meta)
+    return dataset
+
+
+def _inflate(data: bytes, max_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(data, max_bytes + 1)
+    if len(inflated) > max_bytes:
+        raise UserError(f"its deflated elements hold more than {max_bytes:,} bytes")
+    if not inflater.eof:
+        raise UserError("truncated among its deflated elements")
+    return inflated
+
+
+def _rows_and_columns(dataset: Any) -> tuple[int, int]:
+    """Return the height and width of a data set that describes its pixels."""
+    missing = [name for name in _DESCRIPTION if dataset.get(name) is None]
+    if missing:
+        raise UserError(f"expected a description of its pixels, got no {', '.join(missing)}")
+    return int(dataset.Rows), int(dataset.Columns)
+
+
+def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]:
+    """Decode the only frame of a data set; sizes are compared before anything is unpacked.
+
+    Returns:
+        Array of shape (height, width), or (height, width, 3) for colours, of the stored type.
+    """
+    rows, columns = _rows_and_columns(dataset)
+    if rows * columns > max_pixels:
+        raise UserError(f"{columns}×{rows} pixels, more than {max_pixels:,}")
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if not syntax or not dataset.get("PixelData"):
+        raise UserError("expected pixels and how they are coded, got none")
+    for name in ("NumberOfFrames", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"):  # one needs none
+        if name in dataset:
+            del dataset[name]
+    expected = int(import_module("pydicom.pixels.utils").get_expected_length(dataset))
+    found, most = len(dataset.PixelData), 2 * expected
+    if syntax.is_encapsulated:
+        generate_frames = import_module("pydicom.encaps").generate_frames
+        frames = list(generate_frames(dataset.PixelData, number_of_frames=1))
+        if len(frames) != 1:
+            raise UserError(f"expected one compressed frame, got {len(frames)}")
+        found, most = len(frames[0]), 2 * expected + _SLACK
+    if found >= most:
+        raise UserError(
+            f"expected the {expected:,} bytes of one frame of {columns}×{rows} pixels, got {found:,}"
+        )
+    dataset.pixel_array_options(index=0)  # whatever else there may be is not decoded
+    stored = np.asarray(dataset.pixel_array)
+    shape = (rows, columns, 3) if colours else (rows, columns)
+    if stored.shape != shape:
+        raise UserError(f"expected pixels of shape {shape}, got {stored.shape}")
+    return stored
 
 
 def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
@@ -107,101 +190,70 @@ def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
         stored = np.asarray(import_module("pydicom.pixels").apply_color_lut(stored, dataset))
         bits = 8 * stored.dtype.itemsize
     weights = LUMINANCE * (255 / (2**bits - 1))
-    return by_rows(stored, lambda rows: np.rint(rows[..., :3] @ weights))
+    return by_rows(stored, lambda rows: rows[..., :3] @ weights)
 
 
 def _grey(stored: NDArray[Any], dataset: Any, *, inverted: bool) -> NDArray[np.uint8]:
     """Return stored greys as they are shown, bright bone on dark ground."""
-    to_values = _modality(stored, dataset)
-    to_shares = _interest(stored, to_values, dataset)
+    for name, default in _DEFAULTS.items():  # an empty element says nothing
+        if dataset.get(name) is None or dataset.get(name) == "":  # a number may be 0
+            setattr(dataset, name, default)
+    apply_modality_lut = import_module("pydicom.pixels").apply_modality_lut
+
+    def values(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(apply_modality_lut(rows.astype(np.int64), dataset))
+
+    of_interest, limits = _of_interest(dataset)
+    if limits is None:
+        limits = _range(stored, values, dataset)
+    black, white = (float(limit) for limit in limits)
+    if not (math.isfinite(black) and math.isfinite(white)):
+        raise UserError(f"expected finite greys, got black at {black:g} and white at {white:g}")
 
     def shown(rows: NDArray[Any]) -> NDArray[np.float64]:
-        shares = to_shares(to_values(rows))
-        grey = np.rint(255 * np.clip(1 - shares if inverted else shares, 0, 1))
+        shares = (of_interest(values(rows)) - black) / ((white - black) or 1.0)
+        grey = 255 * np.clip(1 - shares if inverted else shares, 0, 1)
         return np.where(_padding(rows, dataset), 0.0, grey)
 
     return by_rows(stored, shown)
 
 
-def _modality(stored: NDArray[Any], dataset: Any) -> _Rule:
-    """Return what turns stored values into the values of the modality (DICOM PS3.3 C.11.1)."""
-    if not dataset.get("ModalityLUTSequence"):
-        slope, intercept = _number(dataset, "RescaleSlope", 1), _number(dataset, "RescaleIntercept", 0)
-        return lambda rows: np.asarray(rows.astype(np.float64) * slope + intercept)
-    bits = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
-    lowest, highest = int(stored.min()), int(stored.max())
-    if bits not in {8, 16} or highest - lowest >= 2**16:
-        raise UserError(
-            f"expected a modality table of 8 or 16 bits for pixels of at most 16, got one of {bits} bits "
-            f"for pixels from {lowest} to {highest}"
-        )
-    table = import_module("pydicom.pixels").apply_modality_lut(np.arange(lowest, highest + 1), dataset)
-    return lambda rows: np.asarray(table[rows.astype(np.int64) - lowest], dtype=np.float64)
+def _of_interest(
+    dataset: Any,
+) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], Sequence[float] | NDArray[Any] | None]:
+    """Return the file's rule of what is of interest, and its values of black and white.
 
-
-def _interest(stored: NDArray[Any], to_values: _Rule, dataset: Any) -> _Rule:
-    """Return what turns values into brightness from 0 to 1, by the file's table, window or range."""
+    The rule is its first table, else its first window, else none; black and white are None where the pixels
+    themselves decide.
+    """
+    pixels = import_module("pydicom.pixels")
     if dataset.get("VOILUTSequence"):
-        return _table_of_interest(dataset.VOILUTSequence[0])
+        table = dataset.VOILUTSequence[0]
+        entries, first, bits = table.LUTDescriptor
+        # pydicom keeps places in the table in the type of its entries, where places above 255 would wrap
+        table.LUTDescriptor = [entries, first, max(bits, 16)]
+        return lambda values: pixels.apply_voi(np.rint(values).astype(np.int64), dataset), (0, 2**bits - 1)
     if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        centre, width = _first(dataset.WindowCenter), _first(dataset.WindowWidth)
-        function = str(dataset.get("VOILUTFunction") or "LINEAR")
-        return lambda values: window_shares(values, centre, width, function)
+        ends = pixels.apply_windowing(np.array([-np.inf, np.inf]), dataset)
+        return lambda values: pixels.apply_windowing(values, dataset), ends
     if int(dataset.BitsStored) == 8 and not dataset.get("ModalityLUTSequence"):
         first = -128 * int(dataset.PixelRepresentation)
-        lowest, highest = sorted(to_values(np.array([first, first + 255])).tolist())
-    else:
-        lowest, highest = _range(stored, to_values, dataset)
-    return lambda values: np.asarray((values - lowest) / ((highest - lowest) or 1.0))
+        return lambda values: values, sorted(
+            pixels.apply_modality_lut(np.array([first, first + 255]), dataset).tolist()
+        )
+    return lambda values: values, None
 
 
-def _table_of_interest(table: Any) -> _Rule:
-    entries, first, bits = (int(number) for number in table.LUTDescriptor)
-    entries = entries or 2**16  # which does not fit into the 16 bits of the number
-    data: NDArray[Any] = np.asarray(table.LUTData)
-    if isinstance(table.LUTData, bytes):
-        data = np.frombuffer(table.LUTData, np.uint16 if bits > 8 else np.uint8)
-    shares = data.astype(np.float64) / (2**bits - 1)
-    return lambda values: np.asarray(
-        shares[np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)]
-    )
-
-
-def _range(stored: NDArray[Any], to_values: _Rule, dataset: Any) -> tuple[float, float]:
+def _range(
+    stored: NDArray[Any], values: Callable[[NDArray[Any]], NDArray[Any]], dataset: Any
+) -> tuple[float, float]:
     """Return the lowest and the highest value, padding apart; zeros where there is nothing else."""
     lowest, highest = math.inf, -math.inf
     for rows in blocks_of_rows(stored):
-        values = to_values(stored[rows][~_padding(stored[rows], dataset)])
-        if values.size:
-            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
-    return (lowest, highest) if lowest <= highest else (0.0, 0.0)
-
-
-def window_shares(
-    values: NDArray[np.float64], centre: float, width: float, function: str = "LINEAR"
-) -> NDArray[np.float64]:
-    """Return where values lie in a window, 0 below and 1 above it (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3).
-
-    Args:
-        values: Rescaled pixels.
-        centre: Centre of the window.
-        width: Its width, at least 1; greater than 0 for `LINEAR_EXACT` and `SIGMOID`.
-        function: `LINEAR`, `LINEAR_EXACT` or `SIGMOID`.
-
-    Raises:
-        ValueError: If width or function are impossible.
-    """
-    if not (math.isfinite(centre) and (width >= 1 if function == "LINEAR" else width > 0)):
-        raise UserError(f"expected a window of positive width, got centre {centre:g} and width {width:g}")
-    if function == "SIGMOID":
-        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -50, 50))))
-    if function == "LINEAR_EXACT":
-        return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
-    if function != "LINEAR":
-        raise UserError(f"expected a window LINEAR, LINEAR_EXACT or SIGMOID, got {function!r}")
-    if width == 1:
-        return np.asarray(values > centre - 0.5, dtype=np.float64)
-    return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
+        exposed = values(stored[rows][~_padding(stored[rows], dataset)])
+        if exposed.size:
+            lowest, highest = min(lowest, float(exposed.min())), max(highest, float(exposed.max()))
+    return (0.0, 0.0) if lowest > highest else (lowest, highest)
 
 
 def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_]:
@@ -214,18 +266,11 @@ def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_]:
     return np.asarray((stored >= lowest) & (stored <= highest))
 
 
-def _number(dataset: Any, name: str, default: float) -> float:
-    """Return the number in an element, which may be missing or empty."""
-    value = dataset.get(name)
-    number = default if value is None else _first(value)
-    if not math.isfinite(number):
-        raise UserError(f"expected a finite {name}, got {number:g}")
-    return number
-
-
-def _first(value: Any) -> float:
-    """Return the first of one or several values."""
+def _pydicom() -> Any:
     try:
-        return float(value)
-    except TypeError:
-        return float(value[0])
+        return import_module("pydicom")
+    except ImportError as error:
+        raise UserError(
+            "DICOM needs the library pydicom, which is not installed; install it with: "
+            "pip install 'mura-rl-ensemble[dicom]'"
+        ) from error

@@ -46,7 +46,7 @@ class InputFormat:
         # In place: fresh memory for every step would take longer than the arithmetic.
         planes = images.unsqueeze(1).float().div_(255)
         if self.in_channels == 1:
-            # Plain numbers: a processor that sends a GPU a tensor waits for all that the GPU has still to do.
+            # Plain numbers: sending a tensor to a GPU waits for all that the GPU has still to do.
             planes.sub_(self.mean[0]).div_(self.scale[0])
         else:
             mean = torch.tensor(self.mean, device=images.device)[:, None, None]

@@ -86,7 +86,7 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         ValueError: If the network is none of torchvision's.
-        ConnectionError: If the weights cannot be downloaded; the message says what to do.
+        OSError: If the weights cannot be downloaded; the message says what to do.
     """
     if not isinstance(network, TorchvisionClassifier):
         raise UserError(
@@ -166,7 +166,7 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
     """Return what the weights of a file have learned to take a radiograph as.
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
-    pictures, normalised as the network's library says, and all that is left for weights of grey pictures like
+    images, normalised as the network's library says, and all that is left for weights of grey images like
     ours.
 
     Args:
@@ -185,14 +185,13 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
 
 
 def colour_format(network: nn.Module) -> InputFormat:
-    """Return the one grey plane that weights of a network for colour pictures have learned to see best.
+    """Return the one grey plane that weights of a network for colour images have learned to see best.
 
-    Each library says for its own networks what red, green and blue are normalised by; others are taken for
-    ImageNet's.
+    A network's `published_normalisation` says what red, green and blue are normalised by; without one it is
+    taken for ImageNet's.
     """
-    if isinstance(network, TorchvisionClassifier | TimmClassifier):
-        return InputFormat(*network.published_normalisation).one_plane
-    return IMAGENET.one_plane
+    normalisation = getattr(network, "published_normalisation", None)
+    return (InputFormat(*normalisation) if normalisation else IMAGENET).one_plane
 
 
 def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

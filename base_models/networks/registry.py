@@ -1,35 +1,54 @@
 """The registry of networks: create one by name."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from torch import nn
 
+from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.timm_classifier import PREFIX, TimmClassifier
 from base_models.networks.torchvision_classifier import TorchvisionClassifier, torchvision_names
 from mura_env.errors import UserError
+from mura_env.utils.plugins import Registry
 
 Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
 
-_NETWORKS: dict[str, Callable[..., nn.Module]] = {}
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
+    "network",
+    "mura.networks",
+    expected="a class derived from torch.nn.Module, or a function that returns one",
+    accepts=callable,
+)
+"""The project's own networks and those of plug-ins, without torchvision's and timm's classifiers."""
 
 
 def register_model(name: str) -> Callable[[Constructor], Constructor]:
-    """Register a network's constructor `(n_classes, in_channels, **options)` under a name."""
+    """Return a decorator that makes a network available by name: to members, and in saved runs.
 
-    def add(constructor: Constructor) -> Constructor:
-        _NETWORKS[name] = constructor
-        return constructor
+    Another package adds one through the entry-point group `mura.networks`. The class, or function, is called
+    with `n_classes`, `in_channels` and the options that a member gives, all by name; it returns a module from
+    images (n_images, in_channels, height, width), float32, to logits (n_images, n_classes). An attribute
+    `input_format`, an `InputFormat`, says how the network takes a radiograph where its weights are fresh: by
+    default as one plane of grey. An attribute `published_normalisation`, mean and deviation of red, green and
+    blue, says what weights for colour images have learned. Layers can be frozen, or learn more slowly, in the
+    order in which the network defines its parameters.
 
-    return add
+    Args:
+        name: The name; letters, digits, `_`, `.` and `-`.
+
+    Raises:
+        ValueError: If another network has the name already.
+    """
+    return NETWORKS.register(name)
 
 
 def list_models() -> list[str]:
-    """Return the names of all networks, sorted: the project's own and torchvision's classifiers.
+    """Return the names of all networks, sorted: the project's own, torchvision's classifiers and plug-ins.
 
     `create_model` takes the models of timm as well, as `timm:<name>`.
     """
-    return sorted({*_NETWORKS, *torchvision_names()})
+    return sorted({*NETWORKS.names(), *torchvision_names()})
 
 
 def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options: Any) -> nn.Module:
@@ -50,8 +69,8 @@ def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options:
     """
     check_model_name(name)
     try:
-        if name in _NETWORKS:
-            return _NETWORKS[name](n_classes=n_classes, in_channels=in_channels, **options)
+        if name in NETWORKS:
+            return NETWORKS[name](n_classes=n_classes, in_channels=in_channels, **options)
         if name.startswith(PREFIX):
             return TimmClassifier(name.removeprefix(PREFIX), n_classes, in_channels, **options)
         return TorchvisionClassifier(name, n_classes, in_channels, **options)
@@ -65,9 +84,36 @@ def check_model_name(name: str) -> None:
     Raises:
         ValueError: If there is no network of this name.
     """
-    if name not in _NETWORKS and name not in torchvision_names() and not name.startswith(PREFIX):
-        own = sorted(_NETWORKS)
+    if name not in NETWORKS and name not in torchvision_names() and not name.startswith(PREFIX):
         raise UserError(
-            f"expected a network among {own}, a classifier of torchvision such as 'densenet121', or "
-            f"'{PREFIX}<name>', got {name!r}"
+            f"expected a network among {sorted(NETWORKS.names())}, a classifier of torchvision such as "
+            f"'densenet121', or '{PREFIX}<name>', got {name!r}"
         )
+
+
+def takes_options(name: str, options: Collection[str]) -> bool:
+    """Say whether a network has options of these names; libraries' classifiers are taken to have none."""
+    if name not in NETWORKS:
+        return not options
+    parameters = inspect.signature(NETWORKS[name]).parameters
+    return set(options) <= parameters.keys() - {"n_classes", "in_channels"}
+
+
+def has_download(name: str) -> bool:
+    """Say whether torchvision offers pretrained weights of a network."""
+    return name not in NETWORKS and name in torchvision_names()
+
+
+def fresh_format(name: str) -> InputFormat:
+    """Return how a network of fresh weights takes a radiograph: its own `input_format`, or one grey plane.
+
+    Raises:
+        ValueError: If its own format stretches radiographs: the image cache pads them.
+    """
+    own: InputFormat = getattr(NETWORKS[name], "input_format", GREY) if name in NETWORKS else GREY
+    if own.aspect != "padded":
+        raise UserError(
+            f"expected the input_format of the network {name!r} to be padded, got {own.aspect!r}: "
+            "radiographs keep their aspect in training"
+        )
+    return own

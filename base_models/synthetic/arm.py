@@ -86,7 +86,7 @@ def forearm_bones(rng: np.random.Generator, length: float = 245.0) -> list[Tube]
 
 
 def _carpus(length: float) -> list[Tube]:
-    """Rounded carpal bones at the end of a forearm film, without detail."""
+    """Build rounded carpal bones at the end of a forearm film, without detail."""
     row = [(13, 5.5), (1, 6.0), (-9, 5.0), (17, 5.5), (7, 5.5), (-3, 5.5)]
     return [
         bone(

@@ -20,7 +20,7 @@ MAX_TILT = np.deg2rad(10.0)
 
 @dataclass(frozen=True)
 class Film:
-    """How one picture was taken and developed."""
+    """How one radiograph was taken and developed."""
 
     exposure: float
     """Steepness of the characteristic curve."""
@@ -126,9 +126,9 @@ def _stamp_marker(image: Image, film: Film) -> None:
 
 
 def develop(attenuation: Image, film: Film) -> npt.NDArray[np.uint8]:
-    """Turn attenuation into an 8-bit picture, bone bright.
+    """Turn attenuation into an 8-bit image, bone bright.
 
-    The characteristic curve is 1 - exp(-exposure * attenuation). The exposure does not look at the picture,
+    The characteristic curve is 1 - exp(-exposure * attenuation). The exposure does not look at the image,
     so that a lesion changes nothing but its own neighbourhood.
     """
     height, width = attenuation.shape

@@ -1,4 +1,4 @@
-"""Abnormalities that a radiologist would name, and how they change the skeleton in space."""
+"""Abnormalities that a radiologist would name: how they change the skeleton in space and show on a film."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from base_models.synthetic.radiograph import BonePicture, Image
+from base_models.synthetic.radiograph import BoneImage, Image
 from base_models.synthetic.skeleton import Site, Skeleton
 from base_models.synthetic.tube import N_STATIONS, FloatArray, Tube, View
 
@@ -33,7 +33,7 @@ class Frame:
         return place
 
 
-def frame_at(bone: BonePicture, station: float) -> Frame:
+def frame_at(bone: BoneImage, station: float) -> Frame:
     """Local coordinates at a station (0 to 1) of a bone."""
     where = np.arccos(1 - 2 * np.clip(station, 0.02, 0.98)) / np.pi * (N_STATIONS - 1)
     near = int(np.clip(round(float(where)), 1, N_STATIONS - 2))
@@ -81,7 +81,7 @@ def _strokes(
     return coverage
 
 
-def _with_metal(bone: BonePicture, metal: Image, share: float = 1.0) -> Image:
+def _with_metal(bone: BoneImage, metal: Image, share: float = 1.0) -> Image:
     """Add steel to a bone: far beyond what bone absorbs."""
     changed: Image = np.add(bone.attenuation, _METAL * share * bone.penetration * metal, dtype=np.float32)
     return changed
@@ -101,7 +101,7 @@ def _facing(lesion: Lesion, view: View) -> float:
     return float(np.copysign(max(abs(cosine), 0.3), cosine)) * view.mirror
 
 
-def paint_fracture_line(bone: BonePicture, lesion: Lesion, station: float) -> Image:
+def paint_fracture_line(bone: BoneImage, lesion: Lesion, station: float) -> Image:
     """Dark ragged lines that fan out through the bone, each between two bands where crushed bone is denser.
 
     The bands make up for the lines: on average over a few pixels the bone is as dense as before.
@@ -122,8 +122,8 @@ def paint_fracture_line(bone: BonePicture, lesion: Lesion, station: float) -> Im
     return changed
 
 
-def paint_displaced_fracture(bone: BonePicture, lesion: Lesion, station: float) -> Image:
-    """The far fragment shifts, tilts and overlaps: steps in both cortices and a band of double density."""
+def paint_displaced_fracture(bone: BoneImage, lesion: Lesion, station: float) -> Image:
+    """Shift, tilt and overlap the far fragment: steps in both cortices and a band of double density."""
     frame, size = frame_at(bone, station), bone.view.size
     crack = _crack(frame, lesion, bone.view, reach=6.0)
     far = bone.attenuation * _area(size, np.concatenate([crack, frame.at([600.0, 600.0], [600.0, -600.0])]))
@@ -139,8 +139,8 @@ def paint_displaced_fracture(bone: BonePicture, lesion: Lesion, station: float) 
     return changed
 
 
-def paint_plate(bone: BonePicture, lesion: Lesion, station: float) -> Image:
-    """A plate along the cortex, held by screws across the bone."""
+def paint_plate(bone: BoneImage, lesion: Lesion, station: float) -> Image:
+    """Draw a plate along the cortex, held by screws across the bone."""
     frame, size = frame_at(bone, station), bone.view.size
     length = (2.2 + 1.2 * lesion.severity) * max(frame.half, 4.0)
     facing = float(np.cos(bone.view.azimuth - lesion.azimuth)) * bone.view.mirror
@@ -156,7 +156,7 @@ def paint_plate(bone: BonePicture, lesion: Lesion, station: float) -> Image:
     return _with_metal(bone, metal)
 
 
-def paint_pins(bone: BonePicture, lesion: Lesion, station: float) -> Image:
+def paint_pins(bone: BoneImage, lesion: Lesion, station: float) -> Image:
     """Two thin wires that cross inside the bone."""
     frame, unit = frame_at(bone, station), _grain_of(bone.view)
     lines = []
@@ -168,8 +168,8 @@ def paint_pins(bone: BonePicture, lesion: Lesion, station: float) -> Image:
     return _with_metal(bone, _strokes(bone.view.size, lines, (0.8 + 0.4 * lesion.severity) * unit))
 
 
-def paint_lytic_lesion(bone: BonePicture, lesion: Lesion, station: float) -> Image:
-    """A hole eaten into the bone, with a thin sclerotic rim."""
+def paint_lytic_lesion(bone: BoneImage, lesion: Lesion, station: float) -> Image:
+    """Draw a hole eaten into the bone, with a thin sclerotic rim."""
     frame = frame_at(bone, station)
     turns = np.linspace(0, 2 * np.pi, 11, endpoint=False)
     radius = frame.half * (0.65 + 0.3 * lesion.severity) * (1 + 0.16 * np.array(lesion.shape[:11]))
@@ -182,7 +182,7 @@ def paint_lytic_lesion(bone: BonePicture, lesion: Lesion, station: float) -> Ima
     return changed
 
 
-def paint_moth_eaten_lesion(bone: BonePicture, lesion: Lesion, station: float) -> Image:
+def paint_moth_eaten_lesion(bone: BoneImage, lesion: Lesion, station: float) -> Image:
     """Many small holes with denser bone between them; on average the bone is as dense as before."""
     frame, unit = frame_at(bone, station), _grain_of(bone.view)
     turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -204,7 +204,7 @@ def paint_moth_eaten_lesion(bone: BonePicture, lesion: Lesion, station: float) -
     return changed
 
 
-def paint_joint_loss(bone: BonePicture, lesion: Lesion, station: float) -> Image:
+def paint_joint_loss(bone: BoneImage, lesion: Lesion, station: float) -> Image:
     """Sclerosis of the bone below a joint surface that has lost its cartilage."""
     frame = frame_at(bone, 0.06 if station < 0.5 else 0.94)
     line = frame.at([0.0, 0.0], [-0.9 * frame.half, 0.9 * frame.half])
@@ -213,7 +213,7 @@ def paint_joint_loss(bone: BonePicture, lesion: Lesion, station: float) -> Image
     return changed
 
 
-PAINTERS: Mapping[str, Callable[[BonePicture, Lesion, float], Image]] = {
+PAINTERS: Mapping[str, Callable[[BoneImage, Lesion, float], Image]] = {
     "fracture line": paint_fracture_line,
     "displaced fracture": paint_displaced_fracture,
     "plate and screws": paint_plate,
@@ -256,11 +256,11 @@ class Lesion:
 
     @property
     def bones(self) -> tuple[str, ...]:
-        """Names of the bones whose picture changes."""
+        """Names of the bones whose image changes."""
         return () if self.kind == "dislocation" else tuple(site.bone for site in self.sites)
 
-    def paint(self, name: str, bone: BonePicture) -> Image:
-        """Draw the lesion on the picture of one of its bones."""
+    def paint(self, name: str, bone: BoneImage) -> Image:
+        """Draw the lesion on the image of one of its bones."""
         site = next(site for site in self.sites if site.bone == name)
         return PAINTERS[self.kind](bone, self, site.station)
 

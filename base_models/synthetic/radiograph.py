@@ -21,7 +21,7 @@ TISSUE_THICKNESS = 0.42
 
 
 @dataclass(frozen=True)
-class BonePicture:
+class BoneImage:
     """One bone as a view sees it, before it is laid over the others."""
 
     attenuation: Image
@@ -35,14 +35,14 @@ class BonePicture:
 
 
 class Painter(Protocol):
-    """What a lesion does to the picture of a bone it sits on."""
+    """What a lesion does to the image of a bone it sits on."""
 
     @property
     def bones(self) -> tuple[str, ...]:
         """Names of the bones that it changes."""
         ...
 
-    def paint(self, name: str, bone: BonePicture) -> Image:
+    def paint(self, name: str, bone: BoneImage) -> Image:
         """Return the changed attenuation of the bone of that name, same shape as the film."""
         ...
 
@@ -141,11 +141,9 @@ def expose(
     film *= TISSUE_THICKNESS * penetration
     for index, tube in enumerate(skeleton.bones):
         if lesion is not None and tube.name in lesion.bones:
-            picture = np.zeros_like(film)
-            _add_bone(picture, tube, projection, index, scale=view.scale, grain=grain)
-            film += lesion.paint(
-                tube.name, BonePicture(picture, projection.outlines[index], view, penetration)
-            )
+            bone = np.zeros_like(film)
+            _add_bone(bone, tube, projection, index, scale=view.scale, grain=grain)
+            film += lesion.paint(tube.name, BoneImage(bone, projection.outlines[index], view, penetration))
         else:
             _add_bone(film, tube, projection, index, scale=view.scale, grain=grain)
     film /= np.float32(penetration)

@@ -69,7 +69,7 @@ def _write_chunk(
     out: str, patients: list[tuple[str, int]], seed: int
 ) -> list[tuple[str, list[WrittenStudy]]]:
     """Write several patients, each given with its split."""
-    cv2.setNumThreads(1)  # one process per processor already
+    cv2.setNumThreads(1)  # one process per core already
     return [(split, _write_patient(out, split, patient, seed)) for split, patient in patients]
 
 
@@ -122,7 +122,7 @@ def synthesize(
         n_patients: Number of patients in both splits together, at least 2.
         seed: Seed, 0 or greater.
         progress: Called as ``progress(description, completed, total)``, counting patients.
-        n_workers: Number of processes, by default one per available processor.
+        n_workers: Number of processes, by default one per available core.
         valid_fraction: Share of the patients who go to the validation split, between 0 and 1.
 
     Raises:

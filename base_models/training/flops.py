@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.config import MemberConfig
 from base_models.members import new_network
+from base_models.networks.registry import fresh_format
 from mura_env.errors import UserError
 
 
@@ -32,10 +33,10 @@ def forward_cost(network: nn.Module, member: MemberConfig) -> int:
     Raises:
         ValueError: If the network does not take images of this size.
     """
-    size = member.image_size
+    size, planes = member.image_size, fresh_format(member.network).in_channels
     try:
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(2, 1, size, size, device="meta"))
+            network(torch.empty(2, planes, size, size, device="meta"))
     except (RuntimeError, AssertionError, ValueError) as error:  # each library refuses in its own way
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(

@@ -17,7 +17,7 @@ class Command:
     """Folder of the radiographs; its kind (MURA, FracAtlas, studies.csv) is recognised."""
 
     html: Path | None = None
-    """Page to write, with pictures of what was found."""
+    """Page to write, with images of what was found."""
 
     overwrite: bool = False
     """Replace the page that `--html` already names."""
@@ -32,7 +32,7 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Looks at every file and says what it found."""
+        """Look at every file and say what was found."""
         from base_models.audit import audit_dataset
         from base_models.datasets import open_dataset
         from mura_app.data_check import check_page_path, show_audit, write_audit_page

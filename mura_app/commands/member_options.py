@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from base_models.config import EnsembleConfig, MemberConfig
-from base_models.networks.registry import check_model_name
+from base_models.networks.registry import check_model_name, has_download, takes_options
 from base_models.networks.timm_classifier import PREFIX
 from mura_env.errors import UserError
 
@@ -18,7 +18,8 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
 
     Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]]`. Sizes and epochs that are not given are those of the
     configuration's member at the same place, beginning anew behind its last: members of one network differ by
-    seed and, as far as the configuration's own members do, by size. So do the options of `attention_cnn`.
+    seed and, as far as the configuration's own members do, by size. So do their options, where the network
+    has all of them.
 
     Args:
         config: Gives what the line leaves out.
@@ -49,7 +50,7 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
             raise UserError(f"expected at most {MOST_MEMBERS} members, got more in {entry!r}")
         for _ in range(count or 1):
             like = config.members[len(members) % len(config.members)]
-            own = network.startswith("attention_cnn") and like.network.startswith("attention_cnn")
+            own = takes_options(network, like.options)
             members.append(
                 MemberConfig(
                     name=f"{len(members) + 1}-{network.removeprefix(PREFIX)}",
@@ -101,14 +102,13 @@ def choose_initial_weights(
     members = []
     for member in config.members:
         file = file_of.get(member.network, file_of.get("", ""))
-        own = member.network.startswith(("attention_cnn", PREFIX))
         if file and member.has_learned:
             raise UserError(
                 f"expected one source of initial weights for the member {member.name!r}, got {file} and "
                 f"{member.init_weights or 'its option pretrained'}; leave one of them out"
             )
         file = file or member.init_weights
-        download = member.pretrained or (pretrained and not file and not own)
+        download = member.pretrained or (pretrained and not file and has_download(member.network))
         members.append(replace(member, init_weights=file, pretrained=download))
     if pretrained and not any(member.pretrained for member in members):
         raise UserError(

@@ -23,7 +23,7 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Writes the tree and says what is in it."""
+        """Write the tree and say what is in it."""
         from base_models.datasets import open_dataset
         from base_models.synthetic import synthesize
 

@@ -1,4 +1,4 @@
-"""A check of a data set as one page with pictures, which needs no network."""
+"""A check of a data set as one page with images, which needs no network."""
 
 import base64
 import os
@@ -11,15 +11,15 @@ import cv2
 import jinja2
 from markupsafe import Markup
 
-from base_models.data.image_cache import fit_into_square
+from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import ImageError, read_grey
 from mura_app.data_check.sentences import (
     TITLES,
+    image_sentences,
     item_sentence,
     items_to_show,
     missing_pairs,
     pair_counts,
-    picture_sentences,
     shortcut_rows,
 )
 from mura_env.errors import UserFileError, UserFileExistsError
@@ -28,15 +28,15 @@ from mura_env.utils.files import replacing
 SHOWN = 60
 """Items of each list that the page shows."""
 THUMBNAIL = 144
-"""Side of a picture in pixels."""
+"""Side of an image in pixels."""
 
 
 def check_page_path(path: Path, *, overwrite: bool) -> None:
-    """Refuses what a page cannot be written to, before minutes of reading.
+    """Refuse what a page cannot be written to, before minutes of reading.
 
     Raises:
         FileExistsError: The path is a folder, lies below a file, or is taken and `overwrite` is not set.
-        PermissionError: Its folder may not be written to.
+        OSError: Its folder may not be written to.
     """
     if path.is_dir():
         raise UserFileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
@@ -62,7 +62,7 @@ def _is_page(path: Path) -> bool:
 
 
 def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes the page atomically; missing folders are made.
+    """Write the page atomically; missing folders are made.
 
     Args:
         path: The file to write.
@@ -76,7 +76,7 @@ def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def render_audit_page(document: Mapping[str, Any]) -> str:
-    """The page as text."""
+    """Return the page as text."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_resource("mura_app.data_check", "page.jinja"))
     root = Path(document["dataset"]["root"])
@@ -88,7 +88,7 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
             "danger": pair_counts(document["problems"], name),
             "shortened": len(items) > SHOWN,
             "items": [
-                {"sentence": item_sentence(item), "pictures": _pictures(root, item)} for item in items[:SHOWN]
+                {"sentence": item_sentence(item), "images": _images(root, item)} for item in items[:SHOWN]
             ],
         }
         for name, title in TITLES.items()
@@ -98,11 +98,11 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
         document=document,
         sections=sections,
         missing_pairs=missing_pairs(document),
-        sentences=picture_sentences(document),
+        sentences=image_sentences(document),
         examples=[
-            {"title": f"{example['body_part']}, {example['label']}", "picture": picture}
+            {"title": f"{example['body_part']}, {example['label']}", "image": image}
             for example in document["examples"]
-            for picture in _pictures(root, example["path"])
+            for image in _images(root, example["path"])
         ],
         shown=SHOWN,
         shortcuts=shortcut_rows(document["shortcuts"]),
@@ -110,8 +110,8 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
     )
 
 
-def _pictures(root: Path, item: Any) -> list[dict[str, str]]:
-    """The pictures that an item names, as JPEG data; none for files that cannot be read."""
+def _images(root: Path, item: Any) -> list[dict[str, str]]:
+    """Return the images that an item names, as JPEG data; none for files that cannot be read."""
     named = [item] if isinstance(item, str) else item.get("paths", [])
     names = [name for name in named if (root / name).is_file()]
     found = []

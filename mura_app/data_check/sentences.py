@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 TITLES = {
-    "duplicates_across_splits": "The same picture in both splits",
+    "duplicates_across_splits": "The same image in both splits",
     "duplicates_of_opposite_labels": "The same file with opposite labels",
     "contradictions": "Contradictions between the data set's own files",
     "unreadable": "Files that cannot be read",
     "patients_on_both_sides": "Patients in both splits",
     "exact_duplicates": "The same file twice",
-    "near_duplicates": "Nearly the same picture twice",
-    "constant": "Pictures of one grey",
+    "near_duplicates": "Nearly the same image twice",
+    "constant": "Images of one grey",
     "misnamed": "Files whose name says something else than their content",
     "unlisted": "Files that belong to no study",
 }
@@ -21,7 +21,7 @@ _WITH_SHOWN_ABOVE = ("exact_duplicates", "near_duplicates")
 
 
 def item_sentence(item: Any) -> str:
-    """What was found, as one line: a string as it is, a file with its reason, a pair with what is wrong."""
+    """Return what was found as one line: a string as it is, a file and its reason, a pair and its faults."""
     if isinstance(item, str):
         return item
     if "reason" in item:
@@ -39,7 +39,7 @@ def item_sentence(item: Any) -> str:
 
 
 def items_to_show(problems: Mapping[str, list[Any]], name: str) -> list[Any]:
-    """What stands below a heading: pairs of the most dangerous kinds have their own and are shown once."""
+    """Return what stands below a heading; pairs of the most dangerous kinds stand below their own alone."""
     if name not in _WITH_SHOWN_ABOVE:
         return problems[name]
     return [
@@ -50,7 +50,7 @@ def items_to_show(problems: Mapping[str, list[Any]], name: str) -> list[Any]:
 
 
 def pair_counts(problems: Mapping[str, list[Any]], name: str) -> str:
-    """How many pairs of a list are dangerous, as the end of a line; empty where none is."""
+    """Return how many pairs of a list are dangerous, as the end of a line; empty where none is."""
     if "duplicates" not in name or name == "duplicates_of_opposite_labels":
         return ""
     across = sum(pair["across_splits"] for pair in problems[name]) if name in _WITH_SHOWN_ABOVE else 0
@@ -61,34 +61,34 @@ def pair_counts(problems: Mapping[str, list[Any]], name: str) -> str:
 
 
 def missing_pairs(document: Mapping[str, Any]) -> str:
-    """That not all pairs of nearly the same picture are listed, in a sentence; empty where all are."""
+    """Return the sentence that not all pairs of nearly the same image are listed; empty where all are."""
     if document["near_duplicates_complete"]:
         return ""
     found = {name: f"{number:,}" for name, number in document["near_duplicates_found"].items()}
     return (
-        f"Not all pairs of nearly the same picture are listed: {found['pairs']} were found, "
+        f"Not all pairs of nearly the same image are listed: {found['pairs']} were found, "
         f"{found['across_splits']} across the splits and {found['opposite_labels']} with opposite labels. "
-        "Leave one picture of each group of copies."
+        "Leave one image of each group of copies."
     )
 
 
-def picture_sentences(document: Mapping[str, Any]) -> list[str]:
-    """What the pictures are like: views of a study, sizes, and how they are stored."""
-    views, pictures = document["counts"]["views"], document["pictures"]
+def image_sentences(document: Mapping[str, Any]) -> list[str]:
+    """Return what the images are like: views of a study, sizes, and how they are stored."""
+    views, images = document["counts"]["views"], document["images"]
     number = "; ".join(f"{count} in {studies:,}" for count, studies in views.items())
     sentences = [f"Views of a study: {number} studies." if views else "No studies."]
-    if pictures["width"]:
+    if images["width"]:
         sizes = [
             f"{name} {of['least']:,} to {of['most']:,} pixels (median {of['median']:,.0f})"
-            for name, of in (("width", pictures["width"]), ("height", pictures["height"]))
+            for name, of in (("width", images["width"]), ("height", images["height"]))
         ]
-        modes = ", ".join(f"{mode} ({files:,})" for mode, files in pictures["modes"].items())
-        sentences.append(f"Pictures: {', '.join(sizes)}; stored as {modes}.")
+        modes = ", ".join(f"{mode} ({files:,})" for mode, files in images["modes"].items())
+        sentences.append(f"Images: {', '.join(sizes)}; stored as {modes}.")
     return sentences
 
 
 def shortcut_rows(shortcuts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Rows of the table of shortcuts: what is known, AUROC, AUROC within body parts."""
+    """Return the rows of the table of shortcuts: what is known, AUROC, AUROC within body parts."""
 
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.2f}"

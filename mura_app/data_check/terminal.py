@@ -10,11 +10,11 @@ from rich.text import Text
 from mura_app.data_check.page import SHOWN as SHOWN_ON_THE_PAGE
 from mura_app.data_check.sentences import (
     TITLES,
+    image_sentences,
     item_sentence,
     items_to_show,
     missing_pairs,
     pair_counts,
-    picture_sentences,
     shortcut_rows,
 )
 
@@ -23,10 +23,10 @@ SHOWN = 5
 
 
 def show_audit(document: Mapping[str, Any]) -> None:
-    """Prints what a check found on standard output."""
+    """Print what a check found on standard output."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(_parts_table(document))
-    for sentence in picture_sentences(document):
+    for sentence in image_sentences(document):
         console.print(Text(sentence))
     for name, title in TITLES.items():
         items = items_to_show(document["problems"], name)
@@ -56,7 +56,7 @@ def show_audit(document: Mapping[str, Any]) -> None:
 
 
 def _parts_table(document: Mapping[str, Any]) -> Table:
-    """Studies by body part, split and class."""
+    """Return the table of studies by body part, split and class."""
     dataset, counts = document["dataset"], document["counts"]
     table = Table(
         title=f"{dataset['name']}: {counts['images']:,} images, {counts['studies']:,} studies, "

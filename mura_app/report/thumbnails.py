@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from PIL import Image
 
-from base_models.data.image_cache import fit_into_square
 from base_models.datasets import Dataset
+from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import ImageError, read_grey
 
 SIDE = 96

@@ -1,14 +1,10 @@
-import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
-import joblib
 import numpy as np
 import pytest
 
-from base_models import prediction
 from base_models.data.image_cache import open_image_cache
 from base_models.networks.input_format import InputFormat
 from base_models.prediction import decode_images
@@ -31,7 +27,7 @@ def test_images_are_decoded_as_each_member_takes_them(paths: list[Path], tmp_pat
     calls: list[tuple[str, int, int]] = []
     decoded = decode_images([PADDED, STRETCHED, PADDED], paths, lambda *call: calls.append(call))
     assert calls == [("reading radiographs", number, 71) for number in (64, 71)]
-    cached = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+    cached = open_image_cache(paths, 24, tmp_path / "cache")
     np.testing.assert_array_equal(decoded.of_member(PADDED), cached.images)
     assert decoded.rows == cached.rows
     assert decoded.unreadable == cached.unreadable
@@ -40,36 +36,3 @@ def test_images_are_decoded_as_each_member_takes_them(paths: list[Path], tmp_pat
     expected = cv2.resize(picture(0), (16, 16), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(decoded.of_member(STRETCHED)[0], expected)
     assert not decoded.of_member(STRETCHED)[[3, 70]].any()
-
-
-def test_an_interruption_does_not_wait_for_all_images(
-    paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[Path] = []
-
-    def interrupted(path: Path, at_least: int) -> None:
-        read.append(path)
-        if len(read) > 1:
-            time.sleep(0.01)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("base_models.prediction.read_grey", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        decode_images([PADDED], paths * 50)
-    assert len(read) < len(paths) * 50
-
-
-def test_no_more_images_are_decoded_at_once_than_there_are_cores(
-    paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
-    threads: set[int] = set()
-
-    def slow(path: Path, at_least: int) -> np.ndarray:
-        threads.add(threading.get_ident())
-        time.sleep(0.01)  # so that a second thread would take some
-        return picture(0)
-
-    monkeypatch.setattr(prediction, "read_grey", slow)
-    decode_images([PADDED], paths[:8])
-    assert len(threads) == 1

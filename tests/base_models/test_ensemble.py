@@ -13,9 +13,9 @@ from torchvision.models import mobilenet_v3_small
 
 from base_models import load_members
 from base_models.calibration import Calibration, cross_calibrate, fit_calibration
-from base_models.data.image_cache import fit_into_square
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import EnsembleConfig, MemberConfig, TrainingConfig, train_ensemble
+from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import read_grey
 from base_models.members import load_trained_members
 from base_models.networks.input_format import GREY, IMAGENET
@@ -249,7 +249,7 @@ def test_weights_that_have_seen_the_pixels_are_refused(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes() + b"0")  # another file of the same picture
     weights = str(tmp_path / "first" / "members" / member.name / "fold0.safetensors")
     config = replace(CONFIG, members=(replace(member, init_weights=weights),))
-    with pytest.raises(ValueError, match="expected initial weights that have not seen these radiographs"):
+    with pytest.raises(ValueError, match="expected pretrained weights that have not seen these radiographs"):
         train_ensemble(dataset, config, tmp_path / "second")
 
 

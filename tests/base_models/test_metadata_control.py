@@ -10,7 +10,7 @@ from tests.base_models.trees import picture, save_picture
 
 
 def _studies(folder: Path, n_studies: int) -> list[Study]:
-    """Studies whose label is their view flag, with pictures of different shapes."""
+    """Studies whose label is their view flag, with images of different shapes."""
     studies = []
     for i in range(n_studies):
         paths = [folder / f"{i}-{view}.png" for view in range(1 + i % 2)]

@@ -148,9 +148,9 @@ def test_weights_that_have_seen_the_radiographs_are_refused(dataset: Dataset, tm
     paths = (path for study in dataset.studies for path in study.image_paths)
     one_of_them = files_sketch(paths, dataset.root)[3]
     config = _first(CONFIG, init_weights=str(path))
-    save_weights(network, path, {"learned_from": ["of other pictures"]})
+    save_weights(network, path, {"learned_from": ["of other images"]})
     check_training(dataset, config)
-    save_weights(network, path, {"learned_from": ["of other pictures", one_of_them]})
+    save_weights(network, path, {"learned_from": ["of other images", one_of_them]})
     with pytest.raises(ValueError, match=r"not seen these radiographs, got .*fold0\.safetensors"):
         check_training(dataset, config)
 

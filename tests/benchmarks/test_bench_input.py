@@ -37,7 +37,7 @@ def _batches(epoch: int):
 def test_both_pipelines_give_each_image_at_the_published_size_as_often_as_wanted(script, tmp_path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for number, path in enumerate(paths):
-        path.write_bytes(script.picture((60, 50), number))
+        path.write_bytes(script.smooth_image((60, 50), number))
     published = script.create_augmentation("rlensemble_v1", 160)
     theirs = list(script.original(paths, visits=2, workers=0)(1))
     ours = list(script.from_cache(paths, tmp_path / "cache", 160, published, visits=2, workers=0)(1))
@@ -50,14 +50,14 @@ def test_both_pipelines_change_every_image_anew_and_ours_by_its_seed(script, tmp
     """What is left out is not fast: changes are drawn at every visit, and ours again by epoch and index."""
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for number, path in enumerate(paths):
-        path.write_bytes(script.picture((60, 50), number))
+        path.write_bytes(script.smooth_image((60, 50), number))
     kinds = {name: script.create_augmentation(name, 160) for name in ("rlensemble_v1", "none")}
     epochs = {
         name: script.from_cache(paths, tmp_path / "cache", 160, kind, visits=2, workers=0)
         for name, kind in kinds.items()
     }
     plain = torch.cat(list(epochs["none"](1)))
-    assert len(torch.unique(plain.flatten(1), dim=0)) == 4  # each picture twice
+    assert len(torch.unique(plain.flatten(1), dim=0)) == 4  # each image twice
     seen = [torch.cat(list(epochs["rlensemble_v1"](number))) for number in (1, 2)]
     seen.append(torch.cat(list(script.original(paths, visits=4, workers=0)(1)))[:, :1])
     everything = torch.cat([plain, *seen]).flatten(1)

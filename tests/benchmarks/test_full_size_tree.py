@@ -56,6 +56,6 @@ def test_a_small_tree_is_written_and_indexed(script, tmp_path: Path, monkeypatch
     assert len(open_dataset(root).studies) == 15
 
 
-def test_pictures_of_real_size_are_as_long_as_muras(script) -> None:
-    lengths = [len(script.picture(script.REAL, seed)) for seed in range(4)]
+def test_images_of_real_size_are_as_long_as_muras(script) -> None:
+    lengths = [len(script.smooth_image(script.REAL, seed)) for seed in range(4)]
     assert 40_000 < np.mean(lengths) < 60_000

@@ -19,7 +19,7 @@ def _audit(root: Path) -> dict[str, object]:
 
 
 def noise(seed: int) -> np.ndarray:
-    """A picture unlike all others: coarse noise."""
+    """An image unlike all others: coarse noise."""
     coarse = np.random.default_rng(seed).integers(0, 255, (12, 12)).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((60, 48), Image.Resampling.BILINEAR))
 
@@ -44,7 +44,7 @@ def test_a_clean_tree_is_counted_and_found_clean(root: Path) -> None:
         for part, by_class in document["counts"]["studies_by_part"][split].items():
             for name, sign in (("normal", "negative"), ("abnormal", "positive")):
                 assert by_class[name] == len(list(root.glob(f"{folder}/{part}/*/*_{sign}")))
-    assert document["pictures"] == {
+    assert document["images"] == {
         "modes": {"L": len(files)},
         "width": {"least": 60, "median": 60.0, "most": 60},
         "height": {"least": 48, "median": 48.0, "most": 48},
@@ -120,10 +120,10 @@ def test_an_incomplete_tree_is_described_instead_of_refused(tmp_path: Path) -> N
     assert "empty test split" in document["problems"]["contradictions"][0]
 
 
-def test_rgb_and_damaged_pictures_are_told_apart(root: Path) -> None:
+def test_rgb_and_damaged_images_are_told_apart(root: Path) -> None:
     path = next(root.glob("train/*/*/*/*.png"))
     Image.fromarray(picture(3)).convert("RGB").save(path)
-    assert _audit(root)["pictures"]["modes"]["RGB"] == 1
+    assert _audit(root)["images"]["modes"]["RGB"] == 1
 
 
 def test_a_misnamed_file_is_read_and_told(root: Path) -> None:
@@ -152,8 +152,8 @@ def test_examples_show_each_body_part_and_class(root: Path) -> None:
         assert one["path"] != str(first.relative_to(root))
 
 
-def test_a_test_picture_that_is_nearly_a_training_picture_spoils_the_data(root: Path) -> None:
-    """One bit of one pixel is other than in the training picture; the labels are the same."""
+def test_a_test_image_that_is_nearly_a_training_image_spoils_the_data(root: Path) -> None:
+    """One bit of one pixel is other than in the training image; the labels are the same."""
     learned = next(root.glob("train/*/*/*_positive/image1.png"))
     tested = next(root.glob("valid/*/*/*_positive/image1.png"))
     pixels = np.array(Image.open(learned))

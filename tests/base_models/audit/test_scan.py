@@ -1,15 +1,10 @@
 import hashlib
-import threading
-import time
 from pathlib import Path
 
-import joblib
 import numpy as np
-import pytest
 from PIL import Image
 
-from base_models.audit import scan
-from base_models.audit.scan import Picture, look_at
+from base_models.audit.scan import ScannedImage, scan_images
 from base_models.datasets.patient_proxy import difference_hash, thumbnail
 from tests.base_models.trees import picture, save_picture
 
@@ -17,8 +12,8 @@ from tests.base_models.trees import picture, save_picture
 def test_a_file_is_described_by_its_size_mode_bytes_and_pixels(tmp_path: Path) -> None:
     pixels, path = picture(1, shape=(90, 70)), tmp_path / "one.png"
     save_picture(path, pixels)
-    found = look_at([path])[path]
-    assert isinstance(found, Picture)
+    found = scan_images([path])[path]
+    assert isinstance(found, ScannedImage)
     assert (found.width, found.height, found.mode) == (70, 90, "L")
     assert found.digest == hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     np.testing.assert_array_equal(found.hash, difference_hash(pixels))
@@ -30,10 +25,10 @@ def test_a_file_is_described_by_its_size_mode_bytes_and_pixels(tmp_path: Path) -
 def test_equal_bytes_and_only_they_have_equal_digests(tmp_path: Path) -> None:
     for name, level in (("a.png", 1), ("b.png", 1), ("c.png", 9)):
         Image.fromarray(picture(1)).save(tmp_path / name, compress_level=level)
-    a, b, c = look_at([tmp_path / name for name in ("a.png", "b.png", "c.png")]).values()
-    assert isinstance(a, Picture)
-    assert isinstance(b, Picture)
-    assert isinstance(c, Picture)
+    a, b, c = scan_images([tmp_path / name for name in ("a.png", "b.png", "c.png")]).values()
+    assert isinstance(a, ScannedImage)
+    assert isinstance(b, ScannedImage)
+    assert isinstance(c, ScannedImage)
     assert a.digest == b.digest != c.digest
     np.testing.assert_array_equal(a.thumbnail, c.thumbnail)
 
@@ -42,7 +37,7 @@ def test_what_cannot_be_read_has_a_reason_without_its_path(tmp_path: Path) -> No
     empty, absent, grey = tmp_path / "empty.png", tmp_path / "absent.png", tmp_path / "grey.png"
     empty.write_bytes(b"")
     save_picture(grey, np.full((20, 20), 90, np.uint8))
-    found = look_at([empty, grey, absent])
+    found = scan_images([empty, grey, absent])
     assert list(found) == [empty, grey, absent]
     for path in (empty, absent):
         reason = found[path]
@@ -50,7 +45,7 @@ def test_what_cannot_be_read_has_a_reason_without_its_path(tmp_path: Path) -> No
         assert reason
         assert not reason.startswith(str(path))
     constant = found[grey]
-    assert isinstance(constant, Picture)
+    assert isinstance(constant, ScannedImage)
     assert constant.constant
     assert not constant.thumbnail.any()
 
@@ -59,30 +54,7 @@ def test_a_large_jpeg_keeps_its_own_size_and_nearly_its_thumbnail(tmp_path: Path
     """JPEG files may be decoded at a fraction of their size; what is told is the size of the file."""
     pixels, path = picture(2, shape=(640, 480)), tmp_path / "large.jpg"
     Image.fromarray(pixels).save(path, quality=95)
-    found = look_at([path])[path]
-    assert isinstance(found, Picture)
+    found = scan_images([path])[path]
+    assert isinstance(found, ScannedImage)
     assert (found.width, found.height) == (480, 640)
     assert float(found.thumbnail @ thumbnail(pixels)) > 0.999
-
-
-def test_progress_is_told_every_hundred_files_and_at_the_end(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{i}.png" for i in range(130)]
-    told: list[tuple[str, int, int]] = []
-    look_at(paths, lambda *what: told.append(what))
-    assert told == [("reading radiographs", 100, 130), ("reading radiographs", 130, 130)]
-
-
-def test_no_more_files_are_decoded_at_once_than_there_are_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
-    threads: set[int] = set()
-
-    def slow(path: Path) -> str:
-        threads.add(threading.get_ident())
-        time.sleep(0.01)  # so that a second thread would take some
-        return "unread"
-
-    monkeypatch.setattr(scan, "_look", slow)
-    assert len(look_at([tmp_path / str(number) for number in range(8)])) == 8
-    assert len(threads) == 1

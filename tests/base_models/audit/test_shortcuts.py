@@ -3,25 +3,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base_models.audit.scan import Picture
-from base_models.audit.shortcuts import find_shortcuts, within_groups
+from base_models.audit.scan import ScannedImage
+from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.patient_proxy import difference_hash, thumbnail
 from base_models.datasets.study import Study
 
-Known = tuple[list[Study], dict[Path, Picture]]
+Known = tuple[list[Study], dict[Path, ScannedImage]]
 
 
 def _data(sizes: np.ndarray, labels: np.ndarray, parts: np.ndarray) -> Known:
-    """Studies of one view each, every second one in the test split; the pictures show nothing."""
+    """Studies of one view each, every second one in the test split; the images show nothing."""
     grey = np.zeros((8, 8), np.uint8)
-    studies, pictures = [], {}
+    studies, images = [], {}
     for i, (size, label, part) in enumerate(zip(sizes, labels, parts, strict=True)):
         path = Path(f"{i}.png")
         split = ("train", "test")[i % 2]
         studies.append(Study(str(i), str(i), str(part), int(label), split, (path,)))  # type: ignore[arg-type]
         width, height = (int(side) for side in size)
-        pictures[path] = Picture(width, height, "L", b"", difference_hash(grey), thumbnail(grey), True)
-    return studies, pictures
+        images[path] = ScannedImage(width, height, "L", b"", difference_hash(grey), thumbnail(grey), True)
+    return studies, images
 
 
 def test_what_the_aspect_tells_and_what_the_part_tells_are_apart() -> None:
@@ -58,20 +58,6 @@ def test_a_figure_needs_five_test_studies_of_each_side(n_abnormal: int, enough: 
 
 
 def test_unreadable_studies_are_left_out() -> None:
-    studies, pictures = _data(np.full((60, 2), 64), np.arange(60) // 2 % 2, np.full(60, "HAND"))
-    assert "size and aspect" in find_shortcuts(studies, pictures)
+    studies, images = _data(np.full((60, 2), 64), np.arange(60) // 2 % 2, np.full(60, "HAND"))
+    assert "size and aspect" in find_shortcuts(studies, images)
     assert "reason" in find_shortcuts(studies, {})
-
-
-def test_within_groups_counts_pairs_of_one_group() -> None:
-    rng = np.random.default_rng(0)
-    positive, scores = rng.random(40) < 0.5, rng.integers(0, 6, 40).astype(float)
-    groups = np.array(["a", "b", "c"])[rng.integers(0, 3, 40)]
-    won, pairs = 0.0, 0
-    for i in np.flatnonzero(positive):
-        for j in np.flatnonzero(~positive):
-            if groups[i] == groups[j]:
-                won += float(scores[i] > scores[j]) + 0.5 * float(scores[i] == scores[j])
-                pairs += 1
-    assert within_groups(positive, scores, groups) == np.float64(won / pairs)
-    assert within_groups(np.array([True, False]), np.zeros(2), np.array(["a", "b"])) is None

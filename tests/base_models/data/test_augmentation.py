@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torchvision import transforms
 from torchvision.transforms.functional import _get_inverse_affine_matrix
 
-from base_models.data.augmentation import PRESETS, Augmentation, Warp, _pixel_map, create_augmentation, resize
+from base_models.data.augmentation import PRESETS, Augmentation, Warp, create_augmentation, resize
 from tests.base_models.trees import picture
 
 IMAGE = picture(5, shape=(48, 48))
@@ -138,7 +138,7 @@ LIBRARY = {
 @pytest.mark.parametrize("preset", LIBRARY)
 def test_draws_and_pixels_are_those_of_the_librarys_pipeline(preset: str) -> None:
     """Of the published recipe all but the warp, which interpolates once where the library does twice."""
-    steps, library = create_augmentation(preset, 40)._transforms, LIBRARY[preset]
+    steps, library = create_augmentation(preset, 40)._steps, LIBRARY[preset]
     if preset == "rlensemble_v1":
         steps = [step for step in steps if not isinstance(step, Warp)]
         library = [step for step in library if not isinstance(step, WARPS)]
@@ -151,11 +151,12 @@ def test_draws_and_pixels_are_those_of_the_librarys_pipeline(preset: str) -> Non
 
 
 def test_a_warp_moves_pixels_as_its_changes_do_after_one_another() -> None:
-    """On a smooth picture, and away from the margin, a second interpolation changes next to nothing."""
+    """On a smooth image, and away from the margin, a second interpolation changes next to nothing."""
     rows, columns = np.mgrid[:160, :160] / 160
     smooth = (120 + 60 * np.sin(5 * rows + 2) + 60 * np.cos(4 * columns)).round().astype(np.uint8)
     library = [step for step in LIBRARY["rlensemble_v1"] if isinstance(step, WARPS)]
-    one_by_one, at_once = Augmentation(library, 160), Augmentation([Warp(*library)], 160)
+    warp = next(step for step in PRESETS["rlensemble_v1"](160) if isinstance(step, Warp))
+    one_by_one, at_once = Augmentation(library, 160), Augmentation([warp], 160)
     seen = create_augmentation("none", 160)(np.full_like(smooth, 255), 0)
     moved = 0
     for seed in range(60):
@@ -174,18 +175,17 @@ def _quantiles(values: list[float]) -> NDArray[np.float64]:
 
 def _draws(step: int, image: NDArray[np.uint8], n_draws: int) -> list[NDArray[np.uint8]]:
     """Results of one step of the published recipe."""
-    only = Augmentation([create_augmentation("rlensemble_v1", len(image))._transforms[step]], len(image))
+    only = Augmentation([create_augmentation("rlensemble_v1", len(image))._steps[step]], len(image))
     return [only(image, seed) for seed in range(n_draws)]
 
 
 def test_affine_changes_of_the_published_recipe_are_drawn_as_by_its_library() -> None:
     """The published script draws with torchvision: compared are size, distortion and shift, by quantiles."""
-    affine = create_augmentation("rlensemble_v1", 160)._transforms[3].changes[1]
+    affine = create_augmentation("rlensemble_v1", 160)._steps[3].changes[1]
     ours, theirs = [], []
     torch.manual_seed(0)
     for seed in range(3000):
-        affine.set_random_state(np.random.Generator(np.random.PCG64(seed)), random.Random(seed))  # noqa: S311
-        ours.append(_pixel_map(affine, 160, 160))
+        ours.append(affine.draw(random.Random(seed), 160, 160))  # noqa: S311
         angle, shift, scale, shear = transforms.RandomAffine.get_params(
             [-20, 20], (0.1, 0.1), (0.85, 1.15), [-10, 10], [160, 160]
         )
@@ -242,8 +242,8 @@ def test_other_steps_of_the_published_recipe_keep_its_ranges() -> None:
     assert 0.125 < min(peaks) < 0.14  # of a deviation of 2: 1 / (1 + 2 exp(-1/8))²
 
 
-def test_a_share_of_the_images_goes_through_the_preset_and_the_others_are_mirrored() -> None:
-    mirrored = {view.tobytes() for view in (IMAGE, IMAGE[:, ::-1], IMAGE[::-1], IMAGE[::-1, ::-1])}
+def test_a_share_of_the_images_goes_through_the_preset_and_the_others_are_flipped() -> None:
+    flipped = {view.tobytes() for view in (IMAGE, IMAGE[:, ::-1], IMAGE[::-1], IMAGE[::-1, ::-1])}
     whole, some = (
         create_augmentation("rlensemble_v1", 48),
         create_augmentation("rlensemble_v1", 48, share=0.3),
@@ -251,12 +251,12 @@ def test_a_share_of_the_images_goes_through_the_preset_and_the_others_are_mirror
     changed, seen = 0, set()
     for seed in range(400):
         result = some(IMAGE, seed)
-        if result.tobytes() in mirrored:
+        if result.tobytes() in flipped:
             seen.add(result.tobytes())
         else:
             changed += 1
             np.testing.assert_array_equal(result, whole(IMAGE, seed))
-    assert seen == mirrored
+    assert seen == flipped
     assert 90 < changed < 150  # 120 ± 3 standard deviations
     one_way = create_augmentation("standard", 48, share=0.0)
     assert {one_way(IMAGE, seed).tobytes() for seed in range(40)} == {

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from base_models.data import image_cache
-from base_models.data.image_cache import Part, fit_into_square, open_image_cache, stretch_into_square
+from base_models.data.image_cache import open_image_cache
+from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import Radiograph, read_grey
 from tests.base_models.trees import picture, save_picture
 
@@ -27,19 +28,19 @@ def paths(tmp_path: Path) -> list[Path]:
 def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Small parts, and which of them were built: the names of their files."""
     built: list[tuple[str, ...]] = []
-    build = image_cache.build_part
+    fill = image_cache._fill
 
-    def record(part: Part) -> image_cache.PartState:
-        built.append(tuple(path.stem for path in part.paths))
-        return build(part)
+    def record(images: np.ndarray, paths: list[Path], found: object) -> object:
+        built.append(tuple(path.stem for path in paths))
+        return fill(images, paths, found)
 
     monkeypatch.setattr(image_cache, "PART_ROWS", 2)
-    monkeypatch.setattr(image_cache, "build_part", record)
+    monkeypatch.setattr(image_cache, "_fill", record)
     return built
 
 
 def _open(paths: list[Path], directory: Path, size: int = 24) -> np.ndarray:
-    return np.array(open_image_cache(paths, size, directory / "cache", n_processes=1).images)
+    return np.array(open_image_cache(paths, size, directory / "cache").images)
 
 
 def test_rows_hold_the_fitted_images(paths: list[Path], tmp_path: Path) -> None:
@@ -52,22 +53,13 @@ def test_rows_hold_the_fitted_images(paths: list[Path], tmp_path: Path) -> None:
         np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 24))
 
 
-def test_processes_build_what_one_process_builds(
-    paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_images_are_black_rows(paths: list[Path], tmp_path: Path) -> None:
     expected = _open(paths, tmp_path)
     paths[3].write_bytes(b"no image")
     expected[3] = 0
-    monkeypatch.setattr(image_cache, "PART_ROWS", 2)
-    calls: list[int] = []
-    cache = open_image_cache(
-        paths, 24, tmp_path / "parallel", lambda _, done, total: calls.append(done), n_processes=2
-    )
+    cache = open_image_cache(paths, 24, tmp_path / "cache")
     np.testing.assert_array_equal(cache.images, expected)
     assert set(cache.unreadable) == {paths[3]}
-    assert len(calls) == 3
-    assert calls == sorted(calls)
-    assert calls[-1] == 5
 
 
 def test_an_unchanged_cache_is_not_built_again(paths: list[Path], tmp_path: Path, built: list) -> None:
@@ -101,7 +93,7 @@ def test_the_digest_is_of_the_pixels_alone(paths: list[Path], tmp_path: Path) ->
     assert len(others | {digest}) == 4
 
 
-def test_a_changed_picture_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
+def test_a_changed_image_is_read_anew(paths: list[Path], tmp_path: Path) -> None:
     _open(paths, tmp_path)
     save_picture(paths[1], picture(99, shape=(50, 50)))
     np.testing.assert_array_equal(_open(paths, tmp_path)[1], fit_into_square(read_grey(paths[1]), 24))
@@ -117,8 +109,9 @@ def _flip(content: bytes, at: int) -> bytes:
         ("images.npy", lambda content: _flip(content, len(content) - 1), [("4",)]),
         ("images.npy", lambda content: _flip(content, len(content) - 3 * 24 * 24), [("2", "3")]),
         ("images.npy", lambda content: _flip(content, 20), "all"),  # the header
-        ("images.npy", lambda content: content[:-1], "all"),
-        ("images.npy", lambda content: content + b"\0", "all"),
+        ("images.npy", lambda content: content[:-1], []),
+        ("images.npy", lambda content: content[:-700], [("2", "3"), ("4",)]),
+        ("images.npy", lambda content: content + b"\0", []),
         ("images.npy", lambda content: b"", "all"),
         ("images.npy", None, "all"),
         ("manifest.json", lambda content: content[:-20], "all"),
@@ -186,16 +179,16 @@ from base_models.data import image_cache
 image_cache.PART_ROWS = 4
 root = Path(sys.argv[1])
 paths = [root / "images" / f"{i}.png" for i in range(40)]
-read = image_cache.read_file
+fill = image_cache._fill
 
-def dying_read(path):
-    if path == paths[14]:  # in the middle of the fourth part
+def dying_fill(images, of_part, found):
+    if of_part[0] == paths[12]:  # the fourth part
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(path)
+    return fill(images, of_part, found)
 
-image_cache.read_file = dying_read
+image_cache._fill = dying_fill
 image_cache._SECONDS_BETWEEN_WRITES = 0
-image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
+image_cache.open_image_cache(paths, 64, root / "cache")
 """
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -203,8 +196,8 @@ image_cache.open_image_cache(paths, 64, root / "cache", n_processes=1)
     assert len(json.loads(manifest.read_text())["parts"]) == 3
     monkeypatch.setattr(image_cache, "PART_ROWS", 4)
     calls: list[int] = []
-    cache = open_image_cache(paths, 64, tmp_path / "cache", lambda _, n, total: calls.append(n), 1)
-    assert len(calls) == 7
+    cache = open_image_cache(paths, 64, tmp_path / "cache", lambda _, n, total: calls.append(n))
+    assert calls == [40]
     for path in paths:
         np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 64))
 
@@ -239,7 +232,7 @@ def test_the_manifest_is_written_at_most_once_a_second(
 
 def test_files_that_cannot_be_reached_are_unreadable(paths: list[Path], tmp_path: Path) -> None:
     strange = [tmp_path / f"{'x' * 300}.png", tmp_path / "a\0b.png", paths[0] / "below a file.png"]
-    cache = open_image_cache([*paths, *strange], 24, tmp_path / "cache", n_processes=1)
+    cache = open_image_cache([*paths, *strange], 24, tmp_path / "cache")
     assert set(cache.unreadable) == set(strange)
     assert all(cache.unreadable[path].startswith(f"{path}: ") for path in strange)
 
@@ -250,7 +243,7 @@ def test_unreadable_images_are_collected_and_tried_again(
     paths[1].write_bytes(b"no image")
     paths[3].unlink()
     for _ in range(2):  # built, then opened
-        cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+        cache = open_image_cache(paths, 24, tmp_path / "cache")
         assert set(cache.unreadable) == {paths[1], paths[3]}
         assert all(str(path) in reason for path, reason in cache.unreadable.items())
         assert not cache.images[cache.rows[paths[1]]].any()
@@ -262,7 +255,7 @@ def test_unreadable_images_are_collected_and_tried_again(
         return known if path == paths[1] else decode(path, data, at_least)
 
     monkeypatch.setattr(image_cache, "decode", with_a_library)
-    cache = open_image_cache(paths, 24, tmp_path / "cache", n_processes=1)
+    cache = open_image_cache(paths, 24, tmp_path / "cache")
     assert set(cache.unreadable) == {paths[3]}
     np.testing.assert_array_equal(cache.images[cache.rows[paths[1]]], fit_into_square(picture(7), 24))
     assert built[3:] == [("0", "1")]
@@ -272,7 +265,7 @@ def test_names_that_say_something_else_than_the_content_are_kept(paths: list[Pat
     jpeg = tmp_path / "other.png"
     Image.open(paths[0]).save(jpeg, format="JPEG")
     for _ in range(2):  # built, then opened
-        cache = open_image_cache([*paths, jpeg], 24, tmp_path / "cache", n_processes=1)
+        cache = open_image_cache([*paths, jpeg], 24, tmp_path / "cache")
         assert set(cache.misnamed) == {jpeg}
         assert "content is JPEG" in cache.misnamed[jpeg]
         assert not cache.unreadable
@@ -284,31 +277,19 @@ def test_names_that_are_not_utf_8_are_kept(paths: list[Path], tmp_path: Path) ->
     paths[0].rename(good)
     bad.write_bytes(b"no image")
     for _ in range(2):  # built, then opened
-        cache = open_image_cache([good, bad], 24, tmp_path / "cache", n_processes=1)
+        cache = open_image_cache([good, bad], 24, tmp_path / "cache")
         assert cache.images[cache.rows[good]].any()
         assert set(cache.unreadable) == {bad}
-
-
-def test_stretching_forgets_the_aspect(tmp_path: Path) -> None:
-    image = np.zeros((30, 60), dtype=np.uint8)
-    image[:, 30:] = 200
-    stretched = stretch_into_square(image, 20)
-    assert stretched.shape == (20, 20)
-    assert (stretched[:, :9] == 0).all()
-    assert (stretched[:, 11:] == 200).all()
-    large = np.asarray(Image.fromarray(picture(3)).resize((60, 80)))
-    blocks = large.reshape(20, 4, 20, 3).astype(float).mean(axis=(1, 3))
-    np.testing.assert_allclose(stretch_into_square(large, 20), blocks, atol=0.51)
 
 
 def test_a_cache_is_known_again_from_another_folder(
     paths: list[Path], built: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_image_cache(paths, 16, tmp_path / "cache", n_processes=1)
+    first = open_image_cache(paths, 16, tmp_path / "cache")
     assert built
     built.clear()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    again = open_image_cache([Path("..", path.name) for path in paths], 16, tmp_path / "cache", n_processes=1)
+    again = open_image_cache([Path("..", path.name) for path in paths], 16, tmp_path / "cache")
     assert (again.file, again.digest) == (first.file, first.digest)
     assert built == []

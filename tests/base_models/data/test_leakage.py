@@ -13,7 +13,7 @@ from base_models.data.leakage import (
     doubtful_weights,
     files_sketch,
     learned_from,
-    refuse_seen_pictures,
+    refuse_seen_images,
 )
 from base_models.storage import save_tensors
 from tests.base_models.trees import write_mura
@@ -21,7 +21,7 @@ from tests.base_models.trees import write_mura
 TENSORS = {"a": torch.ones(2)}
 
 
-def test_pictures_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
+def test_images_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
     write_mura(tmp_path / "here", {"train": 4, "valid": 2})
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     roots = [tmp_path / "here", tmp_path / "there"]
@@ -56,15 +56,15 @@ def test_files_of_others_tell_nothing(tmp_path: Path) -> None:
         learned_from(tmp_path / "none.safetensors")
 
 
-def test_weights_are_refused_by_any_hash_of_the_pictures(tmp_path: Path) -> None:
+def test_weights_are_refused_by_any_hash_of_the_images(tmp_path: Path) -> None:
     path = tmp_path / "fold0.safetensors"
     save_tensors(TENSORS, path, {"learned_from": ["files", "pixels"]})
     members = [MemberConfig("fresh"), MemberConfig("a", init_weights=str(path))]
-    refuse_seen_pictures(members, ["others"])
-    refuse_seen_pictures(members[:1], ["pixels"])
+    refuse_seen_images(members, ["others"])
+    refuse_seen_images(members[:1], ["pixels"])
     for digest in ("files", "pixels"):
         with pytest.raises(ValueError, match=r"got .*fold0\.safetensors, which has learned from them"):
-            refuse_seen_pictures(members, ["others", digest])
+            refuse_seen_images(members, ["others", digest])
 
 
 def test_each_file_that_does_not_tell_is_remarked_on_once(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_patients_are_neighbours_of_one_region_and_near_duplicates(tmp_path: Pat
         40: "hip",
     }
     images = {number: picture(number, shape=(96, 80)) for number in regions}
-    images[40] = images[20].copy()  # the same picture under two numbers
+    images[40] = images[20].copy()  # the same image under two numbers
     images[40][:3, :3] += 5
     for number, pixels in images.items():
         label = number % 2

@@ -173,7 +173,7 @@ def test_a_study_that_is_positive_and_negative_is_named(tmp_path: Path, csvs: bo
     folder = next(root.glob("valid/*/*/study1_negative"))
     other = folder.with_name("study1_positive")
     other.mkdir()
-    (other / "image1.png").write_bytes(b"another picture")
+    (other / "image1.png").write_bytes(b"another image")
     if csvs:
         for name, line in (("image_paths", "/image1.png"), ("labeled_studies", "/,1")):
             with (root / f"valid_{name}.csv").open("a") as file:

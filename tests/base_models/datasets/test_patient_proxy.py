@@ -39,7 +39,7 @@ def test_near_duplicates_equal_a_plain_loop() -> None:
         assert {(i, i + 30) for i in range(9)} <= set(found)
 
 
-def test_pictures_of_like_hashes_need_correlated_pixels() -> None:
+def test_images_of_like_hashes_need_correlated_pixels() -> None:
     """Flat films with one marker each: their hashes are hardly a bit, their pixels have nothing in common."""
     films = []
     for row, column in ((10, 10), (40, 60), (80, 20), (10, 10)):

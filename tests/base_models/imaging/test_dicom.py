@@ -1,13 +1,15 @@
 import io
 import sys
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from base_models.imaging.dicom import suffix_of, window_shares
+from base_models.data.image_cache import open_image_cache
+from base_models.imaging.dicom import suffix_of
 from base_models.imaging.reader import ImageError, decode, image_size, misnamed, read_file, read_grey
 from tests.base_models.trees import picture, save_picture
 
@@ -39,7 +41,7 @@ def write_dicom(path: Path, pixels: np.ndarray, **elements: object) -> Path:
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """The bytes of a picture in a format of Pillow's."""
+    """The bytes of an image in a format of Pillow's."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -193,7 +195,7 @@ def test_a_contradiction_about_black_is_refused_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_grey(both), expected)
 
 
-def test_a_deep_picture_takes_little_memory(tmp_path: Path) -> None:
+def test_a_deep_image_takes_little_memory(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 4096, (1500, 1000)).astype(np.uint16)
     for name, window in (("a.dcm", {"WindowCenter": 2000, "WindowWidth": 3000}), ("b.dcm", {})):
         path = write_dicom(tmp_path / name, pixels, **window)
@@ -205,22 +207,37 @@ def test_a_deep_picture_takes_little_memory(tmp_path: Path) -> None:
         assert peak < 14 * pixels.size
 
 
-@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
-def test_windows_equal_pydicoms(function: str) -> None:
-    dataset = pydicom.dataset.Dataset()
-    dataset.PhotometricInterpretation, dataset.BitsStored = "MONOCHROME2", 12
-    dataset.PixelRepresentation, dataset.VOILUTFunction = 0, function
-    dataset.WindowCenter, dataset.WindowWidth = 1800, 900
-    expected = pydicom.pixels.apply_windowing(DEEP, dataset) / 4095
-    np.testing.assert_allclose(window_shares(DEEP.astype(float), 1800, 900, function), expected, atol=1e-6)
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("slope", [1, -2])
+def test_other_windows_equal_their_formula(tmp_path: Path, function: str, slope: int) -> None:
+    window = {"WindowCenter": 1800 * slope, "WindowWidth": 900, "VOILUTFunction": function}
+    path = write_dicom(tmp_path / "a.dcm", DEEP, RescaleSlope=slope, RescaleIntercept=0, **window)
+    place = (DEEP.astype(float) * slope - 1800 * slope) / 900
+    shares = np.clip(place + 0.5, 0, 1) if function == "LINEAR_EXACT" else 1 / (1 + np.exp(-4 * place))
+    np.testing.assert_array_equal(read_grey(path), np.rint(255 * shares))
 
 
-def test_a_window_of_width_1_is_a_threshold() -> None:
-    np.testing.assert_array_equal(window_shares(np.array([9.0, 9.5, 9.6, 11]), 10, 1), [0, 0, 1, 1])
-    with pytest.raises(ValueError, match="expected a window of positive width"):
-        window_shares(DEEP.astype(float), 10, 0)
-    with pytest.raises(ValueError, match="got 'CUBIC'"):
-        window_shares(DEEP.astype(float), 10, 5, "CUBIC")
+def test_a_window_of_width_1_is_a_threshold(tmp_path: Path) -> None:
+    pixels = np.array([[8, 9, 10, 11]], dtype=np.uint16)
+    path = write_dicom(tmp_path / "a.dcm", pixels, WindowCenter=10, WindowWidth=1)
+    np.testing.assert_array_equal(read_grey(path), [[0, 0, 255, 255]])
+    for window, message in (
+        ({"WindowWidth": 0}, "Window Width must be greater than or equal to 1"),
+        ({"WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "CUBIC"),
+    ):
+        with pytest.raises(ImageError, match=rf"b\.dcm: .*{message}"):
+            read_grey(write_dicom(tmp_path / "b.dcm", pixels, WindowCenter=10, **window))
+
+
+@pytest.mark.parametrize(("bits", "highest"), [(8, 255), (12, 4095), (16, 65535)])
+def test_a_long_table_of_interest_is_looked_up_at_every_depth(
+    tmp_path: Path, bits: int, highest: int
+) -> None:
+    table = _table(np.linspace(highest, 0, 3000).round().astype(int).tolist(), 500, bits)
+    values = [min(max(int(pixel) - 500, 0), 2999) for pixel in DEEP.ravel()]
+    expected = np.array([table.LUTData[value] for value in values]).reshape(DEEP.shape) / highest * 255
+    path = write_dicom(tmp_path / "a.dcm", DEEP, VOILUTSequence=[table])
+    np.testing.assert_array_equal(read_grey(path), np.rint(expected))
 
 
 def test_a_table_of_values_of_interest_is_looked_up(tmp_path: Path) -> None:
@@ -263,7 +280,7 @@ def test_a_data_set_without_its_letters_says_what_is_missing(tmp_path: Path) -> 
     path = write_dicom(tmp_path / "a.dcm", DEEP)
     path.write_bytes(path.read_bytes()[132:])
     for read in (read_grey, image_size):
-        with pytest.raises(ImageError, match=r"a\.dcm: no picture of a known kind: .*DICM.*dcmconv"):
+        with pytest.raises(ImageError, match=r"a\.dcm: no image of a known kind: .*DICM.*dcmconv"):
             read(path)
 
 
@@ -311,19 +328,17 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
         ({"PhotometricInterpretation": "CMYK"}, "expected one frame in grey or colours, got 1 in CMYK"),
         ({"Rows": None}, "expected a description of its pixels, got no Rows"),
         (
-            {"RescaleSlope": [2, 1], "RescaleIntercept": "1e999"},
-            "expected a finite RescaleIntercept, got inf",
+            {"RescaleSlope": 1, "RescaleIntercept": "1e999"},
+            "expected finite greys, got black at inf",
         ),
         ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),
         (
             {"ModalityLUTSequence": [_table([1, 2], 0, bits=12)]},
-            "expected a modality table of 8 or 16 bits for pixels of at most 16, got one of 12 bits",
+            ".*uint12",  # which pydicom has no type for
         ),
     ],
 )
-def test_other_pictures_are_refused_by_name(
-    tmp_path: Path, elements: dict[str, object], message: str
-) -> None:
+def test_other_images_are_refused_by_name(tmp_path: Path, elements: dict[str, object], message: str) -> None:
     path = write_dicom(tmp_path / "a.dcm", DEEP, **elements)
     with pytest.raises(ImageError, match=rf"a\.dcm: {message}"):
         read_grey(path)
@@ -332,7 +347,7 @@ def test_other_pictures_are_refused_by_name(
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", DEEP)
     content = path.read_bytes()
-    for damaged in (content[:400], b"", b"no picture at all"):
+    for damaged in (content[:400], b"", b"no image at all"):
         path.write_bytes(damaged)
         with pytest.raises(ImageError, match=r"a\.dcm: \S+"):
             read_grey(path)
@@ -345,3 +360,101 @@ def test_without_pydicom_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageError, match=r"a\.dcm: DICOM needs .*\[dicom\]"):
         read_grey(path)
+
+
+JPEG_2000 = "1.2.840.10008.1.2.4.90"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+RLE = "1.2.840.10008.1.2.5"
+
+
+def _compressed(path: Path, syntax: str, frames: list[bytes], pixels: np.ndarray = DEEP) -> Path:
+    """Write a file whose pixels are some compressed frames."""
+    dataset = pydicom.dcmread(write_dicom(path, pixels))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    dataset.PixelData = pydicom.encaps.encapsulate(frames)
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(path)
+    return path
+
+
+def _deflated(path: Path, pixels: np.ndarray, **elements: object) -> Path:
+    dataset = pydicom.dcmread(write_dicom(path, pixels, **elements))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(DEFLATED)
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+def test_surplus_pixels_are_refused_by_name(tmp_path: Path, copies: int) -> None:
+    path = write_dicom(tmp_path / "a.dcm", DEEP, PixelData=DEEP.tobytes() * copies)
+    reason = rf"a\.dcm: expected the 1,200 bytes of one frame of 20×30 pixels, got {1200 * copies:,}"
+    with pytest.raises(ImageError, match=reason):
+        read_grey(path)
+    cache = open_image_cache([path], 16, tmp_path / "cache")
+    assert set(cache.unreadable) == {path}
+
+
+def test_surplus_colours_are_refused_by_name(tmp_path: Path) -> None:
+    colours = np.zeros((4, 5, 3), np.uint8)
+    elements = {"SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        colours,
+        **elements,
+        PhotometricInterpretation="RGB",
+        PixelData=colours.tobytes() * 2,
+    )
+    with pytest.raises(
+        ImageError, match=r"a\.dcm: expected the 60 bytes of one frame of 5×4 pixels, got 120"
+    ):
+        read_grey(path)
+    path = write_dicom(tmp_path / "b.dcm", colours, **elements)
+    with pytest.raises(ImageError, match=r"b\.dcm: expected pixels of shape \(4, 5\), got \(4, 5, 3\)"):
+        read_grey(path)
+
+
+def test_deflated_files_are_read(tmp_path: Path) -> None:
+    expected = read_grey(write_dicom(tmp_path / "a.dcm", DEEP))
+    path = _deflated(tmp_path / "b.dcm", DEEP)
+    np.testing.assert_array_equal(read_grey(path), expected)
+    assert image_size(path) == (20, 30)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ImageError, match=r"b\.dcm: truncated among its deflated elements"):
+        read_grey(path)
+
+
+def test_a_deflated_bomb_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _deflated(tmp_path / "a.dcm", DEEP)
+    inflated = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    header = path.read_bytes()[: path.read_bytes().index(DEFLATED.encode()) + len(DEFLATED)]
+    monkeypatch.setattr("base_models.imaging.reader.MAX_PIXELS", 1_000_000)
+    path.write_bytes(header + inflated.compress(bytes(50_000_000)) + inflated.flush())
+    for read in (read_grey, image_size):
+        tracemalloc.start()
+        with pytest.raises(ImageError, match=r"a\.dcm: its deflated elements hold more than 3,000,000 bytes"):
+            read(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20_000_000
+
+
+def test_run_lengths_are_read_and_far_too_long_ones_are_not(tmp_path: Path) -> None:
+    whole = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", DEEP))
+    whole.compress(pydicom.uid.UID(RLE))
+    whole.save_as(tmp_path / "b.dcm")
+    np.testing.assert_array_equal(read_grey(tmp_path / "b.dcm"), read_grey(tmp_path / "a.dcm"))
+    long = _compressed(tmp_path / "d.dcm", RLE, [bytes(2**21)])
+    with pytest.raises(ImageError, match=r"d\.dcm: expected the 1,200 bytes of one frame of 20×30"):
+        read_grey(long)
+
+
+def test_compressed_pixels_of_another_number_or_size_are_refused(tmp_path: Path) -> None:
+    frame = encoded(Image.fromarray(DEEP), "JPEG2000", irreversible=False)
+    good = _compressed(tmp_path / "a.dcm", JPEG_2000, [frame])
+    pair = _compressed(tmp_path / "b.dcm", JPEG_2000, [frame, frame])
+    with pytest.raises(ImageError, match=r"b\.dcm: expected one compressed frame, got 2"):
+        read_grey(pair)
+    other = encoded(Image.new("I;16", (900, 800)), "JPEG2000")
+    with pytest.raises(ImageError, match=r"c\.dcm: \S"):
+        read_grey(_compressed(tmp_path / "c.dcm", JPEG_2000, [other]))
+    assert read_grey(good).shape == (30, 20)

@@ -2,17 +2,28 @@ import io
 import os
 import struct
 import tracemalloc
+import warnings
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from base_models.data.image_cache import open_image_cache
 from base_models.imaging import reader
-from base_models.imaging.reader import ImageError, decode, image_size, misnamed, read_file, read_grey
+from base_models.imaging.reader import (
+    ImageError,
+    decode,
+    image_size,
+    misnamed,
+    open_image,
+    quiet_decoders,
+    read_file,
+    read_grey,
+)
 from tests.base_models.trees import picture
 
 GREY = picture(0, shape=(50, 40))
@@ -146,7 +157,7 @@ def test_floats_are_shares_or_whole_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "colours", "float"])
-def test_deep_pictures_take_little_memory(tmp_path: Path, kind: str) -> None:
+def test_deep_images_take_little_memory(tmp_path: Path, kind: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 4096, (1500, 1000)).astype(np.uint16)
     path = tmp_path / f"deep.{'tif' if kind == 'float' else 'png'}"
     if kind == "colours":
@@ -189,23 +200,23 @@ PNG = _encoded(GREY, "PNG")
 JPEG = _encoded(GREY, "JPEG")
 BAD = {
     "empty.png": (b"", "empty"),
-    "text.png": (b"no image at all", "no picture of a known kind"),
-    "page.jpg": (b"<!doctype html><title>404</title>", "no picture of a known kind"),
-    "zeros.png": (bytes(5000), "no picture of a known kind"),
-    "half.png": (PNG[: len(PNG) // 2], "truncated PNG file"),
+    "text.png": (b"no image at all", "no image of a known kind"),
+    "page.jpg": (b"<!doctype html><title>404</title>", "no image of a known kind"),
+    "zeros.png": (bytes(5000), "no image of a known kind"),
+    "half.png": (PNG[: len(PNG) // 2], "Truncated File Read"),
     "without its end.png": (PNG[:-12], "truncated PNG file"),
-    "only its head.png": (PNG[:8], "truncated PNG file"),
-    "flipped bit.png": (PNG[:300] + bytes([PNG[300] ^ 1]) + PNG[301:], "damaged PNG file"),
-    "flipped size.png": (PNG[:18] + bytes([PNG[18] ^ 1]) + PNG[19:], "damaged PNG file"),
+    "only its head.png": (PNG[:8], "no image of a known kind, or its header is damaged"),
+    "flipped bit.png": (PNG[:300] + bytes([PNG[300] ^ 1]) + PNG[301:], "broken PNG file"),
+    "flipped size.png": (PNG[:18] + bytes([PNG[18] ^ 1]) + PNG[19:], "its header is damaged"),
     "half.jpg": (JPEG[:-60], "image file is truncated"),
     "half.tif": (_encoded(GREY, "TIFF")[:900], r"\S"),
     "half.bmp": (_encoded(GREY, "BMP")[:1500], "image file is truncated"),
     "bomb.png": (_huge_png(9000, 9000), "9000×9000 pixels, more than 64,000,000"),
     "large bomb.png": (_huge_png(10_000, 10_000), "10000×10000 pixels, more than 64,000,000"),
     "huge bomb.png": (_huge_png(60_000, 60_000), "pixels"),
-    "frames.tif": (_frames("TIFF"), "expected one picture, got 2 frames"),
-    "frames.gif": (_frames("GIF"), "expected one picture, got 2 frames"),
-    "frames.png": (_frames("PNG"), "expected one picture, got 2 frames"),
+    "frames.tif": (_frames("TIFF"), "expected one image, got 2 frames"),
+    "frames.gif": (_frames("GIF"), "expected one image, got 2 frames"),
+    "frames.png": (_frames("PNG"), "expected one image, got 2 frames"),
 }
 
 
@@ -306,3 +317,54 @@ def test_content_decides_what_a_misnamed_file_is(tmp_path: Path, name: str, kind
     assert image_size(path) == (40, 50)
     expected = None if good else f"its content is {kind}, not what its name says; rename it"
     assert misnamed(path, found) == expected
+
+
+@pytest.mark.parametrize("last", [0, 90, 128, 255])
+def test_a_whole_file_is_read_whatever_its_last_pixel(last: int) -> None:
+    pixels = picture(3, shape=(130, 90))
+    pixels[-30:] = last
+    np.testing.assert_array_equal(decode(Path("film"), _encoded(pixels, "PNG")).grey, pixels)
+    for at_least in (None, 32):
+        for behind in (b"", b"\xff\xd9 and more"):
+            read = decode(Path("film"), _encoded(pixels, "JPEG", progressive=True) + behind, at_least).grey
+            assert abs(int(read[-1, -1]) - last) <= 2
+
+
+def _small_png(side: int) -> io.BytesIO:
+    return io.BytesIO(_encoded(Image.new("1", (side, side)), "PNG"))
+
+
+def test_pillows_warning_of_large_images_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with pytest.warns(Image.DecompressionBombWarning, match="256 pixels"):
+        Image.open(_small_png(16))
+    assert open_image(_small_png(16)).size == (16, 16)  # any warning is an error in these tests
+    with pytest.raises(Image.DecompressionBombError):
+        open_image(_small_png(21))
+
+
+def _warn(module: str) -> None:
+    warnings.warn_explicit("of some file", UserWarning, "file.py", 1, module=module)
+
+
+def test_decoders_are_quiet_as_long_as_one_thread_decodes() -> None:
+    before = list(warnings.filters)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(quiet_decoders)
+        second.enter_context(quiet_decoders)
+        first.close()  # the thread that entered first leaves first
+        _warn("PIL.TiffImagePlugin")
+        _warn("pydicom.valuerep")
+        with pytest.raises(UserWarning, match="of some file"):
+            _warn("PILLAR")
+    assert warnings.filters == before
+    with pytest.raises(UserWarning, match="of some file"):
+        _warn("pydicom.valuerep")
+
+
+def test_no_format_is_opened_that_another_program_would_read() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "EPS")  # Pillow hands it to Ghostscript
+    assert Image.open(buffer).format == "EPS"
+    with pytest.raises(UnidentifiedImageError):
+        open_image(buffer)

@@ -118,7 +118,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         raise URLError("no such host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
-    with pytest.raises(ConnectionError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
+    with pytest.raises(OSError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
         pretrained_state_dict(create_model("resnet18"))
     with pytest.raises(ValueError, match="expected a classifier of torchvision"):
         pretrained_state_dict(create_model("attention_cnn"))
@@ -137,7 +137,7 @@ def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         source = torchvision.models.resnet18(num_classes=1000).eval()
-    with torch.no_grad():  # kernels that tell no colours apart: on a grey picture only the scales differ
+    with torch.no_grad():  # kernels that tell no colours apart: on a grey image only the scales differ
         source.conv1.weight.copy_(source.conv1.weight[:, :1].expand(-1, 3, -1, -1).clone())
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()

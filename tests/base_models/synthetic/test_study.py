@@ -11,7 +11,7 @@ PAIRS = [(part, kind) for part, cases in CASES.items() for kind in cases.kinds]
 
 
 def _changed(part: str, kind: str, seed: int) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]]:
-    """Pixels of every view that the abnormality changes visibly, and the normal picture."""
+    """Pixels of every view that the abnormality changes visibly, and the normal image."""
     normal, abnormal = draw_study(part, seed, 0), draw_study(part, seed, 1, kind=kind)
     assert (normal.label, normal.kind, abnormal.label, abnormal.kind) == (0, "", 1, kind)
     assert [image.shape for image in normal.images] == [image.shape for image in abnormal.images]

@@ -140,9 +140,7 @@ def test_a_link_to_nowhere_is_refused_before_anything_is_drawn(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_picture_that_cannot_be_written_is_an_error_and_leaves_nothing(
-    tmp_path: Path, exists: bool
-) -> None:
+def test_an_image_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path, exists: bool) -> None:
     out = tmp_path / "tree"
     if exists:
         out.mkdir()

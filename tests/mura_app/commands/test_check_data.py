@@ -37,8 +37,7 @@ def test_the_table_and_the_page_show_what_was_found(
     assert "XR_ELBOW" in text
     assert "Views of a study: 1 in " in text
     assert (
-        "Pictures: width 30 to 30 pixels (median 30), height 40 to 40 pixels (median 40); stored as L ("
-        in text
+        "Images: width 30 to 30 pixels (median 30), height 40 to 40 pixels (median 40); stored as L (" in text
     )
     html = page.read_text()
     assert "&lt;b&gt;stray.png" in html  # names of files are text, never markup
@@ -78,12 +77,12 @@ def test_strict_ends_with_status_2_where_something_is_wrong(
     assert "expected a data set without faults" in capsys.readouterr().err
 
 
-def test_pictures_in_both_splits_are_said_and_end_a_strict_check(
+def test_images_in_both_splits_are_said_and_end_a_strict_check(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_picture(sorted(root.glob("train/*/*/*/*.png"))[0], picture(5))  # nothing else is wrong any more
     assert run_command(["check-data", str(root), "--strict"]) == 0
-    assert "The same picture in both splits: 0\n" in capsys.readouterr().out
+    assert "The same image in both splits: 0\n" in capsys.readouterr().out
     learned = next(root.glob("train/*/*/*_positive/image1.png"))
     tested = next(root.glob("valid/*/*/*_positive/image1.png"))
     pixels = picture(6)
@@ -93,14 +92,14 @@ def test_pictures_in_both_splits_are_said_and_end_a_strict_check(
     assert run_command(["check-data", str(root), "--strict"]) == 2
     names = " ≈ ".join(str(path.relative_to(root)) for path in (learned, tested))
     text = capsys.readouterr().out
-    assert f"The same picture in both splits: 1\n  {names} (two patients)\n" in text
+    assert f"The same image in both splits: 1\n  {names} (two patients)\n" in text
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_the_reading(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(*_: object) -> None:
-        raise AssertionError("the pictures were read")
+        raise AssertionError("the images were read")
 
     monkeypatch.setattr("base_models.audit.audit_dataset", read)
     (tmp_path / "file").write_text("something")

@@ -34,7 +34,7 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
     less = write_mura(tmp_path / "less" / "MURA-v1.1", {"train": 6, "valid": 4}, parts=("XR_HAND",))
     own = ["--data", str(less), "--out", str(tmp_path / "third"), "--init-weights", str(weights)]
     assert run_command(["train", *TINY, *members, *own]) == 2
-    assert "expected initial weights that have not seen these radiographs" in capsys.readouterr().err
+    assert "expected pretrained weights that have not seen these radiographs" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
 
 

@@ -36,7 +36,7 @@ def document(root: Path | str = "data", **problems: list[Any]) -> dict[str, Any]
             },
             "views": {1: 100, 3: 1500},
         },
-        "pictures": {
+        "images": {
             "modes": {"L": 1200, "RGB": 34},
             "width": {"least": 90, "median": 400.0, "most": 1512},
             "height": {"least": 80, "median": 512.0, "most": 512},

@@ -19,7 +19,7 @@ def _section(page: str, name: str) -> str:
     return " ".join(found.split())
 
 
-def test_a_pair_is_shown_with_both_pictures(tmp_path: Path) -> None:
+def test_a_pair_is_shown_with_both_images(tmp_path: Path) -> None:
     pixels = picture(0, shape=(200, 100))
     for name in ("a.png", "b.png"):
         save_picture(tmp_path / name, pixels)
@@ -28,7 +28,7 @@ def test_a_pair_is_shown_with_both_pictures(tmp_path: Path) -> None:
         document(tmp_path, duplicates_across_splits=[across], near_duplicates=[across, pair("a.png", "c")])
     )
     section = _section(page, "duplicates_across_splits")
-    assert "The same picture in both splits: 1<" in section
+    assert "The same image in both splits: 1<" in section
     assert "Among them 1 with opposite labels." in section
     assert "a.png ≈ b.png (opposite labels)" in section
     data = re.findall(r"base64,([^\"]+)", section)
@@ -36,10 +36,10 @@ def test_a_pair_is_shown_with_both_pictures(tmp_path: Path) -> None:
     square = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[0]))))
     assert square.shape == (THUMBNAIL, THUMBNAIL)
     near = _section(page, "near_duplicates")
-    assert "Nearly the same picture twice: 2<" in near
+    assert "Nearly the same image twice: 2<" in near
     assert "Among them 1 across the splits, shown above; 1 with opposite labels." in near
     assert near.count("<img") == 1  # the pair across the splits is shown once, and c is no file
-    assert page.index("The same picture in both splits") < page.index("Contradictions")
+    assert page.index("The same image in both splits") < page.index("Contradictions")
 
 
 def test_only_the_first_of_a_long_list_are_shown() -> None:
@@ -100,5 +100,5 @@ def test_a_folder_that_may_not_be_written_to_is_refused(
 ) -> None:
     # the administrator may write to every folder, so that permissions cannot show it
     monkeypatch.setattr("mura_app.data_check.page.os.access", lambda folder, mode: folder != tmp_path)
-    with pytest.raises(PermissionError, match=f"may not write to {tmp_path}: choose another"):
+    with pytest.raises(OSError, match=f"may not write to {tmp_path}: choose another"):
         check_page_path(tmp_path / "new" / "page.html", overwrite=False)

@@ -4,11 +4,11 @@ import pytest
 
 from mura_app.data_check.sentences import (
     TITLES,
+    image_sentences,
     item_sentence,
     items_to_show,
     missing_pairs,
     pair_counts,
-    picture_sentences,
     shortcut_rows,
 )
 from tests.mura_app.data_check.documents import document, incomplete, pair
@@ -32,7 +32,7 @@ def test_an_item_is_one_line(item: Any, sentence: str) -> None:
     assert item_sentence(item) == sentence
 
 
-def test_pictures_in_both_splits_come_first_and_are_shown_once() -> None:
+def test_images_in_both_splits_come_first_and_are_shown_once() -> None:
     across = pair("a.png", "b.png", across_splits=True)
     within = pair("c.png", "d.png", opposite_labels=True)
     problems = document(duplicates_across_splits=[across], near_duplicates=[across, within])["problems"]
@@ -72,21 +72,21 @@ def test_other_lists_are_shown_whole_and_have_no_pairs() -> None:
 def test_pairs_that_are_not_listed_are_counted_in_a_sentence() -> None:
     assert missing_pairs(document()) == ""
     assert missing_pairs(incomplete()) == (
-        "Not all pairs of nearly the same picture are listed: 44,851 were found, 1 across the splits and "
-        "2,000 with opposite labels. Leave one picture of each group of copies."
+        "Not all pairs of nearly the same image are listed: 44,851 were found, 1 across the splits and "
+        "2,000 with opposite labels. Leave one image of each group of copies."
     )
 
 
-def test_pictures_are_described_by_views_sizes_and_modes() -> None:
-    assert picture_sentences(document()) == [
+def test_images_are_described_by_views_sizes_and_modes() -> None:
+    assert image_sentences(document()) == [
         "Views of a study: 1 in 100; 3 in 1,500 studies.",
-        "Pictures: width 90 to 1,512 pixels (median 400), height 80 to 512 pixels (median 512); "
+        "Images: width 90 to 1,512 pixels (median 400), height 80 to 512 pixels (median 512); "
         "stored as L (1,200), RGB (34).",
     ]
     empty = document()
     empty["counts"]["views"] = {}
-    empty["pictures"] = {"modes": {}, "width": None, "height": None}
-    assert picture_sentences(empty) == ["No studies."]
+    empty["images"] = {"modes": {}, "width": None, "height": None}
+    assert image_sentences(empty) == ["No studies."]
 
 
 def test_shortcuts_are_rows_and_a_reason_is_none() -> None:

@@ -21,18 +21,18 @@ def test_counts_problems_and_shortcuts_are_printed(shown: Any) -> None:
     (hand,) = (line.split() for line in text.splitlines() if "HAND" in line)
     assert [word for word in hand if word.isdigit()] == ["301", "102", "15", "11"]
     assert "Files that cannot be read: 1\n  [b]a.png: the file is empty\n" in text
-    assert "Pictures of one grey: 0\n" in text
+    assert "Images of one grey: 0\n" in text
     assert "0.67" in text
     assert "A remark." in text
     assert "Not all pairs" not in text
 
 
-def test_pictures_in_both_splits_are_the_first_list(shown: Any) -> None:
+def test_images_in_both_splits_are_the_first_list(shown: Any) -> None:
     across = pair("a.png", "b.png", across_splits=True, same_patient=False)
     text = shown(document(duplicates_across_splits=[across], near_duplicates=[across]))
-    assert "The same picture in both splits: 1\n  a.png ≈ b.png (two patients)\n" in text
-    assert text.index("The same picture in both splits") < text.index("Contradictions")
-    assert "Nearly the same picture twice: 1 (1 across the splits, shown above)\n" in text
+    assert "The same image in both splits: 1\n  a.png ≈ b.png (two patients)\n" in text
+    assert text.index("The same image in both splits") < text.index("Contradictions")
+    assert "Nearly the same image twice: 1 (1 across the splits, shown above)\n" in text
     assert text.count("a.png") == 1
 
 

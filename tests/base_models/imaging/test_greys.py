@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from base_models.imaging.dicom_pixels import blocks_of_rows, by_rows
+from base_models.imaging.greys import blocks_of_rows, by_rows
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (700, 900), (3, 300_000), (0, 5), (5, 0), (600, 1000, 3)])
