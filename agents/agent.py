@@ -148,14 +148,19 @@ class Agent(ABC, Generic[ConfigType]):
             ValueError: If the agent is not fitted or the table is of another ensemble.
         """
         weights = np.asarray(self._weights(table, self._body_parts(table)), dtype=np.float64)
-        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+        if not np.isfinite(weights).all():
             raise UserError(
+                f"expected finite weights from the agent {self.name!r}, got NaN or infinity: its training "
+                "has diverged; lower its learning rate"
+            )
+        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+            raise ValueError(
                 f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
                 f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
             )
         totals = weights.sum(axis=1, keepdims=True)
-        if not (np.isfinite(totals) & (totals > 0)).all():
-            raise UserError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
+        if not (totals > 0).all():
+            raise ValueError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
         return np.asarray(weights / totals, dtype=np.float32)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
@@ -169,7 +174,7 @@ class Agent(ABC, Generic[ConfigType]):
             ValueError: If the agent is not fitted.
         """
         if not self._fitted:
-            raise UserError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
+            raise ValueError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
         document = {
             "agent": self.name,
             "config": plain_values(self.config),
@@ -269,7 +274,7 @@ class Agent(ABC, Generic[ConfigType]):
     def _body_parts(self, table: Predictions) -> NDArray[np.int64]:
         """Check a table that a fitted agent is to weight; return its body parts as `_weights` takes them."""
         if not self._fitted:
-            raise UserError(
+            raise ValueError(
                 f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
             )
         self._check_table(table)

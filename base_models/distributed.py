@@ -122,7 +122,7 @@ ALONE = ProcessGroup()
 
 
 def _portable(error: Exception) -> Exception:
-    """Return the error if another process can rebuild it with its notes; else one that says the same."""
+    """Return the error if another process can rebuild it; else a RuntimeError that says the same."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 (our own object)
     except Exception:  # whatever it holds or asks of its constructor

@@ -112,9 +112,10 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
         raise UserFileNotFoundError(
             f"expected the members of a finished run in {run_dir}, but there is no {index}"
         )
-    return [
-        _load_member(run_dir, name) for name in read_json(index, "the list of a run's members")["members"]
-    ]
+    names = read_json(index, "the list of a run's members").get("members")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"expected the list of a run's members in {index}, got {names!r}")
+    return [_load_member(run_dir, name) for name in names]
 
 
 def load_members(run_dir: str | Path) -> list[nn.Module]:

@@ -29,7 +29,6 @@ from agents.metrics import youden_threshold
 from agents.registry import BASELINE
 from agents.statistics.hypothesis_tests import holm
 from mura_env import Predictions
-from mura_env.errors import UserError
 from mura_env.weighting_task import contested
 
 ADVISED_SEEDS = 10
@@ -230,7 +229,7 @@ def _with_majority(
     fixed = {**controls, "majority": np.tile(priors, (len(test), 1))}
     for name, probabilities in fixed.items():
         if np.shape(probabilities) != (len(test), len(test.class_names)):
-            raise UserError(
+            raise ValueError(
                 f"expected probabilities of shape {(len(test), len(test.class_names))} for the control "
                 f"{name!r}, got {np.shape(probabilities)}"
             )

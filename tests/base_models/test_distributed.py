@@ -120,9 +120,8 @@ def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
         for failing, told in ((0, []), (1, notes), (0, [])):
             words = f"rank {failing}"
             local = ("_OnlyHere", words) if rank == failing else ("RuntimeError", f"_OnlyHere: {words}")
-            expected += [
-                (*of, told) for of in (("UserFileExistsError", words), ("LookupError", words), local)
-            ]
+            everywhere = (("UserFileExistsError", words), ("LookupError", words))
+            expected += [(*of, told) for of in (*everywhere, local)]
         assert _of_rank(folder, rank, "told") == expected
 
 
