@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mura_env.errors import UserError, UserFileError
+from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
 from mura_env.utils.files import replacing
 
 
@@ -38,7 +38,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         IsADirectoryError: If a folder is in its place.
         ValueError: If the file is damaged or was written by something else.
     """
-    _refuse_folder(path)
+    _require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
@@ -61,7 +61,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         IsADirectoryError: If a folder is in its place.
         ValueError: If the file is damaged or was written by something else.
     """
-    _refuse_folder(path)
+    _require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             return _facts(file.metadata() or {}, path)
@@ -69,7 +69,9 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
 
 
-def _refuse_folder(path: Path) -> None:
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise UserFileNotFoundError(f"expected a file of tensors, got no file {path}; check the path")
     if path.is_dir():  # safetensors would say "No such device"
         raise UserFileError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
 
