@@ -261,6 +261,7 @@ class Agent(ABC, Generic[ConfigType]):
             )
 
     def _check_table(self, table: Predictions) -> None:
+        _require_table(table)
         for what, expected, got in (
             ("models", self.model_names_, tuple(table.model_names)),
             ("classes", self.class_names_, tuple(table.class_names)),
@@ -320,7 +321,16 @@ def fingerprint(*tables: Predictions | None) -> str:
     return digest.hexdigest()[:16]
 
 
+def _require_table(table: object) -> None:
+    if not isinstance(table, Predictions):
+        raise UserError(
+            f"expected a predictions table, got {type(table).__name__}; make one with "
+            "Predictions.from_arrays or Predictions.load"
+        )
+
+
 def _check_training_table(train: Predictions) -> None:
+    _require_table(train)
     if len(train) == 0:
         raise UserError("expected studies to learn from, got an empty table")
     if len(np.unique(train.labels)) < 2:

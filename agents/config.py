@@ -8,6 +8,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from mura_env.errors import UserError
 
 ConfigType = TypeVar("ConfigType")
@@ -92,8 +94,8 @@ def checked_seed(seed: int) -> int:
     Raises:
         ValueError: If some generator would not take it, or not take what agents count on from it.
     """
-    if not 0 <= seed <= MAX_SEED:
-        raise UserError(f"expected a seed from 0 to {MAX_SEED}, got {seed}")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise UserError(f"expected a whole number from 0 to {MAX_SEED} as seed, got {shortened(seed)}")
     return int(seed)
 
 

@@ -176,7 +176,7 @@ def saved_layout(
         raise _others(least, len(saved), "or more ")
     example = Predictions.from_arrays(
         np.zeros((1, len(model_names), len(class_names)), np.float32),
-        np.zeros(1, np.int64),
+        list(class_names[:1]),
         np.zeros(1, np.int64),
         model_names=model_names,
         class_names=class_names,

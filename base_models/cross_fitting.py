@@ -240,7 +240,7 @@ def prediction_table(
     part = {name: index for index, name in enumerate(dataset.body_part_names)}
     return Predictions.from_arrays(
         logits.astype(np.float32),
-        np.array([study.label for study in studies]),
+        [dataset.class_names[study.label] for study in studies],
         np.array([part[study.body_part] for study in studies]),
         study_ids=np.array([study.study_id for study in studies]),
         patient_ids=np.array([study.patient_id for study in studies]),

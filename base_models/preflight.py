@@ -18,6 +18,8 @@ from base_models.members import forward_flops, meta_network
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
 from base_models.seeding import derive_seed
 from base_models.training.device import CPU, autocast_precision, machine_gpus
+from mura_env.cells import listed
+from mura_env.class_order import normal_class
 from mura_env.errors import UserError
 
 
@@ -38,6 +40,11 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
         UserFileError: If pretrained weights cannot be downloaded.
     """
     check_dataset(dataset)
+    if config.view_aggregation != "mean" and normal_class(dataset.class_names) is None:
+        raise UserError(
+            f"expected a normal class for the view aggregation {config.view_aggregation!r}, got "
+            f"{listed(dataset.class_names)}; take --ensemble.view-aggregation mean, or name it in the labels"
+        )
     gpus, group = machine_gpus(config.devices), launched_group()
     trainings = [config.training_of(member) for member in config.members]
     if not gpus:

@@ -1,7 +1,7 @@
 """From the views of a study to the study: rules that combine class probabilities.
 
-Class 0 is the one in which nothing is found. A study is abnormal if one of its views shows a finding, which
-the maximum and the noisy-or take literally; the mean also trusts the views in which nothing is seen.
+Class 0 is the normal one, in which nothing is found. A study is abnormal if one of its views shows a finding,
+which the maximum and the noisy-or take literally; the mean also trusts the views in which nothing is seen.
 """
 
 from collections.abc import Callable, Mapping

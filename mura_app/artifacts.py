@@ -82,6 +82,6 @@ def dataset_of_run(run: RunDirectory) -> Dataset | None:
     if settings.get("data") is None or settings.get("seed") is None:
         return None  # a benchmark of tables
     try:
-        return open_dataset(Path(settings["data"]), seed=settings["seed"])
+        return open_dataset(Path(settings["data"]), seed=settings["seed"], positive=settings.get("positive"))
     except (ValueError, OSError):
         return None  # moved or changed since; the page does without its radiographs

@@ -18,6 +18,8 @@ from mura_app.artifacts import METADATA_CONTROL, dataset_of_run, read_training
 from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
+from mura_env.cells import listed, spelling
+from mura_env.class_order import class_order, normal_first, positions_of
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
@@ -30,7 +32,10 @@ def training_table(run: RunDirectory) -> Predictions:
         ValueError: The folder holds no run, or the table is damaged.
     """
     own = run.predictions / "train.npz"
-    return load_table(own if own.is_file() else Path(str(run.read_config().get("train", own))))
+    if own.is_file():
+        return load_table(own)
+    config = run.read_config()
+    return load_table(Path(str(config.get("train", own))), config.get("positive"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,11 @@ class Outside:
 
 
 def outside_tables(
-    predictions: Path, images: Path | None, mapping: Mapping[str, str], known: Sequence[str]
+    predictions: Path,
+    images: Path | None,
+    mapping: Mapping[str, str],
+    known: Sequence[str],
+    positive: str | None = None,
 ) -> Outside:
     """Read tables of outside studies, and of their radiographs, from files.
 
@@ -61,12 +70,13 @@ def outside_tables(
         images: Their radiographs, if they are known.
         mapping: The outside body parts → the run's; see `map_body_parts`.
         known: Body parts of the run.
+        positive: The positive one of two classes, where their names do not tell.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A table is damaged, or a body part is unknown.
     """
-    tables = [load_table(path) for path in (predictions, images) if path is not None]
+    tables = [load_table(path, positive) for path in (predictions, images) if path is not None]
     mapped = [map_body_parts(table, mapping, known) for table in tables]
     return Outside(mapped[0], mapped[1] if images is not None else None)
 
@@ -78,6 +88,7 @@ def predict_dataset(
     known: Sequence[str],
     progress: Progress | None = None,
     *,
+    positive: str | None = None,
     skip_bad_images: bool = False,
 ) -> Outside:
     """Let the trained members of a run read the radiographs of a data set.
@@ -91,23 +102,26 @@ def predict_dataset(
         mapping: The outside body parts → the run's; see `map_body_parts`.
         known: Body parts of the run.
         progress: Called as `progress(description, completed, total)`.
+        positive: The positive one of two classes of the data set, where their names do not tell.
         skip_bad_images: Continue without images that cannot be read, and say so.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.
-        ValueError: The data set is of no known kind, contradicts itself, has no study or another number of
-            classes, or images cannot be read.
+        ValueError: The data set is of no known kind, contradicts itself, has no study or other classes, or
+            images cannot be read.
     """
     config = run.read_config()
     members = load_trained_members(run.path)
-    dataset = open_dataset(data, seed=int(config.get("seed", 0)), check=False)
+    classes = members[0].class_names
+    dataset = _open_outside(data, int(config.get("seed", 0)), classes, positive)
     check_index(dataset)
     studies, remarks = _studies_to_read(dataset, is_own=config.get("data") == str(data.resolve()))
-    classes = members[0].class_names
-    remarks += _matched_classes(classes, dataset.class_names)
+    label_of, matched = _matched_classes(classes, dataset.class_names)
+    remarks += matched
     check_mapping(mapping, sorted({study.body_part for study in studies}), known)
     studies = tuple(
-        replace(study, body_part=mapping.get(study.body_part, study.body_part)) for study in studies
+        replace(study, body_part=mapping.get(study.body_part, study.body_part), label=label_of[study.label])
+        for study in studies
     )
     decoded = decode_images(members, [path for study in studies for path in study.image_paths], progress)
     studies = without_bad_images(studies, decoded.unreadable, skip_bad_images)
@@ -173,14 +187,38 @@ def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
     return [f"{len(unreadable):,} image(s) that cannot be read were left out, the first one: {first}."]
 
 
-def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """Say how classes are matched; those of another number are refused."""
-    if len(ours) != len(theirs):
-        raise UserError(f"expected a data set of the classes {', '.join(ours)}, got {', '.join(theirs)}")
-    if tuple(ours) == tuple(theirs):
-        return []
-    pairs = ", ".join(f"{their} as {our}" for their, our in zip(theirs, ours, strict=True))
-    return [f"The data set's classes are matched with the run's by position: {pairs}."]
+def _open_outside(data: Path, seed: int, ours: Sequence[str], positive: str | None) -> Dataset:
+    """Open a data set; of the run's own two classes, the positive one is the run's if names leave it open."""
+    dataset = open_dataset(data, seed=seed, check=False, positive=positive)
+    order = class_order(dataset.class_names)
+    if positive is not None or not (order.question or order.remark) or len(ours) != 2:
+        return dataset
+    if positions_of(dataset.class_names).keys() != positions_of(ours).keys():
+        return dataset
+    return open_dataset(data, seed=seed, check=False, positive=ours[1])
+
+
+def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Match a data set's classes with the run's: by name, or two by which one is positive.
+
+    Returns:
+        The run's class of each of the data set's, and what a reader should know of it.
+
+    Raises:
+        ValueError: If more than two classes are not the run's.
+    """
+    known = positions_of(ours)
+    labels = [known.get(spelling(name), -1) for name in theirs]
+    if len(ours) == len(theirs) and -1 not in labels:
+        return labels, []
+    if len(ours) != 2 or len(theirs) != 2:
+        raise UserError(
+            f"expected a data set of the classes {listed(ours)}, got {listed(theirs)}; give its labels the "
+            "run's names"
+        )
+    labels = list(normal_first(ours))
+    pairs = ", ".join(f"{their} as {ours[label]}" for their, label in zip(theirs, labels, strict=True))
+    return labels, [f"The data set's classes are matched with the run's, the positive one last: {pairs}."]
 
 
 def _table(
@@ -188,7 +226,7 @@ def _table(
 ) -> Predictions:
     return Predictions.from_arrays(
         logits,
-        np.array([study.label for study in studies]),
+        [classes[study.label] for study in studies],
         [study.body_part for study in studies],
         study_ids=[study.study_id for study in studies],
         patient_ids=[study.patient_id for study in studies],
@@ -248,4 +286,5 @@ def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequen
         name: getattr(table, name)
         for name in ("study_ids", "patient_ids", "n_views", "model_names", "class_names", "difficulty")
     }
-    return Predictions.from_arrays(table.logits, table.labels, names, **columns)
+    labels = np.array(table.class_names)[table.labels]
+    return Predictions.from_arrays(table.logits, labels, names, **columns)

@@ -45,6 +45,9 @@ class PipelineConfig:
     repeats: int = 1
     """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
+    positive: str | None = None
+    """The positive one of two classes, where their names do not tell."""
+
     def settings(self, data: Path) -> dict[str, Any]:
         """Return the settings that `config.json` keeps, JSON-ready, for a run on the data at this path.
 
@@ -55,6 +58,7 @@ class PipelineConfig:
         _at_least("--repeats", 1, self.repeats)
         return {
             "data": str(data.resolve()),
+            **({"positive": self.positive} if self.positive is not None else {}),
             "ensemble": ensemble_document(self.ensemble),
             "seed": self.seed,
             **agent_settings(self.agents, self.agent_seeds, self.cross_validation_seeds),
@@ -115,7 +119,7 @@ def train_base_models(  # one argument a choice of the command line
     with join_process_group() as group:
         with group.synchronized():
             settings = config.settings(data)
-            dataset = open_dataset(data, seed=config.seed)
+            dataset = open_dataset(data, seed=config.seed, positive=config.positive)
             check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
         with group.synchronized():
             if group.is_global_zero:

@@ -1,13 +1,24 @@
 """Reading the predictions tables that the command line is given."""
 
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from mura_app.terminal import message
 from mura_env import Predictions
+from mura_env.class_order import class_order
 from mura_env.errors import UserFileNotFoundError
 
 
-def load_table(path: Path) -> Predictions:
+def load_table(path: Path, positive: str | None = None) -> Predictions:
     """Read a predictions table from `.npz` or, in long form, from `.csv`.
+
+    Args:
+        path: The file.
+        positive: The positive one of two classes, where their names do not tell.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -17,6 +28,29 @@ def load_table(path: Path) -> Predictions:
         raise UserFileNotFoundError(
             f"expected a predictions table (.npz or .csv), got no file {path}; check the path"
         )
-    if path.suffix == ".csv":
-        return Predictions.from_csv(path)
-    return Predictions.load(path)
+    return read_table(path, Predictions.from_csv if path.suffix == ".csv" else _load, positive)
+
+
+def read_table(
+    path: Path, read: Callable[[Path, str | None], Predictions], positive: str | None
+) -> Predictions:
+    """Read a table with a function; what it warns of becomes a message."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        table = read(path, positive)
+    for warning in caught:
+        message(f"warning: {path}: {warning.message}")
+    return table
+
+
+def _load(path: Path, positive: str | None) -> Predictions:
+    """Load a table, whose classes are in the order that they were saved in, unless the user says another."""
+    table = Predictions.load(path)
+    if positive is None or (order := class_order(table.class_names, positive)).is_given:
+        return table
+    return replace(
+        table,
+        logits=table.logits[..., order.positions],
+        labels=np.argsort(order.positions)[table.labels],
+        class_names=tuple(table.class_names[i] for i in order.positions),
+    )

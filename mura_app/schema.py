@@ -22,6 +22,8 @@ class RunConfig(Document):
     """Folder of the radiographs."""
     ensemble: dict[str, Any] | None = None
     """The base models and how they are trained, see `base_models.config.EnsembleConfig`."""
+    positive: str | None = None
+    """The positive class, where the user has said which."""
     seed: Count | None = None
     """Seed of the data split, the folds and the networks."""
     train: str | None = None

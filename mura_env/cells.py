@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TextIO
 
-_WHOLE_FLOAT = re.compile(r"([0-9]+)\.0+")
+_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 
 
 def plain_number(text: str) -> str:

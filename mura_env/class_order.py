@@ -102,6 +102,12 @@ def positive_class(names: Sequence[str]) -> str | None:
     return names[1] if len(names) == 2 else None
 
 
+def positive_words(names: Sequence[str]) -> str:
+    """Return which of classes in order is positive, in words."""
+    positive = positive_class(names)
+    return f"none of {len(names)} classes is positive" if positive is None else f"positive class: {positive}"
+
+
 def normal_class(names: Sequence[str]) -> int | None:
     """Return the normal one of classes in order: 0; None where there are more than two and none says so."""
     return 0 if len(names) <= 2 or _only_normal(names) == 0 else None

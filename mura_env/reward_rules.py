@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.cells import listed
+from mura_env.class_order import normal_class
 from mura_env.combination import FloatArray
 from mura_env.decisions import Decisions
 from mura_env.errors import UserError
@@ -96,7 +98,7 @@ class CostSensitive(Reward):
     """Costs by true and predicted class, ``(n_classes, n_classes)`` or ``(n_body_parts, n_classes,
     n_classes)``."""
     missed: float = 2.0
-    """Without ``costs``: of predicting class 0 for a study of another class."""
+    """Without ``costs``: of predicting the normal class for a study of another one."""
     false_alarm: float = 1.0
     """Without ``costs``: of every other error."""
 
@@ -106,7 +108,8 @@ class CostSensitive(Reward):
         """Return the rule for the costs.
 
         Raises:
-            ValueError: If the costs have another shape, are negative or not finite.
+            ValueError: If the costs have another shape, are negative or not finite; or if there are none and
+                no class is the normal one.
         """
         rewards = -self._checked_costs(table).astype(np.float32)
         per_body_part = rewards.ndim == 3
@@ -125,7 +128,14 @@ class CostSensitive(Reward):
         n = table.n_classes
         if self.costs is None:
             costs = np.full((n, n), self.false_alarm, dtype=np.float64)
-            costs[1:, 0] = self.missed
+            normal = normal_class(table.class_names)
+            if normal is None and self.missed != self.false_alarm:
+                raise UserError(
+                    f"expected costs, or a normal class to miss findings with, got "
+                    f"{listed(table.class_names)}: pass costs, or missed equal to false_alarm"
+                )
+            if normal is not None:
+                costs[:, normal] = self.missed
             np.fill_diagonal(costs, 0)
         else:
             costs = doubles(self.costs, "costs")

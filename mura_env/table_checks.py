@@ -240,7 +240,7 @@ def label_indices(labels: ArrayLike, class_names: Sequence[str], *, are_own: boo
         unknown = sorted({str(label) for label in array.flat if spelling(str(label)) not in known})
         if unknown:
             raise UserError(
-                f"expected labels among {tuple(class_names)}, got {unknown[0]!r}: name every class"
+                f"expected labels among {listed(class_names)}, got {unknown[0]!r}: name every class"
             )
         names, inverse = np.unique(array.astype(np.str_), return_inverse=True)
         return np.array([known[spelling(name)] for name in names.tolist()], np.int64)[inverse]

@@ -29,6 +29,7 @@ from agents.metrics import youden_threshold
 from agents.registry import BASELINE
 from agents.statistics.hypothesis_tests import holm
 from mura_env import Predictions
+from mura_env.class_order import positive_class
 from mura_env.weighting_task import contested
 
 ADVISED_SEEDS = 10
@@ -62,6 +63,8 @@ class Protocol(Document):
     """Share of the training studies for which members predict different classes."""
     model_names: Annotated[list[str], Field(min_length=1)]
     class_names: Annotated[list[str], Field(min_length=1)]
+    positive_class: str | None = None
+    """Of two classes, the one that sensitivity, AUROC and thresholds are about."""
     body_part_names: Annotated[list[str], Field(min_length=1)]
     bootstrap_resamples: Count
     enough_seeds: bool
@@ -317,6 +320,7 @@ def _protocol(
         "train_contested_share": float(contested(train).mean()),
         "model_names": list(test.model_names),
         "class_names": list(test.class_names),
+        "positive_class": positive_class(test.class_names),
         "body_part_names": list(test.body_part_names),
         "bootstrap_resamples": n_resamples,
         "enough_seeds": len(seeds) >= ADVISED_SEEDS,

@@ -13,7 +13,7 @@ from base_models.audit.scan import ScannedImage, scan_images
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files
-from mura_env.class_order import normal_class
+from mura_env.class_order import normal_class, positive_class
 from mura_env.utils.progress import Progress
 
 STOP_A_TRAINING = (
@@ -55,6 +55,7 @@ def audit_dataset(dataset: Dataset, progress: Progress | None = None) -> dict[st
             "name": dataset.name,
             "root": str(dataset.root),
             "class_names": list(dataset.class_names),
+            "positive_class": positive_class(dataset.class_names),
             "body_part_names": list(dataset.body_part_names),
             "remarks": list(dataset.remarks),
         },

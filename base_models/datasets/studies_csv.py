@@ -14,7 +14,7 @@ import numpy as np
 
 from base_models.datasets.registry import DatasetReader, open_table, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
-from mura_env.cells import delimiter_of, first_spellings, plain_number, spelling, spelt_twice
+from mura_env.cells import delimiter_of, first_spellings, listed, plain_number, spelling, spelt_twice
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
 
@@ -67,7 +67,8 @@ def read(root: Path, seed: int = 0) -> Dataset:
     rows, uncertain = _with_certain_labels(file, rows)
     contradictions += [*faults, *uncertain]
     remarks = [remark for column in ("body_part", "label") if (remark := _spell_alike(rows, column))]
-    class_names, label_of = _classes({row["label"] for row in rows.values()})
+    class_names, label_of, gaps = _classes({row["label"] for row in rows.values()})
+    remarks += gaps
     studies: dict[str, Row] = {}
     images: dict[str, list[Path]] = {}
     for line, row in rows.items():
@@ -82,8 +83,8 @@ def read(root: Path, seed: int = 0) -> Dataset:
     splits = _splits(list(studies.values()), seed)
     if validating := sum(row.get("split") == "valid" for row in studies.values()):
         remarks.append(
-            f"The {validating:,} studies of the validation split are learned from, and never scored: networks "
-            "are validated on folds of all that is learned from."
+            f"The {validating:,} studies of the validation split are learned from, and never scored: "
+            "networks are validated on folds of all that is learned from."
         )
     return Dataset(
         name="studies.csv",
@@ -203,8 +204,8 @@ def _with_certain_labels(file: Path, rows: dict[int, Row]) -> tuple[dict[int, Ro
         if spelling(row["label"]) in uncertain:
             lines.setdefault(row["label"], []).append(line)
     faults = [
-        f"expected a class as label in {file}, got {label!r}, which is none, in {len(found):,} lines, first in "
-        f"line {found[0]}; leave these images out, or label them"
+        f"expected a class as label in {file}, got {label!r}, which is none, in {len(found):,} lines, first "
+        f"in line {found[0]}; leave these images out, or label them"
         for label, found in lines.items()
     ]
     left_out = {line for found in lines.values() for line in found}
@@ -219,14 +220,19 @@ def _spell_alike(rows: dict[int, Row], column: str) -> str:
     return spelt_twice(first, column.replace("_", " "))
 
 
-def _classes(labels: set[str]) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the names of the classes, and the class of each label: numbers by size, names alphabetically."""
+def _classes(labels: set[str]) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
+    """Return the names of the classes, numbers by size and names alphabetically, and each label's class.
+
+    Behind them stands what a user should know of the labels, one sentence each.
+    """
     if labels <= {"0", "1"}:
-        return ("0", "1"), {label: int(label) for label in labels}
+        return ("0", "1"), {label: int(label) for label in labels}, []
     are_numbers = all(label.isdecimal() and str(int(label)) == label for label in labels)
     ordered = sorted(labels, key=int) if are_numbers else sorted(labels)
     names = [f"class{label}" for label in ordered] if are_numbers and len(ordered) > 2 else ordered
-    return tuple(names), {label: index for index, label in enumerate(ordered)}
+    has_gaps = are_numbers and int(ordered[-1]) - int(ordered[0]) >= len(ordered)
+    remarks = [f"The labels are numbers with gaps, {listed(ordered)}: each is a class."] if has_gaps else []
+    return tuple(names), {label: index for index, label in enumerate(ordered)}, remarks
 
 
 def _splits(studies: list[Row], seed: int) -> list[Split]:

@@ -159,7 +159,7 @@ def structural_faults(dataset: Dataset) -> Iterator[str]:
         if not labels:
             yield (
                 f"{where}: expected studies in both splits, got an empty {split} split; complete the data set"
-                + (", whose validation split is never scored" if split == "test" else "")
+                + (" (validation studies are never scored)" if split == "test" else "")
             )
     for split, labels in labels_of.items():
         if len(labels) == 1:

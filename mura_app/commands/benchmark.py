@@ -30,6 +30,9 @@ class Command(AgentOptions):
     out: Path
     """Run directory to write."""
 
+    positive: str | None = None
+    """The positive one of two classes, where their names do not tell."""
+
     test_images: Path | None = None
     """Predictions table of the test studies' radiographs one by one, study by study, for figures at image
     level, such as `RUN/predictions/test-images.npz`."""
@@ -55,11 +58,13 @@ class Command(AgentOptions):
 
         check_backend(self.backend)
         settings = agent_settings(self.chosen_agents(), self.agent_seeds, self.cross_validation_seeds)
-        train, test = load_table(self.train), load_table(self.test)
-        images = None if self.test_images is None else load_table(self.test_images)
+        train, test = (load_table(path, self.positive) for path in (self.train, self.test))
+        images = None if self.test_images is None else load_table(self.test_images, self.positive)
         check_tables(train, test, range(self.agent_seeds), images)  # what cannot run must not take the folder
         run = RunDirectory(self.out)
         paths = {"train": self.train, "test": self.test, "test_images": self.test_images}
+        if self.positive is not None:
+            settings["positive"] = self.positive
         settings = run.claim(
             {**{name: path and str(path.resolve()) for name, path in paths.items()}, **settings},
             sources=filter(None, paths.values()),

@@ -22,6 +22,9 @@ class Command:
     overwrite: bool = False
     """Replace the page that `--html` already names."""
 
+    positive: str | None = None
+    """The positive one of two classes, where their names do not tell."""
+
     seed: int = 0
     """Seed of the data split, for data sets that come without one."""
 
@@ -40,7 +43,8 @@ class Command:
         if self.html is not None:
             check_page_path(self.html, overwrite=self.overwrite)
         with ProgressBars() as progress:
-            document = audit_dataset(open_dataset(self.data, seed=self.seed, check=False), progress)
+            dataset = open_dataset(self.data, seed=self.seed, check=False, positive=self.positive)
+            document = audit_dataset(dataset, progress)
         if self.html is not None:
             write_audit_page(self.html, document)
         if self.json:

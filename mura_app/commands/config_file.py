@@ -12,6 +12,7 @@ from mura_env.errors import UserError
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("data", "train", "test", "test_images"), Path),
     **dict.fromkeys(("seed", "agent_seeds", "cross_validation_seeds", "repeats"), int),
+    "positive": str,
     "agents": tuple,
     "ensemble": ensemble_from_document,
 }

@@ -39,6 +39,9 @@ class Command:
     """A body part of the outside data and the run's name of it, such as `hand=XR_HAND`; may be repeated.
     Parts that the run does not know get the reference weights, with a warning."""
 
+    positive: str | None = None
+    """The positive one of two classes of the outside data, where their names do not tell."""
+
     skip_bad_images: bool = False
     """Leave out images that cannot be read instead of stopping; the evaluation says which."""
 
@@ -105,9 +108,15 @@ class Command:
         from mura_app.external_validation import outside_tables, predict_dataset
 
         if self.predictions is not None:
-            return outside_tables(self.predictions, self.images, mapping, known)
+            return outside_tables(self.predictions, self.images, mapping, known, self.positive)
         return predict_dataset(
-            run, self._source(), mapping, known, progress, skip_bad_images=self.skip_bad_images
+            run,
+            self._source(),
+            mapping,
+            known,
+            progress,
+            positive=self.positive,
+            skip_bad_images=self.skip_bad_images,
         )
 
 

@@ -9,6 +9,7 @@ from agents import agent_class, list_agents, make_agent
 from mura_app.main import COMMANDS, parse
 from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, message, print_json, print_text
+from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserFileExistsError
 
 _SAVED = {"agent.json", "agent.safetensors"}
@@ -23,6 +24,9 @@ class Options:
 
     out: Path
     """Folder to save the fitted agent in."""
+
+    positive: str | None = None
+    """The positive one of two classes, where their names do not tell."""
 
     seed: int = 0
     """Seed of the agent; the same seed on the same machine gives the same weights."""
@@ -58,7 +62,7 @@ class Command:
                 f"expected nothing but a saved agent to replace in {options.out}, got {min(others)!r} too; "
                 "choose another --out"
             )
-        table = load_table(options.predictions)
+        table = load_table(options.predictions, options.positive)
         agent = make_agent(self.name, **self.config)
         with ProgressBars() as progress:
             agent.fit(table, seed=options.seed, progress=progress)
@@ -70,9 +74,16 @@ class Command:
                 means = weights[chosen].mean(axis=0).tolist()
                 by_part[part] = dict(zip(table.model_names, means, strict=True))
         if options.json:
-            print_json({"agent": self.name, "out": str(options.out), "mean_weights": by_part})
+            classes = {
+                "classes": list(table.class_names),
+                "positive_class": positive_class(table.class_names),
+            }
+            print_json({"agent": self.name, "out": str(options.out), **classes, "mean_weights": by_part})
             return
-        message(f"{self.name} is fitted on {len(table):,} studies and saved in {options.out}; mean weights:")
+        message(
+            f"{self.name} is fitted on {len(table):,} studies and saved in {options.out}; "
+            f"{positive_words(table.class_names)}; mean weights:"
+        )
         for part, row in by_part.items():
             message(f"  {part:<12} " + "  ".join(f"{model} {weight:z.2f}" for model, weight in row.items()))
 

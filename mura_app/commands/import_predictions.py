@@ -5,8 +5,10 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.predictions_io import read_table
 from mura_app.terminal import message, print_json
 from mura_env import Predictions
+from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError, UserFileExistsError
 
 
@@ -21,6 +23,9 @@ class Command:
     out: Path
     """File to write (`.npz`)."""
 
+    positive: str | None = None
+    """The positive one of two classes, where their names do not tell."""
+
     overwrite: bool = False
     """Replace a file that is already there."""
 
@@ -33,7 +38,7 @@ class Command:
             raise UserError(f"expected --out to end in .npz, got {self.out}")
         if self.out.exists() and not self.overwrite:
             raise UserFileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
-        table = Predictions.from_csv(self.table)
+        table = read_table(self.table, Predictions.from_csv, self.positive)
         table.save(self.out)
         if self.json:
             print_json(
@@ -42,8 +47,9 @@ class Command:
                     "studies": len(table),
                     "models": list(table.model_names),
                     "classes": list(table.class_names),
+                    "positive_class": positive_class(table.class_names),
                     "body_parts": list(table.body_part_names),
                 }
             )
         else:
-            message(f"{table!r} in {self.out}")
+            message(f"{table!r} in {self.out}; {positive_words(table.class_names)}")

@@ -34,6 +34,7 @@ class Command(AgentOptions, TrainingOptions):
                     self.agent_seeds,
                     self.cross_validation_seeds,
                     self.repeats,
+                    self.positive,
                 ),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,

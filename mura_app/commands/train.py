@@ -13,6 +13,7 @@ from mura_app.console import show_odd_files
 from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_json
+from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError
 
 
@@ -25,6 +26,9 @@ class TrainingOptions(ConfigOption):
 
     out: Path
     """Run directory to write."""
+
+    positive: str | None = None
+    """The positive one of two classes, where their names do not tell."""
 
     ensemble: EnsembleConfig
     """The base models and how they are trained; the defaults are those of `--preset`."""
@@ -95,7 +99,7 @@ class Command(TrainingOptions):
             dataset, train, test = train_base_models(
                 self.data,
                 run,
-                PipelineConfig(self.chosen_ensemble(), self.seed),
+                PipelineConfig(self.chosen_ensemble(), self.seed, positive=self.positive),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,
@@ -112,13 +116,15 @@ class Command(TrainingOptions):
             "train_studies": len(train),
             "test_studies": len(test),
             "models": list(train.model_names),
+            "classes": list(train.class_names),
+            "positive_class": positive_class(train.class_names),
         }
         if self.json:
             print_json(facts)
         else:
             message(
                 f"{len(train.model_names)} members, {len(train):,} out-of-fold and {len(test):,} "
-                f"test studies in {run.predictions}"
+                f"test studies in {run.predictions}; {positive_words(train.class_names)}"
             )
 
 

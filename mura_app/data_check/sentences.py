@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mura_env.class_order import positive_words
+
 TITLES = {
     "duplicates_across_splits": "The same image in both splits",
     "duplicates_of_opposite_labels": "The same file with opposite labels",
@@ -73,10 +75,14 @@ def missing_pairs(document: Mapping[str, Any]) -> str:
 
 
 def image_sentences(document: Mapping[str, Any]) -> list[str]:
-    """Return what the images are like: views of a study, sizes, and how they are stored."""
+    """Return which class is positive, and what the images are like: views of a study, sizes, storage."""
+    names = document["dataset"]["class_names"]
     views, images = document["counts"]["views"], document["images"]
     number = "; ".join(f"{count} in {studies:,}" for count, studies in views.items())
-    sentences = [f"Views of a study: {number} studies." if views else "No studies."]
+    sentences = [
+        f"Classes: {', '.join(names)}; {positive_words(names)}.",
+        f"Views of a study: {number} studies." if views else "No studies.",
+    ]
     if images["width"]:
         sizes = [
             f"{name} {of['least']:,} to {of['most']:,} pixels (median {of['median']:,.0f})"

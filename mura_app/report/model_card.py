@@ -15,6 +15,7 @@ from agents.registry import BASELINE
 from mura_app.report.claim import claim_items
 from mura_app.report.numbers import number
 from mura_app.report.sections import further_comparisons, learned_agents, verdict
+from mura_env.class_order import positive_words
 from mura_env.utils.files import replacing
 
 Document = Mapping[str, Any]
@@ -59,6 +60,7 @@ def render_model_card(
         repeats=[_cell(sentence) for sentence in answer["repeats"]],
         models=protocol["model_names"],
         class_names=protocol["class_names"],
+        positive=positive_words(protocol["class_names"]),
         protocol=protocol,
         agents=agents,
         rows={**agents, **document["controls"]},

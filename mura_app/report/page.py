@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from mura_app.report import sections
 from mura_app.report.sections import Document
+from mura_env.class_order import positive_words
 from mura_env.utils.files import replacing
 
 
@@ -65,6 +66,7 @@ def _facts(document: Document) -> str:
     protocol = document["protocol"]
     return (
         f"{document['n_studies']:,} test studies of {protocol['n_test_patients']:,} patients · "
+        f"{positive_words(protocol['class_names'])} · "
         f"{len(protocol['model_names'])} members · {len(document['seeds'])} seeds · members disagree on "
         f"{100 * document['contested_share']:.0f} % of the studies"
     )

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ def test_split_is_checked() -> None:
     for fraction in (0, 1, np.nan):
         with pytest.raises(ValueError, match="expected a fraction between 0 and 1"):
             random_table().split(fraction, seed=0)
-    for seed in (-1, 1.5):
+    for seed in (-1, 1.5, True):
         with pytest.raises(ValueError, match=f"expected a whole number of at least 0 as seed, got {seed}"):
             random_table().split(0.5, seed=seed)  # type: ignore[arg-type] # wrong on purpose
 
@@ -216,3 +217,115 @@ def test_repr_says_what_is_in_it() -> None:
 def test_one_study_can_be_selected_from_any_table(table: Predictions, data: st.DataObject) -> None:
     row = data.draw(st.integers(0, len(table) - 1))
     assert table.select(row).study_ids.tolist() == [table.study_ids[row]]
+
+
+def test_classes_whose_names_say_another_order_move_with_logits_and_labels() -> None:
+    logits = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    given = Predictions.from_arrays(logits, [0, 1], class_names=("abnormal", "normal"))
+    assert (given.class_names, given.labels.tolist()) == (("normal", "abnormal"), [1, 0])
+    np.testing.assert_array_equal(given.logits, logits[..., ::-1])
+    several = Predictions.from_arrays(
+        np.eye(3)[:, None], [0, 1, 2], class_names=("tear", "normal", "fracture")
+    )
+    assert several.class_names == ("normal", "tear", "fracture")
+    assert several.labels.tolist() == [1, 0, 2]
+    np.testing.assert_array_equal(several.logits[:, 0].argmax(axis=1), several.labels)
+    open_pair = Predictions.from_arrays(
+        logits, [0, 1], class_names=("dog", "cat")
+    )  # axis order is the caller's
+    assert (open_pair.class_names, open_pair.labels.tolist()) == (("dog", "cat"), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(("normal", "Fracture"), [0, 1, 1]), (("fracture", "normal"), [0, 1, 1]), (("1", "2"), None)],
+)
+def test_labels_may_be_names(names: tuple[str, str], expected: list[int] | None) -> None:
+    labels = ["1.0", "2", "2"] if expected is None else ["normal", "fracture", "FRACTURE "]
+    table = Predictions.from_arrays(np.zeros((3, 1, 2)), labels, class_names=names)
+    assert table.labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "message"),
+    [
+        (("1", "2"), [1, 2], "expected labels as text beside the class names '1' and '2', got int64"),
+        (("1", "0"), [0, 1], "a number could be a class's name or its position"),
+        (tuple(sorted(map(str, range(12)))), [2] * 2, "expected labels as text"),
+        (("a", "b"), ["a", "c"], "expected labels among 'a' and 'b', got 'c'"),
+        (("Normal", "normal"), [0, 1], "differ in more than spelling"),
+    ],
+)
+def test_labels_that_could_be_read_twice_are_refused(
+    names: tuple[str, ...], labels: list[object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictions.from_arrays(np.zeros((2, 1, len(names))), labels, class_names=names)
+
+
+def test_labels_may_be_positions_where_names_are_numbers_in_order() -> None:
+    table = Predictions.from_arrays(np.zeros((2, 1, 3)), [2, 0], class_names=("0", "1", "2"))
+    assert table.labels.tolist() == [2, 0]
+
+
+def test_an_unpickled_table_is_read_only_and_keeps_its_classes() -> None:
+    table = random_table(3, difficulty=[0, 0.5, 1], class_names=("dog", "cat"))
+    again = pickle.loads(pickle.dumps(table))  # noqa: S301 - our own bytes
+    assert_equal(again, table)
+    for name in COLUMNS:
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(again, name)[0] = getattr(again, name)[1]
+
+
+@pytest.mark.parametrize("column", ["logits", "labels", "body_parts", "patient_ids", "n_views", "difficulty"])
+def test_masked_values_are_refused_and_whole_masked_arrays_read(column: str) -> None:
+    columns = {
+        "logits": np.zeros((2, 1, 2)),
+        "labels": np.array([0, 1]),
+        "body_parts": np.array([0, 0]),
+        "patient_ids": np.array(["a", "b"]),
+        "n_views": np.array([1, 1]),
+        "difficulty": np.array([0.0, 1.0]),
+    }
+    whole = np.ma.masked_array(columns[column], mask=False)  # type: ignore[no-untyped-call]
+    assert len(Predictions.from_arrays(**{**columns, column: whole})) == 2
+    whole[0] = np.ma.masked
+    with pytest.raises(ValueError, match="without masked values, got some"):
+        Predictions.from_arrays(**{**columns, column: whole})
+    if column == "logits":
+        with pytest.raises(ValueError, match="without masked values, got some"):
+            Predictions.from_arrays([*whole], [0, 1])
+
+
+def test_a_patient_whose_id_became_a_float_is_the_same() -> None:
+    ids = ["12", "13", "14"]
+    table = Predictions.from_arrays(np.zeros((3, 1, 2)), [0, 1, 0], patient_ids=ids)
+    other = Predictions.from_arrays(np.zeros((3, 1, 2)), [0, 1, 0], patient_ids=["12.0", "20.000", "1.2.0"])
+    assert other.patient_ids.tolist() == ["12", "20", "1.2.0"]
+    with pytest.raises(ValueError, match=r"got 1 in both \(for example '12'\)"):
+        table.require_disjoint_patients(other)
+    with pytest.raises(ValueError, match="expected unique study ids, got '12' 2 times"):
+        Predictions.from_arrays(np.zeros((2, 1, 2)), [0, 1], study_ids=["12", "12.0"])
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(2, 9))
+def test_probabilities_of_two_decimals_keep_their_ratios(first: int, second: int, n_classes: int) -> None:
+    shares = np.array([first, second, *[100] * (n_classes - 2)]) + 1.0
+    rounded = np.round(shares / shares.sum(), 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        table = Predictions.from_probabilities(rounded[None, None], [0])
+    np.testing.assert_allclose(table.probabilities[0, 0], rounded / rounded.sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        ([[[0.0, -np.inf]]], "logarithm of a probability of zero, use Predictions.from_probabilities"),
+        (np.zeros((2, 3)), "of a sigmoid's p give from_probabilities both classes"),
+        (np.zeros((2, 3, 1)), "give the output p of a sigmoid as the probabilities 1 - p and p"),
+    ],
+)
+def test_what_to_do_about_a_sigmoid_and_the_logarithm_of_zero_is_said(logits: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictions.from_arrays(logits, [0, 1])  # type: ignore[arg-type] # wrong on purpose
