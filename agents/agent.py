@@ -116,6 +116,8 @@ class Agent(ABC, Generic[ConfigType]):
     ) -> tuple[Predictions, Predictions | None]:
         """Check the tables, forget an earlier fit, and return the tables with the body parts learned from."""
         _check_training_table(train)
+        if validation is not None:
+            _require_table(validation)
         self.fingerprint_ = fingerprint(train, validation)
         if validation is not None:
             train.require_disjoint_patients(validation)
@@ -165,7 +167,8 @@ class Agent(ABC, Generic[ConfigType]):
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
         """Return the weighted class probabilities, `(n_studies, n_classes)`; see `weights` for the rest."""
-        return combine_probabilities(table.probabilities, self.weights(table))
+        weights = self.weights(table)
+        return combine_probabilities(table.probabilities, weights)
 
     def save(self, directory: str | Path) -> None:
         """Write `agent.json` and `agent.safetensors` to a folder, which `load_agent` reads.

@@ -95,7 +95,7 @@ def checked_seed(seed: int) -> int:
         ValueError: If some generator would not take it, or not take what agents count on from it.
     """
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-        raise UserError(f"expected a whole number from 0 to {MAX_SEED} as seed, got {shortened(seed)}")
+        raise UserError(f"expected a seed from 0 to {MAX_SEED}, got {shortened(seed)}; take a whole number")
     return int(seed)
 
 

@@ -104,10 +104,23 @@ def test_one_class_teaches_nothing():
         make_agent("static").fit(TABLE.select(TABLE.labels == 0))
 
 
-@pytest.mark.parametrize("seed", [-1, 10**9 + 1, 2**40])
+@pytest.mark.parametrize("seed", [-1, 10**9 + 1, 2**40, 1.5, 1.0, True, None, "1"])
 def test_seeds_that_no_generator_takes_are_refused(seed):
-    with pytest.raises(ValueError, match=f"expected a seed from 0 to 1000000000, got {seed}"):
+    with pytest.raises(ValueError, match=f"expected a seed from 0 to 1000000000, got {seed!r}"):
         make_agent("uniform").fit(switching_table(20, 0), seed=seed)
+
+
+@pytest.mark.parametrize("table", [None, TABLE.probabilities, "table.npz", {}])
+def test_what_is_no_table_is_refused_by_name(table):
+    agent = make_agent("uniform").fit(TABLE)
+    for call in (agent.weights, agent.predict_proba, agent.fit):
+        with pytest.raises(
+            ValueError, match=r"expected a predictions table, got .*; make one with Predictions"
+        ):
+            call(table)
+    if table is not None:
+        with pytest.raises(ValueError, match="expected a predictions table, got"):
+            agent.fit(TABLE, table)
 
 
 def test_a_table_of_another_ensemble_is_refused():

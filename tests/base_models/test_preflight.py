@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from base_models import create_model, preflight
-from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig, ViewAggregation
 from base_models.cross_fitting import draw_folds, images_outside_fold, views_of
 from base_models.data.leakage import files_sketch
 from base_models.datasets import Dataset, open_dataset
@@ -190,3 +190,22 @@ def test_a_resumed_run_downloads_nothing(dataset: Dataset, monkeypatch: pytest.M
     with pytest.raises(ConnectionError):
         check_training(dataset, config)
     check_training(dataset, config, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_refused"),
+    [
+        (("tear", "fracture", "implant"), True),
+        (("normal", "tear", "fracture"), False),
+        (("cat", "dog"), False),
+    ],
+)
+@pytest.mark.parametrize("rule", ["maximum", "noisy_or", "mean"])
+def test_a_view_aggregation_that_needs_a_normal_class_is_refused_without_one(
+    dataset: Dataset, names: tuple[str, ...], is_refused: bool, rule: ViewAggregation
+) -> None:
+    studies = tuple(replace(study, label=i % len(names)) for i, study in enumerate(dataset.studies))
+    named = replace(dataset, class_names=names, studies=studies)
+    refused = pytest.raises(ValueError, match=f"expected a normal class for the view aggregation '{rule}'")
+    with refused if is_refused and rule != "mean" else contextlib.nullcontext():
+        check_training(named, replace(CONFIG, view_aggregation=rule))

@@ -1,9 +1,11 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mura_env import (
     Balanced,
@@ -197,3 +199,37 @@ def test_difficulty_from_the_table_or_from_numbers() -> None:
 def test_difficulty_is_checked(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HardCases(**options).prepare(random_table())  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_without_costs_a_miss_is_to_predict_the_normal_class() -> None:
+    """Wherever the normal class stood, and not where no class is normal."""
+    for names in (("normal", "tear", "fracture"), ("tear", "fracture", "normal")):
+        table = Predictions.from_arrays(np.eye(3)[:, None], ["normal", "tear", "fracture"], class_names=names)
+        costs = -_all_rewards(CostSensitive(missed=5.0, false_alarm=1.0), table)
+        for true, predicted in itertools.product(range(3), repeat=2):
+            missed = table.class_names[predicted] == "normal"
+            assert costs[true, predicted] == (0 if true == predicted else 5 if missed else 1)
+    unnamed = Predictions.from_arrays(
+        np.eye(3)[:, None], [0, 1, 2], class_names=("tear", "fracture", "implant")
+    )
+    with pytest.raises(
+        ValueError, match="expected costs, or a normal class to miss findings with, got 'tear'"
+    ):
+        CostSensitive().prepare(unnamed)
+    assert (_all_rewards(CostSensitive(missed=1.0), unnamed) == np.eye(3) - 1).all()
+
+
+def _all_rewards(reward: CostSensitive, table: Predictions) -> NDArray[np.float32]:
+    """Return the reward of every true class (rows) and predicted class (columns)."""
+    true, predicted = (axis.ravel() for axis in np.indices((3, 3)))
+    decisions = Decisions(
+        table=table,
+        studies=np.zeros(9, np.int64),
+        weights=np.ones((1, 9), np.float32),
+        scores=np.eye(3, dtype=np.float32)[:, predicted],
+        scores_are_logits=False,
+        predictions=predicted,
+        labels=true,
+        correct=true == predicted,
+    )
+    return reward.prepare(table)(decisions).reshape(3, 3)

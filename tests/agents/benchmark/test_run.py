@@ -12,7 +12,7 @@ import pytest
 
 from agents import load_agent, parallel
 from agents.agent import Agent
-from agents.benchmark import run_benchmark
+from agents.benchmark import check_tables, run_benchmark
 from agents.benchmark.cross_validation import cross_validate
 from agents.metrics import youden_threshold
 from agents.parallel import workers_stopped
@@ -78,7 +78,7 @@ def test_a_finished_agent_is_not_fitted_again_and_a_half_written_one_is(finished
 KILLED_BENCHMARK = """
 import itertools, os, signal, sys
 from pathlib import Path
-from agents.benchmark import run_benchmark
+from agents.benchmark import check_tables, run_benchmark
 from mura_env.vector_env import EnsembleWeightingVectorEnv
 from tests.agents.benchmark.test_run import MORE, TEST, TRAIN
 
@@ -202,3 +202,18 @@ def test_more_classes_work():
     json.dumps(document, allow_nan=False)
     assert document["agents"]["oracle"]["is_bound"]
     assert not document["agents"]["static_per_body_part"]["is_bound"]
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.0", "{}.000"])
+def test_a_patient_in_both_tables_is_found_however_the_number_is_written(form):
+    train, test = (
+        Predictions.from_arrays(
+            np.zeros((20, 2, 2)),
+            np.arange(20) % 2,
+            study_ids=[f"{prefix}{i}" for i in range(20)],
+            patient_ids=[written.format(i) for i in range(20)],
+        )
+        for prefix, written in (("a", "{}"), ("b", form))
+    )
+    with pytest.raises(ValueError, match="expected no patient in both tables, got 20"):
+        check_tables(train, test, [0])

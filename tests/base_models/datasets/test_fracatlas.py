@@ -212,3 +212,11 @@ def test_the_real_split_keeps_patients_and_strata(real: Dataset) -> None:
     in_test = Counter((s.body_part, s.label) for s in test)
     shares = np.array([in_test[stratum] / n for stratum, n in everything.items() if n >= 50])
     np.testing.assert_allclose(shares, 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_that_a_spreadsheet_saved_again_is_read(fracatlas_root: Path, separator: str) -> None:
+    expected = open_dataset(fracatlas_root)
+    table = fracatlas_root / "dataset.csv"
+    table.write_text(table.read_text().replace(",", separator))
+    assert open_dataset(fracatlas_root) == expected

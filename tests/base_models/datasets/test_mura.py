@@ -278,3 +278,16 @@ def test_a_path_that_no_file_system_takes_is_named(mura_root: Path) -> None:
             file.write(f"MURA-v1.1/train/XR_HAND/patient\0/study1_positive/{rest}\n")
     assert all(r"patient\x00/" in sentence for sentence in _contradictions(mura_root))
     assert _index(open_dataset(mura_root, check=False)) == expected
+
+
+def test_csvs_with_windows_paths_and_semicolons_give_the_same_index(mura_root: Path) -> None:
+    expected = open_dataset(mura_root)
+    for file in mura_root.glob("*.csv"):
+        file.write_text("path;label\n" + file.read_text().replace("/", "\\").replace(",", ";"))
+    dataset = open_dataset(mura_root)
+    assert _index(dataset) == _index(expected)
+    assert dataset.contradictions == ()
+    with pytest.raises(
+        ValueError, match="expected 'abnormal' as the positive one of 'normal' and 'abnormal'"
+    ):
+        open_dataset(mura_root, positive="normal")

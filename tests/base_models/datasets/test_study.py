@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from base_models.datasets.study import Dataset, Study, check_dataset, structural_faults
+from base_models.datasets.study import Dataset, Study, check_dataset, in_class_order, structural_faults
 
 STUDIES = tuple(
     Study(f"study-{i}", f"patient-{i}", "hand", i % 2, "train" if i < 2 else "test", (Path(f"{i}.png"),))
@@ -58,3 +58,31 @@ def test_all_faults_of_the_structure_are_listed() -> None:
     expected = ["unique study ids", "at least one image", "empty test split"]
     for fault, words in zip(structural_faults(replace(DATASET, studies=studies)), expected, strict=True):
         assert words in fault
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered"),
+    [
+        (("broken", "intact"), ("intact", "broken")),
+        (("1", "0"), ("0", "1")),
+        (("0", "1"), ("normal", "abnormal")),
+        (("malignant", "benign"), ("benign", "malignant")),
+    ],
+)
+def test_classes_of_any_kind_of_data_set_are_put_in_order(
+    names: tuple[str, str], ordered: tuple[str, str]
+) -> None:
+    dataset = in_class_order(replace(DATASET, class_names=names))
+    assert dataset.class_names == ordered
+    turned = names[0] == ordered[1]
+    assert [study.label for study in dataset.studies] == [(i + turned) % 2 for i in range(4)]
+    assert [replace(study, label=0) for study in dataset.studies] == [replace(s, label=0) for s in STUDIES]
+
+
+def test_an_open_order_is_a_question_among_the_contradictions_until_it_is_answered() -> None:
+    named = replace(DATASET, class_names=("cat", "dog"))
+    (question,) = in_class_order(named).contradictions
+    assert "which one is positive" in question
+    answered = in_class_order(named, "cat")
+    assert (answered.class_names, answered.contradictions) == (("dog", "cat"), ())
+    assert [study.label for study in answered.studies] == [1, 0, 1, 0]

@@ -37,7 +37,7 @@ def test_a_table_of_other_models_is_imported(kind, tmp_path, capsys):
 
 def test_a_wrong_row_is_named_and_nothing_written(tmp_path, capsys):
     (tmp_path / "bad.csv").write_text(
-        "study_id,patient_id,label,model,logit_a,logit_b\ns,p,0,m,0,1\nt,,0,m,0,1\n"
+        "study_id,patient_id,label,model,logit_no,logit_yes\ns,p,0,m,0,1\nt,,0,m,0,1\n"
     )
     assert (
         run_command(["import-predictions", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "t.npz")]) == 2

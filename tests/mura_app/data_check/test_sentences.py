@@ -79,6 +79,7 @@ def test_pairs_that_are_not_listed_are_counted_in_a_sentence() -> None:
 
 def test_images_are_described_by_views_sizes_and_modes() -> None:
     assert image_sentences(document()) == [
+        "Classes: normal, abnormal; positive class: abnormal.",
         "Views of a study: 1 in 100; 3 in 1,500 studies.",
         "Images: width 90 to 1,512 pixels (median 400), height 80 to 512 pixels (median 512); "
         "stored as L (1,200), RGB (34).",
@@ -86,7 +87,7 @@ def test_images_are_described_by_views_sizes_and_modes() -> None:
     empty = document()
     empty["counts"]["views"] = {}
     empty["images"] = {"modes": {}, "width": None, "height": None}
-    assert image_sentences(empty) == ["No studies."]
+    assert image_sentences(empty)[1:] == ["No studies."]
 
 
 def test_shortcuts_are_rows_and_a_reason_is_none() -> None:
