@@ -46,7 +46,6 @@ class Agent(ABC, Generic[ConfigType]):
             ranked.
         is_weighting: Whether `predict_proba` is the members' average with `weights`. If not, the class says
             what its weights stand for.
-        stacks_seeds: Whether `fit_seeds` is faster than one fit per seed.
         arrays_: Fitted arrays by name.
         model_names_: Names of the ensemble's members, in the order of the weights.
         class_names_: Names of the classes.
@@ -66,12 +65,18 @@ class Agent(ABC, Generic[ConfigType]):
     learns_by_reinforcement: ClassVar[bool] = False
     is_bound: ClassVar[bool] = False
     is_weighting: ClassVar[bool] = True
-    stacks_seeds: ClassVar[bool] = False
 
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
         self._fitted = False
         self._checked: set[str] = set()
+
+    def __repr__(self) -> str:
+        """Return name, options, and whether it is fitted."""
+        values = plain_values(self.config)
+        options = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        state = f"fitted with seed {self.seed_}" if self._fitted else "not fitted"
+        return f"<agent {self.name!r} ({state}): {options or 'no options'}>"
 
     def fit(
         self,
@@ -101,14 +106,10 @@ class Agent(ABC, Generic[ConfigType]):
         started = time.perf_counter()
         train, validation = self._prepare(train, validation, seed)
         self._fit(train, validation, self.seed_, progress, callback)
-        self._finish(train, validation, time.perf_counter() - started)
+        self.seconds_, self._fitted = time.perf_counter() - started, True
+        if not self.learning_curve_:
+            write_fitted(self, train, validation)
         return self
-
-    def fit_seeds(
-        self, train: Predictions, seeds: Sequence[int], validation: Predictions | None = None
-    ) -> list[Self]:
-        """Fit a new agent with these options per seed, to the bit as `fit` with that seed; see `fit`."""
-        return [type(self)(self.config).fit(train, validation, seed=seed) for seed in seeds]
 
     def _prepare(
         self, train: Predictions, validation: Predictions | None, seed: int
@@ -132,12 +133,6 @@ class Agent(ABC, Generic[ConfigType]):
             self._check_table(validation)
             validation = _with_body_parts(validation, self.body_part_names_)
         return train, validation
-
-    def _finish(self, train: Predictions, validation: Predictions | None, seconds: float) -> None:
-        """Call the agent fitted, and let TensorBoard show it where there is no learning curve to be shown."""
-        self.seconds_, self._fitted = seconds, True
-        if not self.learning_curve_:
-            write_fitted(self, train, validation)
 
     def weights(self, table: Predictions) -> NDArray[np.float32]:
         """Weight the members study by study.

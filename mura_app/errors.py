@@ -24,7 +24,8 @@ _ABOUT_MACHINE = {
 """Errors of the operating system that are the user's to correct in any case."""
 _USE_LESS_MEMORY = (
     "take fewer --jobs at the same time (--ensemble.jobs of a training), or a smaller "
-    "--ensemble.training.batch-size, where a larger --ensemble.training.accumulate keeps the images of a step"
+    "--ensemble.training.batch-size, where a larger --ensemble.training.gradient-accumulation keeps the "
+    "images of a step"
 )
 
 

@@ -115,7 +115,7 @@ class VectorEnvAdapter(VecEnv):
         self.env.close()
 
     def get_images(self) -> Sequence[NDArray[Any] | None]:
-        """Return one picture per environment, or None where the environment draws none."""
+        """Return one frame per environment, or None where the environment draws none."""
         frames: Any = self.env.render() if self.render_mode == "rgb_array" else None
         return [None] * self.num_envs if frames is None else list(frames)
 

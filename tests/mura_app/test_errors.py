@@ -62,7 +62,11 @@ def test_errors_of_the_user_and_of_the_machine_are_told(error: Exception, words:
 
 def test_advice_against_want_of_memory_names_the_options() -> None:
     told = user_message(torch.OutOfMemoryError(CUDA))
-    for option in ("--ensemble.training.batch-size", "--ensemble.training.accumulate", "--ensemble.jobs"):
+    for option in (
+        "--ensemble.training.batch-size",
+        "--ensemble.training.gradient-accumulation",
+        "--ensemble.jobs",
+    ):
         assert option in told
 
 
