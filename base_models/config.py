@@ -115,8 +115,8 @@ class TrainingConfig:
     """Share of the layers, from the stem on, that keep their pretrained weights; at 1 only the head
     learns."""
     layer_decay: float = 1.0
-    """Layer-wise learning-rate decay of pretrained networks: each layer's learning rate as a share of the next
-    one's, the head at the full rate; 1 trains all layers alike. Often 0.7 to 0.9."""
+    """Layer-wise learning-rate decay of pretrained networks: each layer's learning rate as a share of the
+    next one's, the head at the full rate; 1 trains all layers alike. Often 0.7 to 0.9."""
     inner_validation: float = 0.0
     """Share of a fit's training patients that are held out to validate it after each epoch."""
     early_stopping: int = 0
