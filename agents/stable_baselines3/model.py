@@ -59,12 +59,22 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
         n_policies: Policies in its stack.
         report: See `agents.policy.monitor.Report`.
         **arguments: Further arguments of the algorithm's `learn`.
+
+    Raises:
+        UserError: If the policy diverges.
     """
     callback = _Report(n_policies, report)
     total = total_steps * n_policies
     # The library's own logger leaves a folder in the system's temporary one at every call.
     model.set_logger(Logger(folder=None, output_formats=[]))
-    model.learn(total, callback=callback, log_interval=total, **arguments)
+    try:
+        model.learn(total, callback=callback, log_interval=total, **arguments)
+    except ValueError as error:
+        if "found invalid values" not in str(error):  # torch says so of a distribution's NaN or infinity
+            raise
+        raise UserError(
+            "expected finite actions, got NaN or infinity: the policy has diverged; lower its learning rate"
+        ) from error
     callback.tell()
 
 

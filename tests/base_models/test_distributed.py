@@ -146,5 +146,5 @@ def test_only_waiting_for_fits_has_a_long_timeout(folder: Path) -> None:
 
 def test_a_process_does_not_wait_for_one_that_has_ended(folder: Path) -> None:
     sentence, all_ended = torch.load(folder / "alone.pt", weights_only=True)
-    assert sentence.startswith("expected all processes of torchrun to run to the end, got one that has ended")
+    assert sentence.startswith("expected all processes of torchrun to run to the end, got one that ended")
     assert all_ended == "False"

@@ -143,7 +143,18 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ),
         ("run --data {w}/data --out {out} --agents nope", "got 'nope'"),
         ("run --data {w}/data --out {out} --repeats 0", "--repeats to be at least 1"),
-        ("run --data {w}/data --out {out} --seed -1", "a seed of at least 0"),
+        ("run --data {w}/data --out {out} --seed -1", "--seed to be at least 0"),
+        (
+            "run --data {w}/data --out {out} --agents ppo --agent ppo.total_steps=x",
+            "'ppo' to be int, got 'x'",
+        ),
+        ("run --data {w}/data --out {out} --agents ppo --agent nope.x=1", "got some of 'nope'"),
+        (
+            "run --data {w}/data --out {out} --config {w}/a_file",
+            "got {w}/a_file, which is damaged or no JSON",
+        ),
+        ("train --data {w}/data --out {out} --config {w}/absent.json", "got no file {w}/absent.json"),
+        ("benchmark --train {w}/train.npz --test {w}/test.npz --out {out} --agent ppo", "NAME.OPTION=VALUE"),
         ("train --data {w}/an_empty_folder --out {out}", "none of these — FracAtlas"),
         ("train --data {w}/data --out {out} --members nope", "expected a network among"),
         ("train --data {w}/data --out {out} --members attention_cnn:1:99999", "image_size from 16 to"),
@@ -269,6 +280,33 @@ def test_damaged_files_of_a_run_are_named(world, tmp_path, capsys, *, command, f
     (ANY_FILE | JSON_FILE)[damage](tmp_path / file)
     fields = {"run": run, "w": world, "out": tmp_path / "out"}
     assert str(run) in _refused(capsys, *(word.format(**fields) for word in command.split()))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("format_version",), 99),
+        (("seed",), -1),
+        (("ensemble",), 3),
+        (("ensemble", "folds"), "x"),
+        (("ensemble", "members"), []),
+        (("ensemble", "members", 0, "network"), "nope"),
+        (("ensemble", "members", 0, "options"), {"x": 1}),
+        (("ensemble", "members", 0, "training"), 4),
+        (("ensemble", "training", "learning_rate"), "fast"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_wrong_settings_of_a_file_are_refused(world, tmp_path, capsys, *, command, place, value):
+    settings = json.loads((world / "run" / "config.json").read_text())
+    inner = settings
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    out = tmp_path / "out"
+    _refused(capsys, command, "--data", world / "data", "--out", out, "--config", tmp_path / "config.json")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
