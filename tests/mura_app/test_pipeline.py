@@ -202,11 +202,11 @@ def test_numbers_that_mean_nothing_are_refused_before_the_long_work(tree, tmp_pa
 
 
 def test_what_is_remarkable_of_data_and_weights_is_told_before_the_training(tmp_path, monkeypatch):
-    """Which class is taken as normal should not be learned after hours."""
+    """Which class is taken as positive should not be learned after hours."""
     data, rows = tmp_path / "own", ["path,study_id,patient_id,body_part,label"]
     for number in range(60):
         save_picture(data / f"{number}.png", picture(number))
-        rows.append(f"{number}.png,s{number},p{number},hand,{('this', 'that')[number % 2]}")
+        rows.append(f"{number}.png,s{number},p{number},hand,{number % 2 + 1}")
     (data / "studies.csv").write_text("\n".join(rows))
     told = []
     monkeypatch.setattr("mura_app.pipeline.train_ensemble", lambda *_, **__: told.append("trained") or (0, 0))
@@ -215,7 +215,7 @@ def test_what_is_remarkable_of_data_and_weights_is_told_before_the_training(tmp_
     ensemble = replace(PRESETS["demo"], members=(MemberConfig("a", init_weights=weights),))
     config = PipelineConfig(ensemble, seed=0)
     train_base_models(data, RunDirectory(tmp_path / "run"), config, tell=told.append)
-    assert "'that'" in told[0]
+    assert "'1' and '2' the greater number" in told[0]
     assert "normal" in told[0]
     assert f"{weights} does not tell from which radiographs" in told[-2]
     assert told[-1] == "trained"
