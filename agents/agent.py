@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import checked_seed, make_config, plain_values, shortened
+from agents.config import checked_seed, make_config, plain_values, require_table, shortened
 from agents.storage import DOCUMENT_NAME, SAVED_FIELDS, saved_fields, write_agent
 from agents.tensorboard import write_fitted
 from mura_env import Predictions
@@ -117,10 +117,9 @@ class Agent(ABC, Generic[ConfigType]):
         """Check the tables, forget an earlier fit, and return the tables with the body parts learned from."""
         _check_training_table(train)
         if validation is not None:
-            _require_table(validation)
-        self.fingerprint_ = fingerprint(train, validation)
-        if validation is not None:
+            require_table(validation)
             train.require_disjoint_patients(validation)
+        self.fingerprint_ = fingerprint(train, validation)
         names = [train.body_part_names[part] for part in np.unique(train.body_parts)]
         train = _with_body_parts(train, names)
         self.model_names_: tuple[str, ...] = tuple(train.model_names)
@@ -167,7 +166,7 @@ class Agent(ABC, Generic[ConfigType]):
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
         """Return the weighted class probabilities, `(n_studies, n_classes)`; see `weights` for the rest."""
-        weights = self.weights(table)
+        weights = self.weights(table)  # checks the table
         return combine_probabilities(table.probabilities, weights)
 
     def save(self, directory: str | Path) -> None:
@@ -264,7 +263,7 @@ class Agent(ABC, Generic[ConfigType]):
             )
 
     def _check_table(self, table: Predictions) -> None:
-        _require_table(table)
+        require_table(table)
         for what, expected, got in (
             ("models", self.model_names_, tuple(table.model_names)),
             ("classes", self.class_names_, tuple(table.class_names)),
@@ -324,18 +323,8 @@ def fingerprint(*tables: Predictions | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _require_table(table: object) -> None:
-    if not isinstance(table, Predictions):
-        raise UserError(
-            f"expected a predictions table, got {type(table).__name__}; make one with "
-            "Predictions.from_arrays or Predictions.load"
-        )
-
-
 def _check_training_table(train: Predictions) -> None:
-    _require_table(train)
-    if len(train) == 0:
-        raise UserError("expected studies to learn from, got an empty table")
+    require_table(train)
     if len(np.unique(train.labels)) < 2:
         only = train.class_names[int(train.labels[0])]
         raise UserError(f"expected studies of at least two classes to learn from, got {only!r} only")

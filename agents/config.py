@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
+from mura_env import Predictions
 from mura_env.errors import UserError
 
 ConfigType = TypeVar("ConfigType")
@@ -97,6 +98,19 @@ def checked_seed(seed: int) -> int:
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise UserError(f"expected a seed from 0 to {MAX_SEED}, got {shortened(seed)}; take a whole number")
     return int(seed)
+
+
+def require_table(table: object) -> None:
+    """Refuse what is no predictions table.
+
+    Raises:
+        ValueError: Says how to make one.
+    """
+    if not isinstance(table, Predictions):
+        raise UserError(
+            f"expected a predictions table, got {type(table).__name__}; make one with "
+            "Predictions.from_arrays or Predictions.load"
+        )
 
 
 def shortened(value: Any) -> str:

@@ -216,6 +216,6 @@ def test_what_is_remarkable_of_data_and_weights_is_told_before_the_training(tmp_
     config = PipelineConfig(ensemble, seed=0)
     train_base_models(data, RunDirectory(tmp_path / "run"), config, tell=told.append)
     assert "'1' and '2' the greater number" in told[0]
-    assert "normal" in told[0]
+    assert "--positive 1 says otherwise" in told[0]
     assert f"{weights} does not tell from which radiographs" in told[-2]
     assert told[-1] == "trained"
