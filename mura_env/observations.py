@@ -141,19 +141,14 @@ class Standardization:
         return standardized
 
 
-def observe(predictions: Predictions, out: FloatArray | None = None) -> FloatArray:
-    """Return the observations of every study of a table.
-
-    Args:
-        predictions: The table; its labels are not looked at.
-        out: Where to write them, float32 ``(n_studies, n_columns)``; a new array by default.
+def observe(predictions: Predictions) -> FloatArray:
+    """Return the observations of every study of a table, whose labels are not looked at.
 
     Returns:
         float32 ``(n_studies, n_columns)``, columns as `ObservationLayout.of` names them, within its bounds.
     """
     layout = ObservationLayout.of(predictions)
-    if out is None:
-        out = np.empty((len(predictions), len(layout)), dtype=np.float32)
+    out = np.empty((len(predictions), len(layout)), dtype=np.float32)
     for start in range(0, len(predictions), CHUNK):
         rows = slice(start, start + CHUNK)
         np.clip(_observe_rows(predictions, rows), layout.low, layout.high, out=out[rows])

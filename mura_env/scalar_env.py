@@ -10,11 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 from mura_env.combination import FloatArray, IntArray
-from mura_env.decisions import Decisions
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_METADATA, render_study, require_render_mode
-from mura_env.study_columns import StudyBatch
-from mura_env.weighting_task import TaskOptions, WeightingTask
+from mura_env.rendering import render_study
+from mura_env.rewards import Decisions
+from mura_env.weighting_task import StudyBatch, TaskOptions, WeightingTask, require_one_of
 
 
 class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
@@ -34,7 +33,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
-    metadata = RENDER_METADATA.copy()
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}  # noqa: RUF012 - gymnasium's own
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         render_mode: str | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        require_render_mode(render_mode)
+        require_one_of("render_mode", render_mode, (None, "ansi"))
         self.task = WeightingTask(predictions, **options)
         self.observation_space = self.task.single_observation_space
         self.action_space: spaces.Space[Any] = self.task.single_action_space

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, TypedDict, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from mura_env.best_weights import best_rewards
 from mura_env.combination import (
     FloatArray,
     IntArray,
@@ -18,19 +19,26 @@ from mura_env.combination import (
     log_reference,
     predicted_classes,
     simplex_weights,
+    softmax,
     softmax_weights,
 )
-from mura_env.decisions import Decisions
 from mura_env.errors import UserError
-from mura_env.observations import ObservationLayout
+from mura_env.observations import ObservationLayout, observe
 from mura_env.predictions import Predictions
-from mura_env.reward_rules import SMALLEST_PROBABILITY
-from mura_env.rewards import Reward, RewardRule, depends_on_prediction_only, make_reward, reward_rule
-from mura_env.study_columns import Combine, StudyBatch, study_columns
+from mura_env.rewards import (
+    SMALLEST_PROBABILITY,
+    Decisions,
+    Reward,
+    RewardRule,
+    depends_on_prediction_only,
+    make_reward,
+    reward_rule,
+)
 from mura_env.study_order import Order, StudyOrder
 from mura_env.table_checks import doubles
 
 Action = Literal["softmax", "simplex", "select"]
+Combine = Literal["probabilities", "logits"]
 Sampling = Literal["all", "contested"]
 
 WEIGHT_SUM_TOLERANCE = 1e-3
@@ -38,6 +46,45 @@ WEIGHT_SUM_TOLERANCE = 1e-3
 
 PROBABILITY_TOLERANCE = np.float32(1e-5)
 """Probabilities that differ by a smaller share of themselves are the same, but for a softmax's rounding."""
+
+
+@dataclass(slots=True)
+class StudyBatch:
+    """What deciding some studies takes, gathered."""
+
+    studies: IntArray
+    """Row indices, int64 ``(n,)``."""
+    scores: FloatArray
+    """Members' probabilities or logits, contiguous float32 ``(n_models, n_classes, n)``."""
+    labels: IntArray
+    """True classes, int64 ``(n,)``."""
+
+
+class StudyColumns:
+    """Whatever a step gathers of a table, computed once for all environments on it."""
+
+    def __init__(self, table: Predictions, combine: Combine) -> None:
+        self.observations = observe(table)
+        """float32 ``(n_studies, n_columns)``."""
+        logits = np.ascontiguousarray(table.logits.transpose(1, 2, 0))
+        self._scores = softmax(logits) if combine == "probabilities" else logits
+        self._labels = table.labels
+
+    @classmethod
+    def of(cls, table: Predictions, combine: Combine) -> StudyColumns:
+        """Return the columns of a table, from memory if an environment used them before."""
+        known = _COLUMNS.setdefault(table, {})
+        if combine not in known:
+            known[combine] = cls(table, combine)
+        return known[combine]
+
+    def gather(self, studies: IntArray) -> tuple[FloatArray, StudyBatch]:
+        """Return the observations of studies, a new array, and what deciding them takes."""
+        scores, labels = self._scores.take(studies, axis=2), self._labels.take(studies)
+        return self.observations.take(studies, axis=0), StudyBatch(studies, scores, labels)
+
+
+_COLUMNS: WeakKeyDictionary[Predictions, dict[Combine, StudyColumns]] = WeakKeyDictionary()
 
 
 class TaskOptions(TypedDict, total=False):
@@ -93,9 +140,10 @@ class WeightingTask:
         draws_per_study: int = 1,
     ) -> None:
         table = _table(predictions)
-        _require_one_of("action", action, get_args(Action))
-        _require_one_of("combine", combine, get_args(Combine))
-        _require_one_of("sampling", sampling, get_args(Sampling))
+        require_one_of("action", action, get_args(Action))
+        require_one_of("combine", combine, get_args(Combine))
+        require_one_of("order", order, get_args(Order))
+        require_one_of("sampling", sampling, get_args(Sampling))
         _require_positive("episode_length", episode_length)
         _require_positive("draws_per_study", draws_per_study)
         if candidates is not None and action != "select":
@@ -106,7 +154,7 @@ class WeightingTask:
         self.episode_length = episode_length
         self.draws_per_study = draws_per_study
         self.reward = make_reward(reward)
-        self.columns = study_columns(table, combine)
+        self.columns = StudyColumns.of(table, combine)
 
         uniform = np.full(table.n_models, 1 / table.n_models)
         weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
@@ -160,14 +208,7 @@ class WeightingTask:
         return np.take(self._log_reference_weights, self.table.body_parts[studies], axis=1)
 
     def weights(self, actions: NDArray[Any], studies: IntArray) -> FloatArray:
-        """Turn actions into weights.
-
-        Args:
-            actions: ``(n, n_models)`` float32, or ``(n,)`` integers with ``select``.
-            studies: Row indices, int64 ``(n,)``.
-
-        Returns:
-            A new float32 ``(n_models, n)`` array, columns on the simplex.
+        """Turn actions, ``(n, n_models)`` or with ``select`` ``(n,)``, into new weights ``(n_models, n)``.
 
         Raises:
             ValueError: If actions have another shape, are not finite, or name no candidate.
@@ -185,15 +226,7 @@ class WeightingTask:
         return softmax_weights(actions, self.action_scale, self.log_references(studies))
 
     def decide(self, weights: FloatArray, studies: IntArray) -> Decisions:
-        """Combine the members of studies with weights.
-
-        Args:
-            weights: float32 ``(n_models, n)``.
-            studies: Row indices, int64 ``(n,)``.
-
-        Returns:
-            The decided studies.
-        """
+        """Combine the members of studies ``(n,)`` with weights ``(n_models, n)``."""
         return self.decide_shown(weights, self.columns.gather(studies)[1])
 
     def decide_shown(self, weights: FloatArray, shown: StudyBatch) -> Decisions:
@@ -216,8 +249,26 @@ class WeightingTask:
         return self._rule(decisions)
 
     def best_rewards(self) -> FloatArray:
-        """Return the rewards of the best single members, float32 ``(n_studies,)``; see `best_weights`."""
-        return best_rewards(self)
+        """Return the highest reward of one member alone on each study; with ``select``, of one candidate.
+
+        The regret is measured against it. No weights earn more with two classes and a registered reward, nor
+        with ``log_score`` of combined probabilities, nor with ``select``: there it is exact. With three or
+        more classes a mixture can predict a class that no member predicts, and can have a better Brier score
+        than each; of a foreign reward nothing is known. There it is a lower bound, and a regret against it
+        may be negative.
+
+        Returns:
+            float32 ``(n_studies,)``.
+        """
+        n_studies = len(self.table)
+        _, shown = self.columns.gather(np.arange(n_studies))
+        choices = (
+            self.candidates if self.action == "select" else np.eye(self.table.n_models, dtype=np.float32)
+        )
+        weights = (np.repeat(choice[:, None], n_studies, axis=1) for choice in choices)
+        rewards = [self.rewards(self.decide_shown(each, shown)) for each in weights]
+        best: FloatArray = np.max(rewards, axis=0)
+        return best
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
         if actions.shape != (count,) or actions.dtype.kind not in "iu":
@@ -232,7 +283,7 @@ class WeightingTask:
 
     def _sampled_studies(self, sampling: Sampling) -> IntArray:
         if sampling == "all":
-            return self.columns.studies
+            return np.arange(len(self.table))
         pool = np.flatnonzero(contested(self.table, self.reward))
         if pool.size == 0:
             raise UserError(
@@ -286,7 +337,8 @@ def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
     return predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
 
 
-def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+def require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    """Refuse an option's value that is not known."""
     if value not in known:
         raise UserError(f"expected {name} among {', '.join(map(repr, known))}, got {value!r}")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents.policy.inner_folds import InnerFold, reference_logits
 from mura_env import ENVIRONMENT_ID
-from mura_env.kl_penalty import kl_divergence
+from mura_env.combination import kl_divergence
 from mura_env.observations import ObservationLayout
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mura_env import Correctness, Predictions, list_rewards
-from mura_env.kl_penalty import kl_divergence
+from mura_env.combination import kl_divergence
 from mura_env.weighting_task import TaskOptions, WeightingTask, contested
 from tests.mura_env.tables import random_table, tables
 
@@ -140,7 +140,7 @@ def test_weights_that_do_not_matter_change_no_reward(table: Predictions, reward:
     [
         ({"action": "argmax"}, "expected action among 'softmax', 'simplex', 'select', got 'argmax'"),
         ({"combine": "votes"}, "expected combine among 'probabilities', 'logits', got 'votes'"),
-        ({"order": "random"}, "expected an order of shuffled, sequential, got 'random'"),
+        ({"order": "random"}, "expected order among 'shuffled', 'sequential', got 'random'"),
         ({"sampling": "hard"}, "expected sampling among 'all', 'contested', got 'hard'"),
         ({"episode_length": 0}, "expected episode_length of at least 1, got 0"),
         ({"draws_per_study": 1.5}, "expected draws_per_study of at least 1, got 1.5"),
