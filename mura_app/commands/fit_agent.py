@@ -45,19 +45,8 @@ class Command:
     def run(self) -> None:
         """Fit the agent, save it, and say what weights it gives each body part."""
         options = self.options
-        if options.out.exists() and not options.overwrite:
-            raise UserFileExistsError(
-                f"{options.out} already exists; choose another --out, or add --overwrite"
-            )
-        if options.out.exists() and not (options.out / "agent.json").is_file():
-            raise UserFileExistsError(
-                f"expected a saved agent to replace, got {options.out} without agent.json in it"
-            )
-        if options.out.exists() and (others := {path.name for path in options.out.iterdir()} - _SAVED):
-            raise UserFileExistsError(
-                f"expected nothing but a saved agent to replace in {options.out}, got {min(others)!r} too; "
-                "choose another --out"
-            )
+        if options.out.exists():
+            _check_replaceable(options.out, overwrite=options.overwrite)
         table = load_table(options.predictions)
         agent = make_agent(self.name, **self.config)
         with ProgressBars() as progress:
@@ -75,6 +64,19 @@ class Command:
         message(f"{self.name} is fitted on {len(table):,} studies and saved in {options.out}; mean weights:")
         for part, row in by_part.items():
             message(f"  {part:<12} " + "  ".join(f"{model} {weight:z.2f}" for model, weight in row.items()))
+
+
+def _check_replaceable(out: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what is no saved agent, or to do it unasked."""
+    if not overwrite:
+        raise UserFileExistsError(f"{out} already exists; choose another --out, or add --overwrite")
+    if not (out / "agent.json").is_file():
+        raise UserFileExistsError(f"expected a saved agent to replace, got {out} without agent.json in it")
+    if others := {path.name for path in out.iterdir()} - _SAVED:
+        raise UserFileExistsError(
+            f"expected nothing but a saved agent to replace in {out}, got {min(others)!r} too; "
+            "choose another --out"
+        )
 
 
 def parse_command(arguments: list[str]) -> Command:

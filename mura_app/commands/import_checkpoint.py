@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from mura_app.terminal import message, print_json
+from mura_app.terminal import print_result
 from mura_env.errors import UserFileError, UserFileExistsError
 
 
@@ -46,13 +46,6 @@ class Command:
             )
         imported = import_checkpoint(self.checkpoint, self.out)
         networks = {name: member.config.network for name, member in imported.members.items()}
-        facts = {
-            "out": str(self.out),
-            "members": networks,
-            "weighting_tensors": sorted(imported.weighting),
-        }
-        if self.json:
-            print_json(facts)
-        else:
-            listed = ", ".join(f"{name} ({network})" for name, network in networks.items())
-            message(f"{listed} in {self.out / 'members'}")
+        facts = {"out": str(self.out), "members": networks, "weighting_tensors": sorted(imported.weighting)}
+        listed = ", ".join(f"{name} ({network})" for name, network in networks.items())
+        print_result(facts, f"{listed} in {self.out / 'members'}", as_json=self.json)

@@ -32,42 +32,24 @@ THUMBNAIL = 144
 
 
 def check_page_path(path: Path, *, overwrite: bool) -> None:
-    """Refuse what a page cannot be written to, before minutes of reading.
-
-    Raises:
-        FileExistsError: The path is a folder, lies below a file, or is taken and `overwrite` is not set.
-        OSError: Its folder may not be written to.
-    """
+    """Refuse what a page cannot be written to, before minutes of reading."""
     if path.is_dir():
         raise UserFileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
     if path.exists():
         if not overwrite:
             raise UserFileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
-        if not _is_page(path):  # it may be the table of the data set
+        is_page = path.read_bytes().lstrip().lower().startswith(b"<!doctype html")
+        if not is_page:  # it may be the table of the data set
             raise UserFileExistsError(f"expected a page to replace, got {path}: choose another --html")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir():
-        raise UserFileExistsError(
-            f"expected a folder above {path}, got the file {folder}: choose another --html"
-        )
-    if not os.access(folder, os.W_OK):
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
         raise UserFileError(
-            f"expected a folder to write {path} into, may not write to {folder}: choose another"
+            f"expected a folder to write {path} into, may not write to {above}: choose another --html"
         )
-
-
-def _is_page(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(200).lstrip().lower().startswith(b"<!doctype html")
 
 
 def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the page atomically; missing folders are made.
-
-    Args:
-        path: The file to write.
-        document: From `base_models.audit.audit_dataset`.
-    """
+    """Write the page of a document of `base_models.audit.audit_dataset` atomically; make missing folders."""
     page = render_audit_page(document)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
