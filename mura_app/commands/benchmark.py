@@ -64,7 +64,7 @@ class Command(AgentOptions):
                 test,
                 settings,
                 test_images=images,
-                jobs=self.jobs,
+                n_jobs=self.jobs,
                 backend=self.backend,
                 title=self.test.stem,
                 resume=self.resume,

@@ -91,14 +91,9 @@ def parse_command(arguments: list[str]) -> Command:
 
 
 def _overview() -> str:
-    return "\n".join(
-        [
-            "usage: mura fit-agent NAME --predictions TABLE --out DIR [OPTIONS]",
-            "",
-            COMMANDS["fit-agent"],
-            "",
-            *(f"  {name}" for name in list_agents()),
-            "",
-            "`mura fit-agent NAME --help` explains every option of that agent.",
-        ]
+    names = "\n".join(f"  {name}" for name in list_agents())
+    return (
+        "usage: mura fit-agent NAME --predictions TABLE --out DIR [OPTIONS]\n\n"
+        f"{COMMANDS['fit-agent']}\n\n{names}\n\n"
+        "`mura fit-agent NAME --help` explains every option of that agent."
     )
