@@ -45,7 +45,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
     ) -> None:
         require_one_of("render_mode", render_mode, (None, "ansi"))
         self.task = WeightingTask(predictions, **options)
-        self.observation_space = self.task.single_observation_space
+        self.observation_space: spaces.Space[Any] = self.task.single_observation_space
         self.action_space: spaces.Space[Any] = self.task.single_action_space
         self.render_mode = render_mode
         self._infos = infos
@@ -87,9 +87,8 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         self.decisions = decisions
         info: dict[str, Any] = {}
         if self._infos:
-            info["weights"] = weights[:, 0].copy()
-            info["prediction"] = int(decisions.predictions[0])
-            info["study"] = int(shown.studies[0])
+            study, prediction = int(shown.studies[0]), int(decisions.predictions[0])
+            info = {"weights": weights[:, 0].copy(), "prediction": prediction, "study": study}
         if self._position + 1 < self._studies.size:
             return self._show(self._position + 1), reward, False, False, info
         self._shown = None

@@ -177,11 +177,10 @@ class WeightingTask:
         self._rule = reward_rule(self.reward, table)
 
     @property
-    def single_observation_space(self) -> spaces.Space[FloatArray]:
+    def single_observation_space(self) -> spaces.Box:
         """Observation of one study; columns as `ObservationLayout` names them."""
         layout = ObservationLayout.of(self.table)
-        space: spaces.Space[Any] = spaces.Box(layout.low, layout.high, dtype=np.float32)
-        return space
+        return spaces.Box(layout.low, layout.high, dtype=np.float32)
 
     @property
     def single_action_space(self) -> spaces.Box | spaces.Discrete:
@@ -192,20 +191,14 @@ class WeightingTask:
 
     def log_references(self, studies: IntArray) -> FloatArray:
         """Return the logits of a zero action, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
-        if self._log_references.shape[1] == 1:
-            return self._log_references
-        return np.take(self._log_references, self.table.body_parts[studies], axis=1)
-
-    def reference_weights(self, studies: IntArray) -> FloatArray:
-        """Return the weights of a zero action on studies, float32 ``(n_models, n)``."""
-        zeros = np.zeros((len(studies), self.table.n_models), dtype=np.float32)
-        return softmax_weights(zeros, self.action_scale, self.log_references(studies))
+        return self._by_body_part(self._log_references, studies)
 
     def log_reference_weights(self, studies: IntArray) -> FloatArray:
-        """Return the logarithms of `reference_weights`, float32 ``(n_models, n)``, or ``(n_models, 1)``."""
-        if self._log_reference_weights.shape[1] == 1:
-            return self._log_reference_weights
-        return np.take(self._log_reference_weights, self.table.body_parts[studies], axis=1)
+        """Return the logarithms of a zero action's weights, of the shape of `log_references`."""
+        return self._by_body_part(self._log_reference_weights, studies)
+
+    def _by_body_part(self, columns: FloatArray, studies: IntArray) -> FloatArray:
+        return columns if columns.shape[1] == 1 else np.take(columns, self.table.body_parts[studies], axis=1)
 
     def weights(self, actions: NDArray[Any], studies: IntArray) -> FloatArray:
         """Turn actions, ``(n, n_models)`` or with ``select`` ``(n,)``, into new weights ``(n_models, n)``.

@@ -1,13 +1,12 @@
 """`mura import-checkpoint`: the published MURA-RLEnsemble weights as the members of a run."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
 from mura_app.terminal import print_result
-from mura_env.errors import UserFileError, UserFileExistsError
+from mura_env.errors import UserFileExistsError
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,6 @@ class Command:
         """Read, check and write."""
         from base_models.checkpoint_import import import_checkpoint
 
-        if os.path.lexists(self.out) and not self.out.is_dir():
-            raise UserFileError(
-                f"expected a folder to write members into, got the file or link {self.out}; "
-                "choose another --out"
-            )
         if (self.out / "config.json").exists():
             raise UserFileExistsError(
                 f"expected a folder without a run, got {self.out} with one, whose tables are of its own "
