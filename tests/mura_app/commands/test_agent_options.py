@@ -37,5 +37,5 @@ def test_wrong_options_are_one_sentence(options, words):
 
 
 def test_options_belong_to_their_agents():
-    chosen = AgentOptions(out=Path("run"), agents=("static", "ppo"), agent=("ppo.total_steps=64",)).chosen_agents()
-    assert chosen == {"uniform": {}, "static": {}, "ppo": {"total_steps": 64}}
+    options = AgentOptions(out=Path("run"), agents=("static", "ppo"), agent=("ppo.total_steps=64",))
+    assert options.chosen_agents() == {"uniform": {}, "static": {}, "ppo": {"total_steps": 64}}
