@@ -131,10 +131,7 @@ def depends_on_prediction_only(reward: Reward | RewardRule) -> bool:
 def reward_rule(reward: Reward | RewardRule, table: Predictions) -> RewardRule:
     """Return the rule of a reward for a table; what a callable returns is checked at every call."""
     if isinstance(reward, Reward):
-        try:
-            return reward.prepare(table)
-        except TypeError as error:  # an option of another type
-            raise UserError(f"expected options that fit the reward {reward!r}, got {error}") from None
+        return reward.prepare(table)
     rule = reward
 
     def checked(decisions: Decisions) -> FloatArray:

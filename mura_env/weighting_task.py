@@ -255,12 +255,11 @@ class WeightingTask:
         """
         n_studies = len(self.table)
         _, shown = self.columns.gather(np.arange(n_studies))
-        choices = (
-            self.candidates if self.action == "select" else np.eye(self.table.n_models, dtype=np.float32)
-        )
-        weights = (np.repeat(choice[:, None], n_studies, axis=1) for choice in choices)
-        rewards = [self.rewards(self.decide_shown(each, shown)) for each in weights]
-        best: FloatArray = np.max(rewards, axis=0)
+        alone = np.eye(self.table.n_models, dtype=np.float32)
+        best = np.full(n_studies, -np.inf, dtype=np.float32)
+        for weights in self.candidates if self.action == "select" else alone:
+            decisions = self.decide_shown(np.repeat(weights[:, None], n_studies, axis=1), shown)
+            np.maximum(best, self.rewards(decisions), out=best)
         return best
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
