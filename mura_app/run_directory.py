@@ -42,11 +42,7 @@ comes out."""
 
 
 class RunDirectory:
-    """A folder that belongs to one run.
-
-    Args:
-        path: The folder.
-    """
+    """A folder that belongs to one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)

@@ -48,13 +48,7 @@ def check_vector_env(env: AnyVectorEnv, scalar_env: gymnasium.Env[Any, Any] | No
 def find_faults(
     env: AnyVectorEnv, scalar_env: gymnasium.Env[Any, Any] | None = None, seed: int = 0
 ) -> list[str]:
-    """Return the faults that `check_vector_env` raises, one sentence each; none of a faultless environment.
-
-    Args:
-        env: The batched environment; it is reset and stepped.
-        scalar_env: The same environment for one at a time, or None.
-        seed: Seeds the rollouts and the actions.
-    """
+    """Return the faults that `check_vector_env` raises, one sentence each; ``seed`` draws the actions."""
     faults = list(_space_faults(env))
     if faults:  # without sound spaces there are no actions to step with
         return faults

@@ -15,11 +15,7 @@ def render_study(
 ) -> str:
     """Return a study as text: each member's prediction with its probability, and its weight as a bar.
 
-    Args:
-        table: The table.
-        study: The row of a study that is yet to be decided; not used if it is decided.
-        decisions: The decided studies, None if this one is not decided yet.
-        position: Which of the decided studies.
+    It is the study of that row of the table, or that of this position among decided ones.
     """
     row = study if decisions is None else int(decisions.studies[position])
     views = int(table.n_views[row])

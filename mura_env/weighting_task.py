@@ -242,16 +242,13 @@ class WeightingTask:
         return self._rule(decisions)
 
     def best_rewards(self) -> FloatArray:
-        """Return the highest reward of one member alone on each study; with ``select``, of one candidate.
+        """Return the best reward of one member alone, or of one candidate, on each study: ``(n_studies,)``.
 
         The regret is measured against it. No weights earn more with two classes and a registered reward, nor
         with ``log_score`` of combined probabilities, nor with ``select``: there it is exact. With three or
         more classes a mixture can predict a class that no member predicts, and can have a better Brier score
         than each; of a foreign reward nothing is known. There it is a lower bound, and a regret against it
         may be negative.
-
-        Returns:
-            float32 ``(n_studies,)``.
         """
         n_studies = len(self.table)
         _, shown = self.columns.gather(np.arange(n_studies))
