@@ -41,6 +41,9 @@ Action = Literal["softmax", "simplex", "select"]
 Combine = Literal["probabilities", "logits"]
 Sampling = Literal["all", "contested"]
 
+COLUMNS_UP_TO = 2**20
+"""Bytes of scores that are kept column by column: as much as the cache nearest to a core holds."""
+
 WEIGHT_SUM_TOLERANCE = 1e-3
 """How far given weights may sum from one before they are refused; within, they are divided by their sum."""
 
@@ -61,14 +64,23 @@ class StudyBatch:
 
 
 class StudyColumns:
-    """Whatever a step gathers of a table, computed once for all environments on it."""
+    """Whatever a step gathers of a table, computed once for all environments on it.
+
+    A small table keeps one contiguous column per model and class, from which numpy gathers fastest. In a large
+    one every gathered number would be a cache miss: there a study is one row.
+    """
 
     def __init__(self, table: Predictions, combine: Combine) -> None:
         self.observations = observe(table)
         """float32 ``(n_studies, n_columns)``."""
-        logits = np.ascontiguousarray(table.logits.transpose(1, 2, 0))
-        self._scores = softmax(logits) if combine == "probabilities" else logits
-        self._labels = table.labels
+        scores = np.ascontiguousarray(table.logits.transpose(1, 2, 0))
+        scores = softmax(scores) if combine == "probabilities" else scores
+        self._labels, self._shape = table.labels, scores.shape[:2]
+        self._scores = scores if scores.nbytes <= COLUMNS_UP_TO else None
+        if self._scores is None:
+            parts = [self.observations, scores.reshape(-1, len(table)).T, table.labels[:, None]]
+            self._rows = np.concatenate(parts, axis=1, dtype=np.float32)  # labels are exact up to 2**24
+            self.observations = self._rows[:, : self.observations.shape[1]]
 
     @classmethod
     def of(cls, table: Predictions, combine: Combine) -> StudyColumns:
@@ -80,8 +92,13 @@ class StudyColumns:
 
     def gather(self, studies: IntArray) -> tuple[FloatArray, StudyBatch]:
         """Return the observations of studies, a new array, and what deciding them takes."""
-        scores, labels = self._scores.take(studies, axis=2), self._labels.take(studies)
-        return self.observations.take(studies, axis=0), StudyBatch(studies, scores, labels)
+        if self._scores is not None:
+            scores, labels = self._scores.take(studies, axis=2), self._labels.take(studies)
+            return self.observations.take(studies, axis=0), StudyBatch(studies, scores, labels)
+        rows, width = self._rows.take(studies, axis=0), self.observations.shape[1]
+        columns = np.ascontiguousarray(rows[:, width:].T)
+        scores = columns[:-1].reshape(*self._shape, studies.size)
+        return rows[:, :width].copy(), StudyBatch(studies, scores, columns[-1].astype(np.int64))
 
 
 _COLUMNS: WeakKeyDictionary[Predictions, dict[Combine, StudyColumns]] = WeakKeyDictionary()

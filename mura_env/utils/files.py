@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:  # JSON and text that cannot be decoded are ValueErrors
         raise UserError(f"expected {expected}, got {path}, which is damaged or no JSON ({error})") from error
     if not isinstance(document, dict):
@@ -65,3 +66,7 @@ def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
 
 def _refuse(number: str) -> NoReturn:
     raise UserError(f"expected finite numbers, got {number}")
+
+
+def _finite(number: str) -> float:
+    return float(number) if math.isfinite(float(number)) else _refuse(number)

@@ -2,18 +2,24 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import Predictions, observe
+from mura_env import Predictions, observe, weighting_task
 from mura_env.weighting_task import Combine, StudyColumns
 from tests.mura_env.tables import random_table, tables
 
 
-@given(tables(), st.sampled_from(["probabilities", "logits"]), st.integers(0, 99))
-def test_columns_gather_what_the_table_holds(table: Predictions, combine: Combine, seed: int) -> None:
+@given(tables(), st.sampled_from(["probabilities", "logits"]), st.booleans(), st.integers(0, 99))
+def test_both_layouts_gather_what_the_table_holds(
+    table: Predictions, combine: Combine, by_row: bool, seed: int
+) -> None:
     studies = np.random.default_rng(seed).integers(0, len(table), 11)
-    columns = StudyColumns(table, combine)
+    with pytest.MonkeyPatch.context() as patch:
+        if by_row:
+            patch.setattr(weighting_task, "COLUMNS_UP_TO", 0)
+        columns = StudyColumns(table, combine)
     observations, batch = columns.gather(studies)
     np.testing.assert_array_equal(observations, observe(table)[studies])
     scores = table.logits if combine == "logits" else table.probabilities
