@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent, fingerprint
-from agents.benchmark.cross_validation import UNSEEN_PARTS
+from agents.benchmark.cross_validation import UNSEEN_PARTS, HeldOut
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
-from agents.benchmark.out_of_fold import HeldOut
 from agents.registry import BASELINE, load_agent, make_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
