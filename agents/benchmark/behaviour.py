@@ -174,9 +174,10 @@ def weights_summary(weights: NDArray[np.floating]) -> dict[str, dict[str, float]
 def changed_predictions(
     test: Predictions, result: AgentResult, baseline: NDArray[np.floating]
 ) -> dict[str, Any]:
-    """List the studies for which the agent predicts another class than the baseline, see `ChangedPredictions`.
+    """List the studies for which the agent predicts another class than the baseline.
 
-    The predicted classes are those of the probabilities averaged over seeds, as in McNemar's test.
+    See `ChangedPredictions`. The predicted classes are those of the probabilities averaged over seeds, as in
+    McNemar's test.
     """
     before, after = (
         probabilities.mean(axis=0, dtype=np.float64) for probabilities in (baseline, result.probabilities)

@@ -45,10 +45,6 @@ def recalibration(
     A calibrated member has slope 1 and intercepts 0; a slope below 1 says too extreme, above 1 too timid, and
     an intercept above 0 that its class is more frequent than the member says.
 
-    Args:
-        logits: Shape `(n_studies, n_classes)`.
-        labels: True classes, shape `(n_studies,)`.
-
     Returns:
         The slope, and one intercept for each class after the first; None where a class has fewer than five
         studies, or the member separates the classes, so that no slope is large enough.
@@ -79,14 +75,7 @@ def recalibration(
 
 
 def calibration_summary(table: Predictions) -> dict[str, Any]:
-    """Summarise how members' outputs relate to the truth on one table.
-
-    Args:
-        table: Predictions of the members.
-
-    Returns:
-        JSON-ready, see `CalibrationSummary`.
-    """
+    """Summarise how members' outputs relate to the truth on one table, see `CalibrationSummary`."""
     members = {}
     for index, name in enumerate(table.model_names):
         fitted = recalibration(table.logits[:, index], table.labels)

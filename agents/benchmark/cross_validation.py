@@ -157,14 +157,8 @@ def out_of_fold_document(
 ) -> dict[str, Any]:
     """Compare cross-validated agents with uniform averaging on all studies of the training table.
 
-    Args:
-        train: The table.
-        held_out: What the agents say of it.
-        controls: Class probabilities by name, shape `(n_studies, n_classes)`, of controls that have not
-            learned from the study either.
-
-    Returns:
-        See `CrossValidated`, Holm's correction being over these agents; or a `reason` alone.
+    Controls are class probabilities by name, shape `(n_studies, n_classes)`, that have not learned from the
+    study either. See `CrossValidated`, Holm's correction being over these agents; or a `reason` alone.
     """
     if held_out.reason:
         return {"reason": held_out.reason}

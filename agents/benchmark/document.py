@@ -131,7 +131,7 @@ def benchmark_document(
     thresholds: Mapping[str, float | None] | None = None,
     images: Predictions | None = None,
 ) -> dict[str, Any]:
-    """Put the results of all agents into one document.
+    """Put the results of all agents into one document, see `Benchmark`.
 
     Args:
         train: What agents learned from.
@@ -145,12 +145,8 @@ def benchmark_document(
         thresholds: Agents' thresholds, where they are known from elsewhere; chosen with `held_out` if None.
         images: Members' outputs on each radiograph of the test studies.
 
-    Returns:
-        JSON-ready, see `Benchmark`.
-
     Raises:
-        ValueError: If a control's probabilities are not of the right shape or no probabilities, or the
-            radiographs are not those of the studies.
+        ValueError: If a control's probabilities are not of the right shape or no probabilities.
     """
     table = ScoredTable(test, n_resamples, results[BASELINE].probabilities)
     fixed = _with_majority(train, test, controls)

@@ -43,7 +43,7 @@ def image_level_document(
 
     Args:
         test: The studies.
-        images: Members' outputs on each radiograph, the studies in the same order, `n_views` of each.
+        images: Members' outputs on each radiograph, as `check_images` wants them.
         weights: By agent, shape `(n_seeds, n_studies, n_models)`; None for what is no weighting.
         controls: Class probabilities of the studies by name, shape `(n_studies, n_classes)`; each radiograph
             has those of its study.
@@ -51,13 +51,9 @@ def image_level_document(
         n_resamples: Resamples of the patient bootstrap, of which `MOST_RESAMPLES` are used at most.
 
     Returns:
-        JSON-ready, see `Images` (`holm_p` is None: the primary comparison is of studies), or a `reason`
-        alone, where every study has one radiograph.
-
-    Raises:
-        ValueError: If the radiographs are not those of the studies.
+        See `Images` (`holm_p` is None: the primary comparison is of studies), or a `reason` alone, where
+        every study has one radiograph.
     """
-    check_images(test, images)
     if (test.n_views == 1).all():
         return {"reason": "every study has one radiograph: its figures are those of the study"}
     study = np.repeat(np.arange(len(test)), test.n_views)

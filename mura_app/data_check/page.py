@@ -23,7 +23,7 @@ from mura_app.data_check.sentences import (
     shortcut_rows,
 )
 from mura_env.errors import UserFileError, UserFileExistsError
-from mura_env.utils.files import replacing
+from mura_env.utils.files import write_text
 
 SHOWN = 60
 """Items of each list that the page shows."""
@@ -68,11 +68,7 @@ def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
         path: The file to write.
         document: From `base_models.audit.audit_dataset`.
     """
-    page = render_audit_page(document)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        # names of files need not be UTF-8
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_text(path, render_audit_page(document))
 
 
 def render_audit_page(document: Mapping[str, Any]) -> str:

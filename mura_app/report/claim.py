@@ -6,8 +6,7 @@ the topics named in short. What a run cannot know of itself is said to be not kn
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mura_app.report.sections import compared_agents, learned_agents
 
@@ -15,28 +14,18 @@ NOT_KNOWN = "Not known to this run."
 AUTHORS = "Not known to this run; for the authors of a publication to say."
 
 
-@dataclass(frozen=True)
-class ClaimItem:
-    """One item of the checklist."""
+class ClaimItem(NamedTuple):
+    """One item of the checklist, by its number in the 2024 update: what it asks for, and the answer."""
 
     number: int
-    """Its number in the 2024 update."""
     topic: str
-    """What it asks for."""
     answer: str
-    """The answer, one or two sentences."""
 
 
 def claim_items(
     document: Mapping[str, Any], settings: Mapping[str, Any], training: Mapping[str, Any] | None
 ) -> list[ClaimItem]:
-    """Answer the 44 items.
-
-    Args:
-        document: What `benchmark.json` holds.
-        settings: What `config.json` holds.
-        training: What `training.json` holds; None where the tables came from elsewhere.
-    """
+    """Answer the 44 items from `benchmark.json`, `config.json` and, if there is one, `training.json`."""
     answers = {
         **_study_design(document),
         **_data(document, training),

@@ -24,11 +24,7 @@ def difference_plot(
 ) -> str:
     """Draw a forest plot: each agent's accuracy minus uniform averaging's, with its 95 % interval, in points.
 
-    Args:
-        names: Agents, top to bottom.
-        differences: Accuracy differences as fractions in [-1, 1].
-        intervals: Lower and upper end of each 95 % interval, as fractions.
-        significant: Whether each difference is significant; the others are drawn in a neutral colour.
+    Differences and intervals are fractions; those that are not significant are drawn in a neutral colour.
     """
     with figure(5.4, 0.9 + 0.42 * len(names)) as (drawing, [axes]):
         rows = _named_rows(axes, names, "points of accuracy over uniform averaging")
@@ -51,9 +47,7 @@ def difference_plot(
 def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> str:
     """Draw accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
 
-    Args:
-        parts: Body parts, top to bottom.
-        accuracies: Agent → accuracy per part in [0, 1]; None where it cannot be given.
+    Accuracies are in [0, 1], None where one cannot be given.
     """
     with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, [axes]):
         rows = _named_rows(axes, parts, "accuracy, %")
@@ -84,12 +78,7 @@ def weights_heatmap(
 ) -> str:
     """Draw the mean weight of each member in each body part, and how far it differs from study to study.
 
-    Args:
-        name: The agent.
-        parts: Body parts, top to bottom.
-        models: Members, left to right.
-        weights: `(n_body_parts, n_models)`, rows on the simplex.
-        spread: Standard deviation over the studies of a part, the same shape; not shown where all are zero.
+    Both are of shape `(n_body_parts, n_models)`; the spread is not shown where all of it is zero.
     """
     varies = bool((spread >= 0.005).any())
     colours = LinearSegmentedColormap.from_list("weights", ["#f3f6fa", PALETTE[0], "#123a5e"])
@@ -130,8 +119,7 @@ def weights_heatmap(
 def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]]) -> str:
     """Draw accuracy during training against environment steps.
 
-    Args:
-        curves: Agent → steps, mean accuracy over seeds in [0, 1], its standard deviation, each `(n_points,)`.
+    By agent: steps, mean accuracy over seeds in [0, 1] and its standard deviation, each `(n_points,)`.
     """
     with figure(5.4, 3.4) as (drawing, [axes]):
         for colour, (name, (steps, mean, spread)) in zip(PALETTE * 3, curves.items(), strict=False):
@@ -146,6 +134,46 @@ def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArra
         return to_svg(drawing, "learning", "Learning curves of " + ", ".join(curves))
 
 
+def roc_plot(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
+    with figure(4.6, 4.6) as (drawing, [axes]):
+        colours = itertools.cycle(PALETTE)
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        for name, curve in curves.items():
+            is_uniform = name == BASELINE
+            axes.plot(
+                curve["false_positive_rate"],
+                curve["true_positive_rate"],
+                color=INK if is_uniform else next(colours),
+                linestyle="--" if is_uniform else "-",
+                linewidth=1.6,
+                label=name,
+            )
+        _unit_square(axes, "1 − specificity", "sensitivity")
+        axes.legend(loc="lower right", fontsize=9)
+        return to_svg(drawing, "roc", f"ROC curves of {', '.join(curves)}; the table holds the areas")
+
+
+def reliability_plot(name: str, curve: Mapping[str, Sequence[float]]) -> str:
+    """Draw a reliability diagram; it is perfect on the diagonal."""
+    keys = ("predicted_probability", "observed_frequency", "n")
+    predicted, observed, sizes = (np.asarray(curve[key]) for key in keys)
+    with figure(2.9, 2.9) as (drawing, [axes]):
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        # one standard error of a share in bins of independent studies
+        errors = np.sqrt(observed * (1 - observed) / np.maximum(sizes, 1))
+        axes.vlines(predicted, observed - errors, observed + errors, color=PALETTE[0], linewidth=1)
+        axes.plot(predicted, observed, "o-", color=PALETTE[0], markersize=4, linewidth=1.4)
+        _unit_square(axes, "predicted probability", "observed frequency")
+        axes.set_title(name)
+        words = "; ".join(f"{p:.2f} {o:.2f}" for p, o in zip(predicted, observed, strict=True))
+        return to_svg(
+            drawing,
+            f"reliability-{name}",
+            f"Reliability diagram of {name}, predicted probability and observed frequency: {words}",
+        )
+
+
 def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.int64]:
     """Give a plot a row a name, top to bottom, and return the rows' heights."""
     rows = np.arange(len(names))[::-1]
@@ -157,3 +185,13 @@ def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.in
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)
     return rows
+
+
+def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid()
+    axes.set_axisbelow(True)

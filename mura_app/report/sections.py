@@ -8,8 +8,14 @@ import numpy as np
 from agents.registry import BASELINE
 from mura_app.report import behaviour_tables as behaviour
 from mura_app.report import tables
-from mura_app.report.curve_figures import reliability_plot, roc_plot
-from mura_app.report.figures import body_part_plot, difference_plot, learning_curves, weights_heatmap
+from mura_app.report.figures import (
+    body_part_plot,
+    difference_plot,
+    learning_curves,
+    reliability_plot,
+    roc_plot,
+    weights_heatmap,
+)
 from mura_app.report.numbers import points
 from mura_app.report.verdict import (
     is_significant,
@@ -37,6 +43,12 @@ def compared_agents(document: Document) -> list[str]:
     return [name for name, row in document["agents"].items() if name != BASELINE and not row["is_bound"]]
 
 
+def reasons(document: Document) -> dict[str, str]:
+    """Return why body parts have no figures, by part."""
+    parts = document["agents"][BASELINE]["per_body_part"]
+    return {part: row["reason"] for part, row in parts.items() if "reason" in row}
+
+
 def verdict(document: Document) -> dict[str, Any]:
     """Return the answer: over all learned agents, and one sentence for each."""
     comparisons = {name: document["agents"][name]["vs_uniform"] for name in learned_agents(document)}
@@ -59,9 +71,6 @@ def figure_tables(document: Document) -> dict[str, Any]:
     """Return the tables of figures."""
     agents, controls = document["agents"], document["controls"]
     parts = document["protocol"]["body_part_names"]
-    reasons = {
-        part: row["reason"] for part, row in agents[BASELINE]["per_body_part"].items() if "reason" in row
-    }
     shown = {name: agents[name] for name in (BASELINE, *compared_agents(document))}
     return {
         "agents_table": tables.agents_table(agents, controls),
@@ -69,7 +78,7 @@ def figure_tables(document: Document) -> dict[str, Any]:
         "comparisons_table": tables.comparisons_table(agents, controls),
         "models_table": tables.models_table(document["models"], controls),
         "body_part_table": tables.body_part_table(parts, shown, controls),
-        "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons.items()),
+        "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
         "no_weightings": [name for name, row in agents.items() if not row["is_weighting"]],
     }
 

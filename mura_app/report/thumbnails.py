@@ -17,15 +17,9 @@ _QUALITY = 70
 
 
 def study_thumbnails(dataset: Dataset, study_ids: Collection[str]) -> dict[str, str]:
-    """Draw the first view of each of some studies.
+    """Draw the first view of each of some studies as a JPEG in a `data:` address, by study id.
 
-    Args:
-        dataset: Where the studies lie.
-        study_ids: The studies to draw.
-
-    Returns:
-        Study id → JPEG as a `data:` address. Studies that the data set does not have, or whose image cannot
-        be read, are left out.
+    Studies that the data set does not have, or whose image cannot be read, are left out.
     """
     wanted = set(study_ids)
     thumbnails = {}

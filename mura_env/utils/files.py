@@ -56,6 +56,11 @@ def write_json(path: str | PathLike[str], document: Any) -> None:
         ValueError: If it holds NaN or infinity, which JSON has no words for.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Write text atomically; missing folders are made, and names of files in it need not be UTF-8."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -3,8 +3,16 @@ import re
 import numpy as np
 
 from mura_app.report.drawing import PALETTE
-from mura_app.report.figures import body_part_plot, difference_plot, learning_curves, weights_heatmap
+from mura_app.report.figures import (
+    body_part_plot,
+    difference_plot,
+    learning_curves,
+    reliability_plot,
+    roc_plot,
+    weights_heatmap,
+)
 
+ROC = {"false_positive_rate": [0.0, 0.5, 1.0], "true_positive_rate": [0.0, 0.9, 1.0]}
 WEIGHTS = np.array([[0.25, 0.75], [0.9, 0.1]])
 
 
@@ -42,3 +50,19 @@ def test_learning_curves_name_their_agents():
     steps, mean = np.array([0.0, 10.0]), np.array([0.5, 0.6])
     svg = learning_curves({"ppo": (steps, mean, np.array([0.01, 0.02]))})
     assert "ppo" in texts(svg)
+
+
+def test_roc_names_every_agent_and_starts_in_its_corner():
+    svg = roc_plot({"uniform": ROC, "ppo": ROC})
+    assert "uniform" in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert "ppo" in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert 'role="img"' in svg
+    assert "stroke-dasharray" in svg  # uniform averaging is dashed
+
+
+def test_reliability_says_its_figures():
+    svg = reliability_plot(
+        "ppo", {"predicted_probability": [0.2, 0.8], "observed_frequency": [0.1, 1.0], "n": [10.0, 10.0]}
+    )
+    assert "0.20 0.10; 0.80 1.00" in svg
+    assert 'id="reliability-ppo-' in svg
