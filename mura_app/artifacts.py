@@ -7,12 +7,12 @@ from typing import Any
 from agents.benchmark.document import Benchmark
 from base_models.datasets import Dataset, open_dataset
 from mura_app.report import write_report
-from mura_app.report.model_card import write_model_card
+from mura_app.report.model_card import render_model_card
 from mura_app.report.sections import shown_changes
 from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import TrainingRecord, read_document
-from mura_env.utils.files import write_json
+from mura_env.utils.files import write_json, write_text
 
 METADATA_CONTROL = "metadata only"
 """Name of the control that sees no pixel."""
@@ -40,7 +40,8 @@ def write_pages(run: RunDirectory, document: Mapping[str, Any], dataset: Dataset
     thumbnails = {} if dataset is None else study_thumbnails(dataset, shown_changes(document))
     write_report(run.report_path, document, title=title, settings=settings, thumbnails=thumbnails)
     training = read_training(run) if run.training_path.is_file() else None
-    write_model_card(run.model_card_path, document, title=title, settings=settings, training=training)
+    card = render_model_card(document, title=title, settings=settings, training=training)
+    write_text(run.model_card_path, card)
 
 
 def read_benchmark(run: RunDirectory) -> dict[str, Any]:

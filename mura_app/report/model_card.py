@@ -12,19 +12,11 @@ from typing import Any
 import jinja2
 
 from agents.registry import BASELINE
-from mura_app.report.claim import claim_items
+from mura_app.report.claim import claim_facts
 from mura_app.report.numbers import estimate, number
 from mura_app.report.sections import further_comparisons, learned_agents, reasons, verdict
-from mura_env.utils.files import write_text
 
 Document = Mapping[str, Any]
-
-
-def write_model_card(
-    path: Path, document: Document, *, title: str, settings: Document, training: Document | None
-) -> None:
-    """Write the card, atomically; arguments as in `render_model_card`."""
-    write_text(path, render_model_card(document, title=title, settings=settings, training=training))
 
 
 def render_model_card(
@@ -59,7 +51,7 @@ def render_model_card(
         **further_comparisons(document),
         training=training,
         evaluated_run=Path(settings["evaluated_run"]).name if "evaluated_run" in settings else "",
-        claim=claim_items(document, settings, training),
+        claim=claim_facts(document, settings, training),
         estimate=estimate,
         difference=_difference,
         percent=lambda share: f"{100 * share:.1f} %",
