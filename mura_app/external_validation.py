@@ -91,6 +91,11 @@ def predict_dataset(
     )
     decoded = decode_images(members, [path for study in studies for path in study.image_paths], progress)
     studies = without_bad_images(studies, decoded.unreadable, skip_bad_images)
+    if decoded.unreadable:
+        first = next(iter(decoded.unreadable.values()))
+        remarks.append(
+            f"{len(decoded.unreadable):,} image(s) that cannot be read were left out, the first one: {first}."
+        )
     of_studies, of_images = predict_studies_and_images(members, studies, progress, images=decoded)
     names = [member.config.name for member in members]
     controls, why_none = metadata_control(run, studies, known, len(classes))
@@ -101,7 +106,7 @@ def predict_dataset(
         images=prediction_table(named, single_images(studies), of_images, names),
         dataset=dataset,
         controls=controls,
-        remarks=(*remarks, *_left_out(decoded.unreadable), *why_none),
+        remarks=(*remarks, *why_none),
         skipped_images={str(path): reason for path, reason in decoded.unreadable.items()},
     )
 
@@ -144,14 +149,6 @@ def metadata_control(
     log_probabilities = metadata_log_probabilities(learned, studies, known, n_classes)
     probabilities = np.exp(log_probabilities)
     return {METADATA_CONTROL: probabilities / probabilities.sum(axis=1, keepdims=True)}, []
-
-
-def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
-    """Say that images were left out, if any were."""
-    if not unreadable:
-        return []
-    first = next(iter(unreadable.values()))
-    return [f"{len(unreadable):,} image(s) that cannot be read were left out, the first one: {first}."]
 
 
 def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:

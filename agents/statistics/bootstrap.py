@@ -111,10 +111,7 @@ class PatientBootstrap:
 
         A pair is in order where the positive study has the higher probability; ties count half. In a
         resample, both numbers are quadratic forms in the patients' counts, one product per agent: their
-        matrix is averaged over seeds first.
-
-        Args:
-            probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+        matrix is averaged over seeds first. Probabilities are of shape `(n_seeds, n_studies, n_classes)`.
 
         Returns:
             Pairs in order (the mean over seeds) and all pairs, both of shape `(n_scored, n_resamples)`: class
@@ -205,13 +202,10 @@ def _from_counts(true: Samples, said: Samples, right: Samples) -> dict[str, Samp
     accuracy = ratio(right.sum(axis=0), n)
     by_chance = ratio((true * said).sum(axis=0), n**2)
     recalls = ratio(right, np.broadcast_to(true, right.shape))
-    rejections = ratio(n - true - said + right, np.broadcast_to(n - true, right.shape))
     figures = {
         "accuracy": accuracy,
         "balanced_accuracy": np.where((true > 0).sum(axis=0) > 1, mean_of_defined(recalls), np.nan),
         "kappa": ratio(accuracy - by_chance, np.where(by_chance < 1.0 - 1e-9, 1.0 - by_chance, 0.0)),
-        "sensitivity": mean_of_defined(recalls[scored]),
-        "specificity": mean_of_defined(rejections[scored]),
         "f1": np.nan_to_num(ratio(2.0 * right, true + said))[scored].mean(axis=0),
     }
     return {name: np.asarray(per_seed.mean(axis=0)) for name, per_seed in figures.items()}
