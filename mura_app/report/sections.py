@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from agents.registry import BASELINE
 from mura_app.report import behaviour_tables as behaviour
 from mura_app.report import tables
@@ -117,15 +115,10 @@ def plots(document: Document) -> dict[str, Any]:
     agents, protocol = document["agents"], document["protocol"]
     learned, others = learned_agents(document), compared_agents(document)
     parts, models = protocol["body_part_names"], protocol["model_names"]
-    comparisons = [agents[name]["vs_uniform"] for name in others]
-    curves = {name: _curve(row) for name in learned if (row := agents[name]["learning_curve"]) is not None}
+    curves = {name: curve for name in learned if (curve := agents[name]["learning_curve"]) is not None}
+    acts = document["behaviour"]["agents"]
     return {
-        "difference_plot": difference_plot(
-            others,
-            [comparison["accuracy_difference"] for comparison in comparisons],
-            [(comparison["ci95"][0], comparison["ci95"][1]) for comparison in comparisons],
-            [is_significant(comparison) for comparison in comparisons],
-        ),
+        "difference_plot": difference_plot({name: agents[name]["vs_uniform"] for name in others}),
         "body_part_plot": body_part_plot(
             parts,
             {
@@ -134,7 +127,10 @@ def plots(document: Document) -> dict[str, Any]:
             },
         ),
         "learning_curves": learning_curves(curves) if curves else "",
-        "weights": [_heatmap(name, document, parts, models) for name in dict.fromkeys((*learned, *others))],
+        "weights": [
+            weights_heatmap(name, models, acts[name]["by_body_part"])
+            for name in dict.fromkeys((*learned, *others))
+        ],
         "weights_notes": [weights_sentence(name, document["weights_vary"][name]) for name in learned],
     }
 
@@ -185,18 +181,3 @@ def shown_changes(document: Document) -> set[str]:
         for name in learned_agents(document)
         for study in acts[name]["changed_predictions"]["studies"]
     }
-
-
-def _heatmap(name: str, document: Document, parts: list[str], models: list[str]) -> str:
-    by_part = document["behaviour"]["agents"][name]["by_body_part"]
-    shown = [part for part in parts if by_part[part] is not None]
-    means, spread = (
-        np.array([by_part[part]["weights"][key] for part in shown]) for key in ("mean", "study_spread")
-    )
-    return weights_heatmap(name, shown, models, means, spread)
-
-
-def _curve(curve: Document) -> tuple[Any, Any, Any]:
-    """Return steps, mean accuracy and its standard deviation over seeds."""
-    accuracy = curve["accuracy"]
-    return np.array(curve["steps"]), np.array(accuracy["mean"]), np.array(accuracy["seed_spread"])

@@ -9,6 +9,7 @@ from mura_app.report.numbers import NBSP, format_p, points
 
 Row = Mapping[str, Any]
 
+_MAIN = ("accuracy, %", "kappa", "AUROC", "AUROC within parts", "minus uniform, points")
 _PERCENT = (".1f", 100.0)
 _PLAIN = (".3f", 1.0)
 
@@ -31,17 +32,7 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 
 def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     """Return a table of the main figures, and the comparison with uniform averaging."""
-    headings = [
-        "agent",
-        "accuracy, %",
-        "kappa",
-        "AUROC",
-        "AUROC within parts",
-        "minus uniform, points",
-        "p",
-        "Holm p",
-        "McNemar p",
-    ]
+    headings = ["agent", *_MAIN, "p", "Holm p", "McNemar p"]
     repeated = any("over_repeats" in row["vs_uniform"] for row in agents.values())
     if repeated:
         headings.insert(6, "over trainings, points")
@@ -79,14 +70,14 @@ def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) ->
 
 def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
     """Return a table with one row an agent, member or control: the main figures of single radiographs."""
-    headings = ["agent or member", "accuracy, %", "kappa", "AUROC", "AUROC within parts"]
-    headings.append("minus uniform, points")
     controls = images["controls"]
     rows = [
         [_name(name, row, controls), *_main_figures(row), _comparison(name, row["vs_uniform"])[0]]
         for name, row in {**images["agents"], **images["models"], **controls}.items()
     ]
-    return html_table("Agents and members on single radiographs of the test table", headings, rows)
+    return html_table(
+        "Agents and members on single radiographs of the test table", ["agent or member", *_MAIN], rows
+    )
 
 
 def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
@@ -125,12 +116,11 @@ def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
 
 def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
     """Return a table with one row a member of the ensemble, alone, and one a control."""
-    headings = ("member", "accuracy, %", "kappa", "AUROC", "AUROC within parts", "minus uniform, points", "p")
     rows = [
         [_name(name, row, controls), *_main_figures(row), *_comparison(name, row["vs_uniform"])[:2]]
         for name, row in _with_controls(models, controls)
     ]
-    return html_table("Members alone on the test table", headings, rows)
+    return html_table("Members alone on the test table", ["member", *_MAIN, "p"], rows)
 
 
 def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
