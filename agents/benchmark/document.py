@@ -180,20 +180,7 @@ def benchmark_document(
             },
         ),
         "cross_validated": out_of_fold_document(train, held_out, of_train),
-        "images": {"reason": "the tables hold studies only, not their radiographs"}
-        if images is None
-        else image_level_document(
-            test,
-            images,
-            {
-                name: result.weights if result.is_weighting else None
-                for name, result in results.items()
-                if not result.is_bound
-            },
-            fixed,
-            thresholds,
-            n_resamples=n_resamples,
-        ),
+        "images": image_level_document(test, images, results, fixed, thresholds, n_resamples=n_resamples),
     }
 
 
