@@ -45,6 +45,11 @@ def write_json(path: str | PathLike[str], document: Any) -> None:
     Names of files that are not UTF-8, as Python holds them, are written as JSON's escapes and come back.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Write text atomically; missing folders are made, and names of files in it need not be UTF-8."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
