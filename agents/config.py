@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import reprlib
 import sys
 import types
@@ -62,6 +63,17 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
             )
     converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
     return config_class(**converted)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Refuse options that are not greater than zero, or are infinite.
+
+    Raises:
+        ValueError: If one of these fields is not.
+    """
+    for name in names:
+        if not 0 < getattr(config, name) < math.inf:
+            raise UserError(f"expected {name} greater than 0, got {getattr(config, name)}")
 
 
 def require_at_most(sizes: Mapping[str, tuple[int, int]]) -> None:

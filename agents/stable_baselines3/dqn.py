@@ -5,11 +5,10 @@ from typing import ClassVar, Literal
 
 from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
-from agents.policy.policy_agent import PolicyAgent
 from agents.policy.selection import DecisionRule, greedy_choice
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.options import NO_CLIPPING, OffPolicyConfig
+from agents.stable_baselines3.base import NO_CLIPPING, AlgorithmAgent, OffPolicyConfig
 from mura_env.errors import UserError
 
 
@@ -34,7 +33,7 @@ class DQNConfig(OffPolicyConfig):
 
 
 @register_agent("dqn")
-class DQN(PolicyAgent[DQNConfig]):
+class DQN(AlgorithmAgent[DQNConfig]):
     """One member a study, or the reference weights, chosen by deep Q-learning (Mnih et al. 2015).
 
     The environment's action is one of the one-hot weight vectors or the reference. The network values every
@@ -52,11 +51,7 @@ class DQN(PolicyAgent[DQNConfig]):
     def _scores_average(self) -> bool:
         return True
 
-    def _env_width(self) -> tuple[int, int]:
-        return self.config.studies_per_step, 1
-
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        # Not imported above: a saved agent weights studies without the time that the library takes to import.
         from agents.stable_baselines3.off_policy import StackQPolicy, train_off_policy  # noqa: PLC0415
 
         config = self.config

@@ -1,8 +1,10 @@
 """Training by any algorithm class of stable-baselines3 whose policy can have the project's network."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,8 +30,10 @@ from agents.stable_baselines3.model import (
     merged,
     training_device,
 )
-from agents.stable_baselines3.options import StableBaselines3Config
 from mura_env.errors import UserError
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.generic import StableBaselines3Config
 
 _POLICY = "MlpPolicy"
 """Name of the policies that see no image."""
@@ -51,16 +55,7 @@ def train_any(
     algorithm, policy = import_algorithm(config.algorithm)
     with global_random_state_kept():
         options = _options(algorithm, config, env, network, seed)
-        try:
-            model = make_model(algorithm, policy, env, options)
-        except ValueError as error:
-            if _can_act(algorithm, policy, env):
-                raise
-            other = "select" if config.action == "softmax" else "softmax"
-            raise UserError(
-                f"expected an algorithm that can act with action={config.action!r}, got "
-                f"{config.algorithm!r}, which cannot; use action={other!r} with it"
-            ) from error
+        model = make_model(algorithm, policy, env, options)
         _take_actor(model, network, env)
         _require_same_actions(model, network, env)
 
@@ -99,19 +94,6 @@ def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
             f"got {path!r}"
         )
     return found, policy
-
-
-def _can_act(algorithm: type[BaseAlgorithm], policy: type[BasePolicy], env: PolicyStackEnv) -> bool:
-    """Tell whether an algorithm takes the environment's action space.
-
-    Which ones it takes, a class says nowhere: it asserts it first of all when it is made. So it is made,
-    without a network and by its own defaults, which leave nothing else that could be wrong.
-    """
-    try:
-        make_model(algorithm, policy, env, {"device": "cpu", "_init_setup_model": False})
-    except ValueError as error:
-        return not isinstance(error.__cause__, AssertionError)
-    return True
 
 
 class NetworkFeatures(BaseFeaturesExtractor):

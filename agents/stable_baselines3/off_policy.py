@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.base import ActorCriticConfig, OffPolicyConfig
 from agents.stable_baselines3.model import (
     added,
     global_random_state_kept,
@@ -25,7 +26,6 @@ from agents.stable_baselines3.model import (
     network_on,
     training_device,
 )
-from agents.stable_baselines3.options import ActorCriticConfig, OffPolicyConfig
 from agents.stable_baselines3.stack_critic import StackCritic
 
 

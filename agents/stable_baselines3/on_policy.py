@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.base import OnPolicyConfig
 from agents.stable_baselines3.model import (
     added,
     global_random_state_kept,
@@ -30,7 +31,6 @@ from agents.stable_baselines3.model import (
     network_on,
     training_device,
 )
-from agents.stable_baselines3.options import OnPolicyConfig
 
 
 def train_on_policy(

@@ -1,14 +1,19 @@
-"""Options of the agents that a class of stable-baselines3 or sb3-contrib trains.
+"""What the agents that stable-baselines3 or sb3-contrib trains share: options, and how a family is trained.
 
-A saved agent is read with them, so they import neither library.
+A saved agent is read with them, so neither library is imported before a fit.
 """
 
 import json
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, TypeVar
 
-from agents.config import MAX_JOBS, MAX_STORED, MAX_STUDIES, MAX_UNITS, require_at_most, shortened
-from agents.policy.policy_agent import PolicyConfig
+from agents.config import MAX_STORED, MAX_STUDIES, require_at_most, require_positive, shortened
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.selection import DecisionRule, squashed_softmax
+from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.errors import UserError
 
 NO_CLIPPING = 1e9
@@ -31,6 +36,8 @@ _SET_BY_FIT = {
 class AlgorithmConfig(PolicyConfig):
     """Options of agents that a class of stable-baselines3 or sb3-contrib trains."""
 
+    studies_per_step: int = 64
+    """Parallel environments of a policy: studies that it sees in one step."""
     algorithm_options: str = "{}"
     """Further arguments of the algorithm's class, for which there is no option here, as a JSON object such
     as '{"target_kl": 0.03}'."""
@@ -41,6 +48,8 @@ class AlgorithmConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "studies_per_step")
+        require_at_most({"studies_per_step": (self.studies_per_step, MAX_STUDIES)})
         self.options()
 
     def options(self) -> dict[str, Any]:
@@ -69,8 +78,6 @@ class OnPolicyConfig(AlgorithmConfig):
 
     total_steps: int = 8_192
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    studies_per_step: int = 64
-    """Parallel environments of a policy: studies that it sees in one step."""
     n_steps: int = 2
     """Rollout length: steps of the environment between updates."""
     learn_exploration: bool = False
@@ -78,9 +85,7 @@ class OnPolicyConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("studies_per_step", "n_steps"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        require_positive(self, "n_steps")
         studies = self.studies_per_step * self.n_steps
         require_at_most({"studies_per_step times n_steps": (studies, MAX_STUDIES)})
 
@@ -91,8 +96,6 @@ class OffPolicyConfig(AlgorithmConfig):
 
     total_steps: int = 16_384
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    studies_per_step: int = 64
-    """Parallel environments of a policy: studies that it sees in one step."""
     gradient_steps: int = 1
     """Gradient steps after every step of the environment."""
     batch_size: int = 128
@@ -104,9 +107,7 @@ class OffPolicyConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("studies_per_step", "gradient_steps", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        require_positive(self, "gradient_steps", "batch_size")
         if self.buffer_size < self.studies_per_step:
             raise UserError(
                 f"expected buffer_size of at least studies_per_step, {self.studies_per_step}, "
@@ -114,7 +115,6 @@ class OffPolicyConfig(AlgorithmConfig):
             )
         require_at_most(
             {
-                "studies_per_step": (self.studies_per_step, MAX_STUDIES),
                 "batch_size": (self.batch_size, MAX_STUDIES),
                 "buffer_size": (self.buffer_size, MAX_STORED),
             }
@@ -134,9 +134,7 @@ class ActorCriticConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("critic_sharpness", "n_critics"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
+        require_positive(self, "critic_sharpness", "n_critics")
         require_at_most({"n_critics": (self.n_critics, 100)})
 
 
@@ -150,53 +148,52 @@ class MaximumEntropyConfig(ActorCriticConfig):
     """Whether the standard deviation of the exploration is learned; it stays as it is if not."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StableBaselines3Config(AlgorithmConfig):
-    """Options of an algorithm by its import path."""
+ConfigType = TypeVar("ConfigType", bound=AlgorithmConfig)
+OnPolicyType = TypeVar("OnPolicyType", bound=OnPolicyConfig)
+ActorCriticType = TypeVar("ActorCriticType", bound=ActorCriticConfig)
 
-    algorithm: str = "stable_baselines3.PPO"
-    """Import path of the algorithm's class: any of stable-baselines3 and sb3-contrib but RecurrentPPO and
-    ARS, or one of your own derived from them. Only a fit imports it, loading a saved agent does not."""
-    action: Literal["softmax", "select"] = "softmax"
-    """What an action is: logits of the weights (softmax), or one member or the reference (select), which the
-    classes for discrete actions alone need: DQN, QRDQN and MaskablePPO. They explore in their own way."""
-    algorithm_options: str = "{}"
-    """Arguments of the class as a JSON object, such as '{"policy_kwargs": {"log_std_init": -1}}'; they take
-    precedence over the options here, and policy_kwargs are added to the agent's own."""
-    total_steps: int = 8_192
-    """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    learning_rate: float = 0.01
-    """Learning rate at the start; it falls linearly to zero."""
-    studies_per_step: int = 64
-    """Parallel environments of a policy: studies that it sees in one step."""
-    n_steps: int = 4
-    """Rollout length: steps of the environment between the updates of an on-policy algorithm."""
-    batch_size: int = 128
-    """Batch size: studies in a minibatch."""
-    gradient_steps: int = 4
-    """Gradient steps of an off-policy algorithm after every step of the environment."""
-    critic_size: int = 64
-    """Units in each of the critic's two hidden layers."""
-    n_jobs: int = 1
-    """Processes that train policies; the result does not depend on it."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        module, _, name = self.algorithm.rpartition(".")
-        if not all(part.isidentifier() for part in (*module.split("."), name)):
-            raise UserError(
-                "expected algorithm as an import path such as 'stable_baselines3.DDPG', "
-                f"got {self.algorithm!r}"
-            )
-        for field in ("studies_per_step", "n_steps", "batch_size", "gradient_steps", "critic_size", "n_jobs"):
-            if not getattr(self, field) > 0:
-                raise UserError(f"expected {field} greater than 0, got {getattr(self, field)}")
-        studies = self.studies_per_step * self.n_steps
-        require_at_most(
-            {
-                "studies_per_step times n_steps": (studies, MAX_STUDIES),
-                "batch_size": (self.batch_size, MAX_STUDIES),
-                "critic_size": (self.critic_size, MAX_UNITS // 4),
-                "n_jobs": (self.n_jobs, MAX_JOBS),
-            }
-        )
+class AlgorithmAgent(PolicyAgent[ConfigType]):
+    """Base class: softmax weights, learned by a class of one of the two libraries.
+
+    The actor is the project's own network, so that a saved agent is read without them. An episode is one
+    study: discount factors have nothing to act on and are zero.
+
+    Attributes:
+        algorithm: Import path of the library's class.
+    """
+
+    algorithm: ClassVar[str]
+
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_step, 1
+
+
+class OnPolicyAgent(AlgorithmAgent[OnPolicyType]):
+    """Base class of on-policy agents; see `agents.stable_baselines3.on_policy`."""
+
+    @abstractmethod
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
+        """Return the arguments of the library's class that are particular to it."""
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        from agents.stable_baselines3.on_policy import train_on_policy  # noqa: PLC0415 - takes a second
+
+        arguments = self._arguments(env)
+        train_on_policy(self.algorithm, self.config, env, network, seed=seed, report=report, **arguments)
+
+
+class ActorCriticAgent(AlgorithmAgent[ActorCriticType]):
+    """Base class of off-policy agents with critics, which are `agents.stable_baselines3.stack_critic`'s."""
+
+    decide: ClassVar[DecisionRule] = staticmethod(squashed_softmax)
+
+    @abstractmethod
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments of `train_actor_critic` that are particular to the library's class."""
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        from agents.stable_baselines3.off_policy import train_actor_critic  # noqa: PLC0415 - takes a second
+
+        arguments = self._arguments()
+        train_actor_critic(self.algorithm, self.config, env, network, seed=seed, report=report, **arguments)
