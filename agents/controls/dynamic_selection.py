@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent, Callback
 from agents.config import AgentConfig
-from agents.controls.fixed_weights import log_odds_weights
+from agents.controls.fixed_weights import Control, log_odds_weights
 from agents.mixture import members_correct, probabilities_of_label
 from agents.policy.inner_folds import fold_pairs
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
-from mura_env.utils.progress import Progress
 
 
 def output_profiles(table: Predictions) -> NDArray[np.float32]:
@@ -83,10 +81,8 @@ def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
 ConfigType = TypeVar("ConfigType")
 
 
-class DynamicSelection(Agent[ConfigType]):
+class DynamicSelection(Control[ConfigType]):
     """Base class: the arrays that `region_arrays` gives, and their check when an agent is loaded."""
-
-    uses_seed = False
 
     def _check_arrays(self) -> None:
         n_models, n_classes = len(self.model_names_), len(self.class_names_)
@@ -121,15 +117,8 @@ class KnoraU(DynamicSelection[KnoraUConfig]):
 
     config_class = KnoraUConfig
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        self.arrays_ = region_arrays(train)
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return region_arrays(train)
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         nearest = nearest_studies(
@@ -187,18 +176,11 @@ class Meta(DynamicSelection[MetaConfig]):
 
     config_class = MetaConfig
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        self.arrays_ = {**competence_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        arrays = {**competence_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
         pairs = fold_pairs(train, None, self.config.n_folds, _FOLD_SEED)
         if not pairs:
-            return
+            return arrays
         features = np.concatenate(
             [
                 meta_features(competence_arrays(learn), score, score.body_parts, self.config.n_neighbours)
@@ -207,10 +189,11 @@ class Meta(DynamicSelection[MetaConfig]):
         )
         right = np.concatenate([members_correct(score) for _, score in pairs])
         if right.all() or not right.any():
-            return
+            return arrays
         regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
         regression.fit(features.reshape(-1, len(META_FEATURES)), right.reshape(-1))
-        self.arrays_["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
+        arrays["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
+        return arrays
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         features = meta_features(self.arrays_, table, body_parts, self.config.n_neighbours)

@@ -18,17 +18,17 @@ from mura_env.utils.progress import Progress
 ConfigType = TypeVar("ConfigType")
 
 
-class FixedWeights(Agent[ConfigType]):
-    """One row of weights per body part, and a last row for parts that the training table did not have.
+class Control(Agent[ConfigType]):
+    """Base class of agents that learn from the labels of the training table at once.
 
-    A subclass writes `_rows`.
+    A subclass writes `_learned`.
     """
 
     uses_seed = False
 
     @abstractmethod
-    def _rows(self, train: Predictions) -> NDArray[np.float64]:
-        """Learn the weights, shape `(n_body_parts + 1, n_models)`, rows on the simplex."""
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        """Return what goes into `arrays_`."""
 
     def _fit(
         self,
@@ -38,7 +38,21 @@ class FixedWeights(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        self.arrays_ = {"weights": self._rows(train).astype(np.float32)}
+        self.arrays_ = self._learned(train)
+
+
+class FixedWeights(Control[ConfigType]):
+    """One row of weights per body part, and a last row for parts that the training table did not have.
+
+    A subclass writes `_rows`.
+    """
+
+    @abstractmethod
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        """Learn the weights, shape `(n_body_parts + 1, n_models)`, rows on the simplex."""
+
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return {"weights": self._rows(train).astype(np.float32)}
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return self.arrays_["weights"][body_parts]
@@ -51,21 +65,13 @@ class FixedWeights(Agent[ConfigType]):
 
 
 @register_agent("uniform")
-class Uniform(Agent[AgentConfig]):
+class Uniform(Control[AgentConfig]):
     """Every member has the same weight in every study."""
 
     config_class = AgentConfig
-    uses_seed = False
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        """Learn nothing."""
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return {}
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return np.ones((len(table), len(self.model_names_)))

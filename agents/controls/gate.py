@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.agent import Callback
 from agents.config import MAX_STUDIES, require_at_most
 from agents.mixture import probabilities_of_label
 from agents.policy.inner_folds import InnerFold
@@ -16,11 +15,9 @@ from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from mura_env import Predictions
 from mura_env.combination import softmax_weights
 from mura_env.errors import UserError
 from mura_env.observations import observe
-from mura_env.utils.progress import Progress
 from mura_env.weighting_task import WeightingTask
 
 
@@ -56,17 +53,6 @@ class Gate(PolicyAgent[GateConfig]):
 
     config_class = GateConfig
     learns_by_reinforcement = False
-
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        super()._fit(train, validation, seed, progress, callback)
-        self.total_steps_ = 0  # no step of an environment was made
 
     def _env_width(self) -> tuple[int, int]:
         return self.config.studies_per_update, 1

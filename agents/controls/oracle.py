@@ -6,34 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from agents.agent import Agent, Callback
 from agents.config import AgentConfig
+from agents.controls.fixed_weights import Control
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.combination import combine
-from mura_env.utils.progress import Progress
 
 
 @register_agent("oracle")
-class Oracle(Agent[AgentConfig]):
+class Oracle(Control[AgentConfig]):
     """The weights, read from the label, whose prediction is correct wherever any weights' prediction is.
 
     Its accuracy is the bound of every weighting; see `oracle_weights`.
     """
 
     config_class = AgentConfig
-    uses_seed = False
     is_bound = True
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        """Learn nothing: the labels are read where they are needed."""
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return {}  # the labels are read where they are needed
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return oracle_weights(table)

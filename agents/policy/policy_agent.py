@@ -183,6 +183,8 @@ class PolicyAgent(Agent[ConfigType]):
             except KeyboardInterrupt:
                 self._warn_of_interrupt(monitor.selection)
             self.learning_curve_ = monitor.learning_curve()
+            if not self.learns_by_reinforcement:
+                self.total_steps_ = 0  # no step of an environment was made
             if monitor.selection.selected is not None:
                 state = monitor.selection.selected.state
         # A new policy stands for the reference: it is what remains where nothing is learned or selected.
