@@ -4,7 +4,7 @@ import hashlib
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -13,18 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.config import checked_seed, make_config, plain_values, shortened
-from agents.storage import DOCUMENT_NAME, SAVED_FIELDS, saved_fields, write_agent
-from agents.tensorboard import write_fitted
+from agents.monitor import Callback, write_fitted
+from agents.storage import FITTED_FIELDS, SavedAgent, write_agent
 from mura_env import Predictions
 from mura_env.combination import combine
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
-
-
-Callback = Callable[[dict[str, float]], None]
-"""Called at the end of each epoch with its row of the learning curve."""
 
 
 class Agent(ABC, Generic[ConfigType]):
@@ -178,23 +174,21 @@ class Agent(ABC, Generic[ConfigType]):
         document = {
             "agent": self.name,
             "config": plain_values(self.config),
-            **{field: getattr(self, f"{field}_") for field in SAVED_FIELDS},
+            **{field: getattr(self, f"{field}_") for field in FITTED_FIELDS},
         }
         write_agent(Path(directory), document, self.arrays_)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+    def from_saved(cls, saved: SavedAgent, arrays: dict[str, NDArray[Any]]) -> Self:
         """Restore a fitted agent from what `agents.storage.read_agent` returned.
 
         Raises:
-            ValueError: If a field is missing or of another type, or the arrays do not fit the agent.
+            ValueError: If an option is unknown or out of its range, or the arrays do not fit the agent.
         """
-        config = document.get("config")
-        if not isinstance(config, dict):
-            raise UserError(f"expected the options of the agent in {DOCUMENT_NAME}, got {shortened(config)}")
-        agent = cls(make_config(cls.config_class, config, f"the agent {cls.name!r}"))
-        for field, value in saved_fields(document).items():
-            setattr(agent, f"{field}_", value)
+        agent = cls(make_config(cls.config_class, saved.config, f"the agent {cls.name!r}"))
+        for field in FITTED_FIELDS:
+            value = getattr(saved, field)
+            setattr(agent, f"{field}_", tuple(value) if field.endswith("_names") else value)
         agent.arrays_, agent._checked = arrays, set()
         agent._check_arrays()
         others = sorted(arrays.keys() - agent._checked)

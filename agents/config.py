@@ -4,10 +4,10 @@ import dataclasses
 import difflib
 import math
 import reprlib
-import sys
-import types
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from mura_env.errors import UserError
 
@@ -35,9 +35,6 @@ MAX_STORED = 2**22
 MAX_JOBS = 1_024
 """Processes of one training."""
 
-MAX_INTEGER = 2**63 - 1
-"""The largest whole number that arrays hold."""
-
 MAX_SEED = 10**9
 """Agents count on from a seed, and no generator takes one of more than 32 bits."""
 
@@ -55,13 +52,22 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
         ValueError: If a name is unknown, or a value is of another type or out of its field's range.
     """
     hints = get_type_hints(config_class)
-    for name in values:
+    converted: dict[str, Any] = {}
+    for name, given in values.items():
         if name not in hints:
             known = f"the options {', '.join(hints)}" if hints else "no options"
             raise UserError(
                 f"expected {known} for {owner}, got {shortened(name)}{did_you_mean(name, list(hints))}"
             )
-    converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
+        value = tuple(given) if isinstance(given, list) else given
+        try:
+            converted[name] = TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError:
+            hint = hints[name]
+            wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+            raise UserError(
+                f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}"
+            ) from None
     return config_class(**converted)
 
 
@@ -121,45 +127,3 @@ def did_you_mean(name: str, names: list[str]) -> str:
     """Return the end of a message that names the nearest match, or nothing."""
     matches = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
-def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
-    if isinstance(value, list):
-        value = tuple(value)
-    if not _matches(value, hint):
-        wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise UserError(f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}")
-    try:
-        return _as_annotated(value, hint)
-    except OverflowError:
-        limit = f"{MAX_INTEGER if hint is int else sys.float_info.max:.2g}"
-        raise UserError(
-            f"expected the option {name!r} of {owner} to be a number of at most {limit}, got a larger one"
-        ) from None
-
-
-def _as_annotated(value: Any, hint: Any) -> Any:
-    """Turn whole numbers into floats where these are annotated; refuse those that no array holds."""
-    if hint is float:
-        return float(value)
-    if hint is int and abs(value) > MAX_INTEGER:
-        raise OverflowError
-    if get_origin(hint) is tuple:
-        return tuple(_as_annotated(item, get_args(hint)[0]) for item in value)
-    return value
-
-
-def _matches(value: Any, hint: Any) -> bool:
-    """Tell whether a value is of the annotated type; a bool is no int, and an int is a float."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin in (Union, types.UnionType):
-        return any(_matches(value, argument) for argument in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_matches(item, arguments[0]) for item in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.agent import Agent, fingerprint
-from agents.config import make_config, shortened
-from agents.storage import DOCUMENT_NAME, read_agent
+from agents.config import make_config
+from agents.storage import read_agent
 from mura_env import Predictions
-from mura_env.errors import UserError
 from mura_env.utils.plugins import Registry
 
 BASELINE = "uniform"
@@ -114,11 +113,8 @@ def load_agent(directory: str | Path) -> Agent[Any]:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged, of another version or of an agent that is not installed.
     """
-    document, arrays = read_agent(Path(directory))
-    name = document.get("agent")
-    if not isinstance(name, str):
-        raise UserError(f"expected the agent's name in {DOCUMENT_NAME}, got {shortened(name)}")
-    return agent_class(name).from_document(document, arrays)
+    saved, arrays = read_agent(Path(directory))
+    return agent_class(saved.agent).from_saved(saved, arrays)
 
 
 def saved_agent(directory: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:

@@ -14,8 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from agents.config import AgentConfig
 from agents.controls.fixed_weights import Control, log_odds_weights
-from agents.mixture import members_correct, probabilities_of_label
-from agents.policy.inner_folds import fold_pairs
+from agents.mixture import fold_pairs, members_correct, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError

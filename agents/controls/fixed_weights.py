@@ -7,9 +7,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Callback
+from agents.agent import Agent
 from agents.config import AgentConfig
 from agents.mixture import members_correct, mixture_weights_by_body_part, probabilities_of_label
+from agents.monitor import Callback
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError

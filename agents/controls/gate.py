@@ -9,10 +9,10 @@ from torch import Tensor
 
 from agents.config import MAX_STUDIES, require_at_most
 from agents.mixture import probabilities_of_label
-from agents.policy.inner_folds import InnerFold
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.selection import InnerFold
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from mura_env.combination import softmax_weights

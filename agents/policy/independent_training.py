@@ -10,7 +10,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 
-from agents.policy.monitor import Report, TrainingMonitor
+from agents.monitor import Report, TrainingMonitor
 from agents.policy.networks.base import StackedNetwork, single_thread
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.utils.workers import end_with_parent
@@ -122,11 +122,11 @@ def _train_one(
 ) -> list[Snapshot]:
     env, snapshots = make_env(index), list[Snapshot]()
 
-    def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+    def report(steps: int, scalars: Mapping[str, float]) -> None:
         passed = bisect_right(checkpoints, steps)
         if passed > bisect_right(checkpoints, snapshots[-1].steps if snapshots else 0):
             state = {name: value.clone() for name, value in network.state_dict().items()}
-            snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars or {})))
+            snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars)))
 
     with single_thread():
         train(env, network, seed, report)

@@ -1,4 +1,4 @@
-"""Model selection on inner folds: which KL coefficient, at which checkpoint, and how its outputs act.
+"""Inner folds, and model selection on them: which KL coefficient, at which checkpoint.
 
 Decision rules turn a network's outputs into weights, the deterministic way. Each is a function of outputs of
 shape `(n, n_outputs)`, the environment's action scale and the logarithms of reference weights,
@@ -14,9 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.mixture import mixture_weights, probabilities_of_label
-from agents.policy.inner_folds import InnerFold, reference_logits
+from agents.mixture import (
+    Reference,
+    mixture_weights,
+    probabilities_of_label,
+    reference_logits,
+    reference_weights,
+)
 from agents.policy.networks.base import StackedNetwork
+from mura_env import Predictions
 from mura_env.combination import action_scale, softmax_weights
 from mura_env.observations import observe
 from mura_env.weighting_task import WeightingTask, contested
@@ -60,6 +66,36 @@ def choice_or_softmax(outputs: FloatArray, scale: float, log_references: FloatAr
     """As `greedy_choice` where the reference has a value of its own, else as `clipped_softmax`."""
     rule = greedy_choice if outputs.shape[1] > len(log_references) else clipped_softmax
     return rule(outputs, scale, log_references)
+
+
+@dataclass(frozen=True)
+class InnerFold:
+    """One policy's studies: to learn from, and to be scored on."""
+
+    learn: Predictions
+    """The studies to learn from; policies are shown the contested ones of them."""
+    reference: NDArray[np.float32]
+    """Reference weights fitted on all studies to learn from, shape `(n_body_parts + 1, n_models)`."""
+    score: Predictions
+    """The studies that the policies are scored on."""
+
+
+def inner_folds(
+    pairs: Sequence[tuple[Predictions, Predictions]], reference: Reference, reward: str
+) -> list[InnerFold]:
+    """Plan one policy per pair. It learns from the studies where the choice of weights can change the reward.
+
+    Args:
+        pairs: Studies to learn from and to score on; see `fold_pairs`.
+        reference: The kind of reference weights.
+        reward: Name of the reward.
+
+    Returns:
+        The folds; none if one of them has nothing to learn from.
+    """
+    if not all(contested(learn, reward).any() for learn, _ in pairs):
+        return []
+    return [InnerFold(learn, reference_weights(learn, reference), score) for learn, score in pairs]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from agents.policy.inner_folds import InnerFold, reference_logits
+from agents.mixture import reference_logits
+from agents.policy.selection import InnerFold
 from mura_env import ENVIRONMENT_ID
 from mura_env.kl_penalty import kl_divergence
 from mura_env.observations import ObservationLayout

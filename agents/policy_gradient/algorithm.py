@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.config import MAX_STUDIES, require_at_most
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.stacked_env import PolicyStackEnv

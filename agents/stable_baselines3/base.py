@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from agents.config import MAX_STORED, MAX_STUDIES, require_at_most, require_positive, shortened
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.selection import DecisionRule, squashed_softmax

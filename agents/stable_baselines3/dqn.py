@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.selection import DecisionRule, greedy_choice
 from agents.policy.stacked_env import PolicyStackEnv
@@ -52,17 +52,18 @@ class DQN(AlgorithmAgent[DQNConfig]):
         return True
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        from agents.stable_baselines3.off_policy import StackQPolicy, train_off_policy  # noqa: PLC0415
+        from agents.stable_baselines3.off_policy import StackDQN, StackQPolicy, train_off_policy  # noqa: PLC0415
 
         config = self.config
         train_off_policy(
-            "agents.stable_baselines3.off_policy.StackDQN",
+            StackDQN,
             StackQPolicy,
             config,
             env,
+            network,
             seed=seed,
             report=report,
-            policy_options={"network": network},
+            policy_kwargs={},
             exploration_initial_eps=config.exploration_initial_eps,
             exploration_final_eps=config.exploration_final_eps,
             exploration_fraction=config.exploration_fraction,

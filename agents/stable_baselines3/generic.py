@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 
 from agents.config import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_at_most, require_positive
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.selection import DecisionRule, choice_or_softmax
 from agents.policy.stacked_env import PolicyStackEnv

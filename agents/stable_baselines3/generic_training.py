@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.config import MAX_STORED
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
@@ -59,7 +59,7 @@ def train_any(
         _take_actor(model, network, env)
         _require_same_actions(model, network, env)
 
-        def copy_and_report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+        def copy_and_report(steps: int, scalars: Mapping[str, float]) -> None:
             _take_actor(model, network, env)
             report(steps, scalars)
 

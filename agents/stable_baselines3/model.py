@@ -13,10 +13,12 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import BasePolicy
 
 from agents.config import shortened
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
+from agents.stable_baselines3.base import AlgorithmConfig
 from agents.stable_baselines3.vec_env import VectorEnvAdapter
 from mura_env.errors import UserError
 
@@ -45,7 +47,7 @@ def make_model(
         return algorithm(policy, VectorEnvAdapter(env), **arguments)
     except (AssertionError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f"expected algorithm_options that it takes, got others for {algorithm.__name__}, "
+            f"expected an action and algorithm_options that it takes, got others for {algorithm.__name__}, "
             f"which says: {error}"
         ) from error
 
@@ -57,7 +59,7 @@ def learn(model: BaseAlgorithm, total_steps: int, n_policies: int, report: Repor
         model: The algorithm.
         total_steps: Environment steps per policy.
         n_policies: Policies in its stack.
-        report: See `agents.policy.monitor.Report`.
+        report: See `agents.monitor.Report`.
         **arguments: Further arguments of the algorithm's `learn`.
 
     Raises:
@@ -185,25 +187,48 @@ def training_device(name: str) -> torch.device:
     return device
 
 
-def network_on(
-    device: torch.device, network: StackedNetwork, report: Report
-) -> tuple[StackedNetwork, Report]:
-    """Return the network to train on a device, and a report that first brings its parameters back.
+def train_stack(
+    algorithm: type[BaseAlgorithm],
+    policy: type[BasePolicy],
+    config: AlgorithmConfig,
+    env: VectorEnv[Any, Any, Any],
+    network: StackedNetwork,
+    *,
+    seed: int,
+    report: Report,
+    policy_kwargs: Mapping[str, Any],
+    **arguments: Any,
+) -> None:
+    """Train the actors of a stack in place with an algorithm of stable-baselines3.
 
     Args:
-        device: Where it is trained.
-        network: On the CPU, where it is scored.
-        report: Called while it is trained.
-
-    Returns:
-        On the CPU the network itself and the report itself.
+        algorithm: Its class.
+        policy: The policy's class, which takes `network` and `policy_kwargs`.
+        config: Its options here.
+        env: The environment of the stack.
+        network: The actors, on the CPU, where they are scored; those trained on another device are copied back
+            before every report.
+        seed: Seed of every random choice.
+        report: Called before every update and at the end.
+        policy_kwargs: Further arguments of the policy's class.
+        **arguments: Further arguments of the algorithm's class.
     """
-    if device == torch.device("cpu"):
-        return network, report
-    trained = copy.deepcopy(network)  # the algorithm moves it
+    device = training_device(config.device)
+    trained = network if device == torch.device("cpu") else copy.deepcopy(network)  # the algorithm moves it
 
-    def bring_back_and_report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
-        network.load_state_dict(trained.state_dict())
+    def bring_back_and_report(steps: int, scalars: Mapping[str, float]) -> None:
+        if trained is not network:
+            network.load_state_dict(trained.state_dict())
         report(steps, scalars)
 
-    return trained, bring_back_and_report
+    ours = {
+        "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
+        "gamma": 0.0,  # no study follows from another
+        "policy_kwargs": {"network": trained, **policy_kwargs},
+        "seed": seed,
+        "device": device,
+        **arguments,
+    }
+    with global_random_state_kept():
+        model = make_model(algorithm, policy, env, added(ours, config.options()))
+        learn(model, config.total_steps, network.n_policies, bring_back_and_report)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, Schedule
@@ -13,65 +14,43 @@ from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.dqn import DQN
 from torch import Tensor, nn
 
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.base import ActorCriticConfig, OffPolicyConfig
-from agents.stable_baselines3.model import (
-    added,
-    global_random_state_kept,
-    imported,
-    learn,
-    make_model,
-    network_on,
-    training_device,
-)
+from agents.stable_baselines3.model import imported, train_stack
 from agents.stable_baselines3.stack_critic import StackCritic
 
 
 def train_off_policy(
-    algorithm: str,
+    algorithm: type[BaseAlgorithm],
     policy: type[BasePolicy],
     config: OffPolicyConfig,
     env: PolicyStackEnv,
+    network: StackedNetwork,
     *,
     seed: int,
     report: Report,
-    policy_options: dict[str, Any],
-    **options: Any,
+    **arguments: Any,
 ) -> None:
-    """Train the actors in place with an off-policy algorithm of stable-baselines3.
-
-    Args:
-        algorithm: Import path of the algorithm's class.
-        policy: The policy's class, one of those below.
-        config: The algorithm's options here.
-        env: The environment of the stack.
-        seed: Seed of every random choice.
-        report: Called before every step of the environment.
-        policy_options: Arguments of the policy's class, `network` among them.
-        **options: Arguments of the algorithm's class that are particular to it.
-    """
-    device = training_device(config.device)
-    trained, report = network_on(device, policy_options["network"], report)
-    with global_random_state_kept():
-        ours = {
-            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
-            "buffer_size": config.buffer_size // config.studies_per_step * env.num_envs,
-            "learning_starts": 0,
-            "batch_size": config.batch_size * env.n_policies,
-            "gamma": 0.0,
-            "train_freq": 1,
-            "gradient_steps": config.gradient_steps,
-            "replay_buffer_class": StackReplayBuffer,
-            "replay_buffer_kwargs": {"n_policies": env.n_policies},
-            "policy_kwargs": {**policy_options, "network": trained},
-            "seed": seed,
-            "device": device,
-            **options,
-        }
-        model = make_model(imported(algorithm), policy, env, added(ours, config.options()))
-        learn(model, config.total_steps, env.n_policies, report)
+    """Train the actors in place with an off-policy algorithm; see `train_stack` for the arguments."""
+    train_stack(
+        algorithm,
+        policy,
+        config,
+        env,
+        network,
+        seed=seed,
+        report=report,
+        buffer_size=config.buffer_size // config.studies_per_step * env.num_envs,
+        learning_starts=0,
+        batch_size=config.batch_size * env.n_policies,
+        train_freq=1,
+        gradient_steps=config.gradient_steps,
+        replay_buffer_class=StackReplayBuffer,
+        replay_buffer_kwargs={"n_policies": env.n_policies},
+        **arguments,
+    )
 
 
 def train_actor_critic(
@@ -107,8 +86,7 @@ def train_actor_critic(
         critic.load_state_dict({**critic.state_dict(), **dict(network.named_buffers())})
         return critic
 
-    policy_options = {
-        "network": network,
+    policy_kwargs = {
         "critic_networks": critic_network,
         "env": env,
         "exploration": config.exploration,
@@ -118,13 +96,14 @@ def train_actor_critic(
         "n_quantiles": n_quantiles,
     }
     train_off_policy(
-        algorithm,
+        imported(algorithm),
         StackActorCriticPolicy,
         config,
         env,
+        network,
         seed=seed,
         report=report,
-        policy_options=policy_options,
+        policy_kwargs=policy_kwargs,
         tau=config.tau,
         **options,
     )

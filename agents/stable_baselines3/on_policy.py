@@ -18,19 +18,11 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.base import OnPolicyConfig
-from agents.stable_baselines3.model import (
-    added,
-    global_random_state_kept,
-    imported,
-    learn,
-    make_model,
-    network_on,
-    training_device,
-)
+from agents.stable_baselines3.model import imported, train_stack
 
 
 def train_on_policy(
@@ -54,31 +46,26 @@ def train_on_policy(
         report: Called after every update.
         **options: Arguments of the class that are particular to it.
     """
-    device = training_device(config.device)
-    trained, report = network_on(device, network, report)
-    with global_random_state_kept():
-        ours = {
-            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
-            "n_steps": config.n_steps,
-            "gamma": 0.0,
-            "gae_lambda": 0.0,
-            "use_sde": False,
-            "policy_kwargs": {
-                "network": trained,
-                "exploration": config.exploration,
-                "learn_exploration": config.learn_exploration,
-                "env": env,
-            },
-            "seed": seed,
-            "device": device,
-            "rollout_buffer_class": StackRolloutBuffer,
-            "rollout_buffer_kwargs": {"n_policies": env.n_policies},
-            **options,
-        }
-        shown = NetworkInputs(env, network)
-        one_step = with_one_step_rollouts(imported(algorithm))
-        model = make_model(one_step, StackPolicy, shown, added(ours, config.options()))
-        learn(model, config.total_steps, env.n_policies, report)
+    train_stack(
+        with_one_step_rollouts(imported(algorithm)),
+        StackPolicy,
+        config,
+        NetworkInputs(env, network),
+        network,
+        seed=seed,
+        report=report,
+        policy_kwargs={
+            "env": env,
+            "exploration": config.exploration,
+            "learn_exploration": config.learn_exploration,
+        },
+        n_steps=config.n_steps,
+        gae_lambda=0.0,
+        use_sde=False,
+        rollout_buffer_class=StackRolloutBuffer,
+        rollout_buffer_kwargs={"n_policies": env.n_policies},
+        **options,
+    )
 
 
 class OneStepRollouts(OnPolicyAlgorithm):

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mura_env import Predictions, Standardization, observe
-from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
+
+NETWORK_PREFIX = "network."
+"""What the names of a network's arrays begin with in a saved agent."""
 
 
 class StackedNetwork(nn.Module):
@@ -209,23 +211,15 @@ def observe_with_parts(
     return observations, layout
 
 
-def network_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter and buffer of a network that is never allocated.
+def network_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return a network's state as the arrays of an agent, whose names begin with `NETWORK_PREFIX`."""
+    return {f"{NETWORK_PREFIX}{name}": value.numpy().copy() for name, value in state.items()}
 
-    What a changed file claims of a network's size would otherwise be allocated before its arrays could be
-    compared with it.
 
-    Args:
-        make: Makes the network, on torch's default device.
-
-    Raises:
-        UserError: If no network can be of that size.
-    """
-    try:
-        with torch.device("meta"):
-            return {name: tuple(value.shape) for name, value in make().state_dict().items()}
-    except (RuntimeError, TypeError, OverflowError) as error:
-        raise UserError("expected options of a network that can be made, got too large ones") from error
+def load_arrays(network: StackedNetwork, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Fill a network with what `network_arrays` returned; other arrays are left out."""
+    named = {name.removeprefix(NETWORK_PREFIX): name for name in arrays if name.startswith(NETWORK_PREFIX)}
+    network.load_state_dict({own: torch.from_numpy(arrays[name]) for own, name in named.items()})
 
 
 @contextmanager

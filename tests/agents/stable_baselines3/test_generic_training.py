@@ -16,7 +16,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from agents import load_agent, make_agent
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
+from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3 import generic_training
 from agents.stable_baselines3.generic_training import import_algorithm
