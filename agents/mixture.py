@@ -28,15 +28,7 @@ def members_correct(table: Predictions) -> NDArray[np.bool_]:
 def probabilities_of_label(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return each member's probability of the true class.
-
-    Args:
-        probabilities: Shape `(n_studies, n_models, n_classes)`.
-        labels: Shape `(n_studies,)`.
-
-    Returns:
-        Shape `(n_studies, n_models)`, at least 1e-9 so that a logarithm of it is finite.
-    """
+    """Return each member's probability of the true class, `(n_studies, n_models)`, at least 1e-9."""
     chosen = np.take_along_axis(probabilities, labels[:, None, None], axis=2)[:, :, 0]
     return np.maximum(chosen.astype(np.float64), 1e-9)
 
@@ -86,8 +78,7 @@ def mixture_weights_by_body_part(table: Predictions, prior_studies: float) -> ND
 
     Args:
         table: The studies.
-        prior_studies: How many studies of a body part the common weights count for; with infinity, every part
-            has the common weights.
+        prior_studies: How many studies the common weights count for; with infinity, all parts have these.
 
     Returns:
         Shape `(n_body_parts + 1, n_models)`; the last row holds the common weights.
@@ -130,16 +121,12 @@ def fold_pairs(
 ) -> list[tuple[Predictions, Predictions]]:
     """Pair the studies that each policy learns from with those that it is scored on.
 
-    Args:
-        train: The studies to learn from.
-        validation: The studies to score on; every policy learns from all of `train` then. If None, `train`
-            is cut into folds by patient, stratified by body part and label, and each policy is scored on the
-            fold that it did not learn from.
-        n_folds: Number of pairs.
-        seed: Seed of the folds.
+    Without a validation table, `train` is cut into folds by patient, stratified by body part and label, and
+    each policy is scored on the fold that it did not learn from. With one, every policy learns from all of
+    `train`.
 
     Returns:
-        The pairs; none if there are fewer than two patients per fold.
+        `n_folds` pairs; none if there are fewer than two patients per fold.
     """
     if validation is not None:
         return [(train, validation)] * n_folds
@@ -152,13 +139,8 @@ def fold_pairs(
 def reference_weights(table: Predictions, reference: Reference) -> NDArray[np.float32]:
     """Fit the reference on the studies that a policy learns from.
 
-    Args:
-        table: The studies.
-        reference: `uniform`; `static`, the log-loss optimum common to all studies; or `static_per_body_part`.
-
     Returns:
-        Shape `(n_body_parts + 1, n_models)`, rows with sum 1; the last is for body parts that the table does
-        not name.
+        Shape `(n_body_parts + 1, n_models)`, rows with sum 1; the last is for body parts never seen.
     """
     if reference == "uniform":
         shape = (len(table.body_part_names) + 1, table.n_models)
@@ -170,11 +152,7 @@ def reference_weights(table: Predictions, reference: Reference) -> NDArray[np.fl
 def reference_logits(reference: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logarithms of reference weights as the environment takes them: no weight below 0.01.
 
-    Args:
-        reference: Shape `(n_rows, n_models)`, rows with sum 1.
-
-    Returns:
-        Shape `(n_models, n_rows)`, of weights whose columns have sum 1.
+    From rows, `(n_rows, n_models)`, to columns, `(n_models, n_rows)`.
     """
     floored = np.exp(log_reference(np.ascontiguousarray(reference.T)))
     return np.asarray(np.log(floored / floored.sum(axis=0)))
@@ -183,13 +161,7 @@ def reference_logits(reference: NDArray[np.float32]) -> NDArray[np.float32]:
 def choose_reference(pairs: Sequence[tuple[Predictions, Predictions]], choice: ReferenceChoice) -> Reference:
     """Resolve `chosen`: static weights only where they are better than uniform ones on held-out studies.
 
-    Args:
-        pairs: Studies to fit on and studies to score, as `fold_pairs` returns them.
-        choice: A kind of reference, or `chosen`.
-
-    Returns:
-        The kind of reference; for `chosen`, `static` if it has more correct predictions than `uniform` by
-        over one standard error of the paired difference, else `uniform`.
+    They are if they have more correct predictions by over one standard error of the paired difference.
     """
     if choice != "chosen":
         return choice

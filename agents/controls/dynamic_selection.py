@@ -21,11 +21,9 @@ from mura_env.errors import UserError
 
 
 def output_profiles(table: Predictions) -> NDArray[np.float32]:
-    """Describe studies by the members' outputs.
+    """Describe studies by the members' class probabilities without the first, which the others determine.
 
-    Returns:
-        The members' class probabilities without the first class's, which they determine; shape
-        `(n_studies, n_models * (n_classes - 1))`.
+    Shape `(n_studies, n_models * (n_classes - 1))`.
     """
     return np.ascontiguousarray(table.probabilities[:, :, 1:].reshape(len(table), -1))
 
@@ -43,9 +41,9 @@ def nearest_studies(
 
     Args:
         learned: Profiles to choose from, shape `(n_learned, n_features)`.
-        learned_parts: Their body parts, shape `(n_learned,)`.
+        learned_parts: Their body parts.
         queries: Profiles, shape `(n_queries, n_features)`.
-        query_parts: Their body parts, shape `(n_queries,)`.
+        query_parts: Their body parts.
         n_neighbours: How many to find; all, if there are fewer.
 
     Returns:
@@ -66,9 +64,7 @@ def nearest_studies(
 def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
     """Return what an agent keeps of the studies learned from, to judge members near others by.
 
-    Returns:
-        `profiles`, see `output_profiles`; `body_parts`, shape `(n_studies,)`; and `right`, whether a member
-        is correct, shape `(n_studies, n_models)`.
+    `right` says whether a member is correct, shape `(n_studies, n_models)`.
     """
     return {
         "profiles": output_profiles(table),
@@ -218,16 +214,12 @@ def meta_features(
 ) -> NDArray[np.float64]:
     """Describe every member in every study by how far it may be trusted there.
 
-    Args:
-        region: Studies with known labels, from `competence_arrays`.
-        table: The studies to describe; their labels are not looked at.
-        body_parts: Their body parts, numbered as in `region`, shape `(n_studies,)`.
-        n_neighbours: Studies in the region of competence.
+    `region` is what `competence_arrays` returned of studies with known labels, body parts numbered alike.
 
     Returns:
         Shape `(n_studies, n_models, 5)`, all in [0, 1]: the member's accuracy in the nearest studies, its
         mean probability of their true class, its accuracy in the body part (over all parts, if the part has
-        no study), its highest class probability, and the other members' mean probability of that class.
+        no study), its highest class probability, and the others' mean probability of that class.
     """
     nearest = nearest_studies(
         region["profiles"], region["body_parts"], output_profiles(table), body_parts, n_neighbours

@@ -113,14 +113,7 @@ def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tu
 
 
 class _FoldStudies:
-    """What a fold's networks learn from, in shuffled batches of contested studies.
-
-    Args:
-        fold: The fold.
-        reward: Name of the reward that is reported.
-        width: Studies in a batch.
-        generator: Source of the order.
-    """
+    """What a fold's networks learn from, in shuffled batches of contested studies."""
 
     def __init__(self, fold: InnerFold, reward: str, width: int, generator: np.random.Generator) -> None:
         learn = fold.learn

@@ -52,11 +52,7 @@ def ensemble_selection(
 ) -> NDArray[np.float64]:
     """Select members with replacement.
 
-    Args:
-        probabilities: Shape `(n_studies, n_models, n_classes)`.
-        labels: Shape `(n_studies,)`.
-        n_rounds: Members added.
-        metric: What is improved.
+    Probabilities are `(n_studies, n_models, n_classes)`.
 
     Returns:
         Shares of the additions, shape `(n_models,)`, sum 1.

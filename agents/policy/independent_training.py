@@ -81,13 +81,7 @@ def train_independently(
 def score_snapshots(
     snapshots: Sequence[Sequence[Snapshot]], stack: StackedNetwork, monitor: TrainingMonitor
 ) -> None:
-    """Put policies that were trained by themselves into a stack again, and score it at every checkpoint.
-
-    Args:
-        snapshots: Those of every policy of the stack, in order.
-        stack: A stack of that many policies; its values are replaced.
-        monitor: What scores them.
-    """
+    """Put policies that were trained by themselves into a stack again, and score it at every checkpoint."""
     for checkpoint in zip(*snapshots, strict=True):
         stack.load_state_dict(stacked_state([snapshot.state for snapshot in checkpoint], stack))
         first, rewards = checkpoint[0], np.array([snapshot.mean_reward for snapshot in checkpoint])

@@ -146,13 +146,9 @@ class PolicyAgent(Agent[ConfigType]):
 
     @abstractmethod
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        """Train the network on the environment.
+        """Train the network in place; only the environment's `reset` and `step` tell anything about rewards.
 
-        Args:
-            env: The environment; only its `reset` and `step` tell anything about rewards.
-            network: To be trained in place.
-            seed: Seed of every random choice.
-            report: To be called after every update.
+        `report` is to be called after every update.
         """
 
     def _fit(

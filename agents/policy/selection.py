@@ -49,10 +49,7 @@ def squashed_softmax(outputs: FloatArray, scale: float, log_references: FloatArr
 def greedy_choice(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
     """Choose the candidate with the highest value: a member alone, or the reference, which also wins ties.
 
-    Args:
-        outputs: One value per member and, last, that of the reference; shape `(n, n_models + 1)`.
-        scale: Not needed; the rules are called alike.
-        log_references: Shape `(n_models, n)`.
+    `outputs` are one value per member and, last, that of the reference, `(n, n_models + 1)`.
     """
     n_models = outputs.shape[1] - 1
     weights = softmax_weights(np.zeros_like(outputs[:, :n_models]), 1.0, log_references)
@@ -83,16 +80,7 @@ class InnerFold:
 def inner_folds(
     pairs: Sequence[tuple[Predictions, Predictions]], reference: Reference, reward: str
 ) -> list[InnerFold]:
-    """Plan one policy per pair. It learns from the studies where the choice of weights can change the reward.
-
-    Args:
-        pairs: Studies to learn from and to score on; see `fold_pairs`.
-        reference: The kind of reference weights.
-        reward: Name of the reward.
-
-    Returns:
-        The folds; none if one of them has nothing to learn from.
-    """
+    """Plan one policy per pair of `fold_pairs`; none if in one of them no weights can change a reward."""
     if not all(contested(learn, reward).any() for learn, _ in pairs):
         return []
     return [InnerFold(learn, reference_weights(learn, reference), score) for learn, score in pairs]

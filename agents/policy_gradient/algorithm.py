@@ -67,11 +67,7 @@ class PolicyGradientAgent(PolicyAgent[GradientConfigType]):
 
     @abstractmethod
     def _advantages(self, rewards: Tensor) -> Tensor:
-        """Return how much better than expected each draw was.
-
-        Args:
-            rewards: Shape `(n_policies, n_studies, n_draws)`.
-        """
+        """Return how much better than expected each draw was, `(n_policies, n_studies, n_draws)`."""
 
     @abstractmethod
     def _loss(self, log_density: Tensor, draws: Draws, advantages: Tensor) -> Tensor:

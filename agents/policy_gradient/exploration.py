@@ -20,10 +20,7 @@ ExplorationKind = Literal["gaussian", "member"]
 class Exploration(ABC):
     """A distribution over actions around the network's outputs.
 
-    Args:
-        env: The environment of the stack.
-        draws_per_study: Draws for every study.
-        deviation: Standard deviation of Gaussian noise, in logits of the weights.
+    `deviation` is the standard deviation of Gaussian noise, in logits of the weights.
     """
 
     def __init__(self, env: PolicyStackEnv, draws_per_study: int, deviation: float) -> None:
@@ -33,12 +30,7 @@ class Exploration(ABC):
     def draw(
         self, outputs: Tensor, studies: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, NDArray[Any]]:
-        """Draw actions.
-
-        Args:
-            outputs: Shape `(n_policies, n_studies, n_models)`.
-            studies: Observations, `(n_policies, n_studies, n_columns)`.
-            generator: Source of the draws.
+        """Draw actions given outputs and observations, both `(n_policies, n_studies, ...)`.
 
         Returns:
             What was drawn, `(n_policies, n_studies, n_draws, ...)`, and the actions for the environment.

@@ -63,12 +63,8 @@ class GRPO(PolicyGradientAgent[GRPOConfig]):
 def group_advantages(rewards: Tensor) -> Tensor:
     """Standardise rewards within each group; a group whose rewards are all alike gives zeros.
 
-    Args:
-        rewards: Shape `(n_policies, n_studies, n_draws)`; the draws of a study are a group, or with one draw
-            a study all studies of a policy.
-
-    Returns:
-        The same shape.
+    Rewards are `(n_policies, n_studies, n_draws)`; the draws of a study are a group, or with one draw a study
+    all studies of a policy.
     """
     group = 1 if rewards.shape[2] == 1 else 2
     centred = rewards - rewards.mean(group, keepdim=True)

@@ -204,10 +204,5 @@ def log_weights_of(network: RLEnsembleV1Network, observations: NDArray[np.float3
 
 
 def reward_weighted_loss(log_weights: Tensor, rewards: Tensor) -> Tensor:
-    """Return the mean loss of a batch; see `RLEnsembleV1` for the formula.
-
-    Args:
-        log_weights: Shape `(n, n_models)`.
-        rewards: Shape `(n,)`.
-    """
+    """Return the mean loss of a batch of log weights, `(n, n_models)`; see `RLEnsembleV1` for the formula."""
     return -(rewards * log_weights.sum(dim=1)).mean()

@@ -21,8 +21,7 @@ from agents.config import MAX_STORED
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
-from agents.stable_baselines3.model import (
+from agents.stable_baselines3.adapter import (
     global_random_state_kept,
     imported,
     learn,
@@ -30,6 +29,7 @@ from agents.stable_baselines3.model import (
     merged,
     training_device,
 )
+from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
 from mura_env.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def train_any(
     """Train one policy with the class that the configuration names, and copy its actor to the network.
 
     Raises:
-        ValueError: If there is no such class, it cannot act in the environment, it refuses an option, or its
-            actor is not a linear head on the features.
+        ValueError: If there is no such class, it refuses the action or an option, or its actor is not a
+            linear head on the features.
     """
     algorithm, policy = import_algorithm(config.algorithm)
     with global_random_state_kept():
@@ -68,11 +68,7 @@ def train_any(
 
 
 def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
-    """Import an algorithm's class, and find the policy that can have the project's network.
-
-    Raises:
-        ValueError: If there is no algorithm under the path, or it has no such policy.
-    """
+    """Import an algorithm's class, and find the policy that can have the project's network."""
     try:
         found = imported(path)
     except (ImportError, AttributeError) as error:
@@ -97,12 +93,7 @@ def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
 
 
 class NetworkFeatures(BaseFeaturesExtractor):
-    """The project's network as a features extractor: its scores, then the observation.
-
-    Args:
-        observation_space: The observation space.
-        network: A network of one policy; every extractor has a copy of its own.
-    """
+    """The project's network of one policy as a features extractor: its scores, then the observation."""
 
     def __init__(self, observation_space: Any, network: StackedNetwork) -> None:
         super().__init__(observation_space, n_features(network))
@@ -163,11 +154,7 @@ def _actor(policy: Any) -> tuple[Any, Any]:
 
 
 def _take_actor(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None:
-    """Copy the actor.
-
-    Raises:
-        ValueError: If it is not a linear head on the features.
-    """
+    """Copy the actor, which must be a linear head on the features."""
     owner, head = _actor(model.policy)
     layers = list(head) if isinstance(head, nn.Sequential) else [head]
     extractor, linear = getattr(owner, "features_extractor", None), layers[0]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.adapter import imported, train_stack
 from agents.stable_baselines3.base import ActorCriticConfig, OffPolicyConfig
-from agents.stable_baselines3.model import imported, train_stack
 from agents.stable_baselines3.stack_critic import StackCritic
 
 
@@ -73,7 +73,7 @@ def train_actor_critic(
         env: The environment of the stack.
         network: The actors.
         seed: Seed of every random choice.
-        report: Called before every step of the environment.
+        report: Called before every update.
         learn_exploration: Whether the standard deviation of the exploration noise is learned.
         n_quantiles: Quantiles of each critic's value; 0 for the value alone.
         **options: Arguments of the algorithm's class that are particular to it.
@@ -110,11 +110,7 @@ def train_actor_critic(
 
 
 class StackReplayBuffer(ReplayBuffer):
-    """Draws the same number of rows of every policy, the rows of one policy together.
-
-    Args:
-        n_policies: Policies in the stack; the environments of one policy are neighbours.
-    """
+    """Draws the same number of rows of every policy, the rows of one policy together."""
 
     def __init__(self, *args: Any, n_policies: int, **kwargs: Any) -> None:
         self._n_policies = n_policies
@@ -140,14 +136,7 @@ class StackReplayBuffer(ReplayBuffer):
 
 
 class StackActor(nn.Module):
-    """Actors of a stack: the network's logits in units of the environment's action, squashed.
-
-    Args:
-        network: The project's network.
-        env: The environment of the stack.
-        exploration: Standard deviation of the exploration in logits.
-        learn_exploration: Whether it is learned.
-    """
+    """Actors of a stack: the network's logits in units of the environment's action, squashed."""
 
     optimizer: torch.optim.Optimizer
 
@@ -219,20 +208,7 @@ class StackCritics(nn.Module):
 
 
 class StackActorCriticPolicy(BasePolicy):
-    """Actor and critics of a stack, for SAC, TD3 and TQC.
-
-    Args:
-        *args: Spaces and learning rate, from stable-baselines3.
-        network: The actors.
-        critic_networks: A function of a seed that makes a network for a critic.
-        env: The environment of the stack.
-        exploration: Standard deviation of the exploration in logits.
-        learn_exploration: Whether it is learned.
-        sharpness: See `StackCritic`.
-        n_critics: Number of critics.
-        n_quantiles: Quantiles of each critic's value; 0 for the value alone.
-        **kwargs: Ignored options of stable-baselines3.
-    """
+    """Actor and critics of a stack, for SAC, TD3 and TQC; see `train_actor_critic` for the arguments."""
 
     def __init__(
         self,
@@ -269,12 +245,7 @@ class StackActorCriticPolicy(BasePolicy):
 
 
 class StackQPolicy(BasePolicy):
-    """Values of the candidates, for DQN.
-
-    Args:
-        *args: Spaces and learning rate, from stable-baselines3.
-        network: Scores the members and, last, their average, which stands for the reference.
-    """
+    """Values of the candidates, for DQN: the members and, last, the reference, scored by their average."""
 
     def __init__(
         self, observation_space: Any, action_space: Any, lr_schedule: Schedule, *, network: StackedNetwork

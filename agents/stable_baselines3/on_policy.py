@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
+from agents.stable_baselines3.adapter import imported, train_stack
 from agents.stable_baselines3.base import OnPolicyConfig
-from agents.stable_baselines3.model import imported, train_stack
 
 
 def train_on_policy(
@@ -35,17 +35,7 @@ def train_on_policy(
     report: Report,
     **options: Any,
 ) -> None:
-    """Train the network in place with an on-policy algorithm of stable-baselines3.
-
-    Args:
-        algorithm: Import path of the algorithm's class.
-        config: Its options here.
-        env: The environment of the stack.
-        network: The actors of the stack.
-        seed: Seed of every random choice.
-        report: Called after every update.
-        **options: Arguments of the class that are particular to it.
-    """
+    """Train the network in place with the on-policy algorithm under an import path; see `train_stack`."""
     train_stack(
         with_one_step_rollouts(imported(algorithm)),
         StackPolicy,
@@ -79,17 +69,7 @@ class OneStepRollouts(OnPolicyAlgorithm):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill a rollout buffer.
-
-        Args:
-            env: Environments with actions in a box, of which every step ends all episodes.
-            callback: Called at the beginning, at every step and at the end.
-            rollout_buffer: The buffer.
-            n_rollout_steps: Steps of all environments that it holds.
-
-        Returns:
-            Whether the callback lets the training go on.
-        """
+        """Fill a rollout buffer; return whether the callback lets the training go on."""
         assert isinstance(self.action_space, spaces.Box)  # noqa: S101 - the environment of a stack
         low, high = self.action_space.low, self.action_space.high
         self.policy.set_training_mode(False)
@@ -121,10 +101,6 @@ class NetworkInputs(VectorWrapper):
     """Shows what a network computes of an observation without parameters, so that it is computed once.
 
     An algorithm reads a study again in every pass over an update.
-
-    Args:
-        env: The environment of the stack.
-        network: The actors of the stack.
     """
 
     def __init__(self, env: PolicyStackEnv, network: StackedNetwork) -> None:
@@ -230,11 +206,7 @@ class StackPolicy(ActorCriticPolicy):
 
 
 class StackRolloutBuffer(RolloutBuffer):
-    """Draws minibatches with the same number of rows of every policy, the rows of one policy together.
-
-    Args:
-        n_policies: Policies in the stack; the environments of one policy are neighbours.
-    """
+    """Draws minibatches with the same number of rows of every policy, the rows of one policy together."""
 
     def __init__(self, *args: Any, n_policies: int, **kwargs: Any) -> None:
         self._n_policies = n_policies

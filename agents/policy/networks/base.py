@@ -87,11 +87,7 @@ class StackedNetwork(nn.Module):
         """Take the mean and scale of what is standardised from the training table."""
 
     def inputs(self, observations: Tensor) -> Tensor:
-        """Return what is computed of observations without parameters, `(..., n, n_inputs)`.
-
-        Args:
-            observations: Shape `(..., n, n_columns)`.
-        """
+        """Return what is computed of observations without parameters, `(..., n, n_inputs)`."""
         return observations
 
     @abstractmethod
@@ -113,21 +109,16 @@ class StackedNetwork(nn.Module):
     def critic_inputs(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Return what a critic can read of what `hidden` returned: units averaged over members, and `study`.
 
-        Returns:
-            Shape `(n_policies, n, n_critic_inputs)`, without gradient.
+        Shape `(n_policies, n, n_critic_inputs)`, without gradient.
         """
         # A sum member by member: torch's own over an axis in the middle takes twice as long.
         members = hidden.detach().unbind(2)
         return torch.cat((sum(members[1:], members[0]) / len(members), study), dim=-1)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Score the members.
+        """Return logits to add to those of the reference, `(n_policies, n, n_outputs)`.
 
-        Args:
-            observations: Shape `(n_policies, n, n_columns)`; the rows of one policy stand together.
-
-        Returns:
-            Logits to add to those of the reference, shape `(n_policies, n, n_outputs)`.
+        Observations are `(n_policies, n, n_columns)`; the rows of one policy stand together.
         """
         return self.logits(self.inputs(observations))
 
@@ -181,12 +172,7 @@ class StackedNetwork(nn.Module):
 
 
 def parts_named(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Return the indices of chosen body parts, whatever their case and with or without `XR_`.
-
-    Args:
-        chosen: Their names; those that a table does not have are left out.
-        names: Names of the table's body parts.
-    """
+    """Return the indices of body parts that a table has, whatever their case and with or without `XR_`."""
     wanted = {_plain(part) for part in chosen}
     return [index for index, name in enumerate(names) if _plain(name) in wanted]
 
@@ -200,10 +186,7 @@ def observe_with_parts(
 ) -> tuple[NDArray[np.float32], ObservationLayout]:
     """Return the observations of a table with the body parts of a training table, and their layout.
 
-    Args:
-        table: The studies.
-        body_parts: Index of their body parts into `names`; `len(names)` for a part without an indicator.
-        names: Names of the training table's body parts.
+    `body_parts` are indices into `names`; `len(names)` stands for a part without an indicator.
     """
     own = replace(table, body_parts=np.minimum(body_parts, len(names) - 1), body_part_names=names)
     layout, observations = ObservationLayout.of(own), observe(own)
