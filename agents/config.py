@@ -32,6 +32,9 @@ MAX_STUDIES = 2**18
 MAX_STORED = 2**22
 """Studies that a policy keeps of those it has seen."""
 
+MAX_CHECKPOINTS = 100_000
+"""Epochs of a training that a learning curve holds."""
+
 MAX_JOBS = 1_024
 """Processes of one training."""
 
@@ -71,29 +74,25 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     return config_class(**converted)
 
 
-def require_positive(config: Any, *names: str) -> None:
-    """Refuse options that are not greater than zero, or are infinite.
+def require_range(
+    config: Any, *names: str, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
+) -> None:
+    """Refuse options out of their range; a limit on a size keeps what no memory holds from being made.
 
     Raises:
-        ValueError: If one of these fields is not.
+        ValueError: If one of these fields is not finite, not greater than `above`, less than `least` or more
+            than `most`.
     """
     for name in names:
-        if not 0 < getattr(config, name) < math.inf:
-            raise UserError(f"expected {name} greater than 0, got {getattr(config, name)}")
-
-
-def require_at_most(sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Refuse sizes that no memory holds, before anything is made of that size.
-
-    Args:
-        sizes: By the option's name, its value and the highest one.
-
-    Raises:
-        ValueError: If a size is above the highest.
-    """
-    for name, (size, most) in sizes.items():
-        if size > most:
-            raise UserError(f"expected {name} of at most {most}, got {size}")
+        value = getattr(config, name)
+        for good, range_ in (
+            (value > above, f"greater than {above}"),
+            (value >= least, f"of at least {least}"),
+            (value <= most, f"of at most {most}"),
+            (abs(value) < math.inf, "that is finite"),
+        ):
+            if not good:
+                raise UserError(f"expected {name} {range_}, got {value}")
 
 
 def plain_values(config: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import AgentConfig
+from agents.config import AgentConfig, require_range
 from agents.controls.fixed_weights import Control, log_odds_weights
 from agents.mixture import fold_pairs, members_correct, probabilities_of_label
 from agents.registry import register_agent
@@ -97,8 +97,7 @@ class KnoraUConfig(AgentConfig):
     """Studies in the region of competence."""
 
     def __post_init__(self) -> None:
-        if self.n_neighbours < 1:
-            raise UserError(f"expected n_neighbours of at least 1, got {self.n_neighbours}")
+        require_range(self, "n_neighbours", least=1)
 
 
 @register_agent("knora_u")
@@ -152,11 +151,9 @@ class MetaConfig(AgentConfig):
     """Strength of the penalty on the meta-classifier's coefficients."""
 
     def __post_init__(self) -> None:
-        for name, least in (("n_neighbours", 1), ("n_folds", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"expected {name} of at least {least}, got {getattr(self, name)}")
-        if not 0 < self.l2 < float("inf"):
-            raise UserError(f"expected l2 greater than 0, got {self.l2}")
+        require_range(self, "n_neighbours", least=1)
+        require_range(self, "n_folds", least=2)
+        require_range(self, "l2", above=0)
 
 
 @register_agent("meta")

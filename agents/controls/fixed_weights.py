@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent
-from agents.config import AgentConfig
+from agents.config import AgentConfig, require_range
 from agents.mixture import members_correct, mixture_weights_by_body_part, probabilities_of_label
 from agents.monitor import Callback
 from agents.registry import register_agent
@@ -104,8 +104,7 @@ class BestPerBodyPartConfig(AgentConfig):
     """With fewer studies of a body part, it gets the member that is best over all parts."""
 
     def __post_init__(self) -> None:
-        if self.min_studies < 1:
-            raise UserError(f"expected min_studies of at least 1, got {self.min_studies}")
+        require_range(self, "min_studies", least=1)
 
 
 @register_agent("best_per_body_part")
@@ -177,8 +176,7 @@ class StaticPerBodyPartConfig(AgentConfig):
     """How many studies of a body part the weights common to all parts count for."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prior_studies < float("inf"):
-            raise UserError(f"expected prior_studies of at least 0, got {self.prior_studies}")
+        require_range(self, "prior_studies", least=0)
 
 
 @register_agent("static")

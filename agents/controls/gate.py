@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.config import MAX_STUDIES, require_at_most
+from agents.config import MAX_STUDIES, require_range
 from agents.mixture import probabilities_of_label
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
@@ -16,7 +16,6 @@ from agents.policy.selection import InnerFold
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from mura_env.combination import softmax_weights
-from mura_env.errors import UserError
 from mura_env.observations import observe
 from mura_env.weighting_task import WeightingTask
 
@@ -37,9 +36,7 @@ class GateConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.studies_per_update < 1:
-            raise UserError(f"expected studies_per_update of at least 1, got {self.studies_per_update}")
-        require_at_most({"studies_per_update": (self.studies_per_update, MAX_STUDIES)})
+        require_range(self, "studies_per_update", least=1, most=MAX_STUDIES)
 
 
 @register_agent("gate")

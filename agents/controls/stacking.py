@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import AgentConfig
+from agents.config import AgentConfig, require_range
 from agents.controls.fixed_weights import Control
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions
-from mura_env.errors import UserError
 
 LOG_PROBABILITY_FLOOR = -10.0
 """Log-probabilities are clipped from below: a member that is certain must not decide alone."""
@@ -30,8 +29,7 @@ class StackingConfig(AgentConfig):
     """Whether the regression also reads the body part, and so each part's share of the classes."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.l2 < float("inf"):
-            raise UserError(f"expected l2 greater than 0, got {self.l2}")
+        require_range(self, "l2", above=0)
 
 
 @register_agent("stacking")

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent
-from agents.config import MAX_UNITS, AgentConfig, require_at_most
+from agents.config import MAX_CHECKPOINTS, MAX_UNITS, AgentConfig, require_range
 from agents.mixture import ReferenceChoice, choose_reference, fold_pairs, reference_weights
 from agents.monitor import Callback, Report, TrainingMonitor
 from agents.parallel import TrainingInterrupted
@@ -81,26 +81,15 @@ class PolicyConfig(AgentConfig):
     """Learning rate of Adam at the start; it falls linearly to zero."""
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if self.n_folds < 2:
-            raise UserError(f"expected n_folds of at least 2, got {self.n_folds}")
-        if not 0 <= self.attention_beta <= 1:
-            raise UserError(f"expected attention_beta from 0 to 1, got {self.attention_beta}")
+        require_range(self, "total_steps", "exploration", "learning_rate", above=0)
+        require_range(self, "hidden_size", above=0, most=MAX_UNITS)
+        require_range(self, "n_checkpoints", above=0, most=MAX_CHECKPOINTS)
+        require_range(self, "n_folds", least=2, most=1_000)
+        require_range(self, "attention_beta", least=0, most=1)
         coefficients = self.kl_coefficients
-        if not coefficients or list(coefficients) != sorted(set(coefficients)) or coefficients[0] < 0:
+        ascending = list(coefficients) == sorted(set(coefficients))
+        if not (coefficients and ascending and 0 <= coefficients[0] <= coefficients[-1] < np.inf):
             raise UserError(f"expected kl_coefficients in ascending order from 0 upwards, got {coefficients}")
-        for name in ("exploration", "learning_rate", "kl_coefficients"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise UserError(f"expected finite {name}, got {getattr(self, name)}")
-        require_at_most(
-            {
-                "hidden_size": (self.hidden_size, MAX_UNITS),
-                "n_folds": (self.n_folds, 1_000),
-                "n_checkpoints": (self.n_checkpoints, 100_000),
-            }
-        )
         make_reward(self.reward)
 
 

@@ -7,13 +7,12 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from agents.config import MAX_STUDIES, require_at_most
+from agents.config import MAX_STUDIES, require_range
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.policy_gradient.exploration import ExplorationKind, GaussianExploration, MemberExploration
-from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +29,7 @@ class PolicyGradientConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("studies_per_update", "draws_per_study"):
-            if getattr(self, name) < 1:
-                raise UserError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        draws = self.studies_per_update * self.draws_per_study
-        require_at_most({"studies_per_update times draws_per_study": (draws, MAX_STUDIES)})
+        require_range(self, "studies_per_update", "draws_per_study", least=1, most=MAX_STUDIES)
 
 
 GradientConfigType = TypeVar("GradientConfigType", bound=PolicyGradientConfig)

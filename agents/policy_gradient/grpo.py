@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.config import require_range
 from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
-from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,8 @@ class GRPOConfig(PolicyGradientConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("n_epochs", "clip_range"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if not 0 <= self.kl_loss_coefficient < float("inf"):
-            raise UserError(f"expected kl_loss_coefficient of at least 0, got {self.kl_loss_coefficient}")
+        require_range(self, "n_epochs", "clip_range", above=0)
+        require_range(self, "kl_loss_coefficient", least=0)
 
 
 @register_agent("grpo")

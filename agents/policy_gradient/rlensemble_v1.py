@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Agent
-from agents.config import MAX_STUDIES, MAX_UNITS, AgentConfig, require_at_most
+from agents.config import MAX_CHECKPOINTS, MAX_STUDIES, MAX_UNITS, AgentConfig, require_range
 from agents.mixture import fold_pairs, reference_weights
 from agents.monitor import Callback, TrainingMonitor
 from agents.parallel import TrainingInterrupted
@@ -28,7 +28,6 @@ from agents.policy.selection import InnerFold, PolicySelection, unbounded_softma
 from agents.registry import register_agent
 from agents.storage import saved_layout
 from mura_env import ENVIRONMENT_ID, Predictions
-from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 from mura_env.rewards import make_reward
 from mura_env.utils.progress import Progress
@@ -62,20 +61,12 @@ class RLEnsembleV1Config(AgentConfig):
     is called."""
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"expected weight_decay of at least 0, got {self.weight_decay}")
-        if not 0 <= self.beta <= 1:
-            raise UserError(f"expected beta between 0 and 1, got {self.beta}")
-        require_at_most(
-            {
-                "hidden_size": (self.hidden_size, MAX_UNITS),
-                "batch_size": (self.batch_size, MAX_STUDIES),
-                "n_checkpoints": (self.n_checkpoints, 100_000),
-            }
-        )
+        require_range(self, "total_steps", "learning_rate", above=0)
+        require_range(self, "batch_size", above=0, most=MAX_STUDIES)
+        require_range(self, "hidden_size", above=0, most=MAX_UNITS)
+        require_range(self, "n_checkpoints", above=0, most=MAX_CHECKPOINTS)
+        require_range(self, "weight_decay", least=0)
+        require_range(self, "beta", least=0, most=1)
         make_reward(self.reward)
 
 

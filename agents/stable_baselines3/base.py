@@ -8,7 +8,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from agents.config import MAX_STORED, MAX_STUDIES, require_at_most, require_positive, shortened
+from agents.config import MAX_STORED, MAX_STUDIES, require_range, shortened
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
@@ -48,8 +48,7 @@ class AlgorithmConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "studies_per_step")
-        require_at_most({"studies_per_step": (self.studies_per_step, MAX_STUDIES)})
+        require_range(self, "studies_per_step", above=0, most=MAX_STUDIES)
         self.options()
 
     def options(self) -> dict[str, Any]:
@@ -85,9 +84,7 @@ class OnPolicyConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "n_steps")
-        studies = self.studies_per_step * self.n_steps
-        require_at_most({"studies_per_step times n_steps": (studies, MAX_STUDIES)})
+        require_range(self, "n_steps", above=0, most=MAX_STUDIES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,18 +104,9 @@ class OffPolicyConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "gradient_steps", "batch_size")
-        if self.buffer_size < self.studies_per_step:
-            raise UserError(
-                f"expected buffer_size of at least studies_per_step, {self.studies_per_step}, "
-                f"got {self.buffer_size}"
-            )
-        require_at_most(
-            {
-                "batch_size": (self.batch_size, MAX_STUDIES),
-                "buffer_size": (self.buffer_size, MAX_STORED),
-            }
-        )
+        require_range(self, "gradient_steps", above=0)
+        require_range(self, "batch_size", above=0, most=MAX_STUDIES)
+        require_range(self, "buffer_size", least=self.studies_per_step, most=MAX_STORED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +122,8 @@ class ActorCriticConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "critic_sharpness", "n_critics")
-        require_at_most({"n_critics": (self.n_critics, 100)})
+        require_range(self, "critic_sharpness", above=0)
+        require_range(self, "n_critics", above=0, most=100)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from agents.config import require_range
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.selection import DecisionRule, greedy_choice
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.base import NO_CLIPPING, AlgorithmAgent, OffPolicyConfig
-from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,14 @@ class DQNConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("exploration_initial_eps", "exploration_final_eps", "exploration_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
+        require_range(
+            self,
+            "exploration_initial_eps",
+            "exploration_final_eps",
+            "exploration_fraction",
+            least=0,
+            most=1,
+        )
 
 
 @register_agent("dqn")

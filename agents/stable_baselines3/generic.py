@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from agents.config import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_at_most, require_positive
+from agents.config import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_range
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.selection import DecisionRule, choice_or_softmax
@@ -53,16 +53,10 @@ class StableBaselines3Config(AlgorithmConfig):
                 "expected algorithm as an import path such as 'stable_baselines3.DDPG', "
                 f"got {self.algorithm!r}"
             )
-        require_positive(self, "n_steps", "batch_size", "gradient_steps", "critic_size", "n_jobs")
-        studies = self.studies_per_step * self.n_steps
-        require_at_most(
-            {
-                "studies_per_step times n_steps": (studies, MAX_STUDIES),
-                "batch_size": (self.batch_size, MAX_STUDIES),
-                "critic_size": (self.critic_size, MAX_UNITS // 4),
-                "n_jobs": (self.n_jobs, MAX_JOBS),
-            }
-        )
+        require_range(self, "gradient_steps", above=0)
+        require_range(self, "n_steps", "batch_size", above=0, most=MAX_STUDIES)
+        require_range(self, "critic_size", above=0, most=MAX_UNITS // 4)
+        require_range(self, "n_jobs", above=0, most=MAX_JOBS)
 
 
 @register_agent("stable_baselines3")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.config import require_positive
+from agents.config import require_range
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.base import NO_CLIPPING, OnPolicyAgent, OnPolicyConfig
@@ -31,7 +31,7 @@ class PPOConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "n_minibatches", "n_epochs", "clip_range")
+        require_range(self, "n_minibatches", "n_epochs", "clip_range", above=0)
         if (self.studies_per_step * self.n_steps) % self.n_minibatches:
             raise UserError(
                 "expected n_minibatches to divide the studies of an update, "

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agents.config import require_range
 from agents.registry import register_agent
 from agents.stable_baselines3.base import ActorCriticAgent, ActorCriticConfig
-from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,7 @@ class TD3Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.policy_delay < 1:
-            raise UserError(f"expected policy_delay of at least 1, got {self.policy_delay}")
+        require_range(self, "policy_delay", least=1)
 
 
 @register_agent("td3")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.config import require_at_most
+from agents.config import require_range
 from agents.registry import register_agent
 from agents.stable_baselines3.base import ActorCriticAgent, MaximumEntropyConfig
 from mura_env.errors import UserError
@@ -25,7 +25,7 @@ class TQCConfig(MaximumEntropyConfig):
                 f"expected top_quantiles_to_drop from 0 to less than n_quantiles, {self.n_quantiles}, got "
                 f"{self.top_quantiles_to_drop}"
             )
-        require_at_most({"n_quantiles": (self.n_quantiles, 1_000)})
+        require_range(self, "n_quantiles", most=1_000)
 
 
 @register_agent("tqc")

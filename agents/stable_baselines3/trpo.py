@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.config import MAX_JOBS, require_at_most, require_positive
+from agents.config import MAX_JOBS, require_range
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.base import OnPolicyAgent, OnPolicyConfig
@@ -30,10 +30,8 @@ class TRPOConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(
-            self, "target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", "n_jobs"
-        )
-        require_at_most({"n_jobs": (self.n_jobs, MAX_JOBS)})
+        require_range(self, "target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", above=0)
+        require_range(self, "n_jobs", above=0, most=MAX_JOBS)
 
 
 @register_agent("trpo")
