@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import checked_seed, make_config, plain_values, shortened
+from agents.config import checked_seed, make_config, plain_values
 from agents.monitor import Callback, write_fitted
 from agents.storage import FITTED_FIELDS, SavedAgent, write_agent
 from mura_env import Predictions
@@ -65,7 +65,6 @@ class Agent(ABC, Generic[ConfigType]):
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
         self._fitted = False
-        self._checked: set[str] = set()
 
     def __repr__(self) -> str:
         """Return name, options, and whether it is fitted."""
@@ -189,15 +188,8 @@ class Agent(ABC, Generic[ConfigType]):
         for field in FITTED_FIELDS:
             value = getattr(saved, field)
             setattr(agent, f"{field}_", tuple(value) if field.endswith("_names") else value)
-        agent.arrays_, agent._checked = arrays, set()
+        agent.arrays_, agent._fitted = arrays, True
         agent._check_arrays()
-        others = sorted(arrays.keys() - agent._checked)
-        if agent._checked and others:
-            raise UserError(
-                f"expected no arrays of the agent {cls.name!r} but {', '.join(sorted(agent._checked))}, "
-                f"got {shortened(others[0])} too"
-            )
-        agent._fitted = True
         return agent
 
     @abstractmethod
@@ -227,32 +219,16 @@ class Agent(ABC, Generic[ConfigType]):
     def _check_arrays(self) -> None:
         """Check loaded arrays against names and configuration; raise ValueError if they do not fit.
 
-        A subclass calls `_require_shape` for every array that it has; others are refused then.
+        A subclass calls `_require_shape` for every array that it has.
         """
 
     def _require_shape(self, name: str, shape: tuple[int, ...], kind: str = "f") -> None:
-        """Check one loaded array.
-
-        Args:
-            name: Its name.
-            shape: Its shape.
-            kind: Its kind of numbers, as in `numpy.dtype.kind`: f, i or b.
-
-        Raises:
-            ValueError: If it is not there or is otherwise.
-        """
-        self._checked.add(name)
+        """Check one loaded array; `kind` is its kind of numbers, as in `numpy.dtype.kind`: f, i or b."""
         array = self.arrays_.get(name)
-        if array is None or array.shape != shape:
-            got = "none" if array is None else array.shape
-            raise UserError(
-                f"expected the array {name!r} of the agent {self.name!r} in shape {shape}, got {got}"
-            )
-        if array.dtype.kind != kind:
-            raise UserError(
-                f"expected the array {name!r} of the agent {self.name!r} with numbers of the kind {kind!r}, "
-                f"got {array.dtype}"
-            )
+        if array is None or array.shape != shape or array.dtype.kind != kind:
+            got = "none" if array is None else f"{array.dtype} {array.shape}"
+            wanted = f"in shape {shape}, numbers of the kind {kind!r}"
+            raise UserError(f"expected the array {name!r} of the agent {self.name!r} {wanted}, got {got}")
 
     def _check_table(self, table: Predictions) -> None:
         for what, expected, got in (
@@ -291,12 +267,7 @@ def combine_probabilities(
 ) -> NDArray[np.float32]:
     """Average class probabilities with weights.
 
-    Args:
-        probabilities: Shape `(n_studies, n_models, n_classes)`.
-        weights: Shape `(n_studies, n_models)`.
-
-    Returns:
-        Shape `(n_studies, n_classes)`.
+    From `(n_studies, n_models, n_classes)` and `(n_studies, n_models)` to `(n_studies, n_classes)`.
     """
     return combine(probabilities.swapaxes(0, 1), weights.T[:, :, None])
 
@@ -323,11 +294,7 @@ def _check_training_table(train: Predictions) -> None:
 
 
 def _with_body_parts(table: Predictions, names: Sequence[str]) -> Predictions:
-    """Return the table with these body parts, matched by name.
-
-    Raises:
-        ValueError: If it has studies of another one.
-    """
+    """Return the table with these body parts, matched by name; refuse studies of others."""
     index = {name: number for number, name in enumerate(names)}
     others = sorted({table.body_part_names[part] for part in np.unique(table.body_parts)} - index.keys())
     if others:

@@ -46,8 +46,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     """Fill a frozen dataclass from plain values.
 
     Args:
-        config_class: The dataclass; its fields are bool, int, float, str, literals, tuples or unions of
-            these.
+        config_class: The dataclass; pydantic knows the types of its fields.
         values: Values by field name; a list stands for a tuple. Missing fields keep their default.
         owner: Who is configured, for the message: "the agent 'ppo'".
 
@@ -104,11 +103,7 @@ def plain_values(config: Any) -> dict[str, Any]:
 
 
 def checked_seed(seed: int) -> int:
-    """Return a seed.
-
-    Raises:
-        ValueError: If some generator would not take it, or not take what agents count on from it.
-    """
+    """Return a seed that every generator takes, and also what agents count on from it."""
     if not 0 <= seed <= MAX_SEED:
         raise UserError(f"expected a seed from 0 to {MAX_SEED}, got {seed}")
     return int(seed)

@@ -53,13 +53,10 @@ AGENTS: Registry[type[Agent[Any]]] = Registry(
 
 
 def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
-    """Return a class decorator that makes an agent available by name.
+    """Return a class decorator that makes an agent available by name: lower case words joined by underscores.
 
     A package whose agent is to be known to every command names the class in an entry point of the group
     `mura.agents` instead; see `mura_env.utils.plugins`.
-
-    Args:
-        name: Lower case words joined by underscores.
 
     Raises:
         UserError: If the name holds other characters, or another class has it.
@@ -118,17 +115,7 @@ def load_agent(directory: str | Path) -> Agent[Any]:
 
 
 def saved_agent(directory: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:
-    """Return the agent of an earlier run if it is complete and the same; others are fitted again.
-
-    Args:
-        directory: Where it would have been saved.
-        wanted: An agent of the same name and options; it need not be fitted.
-        seed: Seed of the fit.
-        train: What it must have learned from.
-
-    Returns:
-        The fitted agent, or None.
-    """
+    """Return the agent of an earlier run if it is complete and was fitted alike, else None."""
     try:
         agent = load_agent(directory)
     except (FileNotFoundError, ValueError):

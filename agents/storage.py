@@ -51,13 +51,7 @@ FITTED_FIELDS = tuple(SavedAgent.model_fields)[3:]
 
 
 def write_agent(directory: Path, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write both files, the document last: a folder that has one is complete.
-
-    Args:
-        directory: Folder to write to; made if absent.
-        document: The fields of `SavedAgent` but `arrays`.
-        arrays: The fitted arrays by name.
-    """
+    """Write both files, the document last: a folder that has one is complete."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / DOCUMENT_NAME).unlink(missing_ok=True)
     contents = {
@@ -126,7 +120,7 @@ def saved_layout(
     """Return the layout that this version gives a table of these members, classes and body parts.
 
     Raises:
-        ValueError: If the columns that the saved agent read differ from it, or no table has such names.
+        ValueError: If the columns that the saved agent read differ from it.
     """
     layout = None
     if len(saved) > len(model_names) * len(class_names):  # else not worth making anything of that size

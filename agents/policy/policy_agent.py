@@ -148,13 +148,15 @@ class PolicyAgent(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        config = self.config
-        self.observation_names_ = ObservationLayout.of(train).names
+        config, layout = self.config, ObservationLayout.of(train)
+        self.observation_names_ = layout.names
         pairs = fold_pairs(train, validation, config.n_folds, seed)
         reference = choose_reference(pairs, config.reference)
         enough = contested(train, config.reward).sum() >= config.min_contested
         folds = inner_folds(pairs, reference, config.reward) if enough else []
-        network = self._new_network(train, max(1, len(folds) * len(config.kl_coefficients)), seed)
+        n_policies = max(1, len(folds) * len(config.kl_coefficients))
+        network = self._network(layout, n_policies, torch.Generator().manual_seed(seed))
+        network.standardise(train)
         state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
         if folds:
             monitor = TrainingMonitor(
@@ -255,12 +257,6 @@ class PolicyAgent(Agent[ConfigType]):
                 for outputs in network(batch).numpy():
                     weights[rows] += type(self).decide(outputs, scale, references).T
         return weights
-
-    def _new_network(self, train: Predictions, n_policies: int, seed: int) -> StackedNetwork:
-        """Return a stack of policies before training."""
-        network = self._network(ObservationLayout.of(train), n_policies, torch.Generator().manual_seed(seed))
-        network.standardise(train)
-        return network
 
     def _network(
         self, layout: ObservationLayout, n_policies: int, generator: torch.Generator | None = None

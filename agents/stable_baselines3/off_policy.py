@@ -172,10 +172,6 @@ class StackActor(nn.Module):
         density = density - 2.0 * (np.log(2.0) - drawn - nn.functional.softplus(-2.0 * drawn))
         return actions.flatten(0, 1), density.sum(-1).flatten(0, 1)
 
-    def set_training_mode(self, mode: bool) -> None:
-        """Switch as torch does."""
-        self.train(mode)
-
     def _mean(self, obs: Tensor) -> Tensor:
         mean: Tensor = self.network(obs.reshape(self.network.n_policies, -1, obs.shape[-1])) / self.scales
         return mean
@@ -201,10 +197,6 @@ class StackCritics(nn.Module):
         """Return the first critic's values."""
         values: Tensor = self.critics[0](obs, actions)
         return values
-
-    def set_training_mode(self, mode: bool) -> None:
-        """Switch as torch does."""
-        self.train(mode)
 
 
 class StackActorCriticPolicy(BasePolicy):
@@ -294,6 +286,3 @@ class _QNetwork(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         values: Tensor = self.network(obs.reshape(self.network.n_policies, -1, obs.shape[-1]))
         return values.flatten(0, 1)
-
-    def set_training_mode(self, mode: bool) -> None:
-        self.train(mode)
