@@ -148,14 +148,13 @@ class Agent(ABC, Generic[ConfigType]):
                 f"expected finite weights from the agent {self.name!r}, got NaN or infinity: its training "
                 "has diverged; lower its learning rate"
             )
-        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+        totals = weights.sum(axis=-1, keepdims=True)
+        shape = len(table), len(self.model_names_)
+        if weights.shape != shape or not ((weights >= 0).all() and (totals > 0).all()):
             raise ValueError(
-                f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
-                f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
+                f"expected non-negative weights of shape {shape} from the agent {self.name!r}, in each row a "
+                f"positive sum, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
             )
-        totals = weights.sum(axis=1, keepdims=True)
-        if not (totals > 0).all():
-            raise ValueError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
         return np.asarray(weights / totals, dtype=np.float32)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:

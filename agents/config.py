@@ -84,14 +84,14 @@ def require_range(
     """
     for name in names:
         value = getattr(config, name)
-        for good, range_ in (
-            (value > above, f"greater than {above}"),
-            (value >= least, f"of at least {least}"),
-            (value <= most, f"of at most {most}"),
-            (abs(value) < math.inf, "that is finite"),
+        for is_good, wanted in (
+            (value > above, f"{name} greater than {above}"),
+            (value >= least, f"{name} of at least {least}"),
+            (value <= most, f"{name} of at most {most}"),
+            (abs(value) < math.inf, f"finite {name}"),
         ):
-            if not good:
-                raise UserError(f"expected {name} {range_}, got {value}")
+            if not is_good:
+                raise UserError(f"expected {wanted}, got {value}")
 
 
 def plain_values(config: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,9 +15,6 @@ from agents.monitor import Report, TrainingMonitor
 from agents.policy.networks.base import StackedNetwork, single_thread
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.utils.workers import end_with_parent
-
-TrainOne = Callable[[PolicyStackEnv, StackedNetwork, int, Report], None]
-"""Called as train(environment of one policy, network of one policy, seed, report)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Snapshot:
 
 
 def train_independently(
-    train: TrainOne,
+    train: Callable[[PolicyStackEnv, StackedNetwork, int, Report], None],
     make_env: Callable[[int], PolicyStackEnv],
     stack: StackedNetwork,
     *,
@@ -58,16 +56,14 @@ def train_independently(
         The snapshots of one policy after the other, as many as checkpoints.
     """
     calls = [
-        delayed(_train_one)(
-            train, make_env, index, _single(stack, index), seed=seed + 1_000 * index, checkpoints=checkpoints
-        )
+        (train, partial(make_env, index), _single(stack, index), seed + 1_000 * index, checkpoints)
         for index in range(stack.n_policies)
     ]
     if n_jobs == 1:
-        yield from (function(*arguments, **options) for function, arguments, options in calls)
+        yield from (_train_one(*call) for call in calls)
         return
     with parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with_parent):
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_train_one)(*call) for call in calls)
     try:
         for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered
             yield result
@@ -106,15 +102,13 @@ def _single(stack: StackedNetwork, index: int) -> StackedNetwork:
 
 
 def _train_one(
-    train: TrainOne,
-    make_env: Callable[[int], PolicyStackEnv],
-    index: int,
+    train: Callable[[PolicyStackEnv, StackedNetwork, int, Report], None],
+    make_env: Callable[[], PolicyStackEnv],
     network: StackedNetwork,
-    *,
     seed: int,
     checkpoints: Sequence[float],
 ) -> list[Snapshot]:
-    env, snapshots = make_env(index), list[Snapshot]()
+    env, snapshots = make_env(), list[Snapshot]()
 
     def report(steps: int, scalars: Mapping[str, float]) -> None:
         passed = bisect_right(checkpoints, steps)

@@ -87,8 +87,9 @@ class PolicyConfig(AgentConfig):
         require_range(self, "n_folds", least=2, most=1_000)
         require_range(self, "attention_beta", least=0, most=1)
         coefficients = self.kl_coefficients
-        ascending = list(coefficients) == sorted(set(coefficients))
-        if not (coefficients and ascending and 0 <= coefficients[0] <= coefficients[-1] < np.inf):
+        if not np.isfinite(coefficients).all():
+            raise UserError(f"expected finite kl_coefficients, got {coefficients}")
+        if not coefficients or list(coefficients) != sorted(set(coefficients)) or coefficients[0] < 0:
             raise UserError(f"expected kl_coefficients in ascending order from 0 upwards, got {coefficients}")
         make_reward(self.reward)
 
@@ -148,15 +149,13 @@ class PolicyAgent(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        config, layout = self.config, ObservationLayout.of(train)
-        self.observation_names_ = layout.names
+        config = self.config
+        self.observation_names_ = ObservationLayout.of(train).names
         pairs = fold_pairs(train, validation, config.n_folds, seed)
         reference = choose_reference(pairs, config.reference)
         enough = contested(train, config.reward).sum() >= config.min_contested
         folds = inner_folds(pairs, reference, config.reward) if enough else []
-        n_policies = max(1, len(folds) * len(config.kl_coefficients))
-        network = self._network(layout, n_policies, torch.Generator().manual_seed(seed))
-        network.standardise(train)
+        network = self._new_network(train, max(1, len(folds) * len(config.kl_coefficients)), seed)
         state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
         if folds:
             monitor = TrainingMonitor(
@@ -257,6 +256,12 @@ class PolicyAgent(Agent[ConfigType]):
                 for outputs in network(batch).numpy():
                     weights[rows] += type(self).decide(outputs, scale, references).T
         return weights
+
+    def _new_network(self, train: Predictions, n_policies: int, seed: int) -> StackedNetwork:
+        """Return a stack of policies before training."""
+        network = self._network(ObservationLayout.of(train), n_policies, torch.Generator().manual_seed(seed))
+        network.standardise(train)
+        return network
 
     def _network(
         self, layout: ObservationLayout, n_policies: int, generator: torch.Generator | None = None

@@ -4,7 +4,7 @@ import torch
 from agents.mixture import fold_pairs
 from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.policy_gradient.exploration import GaussianExploration, MemberExploration
+from agents.policy_gradient.algorithm import GaussianExploration, MemberExploration
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0, n_parts=3)
