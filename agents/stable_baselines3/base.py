@@ -176,12 +176,26 @@ class ActorCriticAgent(AlgorithmAgent[ActorCriticType]):
 
     decide: ClassVar[DecisionRule] = staticmethod(squashed_softmax)
 
+    def _policy_kwargs(self) -> dict[str, Any]:
+        """Return what `StackActorCriticPolicy` is to know beside the configuration."""
+        return {}
+
     @abstractmethod
     def _arguments(self) -> dict[str, Any]:
-        """Return the arguments of `train_actor_critic` that are particular to the library's class."""
+        """Return the arguments of the library's class that are particular to it."""
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        from agents.stable_baselines3.off_policy import train_actor_critic  # noqa: PLC0415 - takes a second
+        from agents.stable_baselines3.off_policy import StackActorCriticPolicy, train_off_policy  # noqa: PLC0415
 
-        arguments = self._arguments()
-        train_actor_critic(self.algorithm, self.config, env, network, seed=seed, report=report, **arguments)
+        train_off_policy(
+            self.algorithm,
+            StackActorCriticPolicy,
+            self.config,
+            env,
+            network,
+            seed=seed,
+            report=report,
+            policy_kwargs={"env": env, "config": self.config, "seed": seed, **self._policy_kwargs()},
+            tau=self.config.tau,
+            **self._arguments(),
+        )

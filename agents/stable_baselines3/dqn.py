@@ -47,6 +47,7 @@ class DQN(AlgorithmAgent[DQNConfig]):
     not used; the share of random actions takes its place.
     """
 
+    algorithm = "agents.stable_baselines3.off_policy.StackDQN"
     config_class = DQNConfig
     decide: ClassVar[DecisionRule] = staticmethod(greedy_choice)
 
@@ -57,11 +58,11 @@ class DQN(AlgorithmAgent[DQNConfig]):
         return True
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        from agents.stable_baselines3.off_policy import StackDQN, StackQPolicy, train_off_policy  # noqa: PLC0415
+        from agents.stable_baselines3.off_policy import StackQPolicy, train_off_policy  # noqa: PLC0415
 
         config = self.config
         train_off_policy(
-            StackDQN,
+            self.algorithm,
             StackQPolicy,
             config,
             env,

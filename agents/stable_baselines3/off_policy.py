@@ -1,12 +1,10 @@
 """Stable-Baselines3's off-policy algorithms on a stack of policies."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, Schedule
@@ -23,7 +21,7 @@ from agents.stable_baselines3.stack_critic import StackCritic
 
 
 def train_off_policy(
-    algorithm: type[BaseAlgorithm],
+    algorithm: str,
     policy: type[BasePolicy],
     config: OffPolicyConfig,
     env: PolicyStackEnv,
@@ -33,9 +31,9 @@ def train_off_policy(
     report: Report,
     **arguments: Any,
 ) -> None:
-    """Train the actors in place with an off-policy algorithm; see `train_stack` for the arguments."""
+    """Train the actors in place with the off-policy algorithm under an import path; see `train_stack`."""
     train_stack(
-        algorithm,
+        imported(algorithm),
         policy,
         config,
         env,
@@ -50,62 +48,6 @@ def train_off_policy(
         replay_buffer_class=StackReplayBuffer,
         replay_buffer_kwargs={"n_policies": env.n_policies},
         **arguments,
-    )
-
-
-def train_actor_critic(
-    algorithm: str,
-    config: ActorCriticConfig,
-    env: PolicyStackEnv,
-    network: StackedNetwork,
-    *,
-    seed: int,
-    report: Report,
-    learn_exploration: bool = False,
-    n_quantiles: int = 0,
-    **options: Any,
-) -> None:
-    """Train the actors in place with an algorithm that has critics, which are networks of the actors' kind.
-
-    Args:
-        algorithm: Import path of the algorithm's class.
-        config: The algorithm's options here.
-        env: The environment of the stack.
-        network: The actors.
-        seed: Seed of every random choice.
-        report: Called before every update.
-        learn_exploration: Whether the standard deviation of the exploration noise is learned.
-        n_quantiles: Quantiles of each critic's value; 0 for the value alone.
-        **options: Arguments of the algorithm's class that are particular to it.
-    """
-
-    def critic_network(index: int) -> StackedNetwork:
-        """Make a network like the actors', its first weights from a seed of its own."""
-        generator = torch.Generator().manual_seed(seed + 7 + index)
-        critic = network.resized(network.n_policies, generator)
-        critic.load_state_dict({**critic.state_dict(), **dict(network.named_buffers())})
-        return critic
-
-    policy_kwargs = {
-        "critic_networks": critic_network,
-        "env": env,
-        "exploration": config.exploration,
-        "learn_exploration": learn_exploration,
-        "sharpness": config.critic_sharpness,
-        "n_critics": config.n_critics,
-        "n_quantiles": n_quantiles,
-    }
-    train_off_policy(
-        imported(algorithm),
-        StackActorCriticPolicy,
-        config,
-        env,
-        network,
-        seed=seed,
-        report=report,
-        policy_kwargs=policy_kwargs,
-        tau=config.tau,
-        **options,
     )
 
 
@@ -200,7 +142,7 @@ class StackCritics(nn.Module):
 
 
 class StackActorCriticPolicy(BasePolicy):
-    """Actor and critics of a stack, for SAC, TD3 and TQC; see `train_actor_critic` for the arguments."""
+    """Actor and critics of a stack, for SAC, TD3 and TQC; the critics have networks of the actors' kind."""
 
     def __init__(
         self,
@@ -209,21 +151,22 @@ class StackActorCriticPolicy(BasePolicy):
         lr_schedule: Schedule,
         *,
         network: StackedNetwork,
-        critic_networks: Callable[[int], StackedNetwork],
         env: PolicyStackEnv,
-        exploration: float,
-        learn_exploration: bool,
-        sharpness: float,
-        n_critics: int = 2,
+        config: ActorCriticConfig,
+        seed: int,
+        learn_exploration: bool = False,
         n_quantiles: int = 0,
         use_sde: bool = False,
     ) -> None:
         super().__init__(observation_space, action_space, squash_output=True)
-        self.actor = StackActor(network, env, exploration, learn_exploration)
+        critics = []
+        for index in range(config.n_critics):
+            own = network.resized(network.n_policies, torch.Generator().manual_seed(seed + 7 + index))
+            own.load_state_dict({**own.state_dict(), **dict(network.named_buffers())})
+            critics.append(StackCritic(own, env, config.critic_sharpness, n_quantiles))
+        self.actor = StackActor(network, env, config.exploration, learn_exploration)
         self.actor_target = deepcopy(self.actor)
-        self.critic = StackCritics(
-            [StackCritic(critic_networks(i), env, sharpness, n_quantiles) for i in range(n_critics)]
-        )
+        self.critic = StackCritics(critics)
         self.critic_target = deepcopy(self.critic)
         for part in (self.actor, self.critic):
             part.optimizer = torch.optim.Adam(part.parameters(), lr=lr_schedule(1.0), eps=1e-8)

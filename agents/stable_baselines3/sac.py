@@ -19,9 +19,8 @@ class SAC(ActorCriticAgent[SACConfig]):
     algorithm = "stable_baselines3.SAC"
     config_class = SACConfig
 
+    def _policy_kwargs(self) -> dict[str, Any]:
+        return {"learn_exploration": self.config.learn_exploration}
+
     def _arguments(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "learn_exploration": config.learn_exploration,
-            "ent_coef": config.entropy_coefficient,
-        }
+        return {"ent_coef": self.config.entropy_coefficient}

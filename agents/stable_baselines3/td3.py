@@ -31,7 +31,4 @@ class TD3(ActorCriticAgent[TD3Config]):
     config_class = TD3Config
 
     def _arguments(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "policy_delay": config.policy_delay,
-        }
+        return {"policy_delay": self.config.policy_delay}

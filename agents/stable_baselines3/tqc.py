@@ -35,11 +35,14 @@ class TQC(ActorCriticAgent[TQCConfig]):
     algorithm = "sb3_contrib.TQC"
     config_class = TQCConfig
 
-    def _arguments(self) -> dict[str, Any]:
-        config = self.config
+    def _policy_kwargs(self) -> dict[str, Any]:
         return {
-            "learn_exploration": config.learn_exploration,
-            "n_quantiles": config.n_quantiles,
-            "ent_coef": config.entropy_coefficient,
-            "top_quantiles_to_drop_per_net": config.top_quantiles_to_drop,
+            "learn_exploration": self.config.learn_exploration,
+            "n_quantiles": self.config.n_quantiles,
+        }
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "ent_coef": self.config.entropy_coefficient,
+            "top_quantiles_to_drop_per_net": self.config.top_quantiles_to_drop,
         }
