@@ -1,11 +1,13 @@
 """Stable-baselines3 as the project calls it: its environment, a model of it, and learning."""
 
+from __future__ import annotations
+
 import copy
 import importlib
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -22,8 +24,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from agents.config import shortened
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
-from agents.stable_baselines3.base import AlgorithmConfig
 from mura_env.errors import UserError
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.base import AlgorithmConfig
 
 _CLASSES = ("activation_fn", "optimizer_class")
 """Options of a policy that are classes; JSON names them by their import path."""

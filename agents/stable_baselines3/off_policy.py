@@ -1,7 +1,9 @@
 """Stable-Baselines3's off-policy algorithms on a stack of policies."""
 
+from __future__ import annotations
+
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,8 +18,10 @@ from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.adapter import imported, train_stack
-from agents.stable_baselines3.base import ActorCriticConfig, OffPolicyConfig
 from agents.stable_baselines3.stack_critic import StackCritic
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.base import ActorCriticConfig, OffPolicyConfig
 
 
 def train_off_policy(

@@ -1,7 +1,9 @@
 """Stable-Baselines3's on-policy algorithms on a stack of policies, whose episodes have one step."""
 
+from __future__ import annotations
+
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +24,9 @@ from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.adapter import imported, train_stack
-from agents.stable_baselines3.base import OnPolicyConfig
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.base import OnPolicyConfig
 
 
 def train_on_policy(
