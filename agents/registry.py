@@ -103,11 +103,8 @@ def make_agent(name: str, **config: Any) -> Agent[Any]:
 def load_agent(directory: str | Path) -> Agent[Any]:
     """Read an agent that `Agent.save` wrote; nothing in the files is executed.
 
-    Args:
-        directory: The folder with `agent.json` and `agent.safetensors`.
-
     Raises:
-        FileNotFoundError: If a file is missing.
+        FileNotFoundError: If `agent.json` or `agent.safetensors` is missing.
         ValueError: If a file is damaged, of another version or of an agent that is not installed.
     """
     saved, arrays = read_agent(Path(directory))

@@ -95,13 +95,8 @@ class Gate(PolicyAgent[GateConfig]):
 def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:
     """Return the log loss of weighted averages, and how far the weights are from the reference.
 
-    Args:
-        logits: What is added to the reference's, shape `(..., n_models)`.
-        log_references: Logarithms of the reference weights, the same shape.
-        of_label: The members' probabilities of the true class, the same shape.
-
-    Returns:
-        -log Σ w_m p_m and KL(w ‖ reference), shape `(...)`, with w = softmax(log reference + logits).
+    With w = softmax(log reference + logits), these are -log Σ w_m p_m, p being the members' probabilities of
+    the true class, and KL(w ‖ reference); from shape `(..., n_models)` to `(...)`.
     """
     log_weights = torch.log_softmax(log_references + logits, dim=-1)
     weights = log_weights.exp()

@@ -53,7 +53,7 @@ def train_independently(
         n_jobs: Processes.
 
     Yields:
-        The snapshots of one policy after the other, as many as checkpoints.
+        One policy after the other, its snapshots, as many as checkpoints.
     """
     calls = [
         (train, partial(make_env, index), _single(stack, index), seed + 1_000 * index, checkpoints)

@@ -41,11 +41,7 @@ class PPOConfig(OnPolicyConfig):
 
 @register_agent("ppo")
 class PPO(OnPolicyAgent[PPOConfig]):
-    """Softmax weights, learned by PPO with a clipped probability ratio (Schulman et al. 2017).
-
-    The actor is the project's own network, so that a saved agent is read without stable-baselines3. An
-    episode is one study: discount factors have nothing to act on and are zero.
-    """
+    """Softmax weights, learned by PPO with a clipped probability ratio (Schulman et al. 2017)."""
 
     algorithm = "stable_baselines3.PPO"
     config_class = PPOConfig
