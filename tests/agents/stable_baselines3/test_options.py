@@ -1,7 +1,7 @@
 import pytest
 
 from agents import make_agent
-from agents.stable_baselines3.model import added, merged
+from agents.stable_baselines3.adapter import added, merged
 from tests.agents.policy.test_policy_agent import SMALL
 from tests.agents.tables import switching_table
 
