@@ -66,8 +66,8 @@ class StudyBatch:
 class StudyColumns:
     """Whatever a step gathers of a table, computed once for all environments on it.
 
-    A small table keeps one contiguous column per model and class, from which numpy gathers fastest. In a large
-    one every gathered number would be a cache miss: there a study is one row.
+    A small table keeps a contiguous column per model and class, from which numpy gathers fastest. In a
+    large one each gathered number would be a cache miss: there a study is one row.
     """
 
     def __init__(self, table: Predictions, combine: Combine) -> None:
