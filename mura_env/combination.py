@@ -8,6 +8,8 @@ alone and in a batch of any size.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from mura_env.errors import UserError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+Combine = Literal["probabilities", "logits"]
 
 _TINY = np.finfo(np.float32).tiny
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from mura_env.combination import FloatArray
+from mura_env.combination import Combine, FloatArray, IntArray, softmax
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 
@@ -20,6 +21,9 @@ LOG_PROBABILITY_FLOOR = -10.0
 
 LOG_VIEWS_CEILING = 5.0
 """log(148): more views than any radiographic study has."""
+
+COLUMNS_UP_TO = 2**20
+"""Bytes of scores that are kept column by column: as much as the cache nearest to a core holds."""
 
 GROUPS = ("log_probability", "confidence", "disagreement", "log_views", "body_part")
 
@@ -146,3 +150,56 @@ def observe(predictions: Predictions) -> FloatArray:
     ]
     observations: FloatArray = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
     return np.clip(observations, layout.low, layout.high, out=observations)
+
+
+@dataclass(slots=True)
+class StudyBatch:
+    """What deciding some studies takes, gathered."""
+
+    studies: IntArray
+    """Row indices, int64 ``(n,)``."""
+    scores: FloatArray
+    """Members' probabilities or logits, contiguous float32 ``(n_models, n_classes, n)``."""
+    labels: IntArray
+    """True classes, int64 ``(n,)``."""
+
+
+class StudyColumns:
+    """Whatever a step gathers of a table, computed once for all environments on it.
+
+    A small table keeps a contiguous column per model and class, from which numpy gathers fastest. In a
+    large one each gathered number would be a cache miss: there a study is one row.
+    """
+
+    def __init__(self, table: Predictions, combine: Combine) -> None:
+        self.observations = observe(table)
+        """float32 ``(n_studies, n_columns)``."""
+        scores = np.ascontiguousarray(table.logits.transpose(1, 2, 0))
+        scores = softmax(scores) if combine == "probabilities" else scores
+        self._labels, self._shape = table.labels, scores.shape[:2]
+        self._scores = scores if scores.nbytes <= COLUMNS_UP_TO else None
+        if self._scores is None:
+            by_study = scores.reshape(-1, len(table)).T, table.labels[:, None]  # exact up to 2**24 classes
+            self._rows = np.concatenate((self.observations, *by_study), axis=1, dtype=np.float32)
+            self.observations = self._rows[:, : self.observations.shape[1]]
+
+    @classmethod
+    def of(cls, table: Predictions, combine: Combine) -> StudyColumns:
+        """Return the columns of a table, from memory if an environment used them before."""
+        known = _COLUMNS.setdefault(table, {})
+        if combine not in known:
+            known[combine] = cls(table, combine)
+        return known[combine]
+
+    def gather(self, studies: IntArray) -> tuple[FloatArray, StudyBatch]:
+        """Return the observations of studies, a new array, and what deciding them takes."""
+        if self._scores is not None:
+            scores, labels = self._scores.take(studies, axis=2), self._labels.take(studies)
+            return self.observations.take(studies, axis=0), StudyBatch(studies, scores, labels)
+        rows, width = self._rows.take(studies, axis=0), self.observations.shape[1]
+        columns = np.ascontiguousarray(rows[:, width:].T)
+        scores = columns[:-1].reshape(*self._shape, studies.size)
+        return rows[:, :width].copy(), StudyBatch(studies, scores, columns[-1].astype(np.int64))
+
+
+_COLUMNS: WeakKeyDictionary[Predictions, dict[Combine, StudyColumns]] = WeakKeyDictionary()

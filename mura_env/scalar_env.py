@@ -10,10 +10,11 @@ import numpy as np
 from gymnasium import spaces
 
 from mura_env.combination import FloatArray, IntArray
+from mura_env.observations import StudyBatch
 from mura_env.predictions import Predictions
 from mura_env.rendering import render_study
 from mura_env.rewards import Decisions
-from mura_env.weighting_task import StudyBatch, TaskOptions, WeightingTask, require_one_of
+from mura_env.weighting_task import TaskOptions, WeightingTask, require_one_of
 
 
 class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from mura_env.combination import FloatArray
 from mura_env.errors import UserError
+from mura_env.observations import StudyBatch
 from mura_env.predictions import Predictions
 from mura_env.rendering import render_study
 from mura_env.rewards import Decisions
 from mura_env.scalar_env import EnsembleWeightingEnv
-from mura_env.weighting_task import StudyBatch, TaskOptions, WeightingTask, require_one_of
+from mura_env.weighting_task import TaskOptions, WeightingTask, require_one_of
 
 
 class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any]]):

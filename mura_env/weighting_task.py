@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, TypedDict, get_args
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from mura_env.combination import (
+    Combine,
     FloatArray,
     IntArray,
     action_scale,
@@ -19,11 +18,10 @@ from mura_env.combination import (
     log_reference,
     predicted_classes,
     simplex_weights,
-    softmax,
     softmax_weights,
 )
 from mura_env.errors import UserError
-from mura_env.observations import ObservationLayout, observe
+from mura_env.observations import ObservationLayout, StudyBatch, StudyColumns
 from mura_env.predictions import Predictions
 from mura_env.rewards import (
     SMALLEST_PROBABILITY,
@@ -38,70 +36,13 @@ from mura_env.study_order import Order, StudyOrder
 from mura_env.table_checks import doubles
 
 Action = Literal["softmax", "simplex", "select"]
-Combine = Literal["probabilities", "logits"]
 Sampling = Literal["all", "contested"]
-
-COLUMNS_UP_TO = 2**20
-"""Bytes of scores that are kept column by column: as much as the cache nearest to a core holds."""
 
 WEIGHT_SUM_TOLERANCE = 1e-3
 """How far given weights may sum from one before they are refused; within, they are divided by their sum."""
 
 PROBABILITY_TOLERANCE = np.float32(1e-5)
 """Probabilities that differ by a smaller share of themselves are the same, but for a softmax's rounding."""
-
-
-@dataclass(slots=True)
-class StudyBatch:
-    """What deciding some studies takes, gathered."""
-
-    studies: IntArray
-    """Row indices, int64 ``(n,)``."""
-    scores: FloatArray
-    """Members' probabilities or logits, contiguous float32 ``(n_models, n_classes, n)``."""
-    labels: IntArray
-    """True classes, int64 ``(n,)``."""
-
-
-class StudyColumns:
-    """Whatever a step gathers of a table, computed once for all environments on it.
-
-    A small table keeps a contiguous column per model and class, from which numpy gathers fastest. In a
-    large one each gathered number would be a cache miss: there a study is one row.
-    """
-
-    def __init__(self, table: Predictions, combine: Combine) -> None:
-        self.observations = observe(table)
-        """float32 ``(n_studies, n_columns)``."""
-        scores = np.ascontiguousarray(table.logits.transpose(1, 2, 0))
-        scores = softmax(scores) if combine == "probabilities" else scores
-        self._labels, self._shape = table.labels, scores.shape[:2]
-        self._scores = scores if scores.nbytes <= COLUMNS_UP_TO else None
-        if self._scores is None:
-            parts = [self.observations, scores.reshape(-1, len(table)).T, table.labels[:, None]]
-            self._rows = np.concatenate(parts, axis=1, dtype=np.float32)  # labels are exact up to 2**24
-            self.observations = self._rows[:, : self.observations.shape[1]]
-
-    @classmethod
-    def of(cls, table: Predictions, combine: Combine) -> StudyColumns:
-        """Return the columns of a table, from memory if an environment used them before."""
-        known = _COLUMNS.setdefault(table, {})
-        if combine not in known:
-            known[combine] = cls(table, combine)
-        return known[combine]
-
-    def gather(self, studies: IntArray) -> tuple[FloatArray, StudyBatch]:
-        """Return the observations of studies, a new array, and what deciding them takes."""
-        if self._scores is not None:
-            scores, labels = self._scores.take(studies, axis=2), self._labels.take(studies)
-            return self.observations.take(studies, axis=0), StudyBatch(studies, scores, labels)
-        rows, width = self._rows.take(studies, axis=0), self.observations.shape[1]
-        columns = np.ascontiguousarray(rows[:, width:].T)
-        scores = columns[:-1].reshape(*self._shape, studies.size)
-        return rows[:, :width].copy(), StudyBatch(studies, scores, columns[-1].astype(np.int64))
-
-
-_COLUMNS: WeakKeyDictionary[Predictions, dict[Combine, StudyColumns]] = WeakKeyDictionary()
 
 
 class TaskOptions(TypedDict, total=False):

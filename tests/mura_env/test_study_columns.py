@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import Predictions, observe, weighting_task
-from mura_env.weighting_task import Combine, StudyColumns
+from mura_env import Predictions, observe
+from mura_env.combination import Combine
+from mura_env.observations import StudyColumns
 from tests.mura_env.tables import random_table, tables
 
 
@@ -18,7 +19,7 @@ def test_both_layouts_gather_what_the_table_holds(
     studies = np.random.default_rng(seed).integers(0, len(table), 11)
     with pytest.MonkeyPatch.context() as patch:
         if by_row:
-            patch.setattr(weighting_task, "COLUMNS_UP_TO", 0)
+            patch.setattr("mura_env.observations.COLUMNS_UP_TO", 0)
         columns = StudyColumns(table, combine)
     observations, batch = columns.gather(studies)
     np.testing.assert_array_equal(observations, observe(table)[studies])
