@@ -2,35 +2,32 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig, ensemble_document
 from base_models.cross_fitting import (
-    CrossFit,
-    assemble,
     calibrated_tables,
     draw_folds,
     images_outside_fold,
-    prediction_table,
+    metadata_tables,
     views_of,
 )
-from base_models.data.distributed_cache import shared_image_cache
 from base_models.data.hard_examples import study_repeats
-from base_models.data.image_cache import ImageCache
+from base_models.data.image_cache import ImageCache, shared_image_cache
 from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
+from base_models.data.loader import derive_seed
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
 from base_models.distributed import join_process_group
 from base_models.members import log_path, training_format, weights_path
-from base_models.metadata_control import metadata_logits
 from base_models.preflight import check_training
-from base_models.seeding import derive_seed
 from base_models.training.fit import FitJob, FitResult, run_fits
 from base_models.training.validation import FoldImages
 from mura_env import Predictions
@@ -94,11 +91,24 @@ def train_ensemble(
         )
         with group.synchronized():
             if group.is_global_zero:
-                fitted = assemble(readable, cache, results, folds, config.view_aggregation)
-                dropped = weak_members(config, fitted.fits)
-                _write_tables(readable, config, fitted, dropped=dropped, run_dir=run_dir, seed=seed)
-                record = _training_record(readable, config, fitted, dropped=dropped, seed=seed)
-                record |= _file_remarks(dataset, readable, cache)
+                fits = [results[i : i + config.folds] for i in range(0, len(results), config.folds)]
+                dropped = weak_members(config, fits)
+                kept = [i for i, member in enumerate(config.members) if member.name not in dropped]
+                tables = calibrated_tables(
+                    readable,
+                    cache,
+                    [fits[index] for index in kept],
+                    folds,
+                    config=replace(config, members=tuple(config.members[index] for index in kept)),
+                    run_dir=run_dir,
+                    seed=seed,
+                )
+                tables |= metadata_tables(readable, folds)
+                (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
+                for name, table in tables.items():
+                    table.save(run_dir / "predictions" / f"{name}.npz")
+                record = _training_record(readable, config, fits, folds, seed)
+                record |= {"dropped_members": dropped, **_file_remarks(dataset, readable, cache)}
                 write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
@@ -152,52 +162,14 @@ def _fit_jobs(
     ]
 
 
-def _write_tables(
-    dataset: Dataset,
-    config: EnsembleConfig,
-    fitted: CrossFit,
-    *,
-    dropped: Mapping[str, str],
-    run_dir: Path,
-    seed: int,
-) -> None:
-    """Write the members that are kept and the tables of a run."""
-    kept = [index for index, member in enumerate(config.members) if member.name not in dropped]
-    tables = calibrated_tables(
-        dataset,
-        fitted.of_members(kept),
-        config=replace(config, members=tuple(config.members[index] for index in kept)),
-        run_dir=run_dir,
-        seed=seed,
-    )
-    splits = {split: dataset.of_split(split) for split in ("train", "test")}
-    control = metadata_logits(
-        splits["train"], splits["test"], fitted.folds, dataset.body_part_names, len(dataset.class_names)
-    )
-    for (split, studies), logits in zip(splits.items(), control, strict=True):
-        tables[f"metadata-{split}"] = prediction_table(dataset, studies, logits[:, None], ["metadata"])
-    (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        table.save(run_dir / "predictions" / f"{name}.npz")
-
-
 def _training_record(
     dataset: Dataset,
     config: EnsembleConfig,
-    fitted: CrossFit,
-    *,
-    dropped: Mapping[str, str],
+    fits: Sequence[Sequence[FitResult]],
+    folds: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Any]:
-    """Return the JSON document by which a run can be checked.
-
-    Args:
-        dataset: The data set without its unreadable images.
-        config: The ensemble, with all members that were trained.
-        fitted: The fits of all members.
-        dropped: Member that the tables do not have → why.
-        seed: Seed of the run.
-    """
+    """Return the JSON document by which a run can be checked; the data set is without unreadable images."""
     train = dataset.of_split("train")
     return {
         "dataset": {"name": dataset.name, "root": str(dataset.root), "remarks": list(dataset.remarks)},
@@ -223,12 +195,11 @@ def _training_record(
                     "epoch_losses": fit.epoch_losses,
                     "inner_score": asdict(fit.inner_score) if fit.inner_score else None,
                 }
-                for fold, fit in enumerate(fits)
+                for fold, fit in enumerate(of_member)
             ]
-            for member, fits in zip(config.members, fitted.fits, strict=True)
+            for member, of_member in zip(config.members, fits, strict=True)
         },
-        "dropped_members": dict(dropped),
-        "folds": {study.study_id: int(fold) for study, fold in zip(train, fitted.folds, strict=True)},
+        "folds": {study.study_id: int(fold) for study, fold in zip(train, folds, strict=True)},
     }
 
 
@@ -250,10 +221,6 @@ def weak_members(config: EnsembleConfig, fits: Sequence[Sequence[FitResult]]) ->
     Each fit is validated on patients of its own training folds, and all members on the same ones; neither the
     test split nor the fold that a fit holds out has a say in its score. A fold's patients do validate fits of
     other folds: the members are chosen on patients of the training table, never on those of the test table.
-
-    Args:
-        config: Says how far below the best is too far.
-        fits: The fits by member and fold.
 
     Returns:
         Name of the member → the reason to leave it out; empty where weak members stay.

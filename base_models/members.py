@@ -21,7 +21,6 @@ from base_models.networks.pretrained import (
 )
 from base_models.networks.registry import create_model, fresh_format
 from base_models.storage import load_tensors, save_tensors
-from base_models.view_aggregation import VIEW_RULES
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
 
@@ -45,7 +44,7 @@ class TrainedMember:
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
     view_aggregation: str = "mean"
-    """How the views of a study are aggregated, a name in `base_models.view_aggregation.VIEW_RULES`."""
+    """How the views of a study are aggregated, a name in `base_models.prediction.VIEW_RULES`."""
     tta_flip: bool = False
     """Whether it averages over each view and its mirror image."""
 
@@ -164,7 +163,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             class_names,
             document["cache_size"],
             input_format,
-            _known_rule(document["view_aggregation"]),
+            document["view_aggregation"],
             bool(document["tta_flip"]),
         )
     except (KeyError, TypeError) as error:
@@ -240,12 +239,6 @@ def _calibration(values: dict[str, Any]) -> Calibration:
         bias=tuple(map(float, values["bias"])),
         part_biases={part: tuple(map(float, bias)) for part, bias in own.items()},
     )
-
-
-def _known_rule(name: str) -> str:
-    """Return the name of a rule for views, or raise a KeyError where there is none of this name."""
-    VIEW_RULES[name]
-    return name
 
 
 def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:

@@ -1,9 +1,14 @@
-"""From views to studies: the logits of networks that have been trained."""
+"""From views to studies: the logits of networks that have been trained, and how the views are aggregated.
+
+Class 0 is the one in which nothing is found. A study is abnormal if one of its views shows a finding, which
+the maximum and the noisy-or take literally; the mean also trusts the views in which nothing is seen.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,7 +21,6 @@ from base_models.imaging.decoding import each_image, fit_into_square, stretch_in
 from base_models.imaging.reader import ImageError, read_grey
 from base_models.members import TrainedMember
 from base_models.networks.input_format import GREY, Aspect, InputFormat
-from base_models.view_aggregation import SMALLEST_PROBABILITY, VIEW_RULES
 from mura_env.utils.progress import Progress
 
 _SQUARES: Mapping[Aspect, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
@@ -110,6 +114,49 @@ def view_logits(
             logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0) - math.log(2)
         parts.append(logits.cpu().numpy())
     return np.concatenate(parts)
+
+
+SMALLEST_PROBABILITY = 1e-7
+
+Floats = NDArray[np.float64]
+
+
+def mean(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+    """Return the mean over each study's views."""
+    sums = np.zeros((n_studies, probabilities.shape[1]))
+    np.add.at(sums, study, probabilities)
+    return np.asarray(sums / np.bincount(study, minlength=n_studies)[:, None])
+
+
+def maximum(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+    """Return the probabilities of each study's view that is surest of a finding."""
+    order = np.lexsort((probabilities[:, 0], study))
+    first = np.searchsorted(study[order], np.arange(n_studies))
+    return np.asarray(probabilities[order[first]])
+
+
+def noisy_or(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+    """Return the probabilities if each view could show a finding independently of the others.
+
+    Nothing is found if every view shows nothing, with the product of their probabilities (Pearl,
+    Probabilistic Reasoning in Intelligent Systems, 1988, section 4.3.2). Several kinds of findings share the
+    rest in proportion to 1 − ∏(1 − p) over the views.
+    """
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    nothing = np.zeros(n_studies)
+    np.add.at(nothing, study, np.log(clipped[:, 0]))
+    absent = np.zeros((n_studies, probabilities.shape[1] - 1))
+    np.add.at(absent, study, np.log1p(-clipped[:, 1:]))
+    found = -np.expm1(absent)
+    found *= -np.expm1(nothing)[:, None] / found.sum(axis=1, keepdims=True)
+    return np.column_stack([np.exp(nothing), found])
+
+
+VIEW_RULES: Mapping[str, Callable[[Floats, NDArray[np.int64], int], Floats]] = MappingProxyType(
+    {"mean": mean, "maximum": maximum, "noisy_or": noisy_or}
+)
+"""Name → function of view probabilities (n_views, n_classes), the study of each view (n_views,), every study
+at least once, and the number of studies; it returns (n_studies, n_classes)."""
 
 
 def study_logits(

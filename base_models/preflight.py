@@ -11,12 +11,11 @@ from base_models.config import EnsembleConfig, MemberConfig
 from base_models.cross_fitting import draw_folds, validating_studies
 from base_models.data.hard_examples import refuse_other_split, study_repeats
 from base_models.data.leakage import files_sketch, refuse_seen_images
-from base_models.data.loader import check_shared_batches
+from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, Study, check_dataset
 from base_models.distributed import ProcessGroup, launched_group
 from base_models.members import forward_flops, meta_network
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
-from base_models.seeding import derive_seed
 from base_models.training.device import CPU, autocast_precision, machine_gpus
 from mura_env.errors import UserError
 

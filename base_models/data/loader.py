@@ -1,5 +1,6 @@
 """Training images: order and augmentation are functions of (seed, epoch, index) only."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from base_models.data.augmentation import Augmentation
 from base_models.distributed import ALONE, ProcessGroup
-from base_models.seeding import derive_seed
 from mura_env.errors import UserError
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed that is a function of the parts only, such as (seed, member, fold, epoch, index); 0 ≤ seed < 2⁶³.
+
+    So no draw depends on what was drawn before, on the process or on a resumption.
+    """
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
 
 Key = tuple[int, int]
 """(epoch, index): the sampler passes the epoch on, so that a worker process need not know it."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -85,21 +83,6 @@ def _write_tables(out: Path, written: Mapping[str, Sequence[WrittenStudy]]) -> N
         (out / ROOT / f"{split}_image_paths.csv").write_text("".join(images), encoding="utf-8")
 
 
-def _draw_all(
-    out: Path, chunks: list[list[tuple[str, int]]], seed: int, n_workers: int
-) -> Iterator[list[tuple[str, list[WrittenStudy]]]]:
-    """Draw all chunks of patients, here or in worker processes, as they are done."""
-    if n_workers == 1:
-        for chunk in chunks:
-            yield _write_chunk(str(out), chunk, seed)
-        return
-    # fresh processes: a fork of a process that has started threads (torch, OpenCV) may hang
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_chunk, str(out), chunk, seed) for chunk in chunks]
-        for future in as_completed(futures):
-            yield future.result()
-
-
 def synthesize(
     out: str | Path,
     n_patients: int,
@@ -134,8 +117,7 @@ def synthesize(
     n_valid = _check(out, n_patients, seed, valid_fraction)
     workers = joblib.cpu_count() if n_workers is None else n_workers
     if workers < 1:
-        message = f"expected at least 1 worker, got {n_workers}"
-        raise UserError(message)
+        raise UserError(f"expected at least 1 worker, got {n_workers}")
     order = np.random.default_rng(seed).permutation(n_patients)
     valid = {int(patient) for patient in order[:n_valid]}
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
@@ -147,7 +129,8 @@ def synthesize(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder:
         draft = Path(folder) / "tree"
         done = 0
-        for chunk in _draw_all(draft, chunks, seed, min(workers, len(chunks))):
+        pool = joblib.Parallel(min(workers, len(chunks)), return_as="generator_unordered", batch_size=1)
+        for chunk in pool(joblib.delayed(_write_chunk)(str(draft), chunk, seed) for chunk in chunks):
             for split, studies in chunk:
                 written[split] += studies
             done += len(chunk)
@@ -163,17 +146,15 @@ def synthesize(
 def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
     """Refuse bad arguments; return the number of validation patients."""
     if any(out.iterdir()) if out.is_dir() else os.path.lexists(out):
-        message = (
+        raise UserFileExistsError(
             f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
         )
-        raise UserFileExistsError(message)
     if n_patients < 2:
-        message = f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
-        raise UserError(message)
+        raise UserError(
+            f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
+        )
     if seed < 0:
-        message = f"expected a seed of 0 or greater, got {seed}"
-        raise UserError(message)
+        raise UserError(f"expected a seed of 0 or greater, got {seed}")
     if not 0 < valid_fraction < 1:
-        message = f"expected a share of validation patients between 0 and 1, got {valid_fraction}"
-        raise UserError(message)
+        raise UserError(f"expected a share of validation patients between 0 and 1, got {valid_fraction}")
     return min(max(round(n_patients * valid_fraction), 1), n_patients - 1)

@@ -22,6 +22,7 @@ from torch import nn
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.data.leakage import learned_from
+from base_models.data.loader import derive_seed
 from base_models.distributed import ALONE, ProcessGroup, assign
 from base_models.members import (
     forward_flops,
@@ -33,18 +34,17 @@ from base_models.members import (
 )
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
-from base_models.seeding import derive_seed
 from base_models.storage import load_tensors, read_facts, remove_unfinished
 from base_models.training.checkpoint import (
     EpochCounter,
     EpochState,
     Stopwatch,
-    load_shared_epoch,
-    remove_epochs,
+    load_epoch,
+    remove_checkpoint,
     save_epoch,
 )
 from base_models.training.device import CPU, DeviceConfig, autocast_precision, machine_gpus, torch_threads
-from base_models.training.losses import image_weights
+from base_models.training.optimization import image_weights
 from base_models.training.trainer import fit_network
 from base_models.training.validation import FoldImages, Score
 from mura_env.errors import UserError
@@ -208,10 +208,11 @@ def _train(
         "device": device.device.type,
         "processes": group.world_size,
     }
-    start = load_shared_epoch(job.checkpoint, facts, group) if resume else None
+    # what rank 0 finds counts: a network disk may show a file to some only
+    start = group.broadcast(load_epoch(job.checkpoint, facts) if resume and group.is_global_zero else None)
     if start is None:
         if group.is_global_zero:
-            remove_epochs(job.checkpoint)
+            remove_checkpoint(job.checkpoint)
         network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
     else:
         network = new_network(job.member, job.n_classes)
@@ -243,7 +244,7 @@ def _train(
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
         origin = {"learned_from": job.learned_from, "input_format": asdict(job.input_format)}
         save_weights(network, job.weights, {**facts, **outcome, **origin})
-        remove_epochs(job.checkpoint)
+        remove_checkpoint(job.checkpoint)
         remove_unfinished(job.weights)
     group.barrier()
     return network
@@ -274,7 +275,7 @@ def run_fits(
     with group.synchronized():
         if group.is_global_zero and not resume:
             for job in jobs:
-                remove_epochs(job.checkpoint)
+                remove_checkpoint(job.checkpoint)
     gpus = machine_gpus(config.devices)
     n_processes = min(config.jobs or len(gpus) or joblib.cpu_count(), len(jobs))
     costs = [float(job.cost) for job in jobs]

@@ -23,14 +23,13 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.data.augmentation import create_augmentation
-from base_models.data.loader import TrainingImages, training_batches
+from base_models.data.loader import TrainingImages, derive_seed, training_batches
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.seeding import derive_seed
 from base_models.training.checkpoint import EpochState, Stopwatch, optimizer_tensors, restore_optimizer
 from base_models.training.device import DeviceConfig, default_device
-from base_models.training.losses import batch_loss
 from base_models.training.optimization import (
     SCHEDULES,
+    batch_loss,
     freeze_layers,
     is_kernel,
     layer_rates,

@@ -13,11 +13,11 @@ from base_models import create_model, preflight
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import draw_folds, images_outside_fold, views_of
 from base_models.data.leakage import files_sketch
+from base_models.data.loader import derive_seed
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import ProcessGroup
 from base_models.members import save_weights
 from base_models.preflight import check_training
-from base_models.seeding import derive_seed
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
 

@@ -16,10 +16,10 @@ from lightning.fabric.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from base_models.config import MemberConfig, TrainingConfig
+from base_models.data.loader import derive_seed
 from base_models.members import seeded_network
 from base_models.networks.input_format import GREY
 from base_models.prediction import view_logits
-from base_models.seeding import derive_seed
 from base_models.storage import save_tensors
 from base_models.training.checkpoint import EpochState, load_epoch, save_epoch
 from base_models.training.device import CPU, DeviceConfig
