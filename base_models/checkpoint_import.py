@@ -191,11 +191,7 @@ def _specialist(name: str, state: dict[str, Tensor], path: str | Path) -> Import
 def _filled(
     config: MemberConfig, n_classes: int, in_channels: int, state: Mapping[str, Tensor], where: str
 ) -> nn.Module:
-    """Create a network in evaluation mode with all of its tensors filled.
-
-    Raises:
-        ValueError: If a tensor is missing, unknown or of another shape.
-    """
+    """Create a network in evaluation mode with all of its tensors filled."""
     with torch.random.fork_rng(devices=[]):  # the values drawn here are overwritten
         network = new_network(config, n_classes, in_channels)
     for key, tensor in network.state_dict().items():

@@ -60,9 +60,6 @@ def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np
 
     The share, at most 0.5, is taken as a fraction p / q of two small numbers: of q folds, p validate, evenly
     spaced, since patients of a rare stratum are dealt out from the first fold on.
-
-    Raises:
-        UserError: If one of the two sides lacks a class, or there are too few patients.
     """
     labels = np.array([study.label for study in studies])
     strata = [f"{study.body_part}/{study.label}" for study in studies]
@@ -97,15 +94,9 @@ def images_outside_fold(
 ) -> FoldImages:
     """Return the images that the fits without a fold learn from, and those that validate them.
 
-    All members are validated on the same patients, so that their scores can be compared.
-
-    Args:
-        studies: The training studies.
-        views: Their views.
-        outside: Whether each study is outside the fold, shape (n_studies,).
-        repeats: How often an epoch shows each study, shape (n_studies,).
-        inner_share: Share of the studies outside the fold that validates; 0 takes none.
-        seed: Seed of their draw.
+    All members are validated on the same patients, so that their scores can be compared. `outside` says which
+    studies are outside the fold, `repeats` how often an epoch shows each, both of shape (n_studies,);
+    `inner_share` of those outside validates.
     """
     labels = np.array([study.label for study in studies], dtype=np.int64)
     part_names = sorted({study.body_part for study in studies})
@@ -121,14 +112,7 @@ def images_outside_fold(
 
 
 def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.int64]:
-    """Divide training studies into folds by patient, stratified by body part and label.
-
-    Returns:
-        Fold of each study, shape (n_studies,).
-
-    Raises:
-        ValueError: If there are fewer patients than folds, or the studies outside a fold lack a class.
-    """
+    """Draw the fold of each training study, by patient, stratified by body part and label."""
     labels = np.array([study.label for study in studies])
     strata = [f"{study.body_part}/{study.label}" for study in studies]
     folds = stratified_group_folds(strata, [study.patient_id for study in studies], n_folds, seed)
@@ -159,12 +143,9 @@ def calibrated_tables(
         cache: Image cache with their views.
         fits: By member and fold: each predicted the views of the fold that it held out and of the test split.
         folds: Fold of each training study, shape (n_train,).
-        config: Its members are those of the tables.
+        config: Its members are those of the tables `train`, `test`, `test-images` and `test-folds`.
         run_dir: Folder of the run, which gets `members/`.
         seed: Seed of the run.
-
-    Returns:
-        The tables `train`, `test`, `test-images` and `test-folds`.
     """
     train, test = dataset.of_split("train"), dataset.of_split("test")
     train_views, test_views = views_of(train, cache), views_of(test, cache)

@@ -115,13 +115,7 @@ def train_ensemble(
 
 
 def _fit_jobs(
-    dataset: Dataset,
-    cache: ImageCache,
-    folds: list[int],
-    *,
-    config: EnsembleConfig,
-    run_dir: Path,
-    seed: int,
+    dataset: Dataset, cache: ImageCache, folds: list[int], *, config: EnsembleConfig, run_dir: Path, seed: int
 ) -> list[FitJob]:
     """List the fits, member by member and fold by fold."""
     train = dataset.of_split("train")

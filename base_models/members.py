@@ -65,11 +65,7 @@ def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
 
 
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
-    """Load weights into a network and put it in evaluation mode.
-
-    Raises:
-        UserError: If the file is damaged or belongs to another network.
-    """
+    """Load weights into a network and put it in evaluation mode."""
     tensors, _ = load_tensors(path)
     try:
         network.load_state_dict(tensors)
@@ -180,25 +176,13 @@ def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = 
 
 
 def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
-    """Create a member's network on torch's meta device, where tensors have shapes but no values.
-
-    Raises:
-        UserError: If there is no such network, or it does not take the member's options.
-    """
+    """Create a member's network on torch's meta device, where tensors have shapes but no values."""
     with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
         return new_network(config, n_classes).to("meta")
 
 
 def forward_flops(network: nn.Module, config: MemberConfig) -> int:
-    """Return the floating-point operations of a member's network on one image.
-
-    Args:
-        network: From `meta_network`.
-        config: Gives the image size.
-
-    Raises:
-        UserError: If the network does not take images of this size.
-    """
+    """Return the floating-point operations of a network from `meta_network` on one image."""
     size, planes = config.image_size, fresh_format(config.network).in_channels
     try:
         with FlopCounterMode(display=False) as counter:
@@ -216,10 +200,6 @@ def training_format(config: MemberConfig) -> InputFormat:
     """Return what a member's network takes a radiograph as, in training and prediction.
 
     Pretrained weights keep the normalisation that they were trained with.
-
-    Raises:
-        UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
-        UserError: If that file holds no weights.
     """
     own = fresh_format(config.network)
     if not config.is_pretrained:
@@ -245,11 +225,6 @@ def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module
     """Create a member's network with initial weights that are a function of the seed only.
 
     Of a pretrained network only the head is drawn.
-
-    Raises:
-        UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
-        UserError: If the pretrained weights are those of another network.
-        UserFileError: If pretrained weights cannot be downloaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too

@@ -1,18 +1,17 @@
 """Preflight checks: refuse a training that cannot finish before an image is decoded or a file written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from base_models.config import EnsembleConfig, MemberConfig
 from base_models.cross_fitting import draw_folds, validating_studies
 from base_models.data.hard_examples import refuse_other_split, study_repeats
 from base_models.data.leakage import files_sketch, refuse_seen_images
 from base_models.data.loader import check_shared_batches, derive_seed
-from base_models.datasets.study import Dataset, Study, check_dataset
+from base_models.datasets.study import Dataset, check_dataset
 from base_models.distributed import ProcessGroup, launched_group
 from base_models.members import forward_flops, meta_network
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
@@ -50,11 +49,17 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
     n_images = repeats * [len(study.image_paths) for study in train]
     folds = draw_folds(train, config.folds, seed)
     for share, batch_size in sorted({(t.inner_validation, t.batch_size) for t in trainings}):
-        fewest = min(int(n_images[learned].sum()) for learned in _learned_studies(train, folds, share, seed))
-        if group.world_size > 1 and config.parallelism == "ddp":
-            check_shared_batches(fewest, batch_size, group)
+        for fold in range(config.folds):  # drawn as the training draws them
+            outside, fold_seed = folds != fold, derive_seed(seed, "fold", fold)
+            learned = outside & ~validating_studies(train, outside, share, fold_seed)
+            if group.world_size > 1 and config.parallelism == "ddp":
+                check_shared_batches(int(n_images[learned].sum()), batch_size, group)
     _check_networks(config.members, len(dataset.class_names), download=not resume)
-    _check_leaks(dataset, config)
+    if config.hard_examples:
+        refuse_other_split(dataset.of_split("test"), config.hard_examples)
+    if any(member.init_weights for member in config.members):
+        paths = (path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_images(config.members, files_sketch(paths, dataset.root))
 
 
 def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
@@ -72,15 +77,6 @@ def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -
         )
 
 
-def _learned_studies(
-    train: Sequence[Study], folds: NDArray[np.int64], share: float, seed: int
-) -> Iterator[NDArray[np.bool_]]:
-    """Yield which studies the fits without each fold learn from, drawn as the training draws them."""
-    for fold in range(int(folds.max()) + 1):
-        outside = folds != fold
-        yield outside & ~validating_studies(train, outside, share, derive_seed(seed, "fold", fold))
-
-
 def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download: bool) -> None:
     """Create each network once on the meta device, run an image through it and fit its pretrained weights."""
     read = cache(read_state_dict)
@@ -96,12 +92,3 @@ def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download
             fitted_state(network, read(member.init_weights), member.init_weights)
         elif member.pretrained and download:
             fitted_state(network, pretrained_state_dict(network), "torchvision's download")
-
-
-def _check_leaks(dataset: Dataset, config: EnsembleConfig) -> None:
-    """Refuse data leakage: an earlier run or pretrained weights trained on studies that are held out now."""
-    if config.hard_examples:
-        refuse_other_split(dataset.of_split("test"), config.hard_examples)
-    if any(member.init_weights for member in config.members):
-        paths = (path for study in dataset.studies for path in study.image_paths)
-        refuse_seen_images(config.members, files_sketch(paths, dataset.root))

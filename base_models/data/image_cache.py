@@ -1,8 +1,8 @@
 """The image cache: every radiograph decoded once, to a memory-mapped array of one size.
 
 It stands in a folder named by a hash of the files (path, length, time of change) and the size, so that
-changed files or settings never meet an old cache. Its manifest grows with the finished parts and holds each part's
-hash: an interrupted build resumes behind the parts that it names.
+changed files or settings never meet an old cache. Its manifest grows with the finished parts and holds
+each part's hash: an interrupted build resumes behind the parts that it names.
 """
 
 import hashlib
@@ -200,9 +200,6 @@ def shared_image_cache(
 
     Rank 0 builds the cache; the others wait and then map its file, which must be on a disk that all of them
     see. Each machine may have its own copy of the images, but of the same index.
-
-    Raises:
-        UserError: If a process has other data than rank 0, or does not see its cache.
     """
     paths = [path for study in dataset.studies for path in study.image_paths]
     if group.world_size == 1:

@@ -17,7 +17,7 @@ from mura_env.errors import UserError
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Return a seed that is a function of the parts only, such as (seed, member, fold, epoch, index); 0 ≤ seed < 2⁶³.
+    """Return a seed, 0 ≤ seed < 2⁶³, that is a function of the parts only: (seed, member, fold, epoch, …).
 
     So no draw depends on what was drawn before, on the process or on a resumption.
     """
@@ -37,9 +37,9 @@ class TrainingImages(Dataset[Sample]):
 
     Args:
         images: The image cache, shape (n_cached, height, width), dtype uint8.
-        rows: Rows of the cache to learn from, shape (n_images,).
-        labels: Their classes, shape (n_images,).
-        weights: Their weights in the loss, shape (n_images,).
+        rows: Rows of the cache to learn from; like their labels and weights in the loss, shape (n_images,).
+        labels: Their classes.
+        weights: Their weights.
         augmentation: Augments an image, given a seed.
         seed: Seed of the fit.
     """
@@ -86,13 +86,7 @@ class EpochBatches(Sampler[list[Key]]):
     """This process's part of each batch of an epoch, in an order that seed and epoch decide.
 
     An epoch visits every image at most once: the last incomplete batch is dropped. n processes have every
-    n-th image of a batch each.
-
-    Args:
-        n_images: Number of images.
-        batch_size: Images of a batch, over all processes.
-        seed: Seed of the fit.
-        group: The processes that share each batch.
+    n-th image of a batch each; `batch_size` counts those of all processes.
     """
 
     epoch = 0
@@ -116,11 +110,7 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 def check_shared_batches(n_images: int, batch_size: int, group: ProcessGroup) -> None:
-    """Refuse a fit whose batches the processes of a group cannot share evenly.
-
-    Raises:
-        UserError: If the batch size is no multiple of their number, or there are too few images for a batch.
-    """
+    """Refuse a fit whose batches the processes of a group cannot share evenly."""
     if batch_size % group.world_size or n_images < batch_size:
         raise UserError(
             f"expected at least one batch of {batch_size} images that {group.world_size} processes share "
@@ -139,16 +129,8 @@ def training_batches(
 ) -> DataLoader[Sample]:
     """Return the loader of shuffled batches; its `batch_sampler` is an `EpochBatches`.
 
-    Args:
-        samples: The training images.
-        batch_size: Images of a batch, over all processes that share it.
-        seed: Seed of the fit.
-        group: The processes that share each batch.
-        processes: Worker processes; 0 loads batches when they are asked for.
-        pinned: Batches lie in pinned memory, from which a GPU copies them while the CPU goes on.
-
-    Raises:
-        UserError: If a batch cannot be shared evenly.
+    `batch_size` counts the images over all processes of the group; `processes` are worker processes, 0 loads
+    batches when they are asked for; from `pinned` memory a GPU copies while the CPU goes on.
     """
     if group.world_size > 1:
         check_shared_batches(len(samples), batch_size, group)

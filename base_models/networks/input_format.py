@@ -62,12 +62,7 @@ class InputFormat:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "InputFormat":
-        """Read what `dataclasses.asdict` gave.
-
-        Raises:
-            KeyError: If an entry is missing.
-            ValueError: If an entry is impossible.
-        """
+        """Read what `dataclasses.asdict` gave."""
         return cls(tuple(document["mean"]), tuple(document["scale"]), document["aspect"])
 
 

@@ -12,11 +12,7 @@ from torchvision import models
 
 from base_models.networks.input_format import GREY, IMAGENET, InputFormat
 from base_models.networks.timm_classifier import TimmClassifier
-from base_models.networks.torchvision_classifier import (
-    PUBLISHED_PLANES,
-    TorchvisionClassifier,
-    planes_kernel,
-)
+from base_models.networks.torchvision_classifier import PUBLISHED_PLANES, TorchvisionClassifier, planes_kernel
 from base_models.storage import read_facts
 from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
 
@@ -30,10 +26,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     The tensors may lie inside `model_state_dict`, `state_dict` or `model`, and their names may begin with
     `module.` as `DataParallel` writes them.
-
-    Raises:
-        UserFileNotFoundError: If there is no such file.
-        UserError: If the file is damaged, holds anything but data, or no named tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,12 +74,7 @@ def _read_content(path: Path) -> object:
 
 
 def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
-    """Return torchvision's own weights of a classifier, downloaded at the first use.
-
-    Raises:
-        UserError: If the network is none of torchvision's.
-        UserFileError: If the weights cannot be downloaded; the message says what to do.
-    """
+    """Return torchvision's own weights of a classifier, downloaded at the first use."""
     if not isinstance(network, TorchvisionClassifier):
         raise UserError(
             f"expected a classifier of torchvision for pretrained weights, got {type(network).__name__}; "
@@ -108,9 +95,6 @@ def load_pretrained_weights(network: nn.Module, state: Mapping[str, Tensor], sou
 
     Returns:
         The names of the head's tensors that keep their fresh values.
-
-    Raises:
-        UserError: If the tensors are those of another network.
     """
     fitted, fresh = fitted_state(network, state, source)
     network.load_state_dict(fitted, strict=False)
@@ -122,20 +106,12 @@ def fitted_state(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Fit weights to a network, which is not changed and may be on the meta device.
 
-    A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane
-    what they would give on three copies of it.
-
-    Args:
-        network: From `create_model`.
-        state: Named tensors.
-        source: Where they are from, for messages.
+    A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane what
+    they would give on three copies of it. `source` names the weights in messages.
 
     Returns:
         The tensors to load, and the names of the tensors of a head of other classes, which keep their fresh
         values.
-
-    Raises:
-        UserError: If the tensors are those of another network.
     """
     state = _spelt_alike(network, state)
     wanted = network.state_dict()
@@ -171,14 +147,6 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
     images, normalised as the network's library says, and the rest for weights of grey images like ours.
-
-    Args:
-        network: From `create_model`, of the same kind; its values do not matter.
-        path: The file.
-
-    Raises:
-        UserFileNotFoundError: If there is no such file.
-        UserError: If the file holds no weights.
     """
     try:
         return InputFormat.from_json(read_facts(Path(path))["input_format"])

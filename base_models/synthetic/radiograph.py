@@ -111,7 +111,7 @@ def _soft_tissue(outlines: npt.NDArray[np.float64], view: View) -> Image:
 def expose(
     skeleton: Skeleton, view: View, penetration: float, grain: Image, lesion: Lesion | None = None
 ) -> Image:
-    """Project a skeleton on a film.
+    """Project a skeleton on a film: attenuation in units of the penetration, shape `view.size`.
 
     Args:
         skeleton: Bones and soft tissue.
@@ -119,9 +119,6 @@ def expose(
         penetration: Bone thickness (mm) that counts as one unit of attenuation.
         grain: Trabecular texture, at least as large as the film.
         lesion: Changes the bones that it names; everything else stays as it is to the last bit.
-
-    Returns:
-        Attenuation in units of the penetration, shape ``view.size``.
     """
     tubes = (*skeleton.bones, *skeleton.tissue)
     projection = project(tubes, view)

@@ -95,11 +95,7 @@ def remove_checkpoint(path: Path) -> None:
 class EpochCounter:
     """Reports the epochs done over all fits, whichever process trains them, by their checkpoints.
 
-    Args:
-        checkpoints: Checkpoint of each fit.
-        epochs: Epochs of each fit.
-        finished: Whether each fit is finished.
-        progress: Called as `progress(description, completed, total)`.
+    `checkpoints`, `epochs` and `finished` have an entry for each fit.
     """
 
     def __init__(

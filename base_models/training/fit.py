@@ -148,25 +148,14 @@ def is_finished(job: FitJob) -> bool:
 
 
 def run_fit(
-    job: FitJob,
-    resume: bool = False,
-    on_epoch: Callable[[], None] | None = None,
-    device: DeviceConfig = CPU,
+    job: FitJob, resume: bool = False, on_epoch: Callable[[], None] | None = None, device: DeviceConfig = CPU
 ) -> FitResult:
     """Train the job's network, or keep its finished weights, and predict what it has not seen.
 
     Everything random is a function of (seed, member, fold, epoch, index), so that the result depends neither
     on the process nor on what ran before. An interrupted fit resumes after its last finished epoch and ends
-    with the same weights, bit for bit, on the same CPU with the same number of threads.
-
-    Args:
-        job: The fit.
-        resume: Keep finished weights and resume from a checkpoint.
-        on_epoch: Called after each epoch that is trained, when its checkpoint is written.
-        device: Where to compute. Processes that share the fit all get rank 0's result.
-
-    Raises:
-        UserError: If the training diverges.
+    with the same weights, bit for bit, on the same CPU with the same number of threads. `on_epoch` is called
+    when the checkpoint of an epoch is written. Processes that share the fit all get rank 0's result.
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     group = device.group
@@ -258,19 +247,12 @@ def run_fits(
     progress: Progress | None = None,
     group: ProcessGroup = ALONE,
 ) -> list[FitResult]:
-    """Run all fits and return their results in the order of the jobs.
+    """Run all fits and return their results in the order of the jobs, in every process of the group.
 
     Alone, this process runs them one after another or starts processes for them. Processes of torchrun take a
     share of the fits each, or together the batches of one fit after another. How whole fits are divided
     decides how long it takes, not what comes out. A process whose fit fails does not wait for the fits of the
     others; what is finished is kept for a resumed run.
-
-    Args:
-        jobs: The fits.
-        config: Gives the number of processes and GPUs, and the parallelism.
-        resume: Keep finished weights instead of training them again.
-        progress: Called as `progress(description, completed, total)`, counting epochs of all fits.
-        group: The processes that share the run; each gets all results.
     """
     with group.synchronized():
         if group.is_global_zero and not resume:

@@ -71,17 +71,11 @@ def class_weights(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float
 def image_weights(
     labels: NDArray[np.int64], body_parts: NDArray[np.int64], n_classes: int, training: TrainingConfig
 ) -> NDArray[np.float32]:
-    """Return the weight of each image's loss, shape (n_images,).
+    """Return the weight of each image's loss, shape (n_images,); labels and body parts have the same shape.
 
     `class_weighted_bce` follows the MURA paper (Rajpurkar et al., arXiv:1712.06957, section 3.2): an image of
     body part T weighs the share of T's images that are not of its class. The other losses weigh by inverse
     class frequency if `class_weighted` is set, else all alike.
-
-    Args:
-        labels: Class of each image, shape (n_images,).
-        body_parts: Body part of each image, shape (n_images,).
-        n_classes: Number of classes.
-        training: Names the loss.
     """
     if training.loss == "class_weighted_bce":
         counts = np.zeros((int(body_parts.max(initial=0)) + 1, n_classes))
@@ -94,14 +88,7 @@ def image_weights(
 
 
 def batch_loss(logits: Tensor, labels: Tensor, weights: Tensor, training: TrainingConfig) -> Tensor:
-    """Return the loss of a batch: the weighted losses of its images over their number.
-
-    Args:
-        logits: Shape (n, n_classes).
-        labels: Shape (n,).
-        weights: Weight of each image, shape (n,).
-        training: Names the loss.
-    """
+    """Return the mean of the weighted losses; logits (n, n_classes), labels and weights (n,)."""
     return torch.mean(LOSSES[training.loss](logits, labels, training) * weights)
 
 
@@ -204,10 +191,8 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 def moving_average(network: nn.Module, decay: float, steps: int = 0) -> AveragedModel:
     """Return the exponential moving average of a network's floating-point tensors; integers are copied.
 
-    Args:
-        network: Its values begin the average.
-        decay: Share of the old average in the new one; less in the first steps, (1 + step) / (10 + step).
-        steps: Optimizer steps already done.
+    `decay` is the share of the old average, less in the first steps: (1 + step) / (10 + step), of which
+    `steps` are already done.
     """
 
     def blend(averages: Tensors, values: Tensors, _: object) -> None:
