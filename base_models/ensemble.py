@@ -1,4 +1,7 @@
-"""The ensemble: from a data set's radiographs to cross-fitted, calibrated prediction tables."""
+"""The ensemble: from a data set's radiographs to cross-fitted, calibrated prediction tables.
+
+What could not be finished is refused before an image is decoded or a file written (`check_training`).
+"""
 
 import time
 from collections import Counter
@@ -17,20 +20,23 @@ from base_models.cross_fitting import (
     draw_folds,
     images_outside_fold,
     metadata_tables,
+    validating_studies,
     views_of,
 )
-from base_models.data.hard_examples import study_repeats
+from base_models.data.hard_examples import refuse_other_split, study_repeats
 from base_models.data.image_cache import ImageCache, shared_image_cache
 from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
-from base_models.data.loader import derive_seed
+from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
-from base_models.distributed import join_process_group
-from base_models.members import log_path, training_format, weights_path
-from base_models.preflight import check_training
+from base_models.distributed import ProcessGroup, join_process_group, launched_group
+from base_models.members import forward_flops, meta_network, training_format, weights_path
+from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
+from base_models.training.device import CPU, autocast_precision, machine_gpus
 from base_models.training.fit import FitJob, FitResult, run_fits
 from base_models.training.validation import FoldImages
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.utils.files import write_json
 from mura_env.utils.progress import Progress
 
@@ -114,6 +120,81 @@ def train_ensemble(
     return train, test
 
 
+def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, resume: bool = False) -> None:
+    """Refuse a training that could not be finished, as far as it can be known beforehand.
+
+    Args:
+        dataset: From `open_dataset`.
+        config: The ensemble.
+        seed: Seed of the folds.
+        resume: Finished fits are kept, so that pretrained weights need not be there any more.
+
+    Raises:
+        UserError: If the data set, a network at its size, pretrained weights, the number of folds, GPUs or
+            processes, the precision or the run with the hard examples cannot be used, or batches cannot be
+            shared; the message says what to do.
+        UserFileNotFoundError: If pretrained weights or the run with the hard examples are not there.
+        UserFileError: If pretrained weights cannot be downloaded.
+    """
+    check_dataset(dataset)
+    gpus, group = machine_gpus(config.devices), launched_group()
+    trainings = [config.training_of(member) for member in config.members]
+    if not gpus:
+        for training in trainings:
+            autocast_precision(training.precision, CPU.device)
+    _check_processes(config, len(gpus), group)
+    train = dataset.of_split("train")
+    repeats = np.ones(len(train), dtype=np.int64)
+    if config.hard_examples:
+        repeats = study_repeats(train, config.hard_examples, config.oversample)
+    n_images = repeats * [len(study.image_paths) for study in train]
+    folds = draw_folds(train, config.folds, seed)
+    for share, batch_size in sorted({(t.inner_validation, t.batch_size) for t in trainings}):
+        for fold in range(config.folds):  # drawn as the training draws them
+            outside, fold_seed = folds != fold, derive_seed(seed, "fold", fold)
+            learned = outside & ~validating_studies(train, outside, share, fold_seed)
+            if group.world_size > 1 and config.parallelism == "ddp":
+                check_shared_batches(int(n_images[learned].sum()), batch_size, group)
+    _check_networks(config.members, len(dataset.class_names), download=not resume)
+    if config.hard_examples:
+        refuse_other_split(dataset.of_split("test"), config.hard_examples)
+    if any(member.init_weights for member in config.members):
+        paths = (path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_images(config.members, files_sketch(paths, dataset.root))
+
+
+def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
+    """Refuse processes of torchrun that the machines, or their GPUs, cannot share the work evenly between."""
+    if group.world_size % group.local_world_size:
+        raise UserError(
+            f"expected the same number of processes on every machine, got {group.local_world_size} on this "
+            f"one of {group.world_size} in all; give each torchrun the same --nproc-per-node"
+        )
+    if config.parallelism == "ddp" and group.world_size > 1 and 0 < n_gpus < group.local_world_size:
+        raise UserError(
+            f"expected a GPU for each process that shares batches, got {n_gpus} for {group.local_world_size} "
+            f"of a machine; give torchrun --nproc-per-node {n_gpus}, or leave --ensemble.parallelism or "
+            "--ensemble.devices out"
+        )
+
+
+def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download: bool) -> None:
+    """Create each network once on the meta device, run an image through it and fit its pretrained weights."""
+    read = cached(read_state_dict)
+    checked: list[MemberConfig] = []
+    for member in members:
+        alike = replace(member, name="any", epochs=1, training={})
+        if alike in checked:
+            continue
+        checked.append(alike)
+        network = meta_network(member, n_classes)
+        forward_flops(network, member)
+        if member.init_weights:
+            fitted_state(network, read(member.init_weights), member.init_weights)
+        elif member.pretrained and download:
+            fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+
+
 def _fit_jobs(
     dataset: Dataset, cache: ImageCache, folds: list[int], *, config: EnsembleConfig, run_dir: Path, seed: int
 ) -> list[FitJob]:
@@ -148,7 +229,7 @@ def _fit_jobs(
             predict_rows=np.concatenate([views.rows[fold_of_view == fold], test_rows]),
             tta_flip=config.tta_flip,
             weights=weights_path(run_dir, member.name, fold),
-            log_folder=log_path(run_dir, member.name, fold) if config.tensorboard else None,
+            log_folder=run_dir / "tensorboard" / member.name / f"fold{fold}" if config.tensorboard else None,
         )
         for member in config.members
         for training, input_format in [(config.training_of(member), training_format(member))]

@@ -3,24 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
-from base_models.config import MemberConfig
+from base_models.config import MemberConfig, ViewAggregation
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
+    fitted_state,
     learned_format,
-    load_pretrained_weights,
     pretrained_state_dict,
     read_state_dict,
 )
 from base_models.networks.registry import create_model, fresh_format
-from base_models.storage import load_tensors, save_tensors
+from base_models.storage import load_tensors
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
 
@@ -52,16 +52,6 @@ class TrainedMember:
 def weights_path(run_dir: Path, member: str, fold: int) -> Path:
     """Return the file of the weights that were trained without one fold."""
     return run_dir / "members" / member / f"fold{fold}.safetensors"
-
-
-def log_path(run_dir: Path, member: str, fold: int) -> Path:
-    """Return the folder of the curves of the fit without one fold."""
-    return run_dir / "tensorboard" / member / f"fold{fold}"
-
-
-def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
-    """Write a network's weights atomically, with JSON-ready facts about them in the header."""
-    save_tensors(network.state_dict(), path, facts)
 
 
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
@@ -150,6 +140,8 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             )
             for fold in range(document["folds"])
         )
+        if document["view_aggregation"] not in get_args(ViewAggregation):
+            raise KeyError(document["view_aggregation"])
         calibrations = [_calibration(values) for values in document["fold_calibrations"]]
         return TrainedMember(
             config,
@@ -230,7 +222,9 @@ def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too
         network = new_network(config, n_classes)
     if config.init_weights:
-        load_pretrained_weights(network, read_state_dict(config.init_weights), config.init_weights)
+        state = fitted_state(network, read_state_dict(config.init_weights), config.init_weights)
+        network.load_state_dict(state, strict=False)
     elif config.pretrained:
-        load_pretrained_weights(network, pretrained_state_dict(network), "torchvision's download")
+        state = fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+        network.load_state_dict(state, strict=False)
     return network

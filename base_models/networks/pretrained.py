@@ -90,28 +90,12 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
         ) from error
 
 
-def load_pretrained_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Load weights into a network in place, all but a head of other classes; see `fitted_state`.
-
-    Returns:
-        The names of the head's tensors that keep their fresh values.
-    """
-    fitted, fresh = fitted_state(network, state, source)
-    network.load_state_dict(fitted, strict=False)
-    return fresh
-
-
-def fitted_state(
-    network: nn.Module, state: Mapping[str, Tensor], source: str
-) -> tuple[dict[str, Tensor], list[str]]:
+def fitted_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Fit weights to a network, which is not changed and may be on the meta device.
 
     A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane what
-    they would give on three copies of it. `source` names the weights in messages.
-
-    Returns:
-        The tensors to load, and the names of the tensors of a head of other classes, which keep their fresh
-        values.
+    they would give on three copies of it. Tensors of a head of other classes are left out, so that they keep
+    their fresh values. `source` names the weights in messages.
     """
     state = _spelt_alike(network, state)
     wanted = network.state_dict()
@@ -139,7 +123,7 @@ def fitted_state(
                 f"expected weights of the network to train in {source}, but it is another network's: "
                 f"{fault} {names[0]!r}"
             )
-    return {name: state[name] for name in state if name in wanted}, fresh
+    return {name: state[name] for name in state if name in wanted}
 
 
 def learned_format(network: nn.Module, path: str | Path) -> InputFormat:

@@ -37,8 +37,9 @@ class WrittenStudy:
     """Number of images."""
 
 
-def _write_patient(out: str, split: str, patient: int, seed: int) -> list[WrittenStudy]:
+def _write_patient(out: Path, split: str, patient: int, seed: int) -> tuple[str, list[WrittenStudy]]:
     """Draw and write one patient's studies; depends on nothing but the arguments."""
+    cv2.setNumThreads(1)  # one process per core already
     source = np.random.SeedSequence(seed, spawn_key=(patient,))
     rng = np.random.default_rng(source)
     parts = list(CASES)
@@ -54,21 +55,13 @@ def _write_patient(out: str, split: str, patient: int, seed: int) -> list[Writte
         study = draw_study(part, np.random.SeedSequence(seed, spawn_key=(patient, number)))
         word = "positive" if study.label else "negative"
         folder = f"{ROOT}/{split}/XR_{part}/patient{patient + 1:05d}/study{taken[part]}_{word}/"
-        path = Path(out) / folder
+        path = out / folder
         path.mkdir(parents=True)
         for view, image in enumerate(study.images, start=1):
             _, png = cv2.imencode(".png", image, _FAST_PNG)
             (path / f"image{view}.png").write_bytes(png.tobytes())  # raises where the disk is full
         written.append(WrittenStudy(folder, study.label, len(study.images)))
-    return written
-
-
-def _write_chunk(
-    out: str, patients: list[tuple[str, int]], seed: int
-) -> list[tuple[str, list[WrittenStudy]]]:
-    """Write several patients, each given with its split."""
-    cv2.setNumThreads(1)  # one process per core already
-    return [(split, _write_patient(out, split, patient, seed)) for split, patient in patients]
+    return split, written
 
 
 def _write_tables(out: Path, written: Mapping[str, Sequence[WrittenStudy]]) -> None:
@@ -121,19 +114,16 @@ def synthesize(
     order = np.random.default_rng(seed).permutation(n_patients)
     valid = {int(patient) for patient in order[:n_valid]}
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
-    chunks = [patients[start : start + _CHUNK] for start in range(0, n_patients, _CHUNK)]
     out.parent.mkdir(parents=True, exist_ok=True)
     # A folder that exists may be the current one, a link or a disk of its own: it stays, and is filled.
     is_there = out.exists()
     written: dict[str, list[WrittenStudy]] = {"train": [], "valid": []}
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder:
         draft = Path(folder) / "tree"
-        done = 0
-        pool = joblib.Parallel(min(workers, len(chunks)), return_as="generator_unordered", batch_size=1)
-        for chunk in pool(joblib.delayed(_write_chunk)(str(draft), chunk, seed) for chunk in chunks):
-            for split, studies in chunk:
-                written[split] += studies
-            done += len(chunk)
+        pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=_CHUNK)
+        jobs = (joblib.delayed(_write_patient)(draft, *patient, seed) for patient in patients)
+        for done, (split, studies) in enumerate(pool(jobs), start=1):
+            written[split] += studies
             if progress:
                 progress("drawing radiographs", done, n_patients)
         _write_tables(draft, written)

@@ -29,12 +29,11 @@ from base_models.members import (
     load_weights,
     meta_network,
     new_network,
-    save_weights,
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
-from base_models.storage import load_tensors, read_facts, remove_unfinished
+from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.training.checkpoint import (
     EpochCounter,
     EpochState,
@@ -232,7 +231,7 @@ def _train(
         score = asdict(history.inner_score) if history.inner_score else None
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
         origin = {"learned_from": job.learned_from, "input_format": asdict(job.input_format)}
-        save_weights(network, job.weights, {**facts, **outcome, **origin})
+        save_tensors(network.state_dict(), job.weights, {**facts, **outcome, **origin})
         remove_checkpoint(job.checkpoint)
         remove_unfinished(job.weights)
     group.barrier()
