@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
 from base_models.config import MemberConfig, ViewAggregation
-from base_models.networks.input_format import GREY, InputFormat
+from base_models.networks.input_format import GREY, INPUT_FORMAT, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
     fitted_state,
@@ -23,6 +24,8 @@ from base_models.networks.registry import create_model, fresh_format
 from base_models.storage import load_tensors
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
+
+_CALIBRATION = TypeAdapter(Calibration)
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
     try:
         config = MemberConfig(**document["config"])
         class_names = tuple(document["class_names"])
-        input_format = InputFormat.from_json(document["input_format"])
+        input_format = INPUT_FORMAT.validate_python(document["input_format"])
         in_channels = input_format.in_channels
         networks = tuple(
             load_weights(
@@ -142,11 +145,11 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
         )
         if document["view_aggregation"] not in get_args(ViewAggregation):
             raise KeyError(document["view_aggregation"])
-        calibrations = [_calibration(values) for values in document["fold_calibrations"]]
+        calibrations = [_CALIBRATION.validate_python(values) for values in document["fold_calibrations"]]
         return TrainedMember(
             config,
             networks,
-            _calibration(document["calibration"]),
+            _CALIBRATION.validate_python(document["calibration"]),
             tuple(calibrations),
             class_names,
             document["cache_size"],
@@ -154,7 +157,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             document["view_aggregation"],
             bool(document["tta_flip"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValidationError) as error:
         raise UserError(
             f"expected a member of this package in {run_dir / 'members' / name}, got {error!r}"
         ) from error
@@ -202,15 +205,6 @@ def training_format(config: MemberConfig) -> InputFormat:
     if learned.in_channels == own.in_channels:
         return learned
     return learned.one_plane if own.in_channels == 1 else own  # a stem is fitted to one plane
-
-
-def _calibration(values: dict[str, Any]) -> Calibration:
-    own = values["part_biases"]
-    return Calibration(
-        temperature=float(values["temperature"]),
-        bias=tuple(map(float, values["bias"])),
-        part_biases={part: tuple(map(float, bias)) for part, bias in own.items()},
-    )
 
 
 def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:

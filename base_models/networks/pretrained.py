@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from base_models.networks.input_format import GREY, IMAGENET, InputFormat
+from base_models.networks.input_format import GREY, IMAGENET, INPUT_FORMAT, InputFormat
 from base_models.networks.timm_classifier import TimmClassifier
 from base_models.networks.torchvision_classifier import PUBLISHED_PLANES, TorchvisionClassifier, planes_kernel
 from base_models.storage import read_facts
@@ -133,7 +133,7 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
     images, normalised as the network's library says, and the rest for weights of grey images like ours.
     """
     try:
-        return InputFormat.from_json(read_facts(Path(path))["input_format"])
+        return INPUT_FORMAT.validate_python(read_facts(Path(path))["input_format"])
     except (ValueError, KeyError):  # of torch.save, or of another program
         colours = _takes_colours(_spelt_alike(network, read_state_dict(path)), _stem(network))
         return colour_format(network) if colours else GREY
