@@ -114,7 +114,10 @@ def test_fields_that_a_document_lacks_have_their_defaults() -> None:
             {"members": [{"name": "a", "training": {"ema": "much"}}]},
             r"another members\.a\.training\.ema, got",
         ),
-        ({"members": [{"name": "a", "training": {"ema": 2.0}}]}, r"ema from 0 .* \(in members\.a\.training"),
+        (
+            {"members": [{"name": "a", "training": {"ema": 2.0}}]},
+            r"ema in the range \[0, 1\), got 2.* \(in members\.a\.training",
+        ),
     ],
 )
 def test_a_document_is_refused_with_the_name_of_the_field(change: dict[str, Any], message: str) -> None:
