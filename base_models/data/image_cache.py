@@ -17,6 +17,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from base_models.datasets.study import Dataset
 from base_models.distributed import ProcessGroup
@@ -60,6 +61,9 @@ class _Part:
     """Image files that could not be read, each with the reason."""
     misnamed: dict[str, str]
     """Image files whose name says something else than their content, each with what it says."""
+
+
+_PARTS = TypeAdapter(dict[int, _Part])
 
 
 def open_image_cache(
@@ -161,8 +165,8 @@ def _whole_parts(
         document = read_json(file.with_name("manifest.json"), "the manifest of an image cache")
         if document["key"] != key:
             return {}
-        named = {int(number): _Part(**part) for number, part in document["parts"].items()}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        named = _PARTS.validate_python(document["parts"])
+    except (FileNotFoundError, ValueError, KeyError):
         return {}
 
     def is_whole(number: int) -> bool:

@@ -35,13 +35,8 @@ Sample = tuple[Tensor, int, float]
 class TrainingImages(Dataset[Sample]):
     """Augmented radiographs of the image cache, with their labels and weights.
 
-    Args:
-        images: The image cache, shape (n_cached, height, width), dtype uint8.
-        rows: Rows of the cache to learn from; like their labels and weights in the loss, shape (n_images,).
-        labels: Their classes.
-        weights: Their weights.
-        augmentation: Augments an image, given a seed.
-        seed: Seed of the fit.
+    `images` is the cache, shape (n_cached, height, width), dtype uint8; `rows` of it are learned from,
+    with labels and weights in the loss, all of shape (n_images,).
     """
 
     def __init__(

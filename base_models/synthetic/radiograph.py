@@ -111,14 +111,10 @@ def _soft_tissue(outlines: npt.NDArray[np.float64], view: View) -> Image:
 def expose(
     skeleton: Skeleton, view: View, penetration: float, grain: Image, lesion: Lesion | None = None
 ) -> Image:
-    """Project a skeleton on a film: attenuation in units of the penetration, shape `view.size`.
+    """Project a skeleton on a film: attenuation in units of the penetration (mm of bone), shape `view.size`.
 
-    Args:
-        skeleton: Bones and soft tissue.
-        view: The projection and the film.
-        penetration: Bone thickness (mm) that counts as one unit of attenuation.
-        grain: Trabecular texture, at least as large as the film.
-        lesion: Changes the bones that it names; everything else stays as it is to the last bit.
+    `grain` is a trabecular texture at least as large as the film. A lesion changes the bones that it names;
+    everything else stays as it is to the last bit.
     """
     tubes = (*skeleton.bones, *skeleton.tissue)
     projection = project(tubes, view)

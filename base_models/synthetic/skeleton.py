@@ -95,14 +95,8 @@ def bone(
 ) -> Tube:
     """Build a nearly straight tube between two ends (x, y, z), in millimetres.
 
-    Args:
-        name: The bone's name.
-        start: First end.
-        end: Last end.
-        widths: Half-widths at equally spaced points from start to end.
-        depth: Half-width in depth as a fraction of the half-width across.
-        bend: How far the middle bows out in x and in z.
-        **options: The other fields of the tube.
+    `widths` are half-widths at equally spaced points, `depth` that in depth as a fraction of them; `bend`
+    says how far the middle bows out in x and in z. The options are the tube's other fields.
     """
     along = np.linspace(0, 1, len(widths))[:, None]
     first = np.asarray(start, float)
@@ -123,13 +117,8 @@ def path(
 ) -> Tube:
     """Build a tube from key points (x, y, z) and the half-widths on its two sides, all in millimetres.
 
-    Args:
-        name: The bone's name.
-        points: Axis, at least two points.
-        left: Half-width to the left of the axis at every point.
-        right: Half-width to the right; as on the left where absent.
-        depth: Half-width in depth as a fraction of the mean half-width across, one or one per point.
-        **options: The other fields of the tube.
+    The right side is as the left one where absent; `depth` is the half-width in depth as a fraction of the
+    mean of both, one or one per point. The options are the tube's other fields.
     """
     one = np.asarray(left, float)
     other = one if right is None else np.asarray(right, float)

@@ -148,10 +148,9 @@ def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
     except (FileNotFoundError, ValueError, KeyError):
         return None
     optimizer: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(_OPTIMIZER):
-            index, _, moment = name.removeprefix(_OPTIMIZER).partition(".")
-            optimizer.setdefault(int(index), {})[moment] = tensor
+    for name, tensor in _below(_OPTIMIZER, tensors).items():
+        index, _, moment = name.partition(".")
+        optimizer.setdefault(int(index), {})[moment] = tensor
     return EpochState(
         epochs=progress["epochs"],
         steps=progress["steps"],

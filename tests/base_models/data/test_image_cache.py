@@ -116,6 +116,8 @@ def _flip(content: bytes, at: int) -> bytes:
         ("images.npy", None, "all"),
         ("manifest.json", lambda content: content[:-20], "all"),
         ("manifest.json", lambda content: b"[]", "all"),
+        ("manifest.json", lambda content: content.replace(b'"unreadable": {}', b'"unreadable": 5'), "all"),
+        ("manifest.json", lambda content: content.replace(b'"misnamed": {}', b'"misnamed": null'), "all"),
         ("manifest.json", lambda content: content.replace(b'"digest"', b'"other"'), "all"),
         ("manifest.json", lambda content: content.replace(b'"key": "', b'"key": "0'), "all"),
         ("manifest.json", None, "all"),
