@@ -234,7 +234,7 @@ def calibrated_tables(
 
 
 def prediction_table(
-    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.float64], model_names: Sequence[str]
+    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.floating], model_names: Sequence[str]
 ) -> Predictions:
     """Put logits of shape (n_studies, n_models, n_classes) into a prediction table."""
     part = {name: index for index, name in enumerate(dataset.body_part_names)}

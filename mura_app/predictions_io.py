@@ -7,12 +7,7 @@ from mura_env.errors import UserFileNotFoundError
 
 
 def load_table(path: Path) -> Predictions:
-    """Read a predictions table from `.npz` or, in long form, from `.csv`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no predictions table; the message says what is wrong.
-    """
+    """Read a predictions table from `.npz` or, in long form, from `.csv`."""
     if not path.is_file():
         raise UserFileNotFoundError(
             f"expected a predictions table (.npz or .csv), got no file {path}; check the path"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agents.mixture import reference_logits
 from agents.policy.selection import InnerFold
 from mura_env import ENVIRONMENT_ID
-from mura_env.kl_penalty import kl_divergence
+from mura_env.combination import kl_divergence
 from mura_env.observations import ObservationLayout
 
 
