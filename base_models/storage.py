@@ -34,17 +34,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: the tensors and the facts.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If a folder is in its place.
-        ValueError: If the file is damaged or was written by something else.
+        UserFileError: If there is no such file, or a folder is in its place.
+        UserError: If the file is damaged or was written by something else.
     """
-    _require_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            header = file.metadata() or {}
-    except SafetensorError as error:
-        raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
+    tensors, header = _read(path)
     if header.get("sha256") != _digest(tensors):
         raise UserError(
             f"expected the tensors that were written to {path}, got damaged or foreign ones; "
@@ -54,26 +47,21 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return the facts in the header of a file, without reading its tensors.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If a folder is in its place.
-        ValueError: If the file is damaged or was written by something else.
-    """
-    _require_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _facts(file.metadata() or {}, path)
-    except SafetensorError as error:
-        raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
+    """Return the facts in the header of a file, without reading its tensors; errors as of `load_tensors`."""
+    return _facts(_read(path, header_only=True)[1], path)
 
 
-def _require_file(path: Path) -> None:
+def _read(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.exists():
         raise UserFileNotFoundError(f"expected a file of tensors, got no file {path}; check the path")
     if path.is_dir():  # safetensors would say "No such device"
         raise UserFileError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [] if header_only else file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except SafetensorError as error:
+        raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
 
 
 def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:

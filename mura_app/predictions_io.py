@@ -14,16 +14,7 @@ from mura_env.errors import UserFileNotFoundError
 
 
 def load_table(path: Path, positive: str | None = None) -> Predictions:
-    """Read a predictions table from `.npz` or, in long form, from `.csv`.
-
-    Args:
-        path: The file.
-        positive: The positive one of two classes, where their names do not tell.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no predictions table; the message says what is wrong.
-    """
+    """Read a predictions table from `.npz` or, in long form, from `.csv`."""
     if not path.is_file():
         raise UserFileNotFoundError(
             f"expected a predictions table (.npz or .csv), got no file {path}; check the path"

@@ -113,13 +113,7 @@ class TrainingRecord(_Part):
 
 
 def read_document(path: Path, model: type[Document], expected: str, advice: str) -> dict[str, Any]:
-    """Read a JSON document.
-
-    Args:
-        path: The file.
-        model: What it must hold.
-        expected: What the reader hopes to find, for the messages.
-        advice: What to do where it holds something else.
+    """Read a JSON document of a model; `expected` and `advice` begin and end the message where it is another.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from mura_app.predictions_io import read_table
-from mura_app.terminal import message, print_json
+from mura_app.terminal import print_result
 from mura_env import Predictions
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError, UserFileExistsError
@@ -40,16 +40,13 @@ class Command:
             raise UserFileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
         table = read_table(self.table, Predictions.from_csv, self.positive)
         table.save(self.out)
-        if self.json:
-            print_json(
-                {
-                    "out": str(self.out),
-                    "studies": len(table),
-                    "models": list(table.model_names),
-                    "classes": list(table.class_names),
-                    "positive_class": positive_class(table.class_names),
-                    "body_parts": list(table.body_part_names),
-                }
-            )
-        else:
-            message(f"{table!r} in {self.out}; {positive_words(table.class_names)}")
+        facts = {
+            "out": str(self.out),
+            "studies": len(table),
+            "models": list(table.model_names),
+            "classes": list(table.class_names),
+            "positive_class": positive_class(table.class_names),
+            "body_parts": list(table.body_part_names),
+        }
+        text = f"{table!r} in {self.out}; {positive_words(table.class_names)}"
+        print_result(facts, text, as_json=self.json)
