@@ -19,7 +19,7 @@ from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.utils.files import read_json, write_json
 from mura_env.utils.progress import Progress
 
-FORMAT = 5
+FORMAT = 6
 """Changes whenever the same files would give other pixels."""
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most."""

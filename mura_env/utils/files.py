@@ -1,9 +1,10 @@
-"""JSON documents on disk: written whole or not at all, without NaN, and read with a message that helps."""
+"""Files on disk: regular ones, and JSON documents, written whole or not at all, without NaN, and read with a message that helps."""
 
 from __future__ import annotations
 
 import json
 import math
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,48 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileError, UserFileExistsError, UserFileNotFoundError
+
+_NOT_FILES = {
+    Path.is_dir: "a folder",
+    Path.is_fifo: "a pipe",
+    Path.is_socket: "a socket",
+    Path.is_char_device: "a device",
+    Path.is_block_device: "a device",
+}
+"""Question to a path → what it is if the answer is yes."""
+
+
+def other_than_file(path: Path) -> str | None:
+    """Return what stands at a path, such as `a pipe`, if it is no regular file; None where it is one.
+
+    Raises:
+        OSError: If nothing stands there, or it cannot be reached.
+    """
+    if stat.S_ISREG(path.stat().st_mode):
+        return None
+    return next((words for is_one, words in _NOT_FILES.items() if is_one(path)), "something else")
+
+
+def regular_file(path: str | PathLike[str], expected: str) -> Path:
+    """Return the path of a file that can be opened: opening a pipe would wait without end.
+
+    Args:
+        path: The file.
+        expected: What the reader hopes to find, for the messages.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or a link leads nowhere.
+        OSError: If something that is no file stands there, or it cannot be reached.
+    """
+    path = Path(path)
+    try:
+        other = other_than_file(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path") from error
+    if other is not None:
+        raise UserFileError(f"expected {expected}, got {other} of the name {path}; name a file")
+    return path
 
 
 @contextmanager
@@ -26,11 +68,13 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: If the folder does not exist.
-        FileExistsError: If the path is a folder.
+        FileExistsError: If the path is a folder, a pipe or a device, which a file would take the place of.
     """
     target = Path(path)
     if target.is_dir():
         raise UserFileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
+    if target.exists() and not target.is_file():
+        raise UserFileExistsError(f"expected a file to write, got a pipe or device {target}: name a file")
     if not target.parent.is_dir():
         raise UserFileNotFoundError(
             f"expected an existing folder to write to, got {target.parent}: create it"
@@ -72,9 +116,7 @@ def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not JSON, is no object, or holds NaN or infinity.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path")
+    path = regular_file(path, expected)
     try:
         document = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite_float
