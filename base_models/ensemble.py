@@ -14,7 +14,7 @@ from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.cross_fitting import CrossFit, cross_fit
 from base_models.data.distributed_cache import shared_image_cache
-from base_models.data.image_cache import ImageCache
+from base_models.data.image_cache import ImageCache, odd_images
 from base_models.data.leakage import images_of_several_patients
 from base_models.datasets.study import Dataset, Study, check_dataset, single_images, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
@@ -258,7 +258,7 @@ def _write_tables(
 
 
 def _noticed_files(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dict[str, Any]:
-    """List what a user should know of the data: what was left out, misnamed, of no study, or there twice."""
+    """List what a user should know of the data: what was left out, odd, misnamed, of no study, or twice there."""
     kept = {study.study_id for study in readable.studies}
     return {
         "unlisted_files": unlisted_files(dataset.root, cache.rows),
@@ -266,6 +266,7 @@ def _noticed_files(dataset: Dataset, readable: Dataset, cache: ImageCache) -> di
         "shared_pictures": images_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
+        "odd_images": {str(path): reason for path, reason in odd_images(cache).items()},
     }
 
 

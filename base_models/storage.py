@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mura_env.errors import UserError, UserFileError
-from mura_env.utils.files import replacing
+from mura_env.errors import UserError
+from mura_env.utils.files import regular_file, replacing
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
@@ -35,10 +35,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        IsADirectoryError: If a folder is in its place.
+        OSError: If something that is no file is in its place.
         ValueError: If the file is damaged or was written by something else.
     """
-    _refuse_folder(path)
+    regular_file(path, "a file of tensors")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
@@ -58,20 +58,15 @@ def read_facts(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        IsADirectoryError: If a folder is in its place.
+        OSError: If something that is no file is in its place.
         ValueError: If the file is damaged or was written by something else.
     """
-    _refuse_folder(path)
+    regular_file(path, "a file of tensors")
     try:
         with safe_open(path, framework="pt") as file:
             return _facts(file.metadata() or {}, path)
     except SafetensorError as error:
         raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
-
-
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():  # safetensors would say "No such device"
-        raise UserFileError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
 
 
 def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:

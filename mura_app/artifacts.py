@@ -33,7 +33,7 @@ _TRAINING = record(
         "counts": by_name(_SPLIT),
         "config": record({"members": list_of(_MEMBER, least=1), "folds": COUNT}),
         "skipped_images": by_name(ANYTHING),
-        "misnamed_images?": by_name(ANYTHING),
+        "misnamed_images? odd_images?": by_name(ANYTHING),
         "unlisted_files? skipped_studies?": list_of(TEXT),
         "shared_pictures?": list_of(list_of(TEXT)),
     }

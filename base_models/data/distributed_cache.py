@@ -31,6 +31,8 @@ class _Built:
     """Rows of the images that could not be read, each with the reason."""
     misnamed: Mapping[int, str]
     """Rows of the images whose name says something else than the content, each with what it is."""
+    remarks: Mapping[int, str]
+    """Rows of the images whose files contradict themselves, each with what was made of it."""
 
 
 def shared_image_cache(
@@ -75,6 +77,7 @@ def _built(cache: ImageCache, dataset: Dataset, directory: Path) -> _Built:
         cache.digest,
         {cache.rows[path]: reason for path, reason in cache.unreadable.items()},
         {cache.rows[path]: reason for path, reason in cache.misnamed.items()},
+        {cache.rows[path]: reason for path, reason in cache.remarks.items()},
     )
 
 
@@ -95,7 +98,8 @@ def _mapped(built: _Built, dataset: Dataset, paths: Sequence[Path], directory: P
     rows = {path: row for row, path in enumerate(paths)}
     unreadable = {paths[row]: reason for row, reason in built.unreadable.items()}
     misnamed = {paths[row]: reason for row, reason in built.misnamed.items()}
-    return ImageCache(file, images, built.digest, rows, unreadable, misnamed)
+    remarks = {paths[row]: reason for row, reason in built.remarks.items()}
+    return ImageCache(file, images, built.digest, rows, unreadable, misnamed, remarks)
 
 
 def _manifest(file: Path) -> Path:

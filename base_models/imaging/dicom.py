@@ -202,7 +202,7 @@ def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]
 
 
 def _check_coding(frame: bytes, syntax: Any, columns: int, rows: int) -> None:
-    """Refuse a compressed frame of another size, which may be a huge one, or that no decoder is installed for."""
+    """Refuse a compressed frame of another size, which may be huge, or that no decoder is installed for."""
     coded_columns, coded_rows, bits = _coded(frame) or (columns, rows, 8)
     if (coded_columns, coded_rows) != (columns, rows):
         raise UserError(
@@ -212,8 +212,8 @@ def _check_coding(frame: bytes, syntax: Any, columns: int, rows: int) -> None:
     if not plugins or (syntax == _EXTENDED and bits > 8 and plugins == ("pillow",)):
         extra = "dicom-gpl" if syntax in {_EXTENDED, *_LOSSLESS} else "dicom"
         raise UserError(
-            f"expected a coding of pixels that a decoder is installed for, got {syntax.name}; decompress the file "
-            f"(with DCMTK's dcmdjpeg, for instance), or install it with: pip install 'mura-rl-ensemble[{extra}]'"
+            f"expected a coding of pixels that a decoder is installed for, got {syntax.name}; decompress the "
+            f"file (with DCMTK's dcmdjpeg, say), or install one: pip install 'mura-rl-ensemble[{extra}]'"
         )
 
 

@@ -27,10 +27,10 @@ def padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_]:
 def values_of(stored: NDArray[Any], dataset: Any, remarks: list[str]) -> NDArray[Any]:
     """Return the values of stored pixels, of which Bits Stored bits count, the highest of them High Bit.
 
-    Pixels that keep to Bits Stored are what they seem, whatever High Bit says, and padding is left as it is. Values
-    whose bits end at High Bit are shifted down. Where values need more bits than are stored, the image without
-    them is compared with the whole one, at the places where these bits change: whatever is clearly smoother is
-    the radiograph. The data set's Bits Stored then says what the values need.
+    Pixels that keep to Bits Stored are what they seem, whatever High Bit says, and padding is left as it is.
+    Values whose bits end at High Bit are shifted down. Where values need more bits than are stored, the image
+    without them is compared with the whole one, at the places where these bits change: whatever is clearly
+    smoother is the radiograph. The data set's Bits Stored then says what the values need.
 
     Args:
         stored: Array of shape (height, width), as decoded, of the stored type.
@@ -64,8 +64,8 @@ def values_of(stored: NDArray[Any], dataset: Any, remarks: list[str]) -> NDArray
         remarks.append(f"Bits Stored is {bits}, and what its pixels hold in other bits is left out")
         return _where_exposed(stored, low, dataset)
     raise UserError(
-        f"expected values of {bits} bits, as its Bits Stored says, got some of {needed}, and it cannot be told which "
-        "bits count; correct Bits Stored and High Bit"
+        f"expected values of {bits} bits, as its Bits Stored says, got some of {needed}, and it cannot be told "
+        "which bits count; correct Bits Stored and High Bit"
     )
 
 
@@ -94,7 +94,7 @@ def _low_bits(stored: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def _jumps(stored: NDArray[Any], low: NDArray[Any], bits: int) -> tuple[int, int]:
-    """Sum up the differences of neighbours whose higher bits differ: of whole values, and of low bits alone."""
+    """Sum up the differences of neighbours whose higher bits differ: of whole values, and of low bits."""
     whole_jumps = low_jumps = 0
     for rows in blocks_of_rows(stored):
         whole, part = stored[rows].astype(np.int64), low[rows].astype(np.int64)

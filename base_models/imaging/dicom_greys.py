@@ -28,14 +28,14 @@ class LookUpTable:
     entries: NDArray[np.int64]
     """What stands for each value from `first` on, shape (n_entries,)."""
     first: int
-    """The value that the first entry stands for; smaller ones have it, too, larger ones than the last its entry."""
+    """The value that the first entry stands for; those outside have the nearest entry."""
     bits: int
     """Depth of the entries."""
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Look values up."""
         places = np.rint(values).astype(np.int64) - self.first
-        return self.entries[np.clip(places, 0, len(self.entries) - 1)]
+        return np.asarray(self.entries[np.clip(places, 0, len(self.entries) - 1)])
 
     def is_beside(self, lowest: float, highest: float) -> bool:
         """Say whether all of several values would get the same end of the table."""
@@ -152,8 +152,8 @@ def _of_interest(
 ) -> tuple[Rule, Sequence[float] | NDArray[Any]]:
     """Return the file's rule of what is of interest, and its values of black and white.
 
-    The rule is its first table, else its first window, else none. Where it leaves nothing but black or white of
-    the pixels, all of them are shown, as viewers do.
+    The rule is its first table, else its first window, else none. Where it leaves nothing but black or white
+    of the pixels, all of them are shown, as viewers do.
 
     Args:
         dataset: The data set.
@@ -186,7 +186,11 @@ def _is_useful(dataset: Any, limits: tuple[float, float]) -> bool:
         for name in ("WindowCenter", "WindowWidth")
     )
     function = str(dataset.VOILUTFunction).upper()
-    if not (math.isfinite(center) and math.isfinite(width)) or width < 1 - (function != "LINEAR") or not width:
+    if (
+        not (math.isfinite(center) and math.isfinite(width))
+        or width < 1 - (function != "LINEAR")
+        or not width
+    ):
         return False
     shift, margin = (0.5, (width - 1) / 2) if function == "LINEAR" else (0.0, width / 2)
     if function == "SIGMOID":

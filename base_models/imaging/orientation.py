@@ -14,8 +14,8 @@ _PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 def orientation(image: ImageFile.ImageFile) -> int:
     """Return the orientation of an image whose pixels are loaded, from 1 (as stored) to 8.
 
-    Pillow turns TIFF files itself, and says afterwards that they are as stored. What is no orientation, or stands
-    in damaged data, says nothing.
+    Pillow turns TIFF files itself, and says afterwards that they are as stored. What is no orientation, or
+    stands in damaged data, says nothing.
     """
     try:
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # PNG's own would decode first

@@ -23,7 +23,7 @@ from mura_app.data_check.sentences import (
     shortcut_rows,
 )
 from mura_env.errors import UserFileError, UserFileExistsError
-from mura_env.utils.files import replacing
+from mura_env.utils.files import other_than_file, replacing
 
 SHOWN = 60
 """Items of each list that the page shows."""
@@ -38,9 +38,9 @@ def check_page_path(path: Path, *, overwrite: bool) -> None:
         FileExistsError: The path is a folder, lies below a file, or is taken and `overwrite` is not set.
         OSError: Its folder may not be written to.
     """
-    if path.is_dir():
-        raise UserFileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
     if path.exists():
+        if other := other_than_file(path):
+            raise UserFileExistsError(f"expected a file to write, got {other} {path}: name a file")
         if not overwrite:
             raise UserFileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
         if not _is_page(path):  # it may be the table of the data set

@@ -1,4 +1,4 @@
-"""Files on disk: regular ones, and JSON documents, written whole or not at all, without NaN, and read with a message that helps."""
+"""Files on disk: written whole or not at all, and read with a message that helps; JSON without NaN."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Any, NoReturn
 from mura_env.errors import UserError, UserFileError, UserFileExistsError, UserFileNotFoundError
 
 _NOT_FILES = {
-    Path.is_dir: "a folder",
-    Path.is_fifo: "a pipe",
-    Path.is_socket: "a socket",
-    Path.is_char_device: "a device",
-    Path.is_block_device: "a device",
+    Path.is_dir: "the folder",
+    Path.is_fifo: "the pipe",
+    Path.is_socket: "the socket",
+    Path.is_char_device: "the device",
+    Path.is_block_device: "the device",
 }
 """Question to a path → what it is if the answer is yes."""
 
 
 def other_than_file(path: Path) -> str | None:
-    """Return what stands at a path, such as `a pipe`, if it is no regular file; None where it is one.
+    """Return what stands at a path, such as `the pipe`, if it is no regular file; None where it is one.
 
     Raises:
         OSError: If nothing stands there, or it cannot be reached.
     """
     if stat.S_ISREG(path.stat().st_mode):
         return None
-    return next((words for is_one, words in _NOT_FILES.items() if is_one(path)), "something else")
+    return next((words for is_one, words in _NOT_FILES.items() if is_one(path)), "something else,")
 
 
 def regular_file(path: str | PathLike[str], expected: str) -> Path:
@@ -52,7 +52,7 @@ def regular_file(path: str | PathLike[str], expected: str) -> Path:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path") from error
     if other is not None:
-        raise UserFileError(f"expected {expected}, got {other} of the name {path}; name a file")
+        raise UserFileError(f"expected {expected}, got {other} {path}; name a file")
     return path
 
 
@@ -71,10 +71,8 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         FileExistsError: If the path is a folder, a pipe or a device, which a file would take the place of.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UserFileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
-    if target.exists() and not target.is_file():
-        raise UserFileExistsError(f"expected a file to write, got a pipe or device {target}: name a file")
+    if target.exists() and (other := other_than_file(target)):
+        raise UserFileExistsError(f"expected a file to write, got {other} {target}: name a file")
     if not target.parent.is_dir():
         raise UserFileNotFoundError(
             f"expected an existing folder to write to, got {target.parent}: create it"

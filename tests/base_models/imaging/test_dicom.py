@@ -221,12 +221,12 @@ def test_a_window_of_width_1_is_a_threshold(tmp_path: Path) -> None:
     pixels = np.array([[8, 9, 10, 11]], dtype=np.uint16)
     path = write_dicom(tmp_path / "a.dcm", pixels, WindowCenter=10, WindowWidth=1)
     np.testing.assert_array_equal(read_grey(path), [[0, 0, 255, 255]])
-    for window, message in (
-        ({"WindowWidth": 0}, "Window Width must be greater than or equal to 1"),
-        ({"WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "CUBIC"),
-    ):
-        with pytest.raises(ImageError, match=rf"b\.dcm: .*{message}"):
-            read_grey(write_dicom(tmp_path / "b.dcm", pixels, WindowCenter=10, **window))
+    with pytest.raises(ImageError, match=r"b\.dcm: .*CUBIC"):
+        read_grey(
+            write_dicom(
+                tmp_path / "b.dcm", pixels, WindowCenter=10, WindowWidth=5, VOILUTFunction="CUBIC"
+            )
+        )
 
 
 @pytest.mark.parametrize(("bits", "highest"), [(8, 255), (12, 4095), (16, 65535)])
@@ -333,8 +333,8 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
         ),
         ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),
         (
-            {"ModalityLUTSequence": [_table([1, 2], 0, bits=12)]},
-            ".*uint12",  # which pydicom has no type for
+            {"ModalityLUTSequence": [_table([1, 2], 5000)]},
+            "expected a modality table of its values, which go from 0 to 4095, got one from 5000 to 5001",
         ),
     ],
 )

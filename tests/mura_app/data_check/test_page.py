@@ -85,7 +85,7 @@ def test_a_path_that_no_page_can_have_is_refused(tmp_path: Path) -> None:
     check_page_path(file, overwrite=True)
     with pytest.raises(FileExistsError, match=f"{file} already exists; choose another --html"):
         check_page_path(file, overwrite=False)
-    with pytest.raises(FileExistsError, match=f"got the folder {tmp_path}: name a file in it"):
+    with pytest.raises(FileExistsError, match=f"got the folder {tmp_path}: name a file"):
         check_page_path(tmp_path, overwrite=True)
     with pytest.raises(FileExistsError, match=f"got the file {file}: choose another --html"):
         check_page_path(file / "new" / "page.html", overwrite=True)
