@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from base_models.imaging.greys import blocks_of_rows
 from mura_env.errors import UserError
 
-_CLEARLY = 4
-"""How many times smoother than the other one a reading has to be."""
+_MOST = 0.6
+"""Share of the neighbours that have to be alike for an image to be smooth; of noise, 0.44 are."""
 _OVERLAYS = range(0x6000, 0x6020, 2)
 """Groups of elements that may describe overlays in the unused bits of pixels."""
 
@@ -29,8 +29,8 @@ def values_of(stored: NDArray[Any], dataset: Any, remarks: list[str]) -> NDArray
 
     Pixels that keep to Bits Stored are what they seem, whatever High Bit says, and padding is left as it is.
     Values whose bits end at High Bit are shifted down. Where values need more bits than are stored, the image
-    without them is compared with the whole one, at the places where these bits change: whatever is clearly
-    smoother is the radiograph. The data set's Bits Stored then says what the values need.
+    without them is compared with the whole one, at the places where these bits change: whatever is smooth
+    there is the radiograph. The data set's Bits Stored then says what the values need.
 
     Args:
         stored: Array of shape (height, width), as decoded, of the stored type.
@@ -55,12 +55,12 @@ def values_of(stored: NDArray[Any], dataset: Any, remarks: list[str]) -> NDArray
     if sign_is_cut or _has_overlay(dataset, bits):
         return _where_exposed(stored, low, dataset)
     needed = _needed_bits(exposed)
-    whole_jumps, low_jumps = _jumps(stored, low, bits)
-    if low_jumps > _CLEARLY * whole_jumps:
+    whole_is_smooth, low_is_smooth = (share > _MOST for share in _alike(stored, bits))
+    if whole_is_smooth and not low_is_smooth:
         remarks.append(f"Bits Stored is {bits}, but its values need {needed}, and all of them are read")
         dataset.BitsStored = needed
         return stored
-    if whole_jumps > _CLEARLY * low_jumps:
+    if low_is_smooth and not whole_is_smooth:
         remarks.append(f"Bits Stored is {bits}, and what its pixels hold in other bits is left out")
         return _where_exposed(stored, low, dataset)
     raise UserError(
@@ -93,16 +93,21 @@ def _low_bits(stored: NDArray[Any], bits: int) -> NDArray[Any]:
     return (stored << unused) >> unused
 
 
-def _jumps(stored: NDArray[Any], low: NDArray[Any], bits: int) -> tuple[int, int]:
-    """Sum up the differences of neighbours whose higher bits differ: of whole values, and of low bits."""
-    whole_jumps = low_jumps = 0
+def _alike(stored: NDArray[Any], bits: int) -> tuple[float, float]:
+    """Return which shares of the neighbours whose higher bits differ are alike, whole and in low bits alone.
+
+    They are alike if they differ by less than a fourth of what the low bits can hold.
+    """
+    n_pairs, n_whole, n_low = 0, 0, 0
     for rows in blocks_of_rows(stored):
-        whole, part = stored[rows].astype(np.int64), low[rows].astype(np.int64)
+        whole = stored[rows].astype(np.int64)
+        low = whole & ((1 << bits) - 1)
         for axis in (0, 1):
             changed = np.diff(whole >> bits, axis=axis) != 0
-            whole_jumps += int(np.abs(np.diff(whole, axis=axis))[changed].sum())
-            low_jumps += int(np.abs(np.diff(part, axis=axis))[changed].sum())
-    return whole_jumps, low_jumps
+            n_pairs += np.count_nonzero(changed)
+            n_whole += np.count_nonzero(np.abs(np.diff(whole, axis=axis))[changed] < 1 << (bits - 2))
+            n_low += np.count_nonzero(np.abs(np.diff(low, axis=axis))[changed] < 1 << (bits - 2))
+    return n_whole / max(1, n_pairs), n_low / max(1, n_pairs)
 
 
 def _has_overlay(dataset: Any, bits: int) -> bool:

@@ -168,14 +168,15 @@ def test_the_highest_bit_is_where_the_pixels_have_it(tmp_path: Path, high: int, 
 
 
 def test_values_deeper_than_bits_stored_do_not_wrap(tmp_path: Path) -> None:
+    slope = np.add.outer(np.arange(60), np.arange(60)) * 4095 // 118
     for bits in (8, 10, 11):
-        path = write_dicom(tmp_path / "a.dcm", RAMP, BitsStored=bits, HighBit=bits - 1)
+        path = write_dicom(tmp_path / "a.dcm", slope.astype(np.uint16), BitsStored=bits, HighBit=bits - 1)
         grey, (remark,) = _read(path)
-        np.testing.assert_array_equal(grey, _scaled(RAMP, 0, 4095))
+        np.testing.assert_array_equal(grey, _scaled(slope, 0, 4095))
         assert f"Bits Stored is {bits}, but its values need 12" in remark
-    signed = RAMP.astype(np.int16) - 2000
+    signed = slope.astype(np.int16) - 2000
     grey, (remark,) = _read(write_dicom(tmp_path / "b.dcm", signed, BitsStored=10, HighBit=9))
-    np.testing.assert_array_equal(grey, _scaled(RAMP, 0, 4095))
+    np.testing.assert_array_equal(grey, _scaled(slope, 0, 4095))
     assert "need 13" in remark
 
 
