@@ -11,9 +11,9 @@ TORCH_INDEX ?=
 .PHONY: help install demo test test-slow test-search check format bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/' 
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
-install: $(STAMP)  ## set everything up in .venv
+install: $(STAMP)  ## install everything in .venv
 
 $(STAMP): requirements.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"expected Python 3.11 or newer, got {v.major}.{v.minor}; run `make PYTHON=/path/to/python3.11`")'
@@ -33,9 +33,9 @@ endif
 demo: $(STAMP)  ## the main job on synthetic radiographs, in runs/demo
 	$(VENV)/bin/mura demo --resume
 
-# One thread a process, as many processes as processors: more threads would only wait for one another. Modules are
+# One thread a process, as many processes as CPUs: more threads would only wait for one another. Modules are
 # given out in the order of `tests/conftest.py`, the long ones first.
-test: $(STAMP)  ## the test suite, on all processors
+test: $(STAMP)  ## the test suite, on all CPUs
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --dist loadscope --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## the checks that take longer
@@ -44,7 +44,7 @@ test-slow: $(STAMP)  ## the checks that take longer
 test-search: $(STAMP)  ## the property tests of the environment, with ten times as many and new examples
 	HYPOTHESIS_PROFILE=search $(RUN) -m pytest --numprocesses logical tests/mura_env
 
-check: $(STAMP)  ## format, lint, types, import contract
+check: $(STAMP)  ## format, lint, types with benchmarks, import contract
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy

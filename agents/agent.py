@@ -46,7 +46,6 @@ class Agent(ABC, Generic[ConfigType]):
             ranked.
         is_weighting: Whether `predict_proba` is the members' average with `weights`. If not, the class says
             what its weights stand for.
-        stacks_seeds: Whether `fit_seeds` is faster than one fit per seed.
         arrays_: Fitted arrays by name.
         model_names_: Names of the ensemble's members, in the order of the weights.
         class_names_: Names of the classes.
@@ -66,12 +65,18 @@ class Agent(ABC, Generic[ConfigType]):
     learns_by_reinforcement: ClassVar[bool] = False
     is_bound: ClassVar[bool] = False
     is_weighting: ClassVar[bool] = True
-    stacks_seeds: ClassVar[bool] = False
 
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
         self._fitted = False
         self._checked: set[str] = set()
+
+    def __repr__(self) -> str:
+        """Return name, options, and whether it is fitted."""
+        values = plain_values(self.config)
+        options = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        state = f"fitted with seed {self.seed_}" if self._fitted else "not fitted"
+        return f"<agent {self.name!r} ({state}): {options or 'no options'}>"
 
     def fit(
         self,
@@ -101,14 +106,10 @@ class Agent(ABC, Generic[ConfigType]):
         started = time.perf_counter()
         train, validation = self._prepare(train, validation, seed)
         self._fit(train, validation, self.seed_, progress, callback)
-        self._finish(train, validation, time.perf_counter() - started)
+        self.seconds_, self._fitted = time.perf_counter() - started, True
+        if not self.learning_curve_:
+            write_fitted(self, train, validation)
         return self
-
-    def fit_seeds(
-        self, train: Predictions, seeds: Sequence[int], validation: Predictions | None = None
-    ) -> list[Self]:
-        """Fit a new agent with these options per seed, to the bit as `fit` with that seed; see `fit`."""
-        return [type(self)(self.config).fit(train, validation, seed=seed) for seed in seeds]
 
     def _prepare(
         self, train: Predictions, validation: Predictions | None, seed: int
@@ -133,12 +134,6 @@ class Agent(ABC, Generic[ConfigType]):
             validation = _with_body_parts(validation, self.body_part_names_)
         return train, validation
 
-    def _finish(self, train: Predictions, validation: Predictions | None, seconds: float) -> None:
-        """Call the agent fitted, and let TensorBoard show it where there is no learning curve to be shown."""
-        self.seconds_, self._fitted = seconds, True
-        if not self.learning_curve_:
-            write_fitted(self, train, validation)
-
     def weights(self, table: Predictions) -> NDArray[np.float32]:
         """Weight the members study by study.
 
@@ -153,14 +148,19 @@ class Agent(ABC, Generic[ConfigType]):
             ValueError: If the agent is not fitted or the table is of another ensemble.
         """
         weights = np.asarray(self._weights(table, self._body_parts(table)), dtype=np.float64)
-        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+        if not np.isfinite(weights).all():
             raise UserError(
+                f"expected finite weights from the agent {self.name!r}, got NaN or infinity: its training "
+                "has diverged; lower its learning rate"
+            )
+        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+            raise ValueError(
                 f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
                 f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
             )
         totals = weights.sum(axis=1, keepdims=True)
-        if not (np.isfinite(totals) & (totals > 0)).all():
-            raise UserError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
+        if not (totals > 0).all():
+            raise ValueError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
         return np.asarray(weights / totals, dtype=np.float32)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
@@ -174,7 +174,7 @@ class Agent(ABC, Generic[ConfigType]):
             ValueError: If the agent is not fitted.
         """
         if not self._fitted:
-            raise UserError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
+            raise ValueError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
         document = {
             "agent": self.name,
             "config": plain_values(self.config),
@@ -274,7 +274,7 @@ class Agent(ABC, Generic[ConfigType]):
     def _body_parts(self, table: Predictions) -> NDArray[np.int64]:
         """Check a table that a fitted agent is to weight; return its body parts as `_weights` takes them."""
         if not self._fitted:
-            raise UserError(
+            raise ValueError(
                 f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
             )
         self._check_table(table)

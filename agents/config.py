@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import reprlib
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -32,6 +33,9 @@ MAX_STORED = 2**22
 
 MAX_JOBS = 1_024
 """Processes of one training."""
+
+MAX_INTEGER = 2**63 - 1
+"""The largest whole number that arrays hold."""
 
 MAX_SEED = 10**9
 """Agents count on from a seed, and no generator takes one of more than 32 bits."""
@@ -116,15 +120,18 @@ def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
     try:
         return _as_annotated(value, hint)
     except OverflowError:
+        limit = f"{MAX_INTEGER if hint is int else sys.float_info.max:.2g}"
         raise UserError(
-            f"expected the option {name!r} of {owner} to be a number of at most 1.8e308, got a larger one"
+            f"expected the option {name!r} of {owner} to be a number of at most {limit}, got a larger one"
         ) from None
 
 
 def _as_annotated(value: Any, hint: Any) -> Any:
-    """Turn whole numbers into floats where these are annotated."""
+    """Turn whole numbers into floats where these are annotated; refuse those that no array holds."""
     if hint is float:
         return float(value)
+    if hint is int and abs(value) > MAX_INTEGER:
+        raise OverflowError
     if get_origin(hint) is tuple:
         return tuple(_as_annotated(item, get_args(hint)[0]) for item in value)
     return value

@@ -97,7 +97,7 @@ def evaluate(
         return figures
     body_parts = np.asarray(body_parts)
     if body_parts.shape != labels.shape:
-        raise UserError(f"expected body_parts of shape {labels.shape}, got {body_parts.shape}")
+        raise ValueError(f"expected body_parts of shape {labels.shape}, got {body_parts.shape}")
     names = (
         list(body_part_names) if body_part_names is not None else list(map(str, range(body_parts.max() + 1)))
     )
@@ -318,15 +318,15 @@ def _checked(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities) or not len(labels):
-        raise UserError(
+        raise ValueError(
             "expected labels of shape (n_studies,), probabilities of shape (n_studies, n_classes), at least "
             f"one study, got {labels.shape} and {probabilities.shape}"
         )
     if not np.isfinite(probabilities).all() or probabilities.min() < 0:
-        raise UserError("expected finite, non-negative probabilities, got others")
+        raise ValueError("expected finite, non-negative probabilities, got others")
     sums = probabilities.sum(axis=1)
     if np.abs(sums - 1.0).max() > 1e-3:
-        raise UserError(
+        raise ValueError(
             f"expected rows of probabilities with sum 1, got sums from {sums.min()} to {sums.max()}"
         )
     if (
@@ -334,7 +334,7 @@ def _checked(
         or labels.min() < 0
         or labels.max() >= probabilities.shape[1]
     ):
-        raise UserError(
+        raise ValueError(
             f"expected integer labels in [0, {probabilities.shape[1]}), got {np.unique(labels)[:10]}"
         )
     return labels.astype(np.int64), probabilities / sums[:, None]

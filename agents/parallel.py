@@ -1,4 +1,4 @@
-"""Many independent calls on all processors, or on the machines of a cluster, through joblib."""
+"""Many independent calls on all CPUs, or on the machines of a cluster, through joblib; and interrupts."""
 
 import importlib
 import sys
@@ -39,7 +39,7 @@ def run_all(
     Args:
         function: Must be importable by the workers, or one that cloudpickle can send.
         tasks: Its arguments.
-        n_jobs: Processes, as many as there are processors if None; one works in this very process. A cluster
+        n_jobs: Processes, as many as there are CPUs if None; one works in this very process. A cluster
             that exists already uses all its workers.
         backend: Who does the work.
         keep_workers: Leave the processes of this machine to the next call; see `workers_stopped`.

@@ -158,7 +158,6 @@ def saved_layout(
     model_names: Sequence[str],
     class_names: Sequence[str],
     body_part_names: Sequence[str],
-    group: str | None = None,
 ) -> ObservationLayout:
     """Return the layout that this version gives a table of these members, classes and body parts.
 
@@ -167,7 +166,6 @@ def saved_layout(
         model_names: Names of the members.
         class_names: Names of the classes.
         body_part_names: Names of the body parts.
-        group: The group of columns that it read; all of them if None.
 
     Raises:
         ValueError: If names or numbers cannot be those of a table, or the columns differ in number, name or
@@ -185,14 +183,13 @@ def saved_layout(
         body_part_names=body_part_names,
     )
     layout = ObservationLayout.of(example)
-    expected = layout.names if group is None else layout.names[layout.columns(group)]
-    if tuple(saved) != expected:
-        raise _others(len(expected), len(saved))
+    if tuple(saved) != layout.names:
+        raise _others(len(layout), len(saved))
     return layout
 
 
-def _others(expected: int, got: int, more: str = "") -> ValueError:
-    return ValueError(
+def _others(expected: int, got: int, more: str = "") -> UserError:
+    return UserError(
         f"expected an agent that reads the {expected} {more}observation columns of this version, got {got} "
         "others; fit the agent again"
     )

@@ -13,6 +13,9 @@ from agents.mixture import probabilities_of_label
 from mura_env import Predictions
 from mura_env.weighting_task import WeightingTask
 
+if TYPE_CHECKING:
+    from agents.agent import Agent
+
 
 class ScalarLog:
     """Writes named numbers to a folder that TensorBoard shows, or nowhere.
@@ -69,10 +72,6 @@ class ScalarLog:
         """Write what is still in memory."""
         if self._writer is not None:
             self._writer.close()
-
-
-if TYPE_CHECKING:
-    from agents.agent import Agent
 
 
 def write_fitted(agent: Agent[Any], train: Predictions, validation: Predictions | None) -> None:

@@ -54,12 +54,12 @@ def fit_calibration(
     logits: NDArray[np.floating],
     labels: NDArray[np.int64],
     body_parts: Sequence[str] = (),
-    part_spread: float = 0.0,
+    part_bias_std: float = 0.0,
 ) -> Calibration:
     """Find the calibration with the least penalised log loss.
 
-    Minimised is −Σ log p(true class) + Σ b² / (2 · part_spread²) over studies and over the biases b of body
-    parts and classes: the posterior mode under b ~ N(0, part_spread²). It is convex in the slope
+    Minimised is −Σ log p(true class) + Σ b² / (2 · part_bias_std²) over studies and over the biases b of body
+    parts and classes: the posterior mode under b ~ N(0, part_bias_std²). It is convex in the slope
     (1 / temperature) and the biases. Slope and biases are bounded, for a member that separates the classes
     has no finite optimum.
 
@@ -67,7 +67,7 @@ def fit_calibration(
         logits: Shape (n_studies, n_classes).
         labels: True classes, shape (n_studies,).
         body_parts: Name of each study's body part.
-        part_spread: Standard deviation of the parts' own biases around the common one, in logits; 0 gives
+        part_bias_std: Standard deviation of the parts' own biases around the common one, in logits; 0 gives
             them none.
 
     Raises:
@@ -79,8 +79,8 @@ def fit_calibration(
         raise UserError(
             f"expected studies of all {n_classes} classes to calibrate on, got counts {counts.tolist()}"
         )
-    names, part = np.unique(np.asarray(body_parts if part_spread else [], dtype=str), return_inverse=True)
-    objective = _penalised_loss(logits.astype(np.float64), labels, part, len(names), part_spread)
+    names, part = np.unique(np.asarray(body_parts if part_bias_std else [], dtype=str), return_inverse=True)
+    objective = _penalised_loss(logits.astype(np.float64), labels, part, len(names), part_bias_std)
     start = np.append(1.0, np.zeros(n_classes - 1 + len(names) * n_classes))
     bounds = [SLOPE_RANGE] + [BIAS_RANGE] * (len(start) - 1)
     options = {"ftol": 1e-12, "gtol": 1e-8}
@@ -102,7 +102,7 @@ def _penalised_loss(
     labels: NDArray[np.int64],
     part: NDArray[np.intp],
     n_parts: int,
-    part_spread: float,
+    part_bias_std: float,
 ) -> Objective:
     """Return the objective over the number of studies, with its gradient.
 
@@ -122,7 +122,7 @@ def _penalised_loss(
         gradient = np.append((error * logits).sum(), error.sum(axis=0)[1:])
         value = -float((log_probabilities * one_hot).sum()) / n_studies
         if n_parts:
-            precision = 1 / (part_spread**2 * n_studies)
+            precision = 1 / (part_bias_std**2 * n_studies)
             of_parts = precision * own
             np.add.at(of_parts, part, error)
             gradient = np.append(gradient, of_parts)
@@ -137,7 +137,7 @@ def cross_calibrate(
     labels: NDArray[np.int64],
     folds: NDArray[np.int64],
     body_parts: Sequence[str] = (),
-    part_spread: float = 0.0,
+    part_bias_std: float = 0.0,
 ) -> tuple[NDArray[np.float64], list[Calibration]]:
     """Calibrate out-of-fold logits such that no row is calibrated by its own label.
 
@@ -148,18 +148,18 @@ def cross_calibrate(
         labels: True classes, shape (n_studies,).
         folds: Fold of each study, shape (n_studies,).
         body_parts: Name of each study's body part.
-        part_spread: See `fit_calibration`.
+        part_bias_std: See `fit_calibration`.
 
     Returns:
         The calibrated logits, shape (n_studies, n_classes), and the parameters that each fold's rows use.
     """
     calibrated = np.empty(logits.shape)
-    parts = np.asarray(body_parts if part_spread else [""] * len(labels), dtype=str)
+    parts = np.asarray(body_parts if part_bias_std else [""] * len(labels), dtype=str)
     parameters = []
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold
         parameters.append(
-            fit_calibration(logits[~inside], labels[~inside], parts[~inside].tolist(), part_spread)
+            fit_calibration(logits[~inside], labels[~inside], parts[~inside].tolist(), part_bias_std)
         )
         calibrated[inside] = parameters[-1].apply(logits[inside], parts[inside].tolist())
     return calibrated, parameters

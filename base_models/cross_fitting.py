@@ -1,27 +1,27 @@
-"""Cross-fitting: every training study is predicted by networks that never saw its patient."""
+"""Cross-fitting: every training study is predicted by networks that never saw its patient.
+
+Folds, the images of each fold's fits, and the way from their view logits to calibrated prediction tables.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.config import EnsembleConfig
-from base_models.data.hard_examples import study_repeats
 from base_models.data.image_cache import ImageCache
-from base_models.data.leakage import files_sketch, refuse_seen_images
-from base_models.datasets.study import Dataset, Study
-from base_models.distributed import ALONE, ProcessGroup
-from base_models.members import log_path, training_format, weights_path
+from base_models.datasets.study import Dataset, Study, single_images
+from base_models.members import TrainedMember, save_index, save_member
 from base_models.prediction import image_log_probabilities, study_logits
 from base_models.seeding import derive_seed
-from base_models.training.fit import FitJob, FitResult
-from base_models.training.fit_pool import run_fits
-from base_models.training.validation import ValidationImages, inner_split
+from base_models.training.fit import FitResult
+from base_models.training.validation import FoldImages, ValidationImages, inner_split
+from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
-from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,6 @@ def views_of(studies: Sequence[Study], cache: ImageCache) -> Views:
     rows = [cache.rows[path] for study in studies for path in study.image_paths]
     counts = [len(study.image_paths) for study in studies]
     return Views(np.array(rows, dtype=np.int64), np.repeat(np.arange(len(studies)), counts))
-
-
-@dataclass(frozen=True)
-class FoldImages:
-    """The training images of the fits without one fold."""
-
-    rows: NDArray[np.int64]
-    """Rows of the image cache to learn from, shape (n_images,); those of a hard study occur several times."""
-    labels: NDArray[np.int64]
-    """Their classes, shape (n_images,)."""
-    body_parts: NDArray[np.int64]
-    """Their body parts, shape (n_images,)."""
-    validation: ValidationImages | None
-    """Images of the same folds that are not learned from; None where there is no inner validation."""
 
 
 def validating_studies(
@@ -156,118 +142,23 @@ def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.
     return folds
 
 
-def cross_fit(
+def assemble(
     dataset: Dataset,
-    *,
     cache: ImageCache,
-    config: EnsembleConfig,
-    run_dir: Path,
-    seed: int,
-    resume: bool = False,
-    progress: Progress | None = None,
-    group: ProcessGroup = ALONE,
+    results: Sequence[FitResult],
+    folds: NDArray[np.int64],
+    view_aggregation: str,
 ) -> CrossFit:
-    """Train every member once per fold and predict what it has not seen.
+    """Turn the view logits of the fits, member by member and fold by fold, into logits of studies.
 
     Args:
-        dataset: No network learns from its test studies.
-        cache: Image cache with the views of all studies.
-        config: The ensemble.
-        run_dir: Folder of the run, which gets the weights.
-        seed: Seed of the folds, the initial weights, the order of the images and the augmentations.
-        resume: Take finished weights over.
-        progress: Called as `progress(description, completed, total)`.
-        group: The processes that share the run; each gets all logits.
-
-    Raises:
-        ValueError: If there are fewer patients than folds, the studies outside a fold lack a class, or
-            initial weights have learned from the pictures.
+        dataset: Gives the studies.
+        cache: Image cache with their views.
+        results: The fits, which predicted the views of the fold that they held out and of the test split.
+        folds: Fold of each training study, shape (n_train,).
+        view_aggregation: A name in `base_models.view_aggregation.VIEW_RULES`.
     """
-    refuse_seen_images(config.members, [cache.digest])
-    train, test = dataset.of_split("train"), dataset.of_split("test")
-    train_views, test_views = views_of(train, cache), views_of(test, cache)
-    with group.together():
-        folds = draw_folds(train, config.folds, seed)
-        jobs = _fit_jobs(
-            train,
-            train_views,
-            test_views.rows,
-            folds=folds,
-            n_classes=len(dataset.class_names),
-            cache=cache,
-            files=tuple(files_sketch(cache.rows, dataset.root)),
-            config=config,
-            run_dir=run_dir,
-            seed=seed,
-        )
-    results = run_fits(jobs, config, resume=resume, progress=progress, group=group)
-    return _assemble(results, train_views, test_views, folds, config.views)
-
-
-def _fit_jobs(
-    train: Sequence[Study],
-    train_views: Views,
-    test_rows: NDArray[np.int64],
-    *,
-    folds: NDArray[np.int64],
-    n_classes: int,
-    cache: ImageCache,
-    files: tuple[str, ...],
-    config: EnsembleConfig,
-    run_dir: Path,
-    seed: int,
-) -> list[FitJob]:
-    """List the fits, member by member and fold by fold."""
-    repeats = np.ones(len(train), dtype=np.int64)
-    if config.hard_studies:
-        repeats = study_repeats(train, config.hard_studies, config.oversample)
-    share = config.training.inner_validation
-    of_fold = [
-        images_outside_fold(
-            train,
-            train_views,
-            folds != fold,
-            repeats=repeats,
-            inner_share=share,
-            seed=derive_seed(seed, "fold", fold),
-        )
-        for fold in range(config.folds)
-    ]
-    fold_of_view = folds[train_views.study]
-    formats = {member.name: training_format(member) for member in config.members}
-    return [
-        FitJob(
-            member=member,
-            training=config.training_of(member),
-            fold=fold,
-            seed=seed,
-            n_classes=n_classes,
-            images=cache.file,
-            pixels=cache.digest,
-            files=files,
-            input_format=formats[member.name],
-            train_rows=learned.rows,
-            train_labels=learned.labels,
-            train_parts=learned.body_parts,
-            validation=learned.validation,
-            predict_rows=np.concatenate([train_views.rows[fold_of_view == fold], test_rows]),
-            mirror=config.mirror,
-            weights=weights_path(run_dir, member.name, fold),
-            log_folder=log_path(run_dir, member.name, fold) if config.tensorboard else None,
-        )
-        for member in config.members
-        for fold, learned in enumerate(of_fold)
-    ]
-
-
-def _assemble(
-    results: Sequence[FitResult],
-    train_views: Views,
-    test_views: Views,
-    folds: NDArray[np.int64],
-    view_rule: str,
-) -> CrossFit:
-    """Put what the fits say of views, member by member and fold by fold, into arrays of studies."""
+    train_views, test_views = (views_of(dataset.of_split(split), cache) for split in ("train", "test"))
     n_folds, n_test = int(folds.max()) + 1, int(test_views.study.max()) + 1
     n_models, n_classes = len(results) // n_folds, results[0].logits.shape[1]
     train_logits = np.zeros((len(folds), n_models, n_classes))
@@ -279,8 +170,82 @@ def _assemble(
         held_out = np.flatnonzero(folds == fold)
         study = np.searchsorted(held_out, train_views.study[fold_of_view == fold])
         of_held_out, of_test = result.logits[: len(study)], result.logits[len(study) :]
-        train_logits[held_out, model] = study_logits(of_held_out, study, len(held_out), view_rule)
-        test_logits[:, model, fold] = study_logits(of_test, test_views.study, n_test, view_rule)
+        train_logits[held_out, model] = study_logits(of_held_out, study, len(held_out), view_aggregation)
+        test_logits[:, model, fold] = study_logits(of_test, test_views.study, n_test, view_aggregation)
         image_logits[:, model, fold] = image_log_probabilities(of_test)
     fits = [tuple(results[i : i + n_folds]) for i in range(0, len(results), n_folds)]
     return CrossFit(train_logits, test_logits, image_logits, tuple(fits), folds)
+
+
+def calibrated_tables(
+    dataset: Dataset,
+    fitted: CrossFit,
+    *,
+    config: EnsembleConfig,
+    run_dir: Path,
+    seed: int,
+) -> dict[str, Predictions]:
+    """Calibrate each member, write it, and return the tables `train` and `test…`.
+
+    Args:
+        dataset: Gives the labels and names.
+        fitted: The uncalibrated logits of the members.
+        config: Its members are those of the tables.
+        run_dir: Folder of the run, which gets `members/`.
+        seed: Seed of the run.
+    """
+    train, test = dataset.of_split("train"), dataset.of_split("test")
+    labels = np.array([study.label for study in train], dtype=np.int64)
+    train_logits, test_logits = np.empty_like(fitted.train), np.empty_like(fitted.test)
+    images, image_logits = single_images(test), np.empty_like(fitted.test_images)
+    train_parts, test_parts, image_parts = (
+        [study.body_part for study in studies] for studies in (train, test, images)
+    )
+    std = config.part_bias_std
+    for index, member in enumerate(config.members):
+        train_logits[:, index], of_folds = cross_calibrate(
+            fitted.train[:, index], labels, fitted.folds, train_parts, std
+        )
+        calibration = fit_calibration(fitted.train[:, index], labels, train_parts, std)
+        test_logits[:, index] = calibration.apply(fitted.test[:, index], test_parts)
+        image_logits[:, index] = calibration.apply(fitted.test_images[:, index], image_parts)
+        trained = TrainedMember(
+            member,
+            (),
+            calibration,
+            tuple(of_folds),
+            dataset.class_names,
+            config.cached_side,
+            fitted.fits[index][0].input_format,
+            view_aggregation=config.view_aggregation,
+            tta_flip=config.tta_flip,
+        )
+        save_member(run_dir, trained, {"training": asdict(config.training_of(member)), "seed": seed})
+    names = [member.name for member in config.members]
+    save_index(run_dir, names)
+    fold_names = [f"{name}/fold{fold}" for name in names for fold in range(config.folds)]
+    n_test, _, _, n_classes = test_logits.shape
+    return {
+        "train": prediction_table(dataset, train, train_logits, names),
+        "test": prediction_table(dataset, test, test_logits.mean(axis=2), names),
+        "test-images": prediction_table(dataset, images, image_logits.mean(axis=2), names),
+        "test-folds": prediction_table(dataset, test, test_logits.reshape(n_test, -1, n_classes), fold_names),
+    }
+
+
+def prediction_table(
+    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.float64], model_names: Sequence[str]
+) -> Predictions:
+    """Put logits of shape (n_studies, n_models, n_classes) into a prediction table."""
+    part = {name: index for index, name in enumerate(dataset.body_part_names)}
+    return Predictions.from_arrays(
+        logits.astype(np.float32),
+        np.array([study.label for study in studies]),
+        np.array([part[study.body_part] for study in studies]),
+        study_ids=np.array([study.study_id for study in studies]),
+        patient_ids=np.array([study.patient_id for study in studies]),
+        n_views=np.array([len(study.image_paths) for study in studies]),
+        model_names=tuple(model_names),
+        class_names=dataset.class_names,
+        body_part_names=dataset.body_part_names,
+    )

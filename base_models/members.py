@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
 from base_models.config import MemberConfig
@@ -14,7 +15,7 @@ from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
     learned_format,
-    load_initial_weights,
+    load_pretrained_weights,
     pretrained_state_dict,
     read_state_dict,
 )
@@ -30,7 +31,7 @@ class TrainedMember:
     """A member of a finished run."""
 
     config: MemberConfig
-    """What it is."""
+    """Its network, image size, initial weights and training."""
     networks: tuple[nn.Module, ...]
     """Its networks, one per fold, in evaluation mode."""
     calibration: Calibration
@@ -43,9 +44,9 @@ class TrainedMember:
     """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
-    views: str = "mean"
-    """How the views of a study are combined, a name in `base_models.view_aggregation.VIEW_RULES`."""
-    mirror: bool = False
+    view_aggregation: str = "mean"
+    """How the views of a study are aggregated, a name in `base_models.view_aggregation.VIEW_RULES`."""
+    tta_flip: bool = False
     """Whether it averages over each view and its mirror image."""
 
 
@@ -68,7 +69,7 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
     """Load weights into a network and put it in evaluation mode.
 
     Raises:
-        ValueError: If the file is damaged or belongs to another network.
+        UserError: If the file is damaged or belongs to another network.
     """
     tensors, _ = load_tensors(path)
     try:
@@ -89,8 +90,8 @@ def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> 
         "folds": len(member.fold_calibrations),
         "cache_size": member.cache_size,
         "input_format": asdict(member.input_format),
-        "views": member.views,
-        "mirror": member.mirror,
+        "view_aggregation": member.view_aggregation,
+        "tta_flip": member.tta_flip,
         "calibration": asdict(member.calibration),
         "fold_calibrations": [asdict(calibration) for calibration in member.fold_calibrations],
         **facts,
@@ -102,8 +103,8 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
     """Load the members of a finished run, in the order of its tables.
 
     Raises:
-        FileNotFoundError: If the folder holds no finished members.
-        ValueError: If a file is damaged or was written by something else.
+        UserFileNotFoundError: If the folder holds no finished members.
+        UserError: If a file is damaged or was written by something else.
     """
     run_dir = Path(run_dir)
     index = _index_path(run_dir)
@@ -111,17 +112,18 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
         raise UserFileNotFoundError(
             f"expected the members of a finished run in {run_dir}, but there is no {index}"
         )
-    return [
-        _load_member(run_dir, name) for name in read_json(index, "the list of a run's members")["members"]
-    ]
+    names = read_json(index, "the list of a run's members").get("members")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"expected the list of a run's members in {index}, got {names!r}")
+    return [_load_member(run_dir, name) for name in names]
 
 
 def load_members(run_dir: str | Path) -> list[nn.Module]:
     """Load the trained networks of a run in evaluation mode: member by member, each fold by fold.
 
     Raises:
-        FileNotFoundError: If the folder holds no finished members.
-        ValueError: If a file is damaged or was written by something else.
+        UserFileNotFoundError: If the folder holds no finished members.
+        UserError: If a file is damaged or was written by something else.
     """
     return [network for member in load_trained_members(run_dir) for network in member.networks]
 
@@ -145,7 +147,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
     try:
         config = MemberConfig(**document["config"])
         class_names = tuple(document["class_names"])
-        input_format = InputFormat.from_json(document["input_format"]) if "input_format" in document else GREY
+        input_format = InputFormat.from_json(document["input_format"])
         in_channels = input_format.in_channels
         networks = tuple(
             load_weights(
@@ -162,8 +164,8 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             class_names,
             document["cache_size"],
             input_format,
-            _known_rule(document.get("views", "mean")),
-            bool(document.get("mirror", False)),
+            _known_rule(document["view_aggregation"]),
+            bool(document["tta_flip"]),
         )
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -178,17 +180,50 @@ def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = 
     return create_model(config.network, n_classes, in_channels, **config.options)
 
 
-def training_format(config: MemberConfig) -> InputFormat:
-    """Return what a member's network takes a radiograph as in its training and ever after.
-
-    Weights from elsewhere go on with the normalisation that they have learned.
+def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
+    """Create a member's network on torch's meta device, where tensors have shapes but no values.
 
     Raises:
-        FileNotFoundError: If there is no file of initial weights where the configuration says.
-        ValueError: If that file holds no weights.
+        UserError: If there is no such network, or it does not take the member's options.
+    """
+    with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
+        return new_network(config, n_classes).to("meta")
+
+
+def forward_flops(network: nn.Module, config: MemberConfig) -> int:
+    """Return the floating-point operations of a member's network on one image.
+
+    Args:
+        network: From `meta_network`.
+        config: Gives the image size.
+
+    Raises:
+        UserError: If the network does not take images of this size.
+    """
+    size, planes = config.image_size, fresh_format(config.network).in_channels
+    try:
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(2, planes, size, size, device="meta"))
+    except (RuntimeError, AssertionError, ValueError) as error:  # each library refuses in its own way
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"expected an image size that the network {config.network!r} takes, got {size} ({reason}); try "
+            "224, or let a network of torchvision enlarge the images with its option least_size"
+        ) from error
+    return int(counter.get_total_flops()) // 2
+
+
+def training_format(config: MemberConfig) -> InputFormat:
+    """Return what a member's network takes a radiograph as, in training and prediction.
+
+    Pretrained weights keep the normalisation that they were trained with.
+
+    Raises:
+        UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
+        UserError: If that file holds no weights.
     """
     own = fresh_format(config.network)
-    if not config.has_learned:
+    if not config.is_pretrained:
         return own
     with torch.random.fork_rng(devices=[]):
         network = new_network(config, 2)
@@ -199,7 +234,7 @@ def training_format(config: MemberConfig) -> InputFormat:
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
-    own = values.get("part_biases", {})
+    own = values["part_biases"]
     return Calibration(
         temperature=float(values["temperature"]),
         bias=tuple(map(float, values["bias"])),
@@ -216,18 +251,18 @@ def _known_rule(name: str) -> str:
 def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:
     """Create a member's network with initial weights that are a function of the seed only.
 
-    A network that begins with weights from elsewhere draws its head alone.
+    Of a pretrained network only the head is drawn.
 
     Raises:
-        FileNotFoundError: If there is no file of initial weights where the configuration says.
-        ValueError: If the initial weights are those of another network.
-        ConnectionError: If pretrained weights cannot be downloaded.
+        UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
+        UserError: If the pretrained weights are those of another network.
+        UserFileError: If pretrained weights cannot be downloaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too
         network = new_network(config, n_classes)
     if config.init_weights:
-        load_initial_weights(network, read_state_dict(config.init_weights), config.init_weights)
+        load_pretrained_weights(network, read_state_dict(config.init_weights), config.init_weights)
     elif config.pretrained:
-        load_initial_weights(network, pretrained_state_dict(network), "torchvision's download")
+        load_pretrained_weights(network, pretrained_state_dict(network), "torchvision's download")
     return network

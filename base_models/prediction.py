@@ -82,7 +82,7 @@ def view_logits(
     size: int,
     input_format: InputFormat = GREY,
     *,
-    mirror: bool = False,
+    tta_flip: bool = False,
 ) -> NDArray[np.float32]:
     """Return a network's logits on rows of the image cache, computed on the network's device.
 
@@ -94,7 +94,7 @@ def view_logits(
         rows: Rows to predict, shape (n_images,).
         size: Side of the network's input in pixels.
         input_format: What the network takes a radiograph as.
-        mirror: Return the log of the mean probability of each image and its mirror image instead.
+        tta_flip: Return the log of the mean probability of each image and its mirror image instead.
 
     Returns:
         Array of shape (n_images, n_classes).
@@ -105,7 +105,7 @@ def view_logits(
         batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
         planes = input_format.planes(torch.from_numpy(batch).to(device))
         logits = network(planes).float()
-        if mirror:
+        if tta_flip:
             both = torch.stack([logits, network(planes.flip(dims=[3])).float()])
             logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0) - math.log(2)
         parts.append(logits.cpu().numpy())
@@ -115,7 +115,7 @@ def view_logits(
 def study_logits(
     views: NDArray[np.floating], study_of_view: NDArray[np.int64], n_studies: int, rule: str = "mean"
 ) -> NDArray[np.float64]:
-    """Return the log of each study's combined view probabilities.
+    """Return the log of each study's aggregated view probabilities.
 
     Args:
         views: Logits of the views, shape (n_views, n_classes).
@@ -143,7 +143,7 @@ def predict_studies(
 ) -> NDArray[np.float32]:
     """Return the calibrated logits of trained members on studies they have never seen.
 
-    As for the test split of a run: views combined, log, mean over folds, calibration. Arguments and errors
+    As for the test split of a run: views aggregated, log, mean over folds, calibration. Arguments and errors
     are those of `predict_studies_and_images`, which gives the radiographs one by one as well.
 
     Returns:
@@ -186,11 +186,11 @@ def predict_studies_and_images(
     for index, member in enumerate(members):
         squares, size = images.of_member(member), member.config.image_size
         views = [
-            view_logits(network, squares, rows, size, member.input_format, mirror=member.mirror)
+            view_logits(network, squares, rows, size, member.input_format, tta_flip=member.tta_flip)
             for network in member.networks
         ]
         studies_by_fold = [
-            study_logits(of_fold, study_of_view, len(studies), member.views) for of_fold in views
+            study_logits(of_fold, study_of_view, len(studies), member.view_aggregation) for of_fold in views
         ]
         images_by_fold = [image_log_probabilities(of_fold) for of_fold in views]
         of_studies.append(member.calibration.apply(np.mean(studies_by_fold, axis=0), body_parts))

@@ -1,6 +1,6 @@
-"""What of a training can be refused before a radiograph is decoded or a file is written."""
+"""Preflight checks: refuse a training that cannot finish before an image is decoded or a file written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -14,11 +14,10 @@ from base_models.data.leakage import files_sketch, refuse_seen_images
 from base_models.data.loader import check_shared_batches
 from base_models.datasets.study import Dataset, Study, check_dataset
 from base_models.distributed import ProcessGroup, launched_group
+from base_models.members import forward_flops, meta_network
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
 from base_models.seeding import derive_seed
-from base_models.training.device import PROCESSOR, machine_gpus
-from base_models.training.flops import empty_network, forward_cost
-from base_models.training.trainer import autocast_precision
+from base_models.training.device import CPU, autocast_precision, machine_gpus
 from mura_env.errors import UserError
 
 
@@ -29,68 +28,71 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
         dataset: From `open_dataset`.
         config: The ensemble.
         seed: Seed of the folds.
-        resume: Finished fits are taken over, so that pretrained weights need not be there any more.
+        resume: Finished fits are kept, so that pretrained weights need not be there any more.
 
     Raises:
-        ValueError: If the data set, a network at its size, initial weights, the number of folds, GPUs or
-            processes, the arithmetic or the run with the hard studies cannot be used, or batches cannot be
+        UserError: If the data set, a network at its size, pretrained weights, the number of folds, GPUs or
+            processes, the precision or the run with the hard examples cannot be used, or batches cannot be
             shared; the message says what to do.
-        FileNotFoundError: If initial weights or the run with the hard studies are not there.
-        ConnectionError: If pretrained weights cannot be downloaded.
+        UserFileNotFoundError: If pretrained weights or the run with the hard examples are not there.
+        UserFileError: If pretrained weights cannot be downloaded.
     """
     check_dataset(dataset)
     gpus, group = machine_gpus(config.devices), launched_group()
+    trainings = [config.training_of(member) for member in config.members]
     if not gpus:
-        autocast_precision(config.training.precision, PROCESSOR.device)
+        for training in trainings:
+            autocast_precision(training.precision, CPU.device)
     _check_processes(config, len(gpus), group)
     train = dataset.of_split("train")
     repeats = np.ones(len(train), dtype=np.int64)
-    if config.hard_studies:
-        repeats = study_repeats(train, config.hard_studies, config.oversample)
+    if config.hard_examples:
+        repeats = study_repeats(train, config.hard_examples, config.oversample)
     n_images = repeats * [len(study.image_paths) for study in train]
-    fewest = min(int(n_images[learned].sum()) for learned in _learned_studies(train, config, seed))
-    if group.size > 1 and config.spread == "batches":
-        check_shared_batches(fewest, config.training.batch_size, group)
+    folds = draw_folds(train, config.folds, seed)
+    for share, batch_size in sorted({(t.inner_validation, t.batch_size) for t in trainings}):
+        fewest = min(int(n_images[learned].sum()) for learned in _learned_studies(train, folds, share, seed))
+        if group.world_size > 1 and config.parallelism == "ddp":
+            check_shared_batches(fewest, batch_size, group)
     _check_networks(config.members, len(dataset.class_names), download=not resume)
     _check_leaks(dataset, config)
 
 
 def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
     """Refuse processes of torchrun that the machines, or their GPUs, cannot share the work evenly between."""
-    if group.size % group.local_size:
+    if group.world_size % group.local_world_size:
         raise UserError(
-            f"expected the same number of processes on every machine, got {group.local_size} on this one of "
-            f"{group.size} in all; give each torchrun the same --nproc-per-node"
+            f"expected the same number of processes on every machine, got {group.local_world_size} on this "
+            f"one of {group.world_size} in all; give each torchrun the same --nproc-per-node"
         )
-    if config.spread == "batches" and group.size > 1 and 0 < n_gpus < group.local_size:
+    if config.parallelism == "ddp" and group.world_size > 1 and 0 < n_gpus < group.local_world_size:
         raise UserError(
-            f"expected a GPU for each process that shares batches, got {n_gpus} for {group.local_size} of a "
-            f"machine; give torchrun --nproc-per-node {n_gpus}, or leave --ensemble.spread or "
+            f"expected a GPU for each process that shares batches, got {n_gpus} for {group.local_world_size} "
+            f"of a machine; give torchrun --nproc-per-node {n_gpus}, or leave --ensemble.parallelism or "
             "--ensemble.devices out"
         )
 
 
-def _learned_studies(train: Sequence[Study], config: EnsembleConfig, seed: int) -> list[NDArray[np.bool_]]:
-    """Return which studies the fits without each fold learn from, drawn as `cross_fit` draws them."""
-    folds = draw_folds(train, config.folds, seed)
-    share = config.training.inner_validation
-    return [
-        (folds != fold) & ~validating_studies(train, folds != fold, share, derive_seed(seed, "fold", fold))
-        for fold in range(config.folds)
-    ]
+def _learned_studies(
+    train: Sequence[Study], folds: NDArray[np.int64], share: float, seed: int
+) -> Iterator[NDArray[np.bool_]]:
+    """Yield which studies the fits without each fold learn from, drawn as the training draws them."""
+    for fold in range(int(folds.max()) + 1):
+        outside = folds != fold
+        yield outside & ~validating_studies(train, outside, share, derive_seed(seed, "fold", fold))
 
 
 def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download: bool) -> None:
-    """Create each network once, without values, send an image through and fit its initial weights to it."""
+    """Create each network once on the meta device, run an image through it and fit its pretrained weights."""
     read = cache(read_state_dict)
     checked: list[MemberConfig] = []
     for member in members:
-        alike = replace(member, name="any", epochs=1)
+        alike = replace(member, name="any", epochs=1, training={})
         if alike in checked:
             continue
         checked.append(alike)
-        network = empty_network(member, n_classes)
-        forward_cost(network, member)
+        network = meta_network(member, n_classes)
+        forward_flops(network, member)
         if member.init_weights:
             fitted_state(network, read(member.init_weights), member.init_weights)
         elif member.pretrained and download:
@@ -98,9 +100,9 @@ def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download
 
 
 def _check_leaks(dataset: Dataset, config: EnsembleConfig) -> None:
-    """Refuse an earlier run, or initial weights, that learned from studies that this training holds out."""
-    if config.hard_studies:
-        refuse_other_split(dataset.of_split("test"), config.hard_studies)
+    """Refuse data leakage: an earlier run or pretrained weights trained on studies that are held out now."""
+    if config.hard_examples:
+        refuse_other_split(dataset.of_split("test"), config.hard_examples)
     if any(member.init_weights for member in config.members):
         paths = (path for study in dataset.studies for path in study.image_paths)
         refuse_seen_images(config.members, files_sketch(paths, dataset.root))

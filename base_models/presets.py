@@ -10,7 +10,7 @@ from types import MappingProxyType
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 
 # All presets train with the steps of the published augmentation in narrower ranges, on a share of the
-# images: in their time a network learns little from what is turned, cut and hidden each time (on FracAtlas,
+# images: in so few epochs a network learns little from images that are always augmented (on FracAtlas,
 # out of fold, `cnn-64` of `fast` reached an AUROC of 0.70 with all images changed, 0.75 with half and 0.76
 # with a quarter of them).
 
@@ -51,9 +51,9 @@ _FULL = EnsembleConfig(
     cache_size=192,
     # Out of fold on FracAtlas, where hands are fractured three times as often as legs, members of `fast` had
     # an AUROC of 0.764 when calibrated again by common biases, of 0.773 with a quarter logit for parts.
-    part_spread=0.25,
+    part_bias_std=0.25,
 )
 
 PRESETS: Mapping[str, EnsembleConfig] = MappingProxyType({"demo": _DEMO, "fast": _FAST, "full": _FULL})
-"""On two processor cores `demo` takes three minutes for a thousand synthetic studies, `fast` twenty for two
+"""On two CPU cores `demo` takes three minutes for a thousand synthetic studies, `fast` twenty for two
 thousand real ones, and `full` an hour for the same."""

@@ -1,6 +1,6 @@
 """How `bench_agents.py` measures one agent, or the stock algorithm: its speed, and its time to an optimum.
 
-Times are processor time, one thread a process.
+Times are CPU time, one thread a process.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import make_agent
-from agents.policy.independent_training import single_thread
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from mura_env import EnsembleWeightingEnv, ObservationLayout, Predictions, observe
+from agents.policy.networks.base import single_thread
+from mura_env import EnsembleWeightingEnv, Predictions, observe
 
 CHECKPOINTS = 20
 """How often in its training an agent is scored, to see whether it has reached the optimum."""
@@ -74,13 +74,11 @@ def throughput(name: str, options: dict[str, Any], table: Predictions, seconds: 
     agent: Any = make_agent(name, **options | {"total_steps": 10**9})
     config = agent.config
     folds = inner_folds(fold_pairs(table, None, config.n_folds, 0), "uniform", "correctness")
-    agent.model_names_, layout = table.model_names, ObservationLayout.of(table)
-    strengths = config.kl_strengths
-    if agent.trains_separately:
-        folds, strengths = folds[:1], strengths[:1]
-    env = agent._env(folds, strengths)
-    network = agent._network(layout, env.n_policies)
-    network.standardise(observe(table))
+    agent.model_names_, coefficients = table.model_names, config.kl_coefficients
+    if agent.trains_independently:
+        folds, coefficients = folds[:1], coefficients[:1]
+    env = agent._env(folds, coefficients)
+    network = agent._new_network(table, env.n_policies, seed=0)
     marks: list[tuple[float, int]] = []
 
     def report(steps: int, scalars: Any = None) -> None:
@@ -122,7 +120,7 @@ def time_to_optimum(name: str, options: dict[str, Any], table: Predictions) -> d
     with contextlib.suppress(EnoughError):
         agent.fit(table, callback=callback)
     seconds, steps = reached[0] if reached else (time.process_time(), agent.config.total_steps)
-    if agent.trains_separately:  # nothing is scored before all policies have made all steps
+    if agent.trains_independently:  # nothing is scored before all policies have made all steps
         steps = agent.config.total_steps
     return {
         "seconds_to_optimum": seconds - begin if reached else None,
@@ -131,8 +129,8 @@ def time_to_optimum(name: str, options: dict[str, Any], table: Predictions) -> d
     }
 
 
-class StockWatch(BaseCallback):
-    """Counts the processor time of learning, and stops it at the target or when time is up."""
+class StockMonitor(BaseCallback):
+    """Counts the CPU time of learning, and stops it at the target or when time is up."""
 
     def __init__(self, table: Predictions, limit: float) -> None:
         super().__init__()
@@ -163,20 +161,20 @@ def stock(table: Predictions, n_epochs: int, limit: float) -> dict[str, Any]:
     """Stock PPO on one scalar environment, with its defaults but for the epochs, until the target."""
     env = DummyVecEnv([lambda: EnsembleWeightingEnv(table)])
     model = PPO("MlpPolicy", env, n_epochs=n_epochs, seed=0, device="cpu")
-    watch = StockWatch(table, limit)
+    monitor = StockMonitor(table, limit)
     model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder behind
     with single_thread():
-        model.learn(10**9, callback=watch)
-    rate = watch.updates * model.n_steps / watch.seconds
+        model.learn(10**9, callback=monitor)
+    rate = monitor.updates * model.n_steps / monitor.seconds
     return {
         "draws_per_second": rate,
         "studies_per_second": rate,
-        "updates": watch.updates,
+        "updates": monitor.updates,
         "epochs": n_epochs,
         "batch": model.batch_size,
         "policies": 1,
         "draws_per_study": 1,
-        "seconds_to_optimum": watch.reached,
-        "seconds_given": watch.seconds,
-        "updates_to_optimum": watch.updates,
+        "seconds_to_optimum": monitor.reached,
+        "seconds_given": monitor.seconds,
+        "updates_to_optimum": monitor.updates,
     }

@@ -2,11 +2,11 @@
 
 One run measures the project's own agents, stable-baselines3's algorithms as trained here, and stock
 stable-baselines3: `PPO("MlpPolicy", DummyVecEnv([scalar environment]))` with its defaults, all of them on a
-table of MURA's size and on one of ten times that. Environment and update are included. Processor time is
+table of MURA's size and on one of ten times that. Environment and update are included. CPU time is
 counted, one thread a process, so that other jobs on the machine disturb the figures little; the figure for
 two cores is the sum over two processes that run at the same time. How many times faster `ppo` is than the
 stock algorithm is the median of several ratios, each of two measurements that follow one another, since a
-busy machine slows processor time too, now more and now less.
+busy machine slows CPU time too, now more and now less.
 
     python benchmarks/bench_agents.py                       # a table
     python benchmarks/bench_agents.py --json                # the same numbers as one JSON document
@@ -36,11 +36,11 @@ TABLES = {"MURA": MURA, "ten times MURA": 10 * MURA}
 """Studies in the tables."""
 
 WIDE: dict[str, Any] = {"hidden_size": 64, "draws_per_study": 1, "studies_per_update": 2_048}
-"""One hidden layer of 64 and one draw per study, in batches that fill the processor's cache."""
+"""One hidden layer of 64 and one draw per study, in batches that fill the CPU's cache."""
 
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "reinforce, 64 units, 1 draw": ("reinforce", {**WIDE, "baseline": "running_mean"}),
-    "grpo, 64 units, 1 draw": ("grpo", {**WIDE, "n_epochs": 1, "kl_coefficient": 0.0}),
+    "grpo, 64 units, 1 draw": ("grpo", {**WIDE, "n_epochs": 1, "kl_loss_coefficient": 0.0}),
     "reinforce": ("reinforce", {}),
     "grpo": ("grpo", {}),
     "ppo": ("ppo", {}),

@@ -5,9 +5,8 @@
 
 The tables are synthetic, 13,457 studies to learn from and 1,199 to score, three members; the expert of a body
 part is right in 85 % of its studies, the others in 75 %. The first group holds the project's own agents,
-`ppo`, `a2c`, `dqn` and all controls with five policies (one per inner fold, times the strengths of the pull);
-the second adds `sac`, `td3`,
-`tqc` and `trpo` with one strength of the pull and two inner folds, the fewest there can be: two policies.
+`ppo`, `a2c`, `dqn` and all controls with five policies (one per inner fold, times the KL coefficients); the
+second adds `sac`, `td3`, `tqc` and `trpo` with one KL coefficient and two inner folds, the fewest.
 """
 
 import os
@@ -26,7 +25,7 @@ N_SEEDS = 10
 OTHERS = ("sac", "td3", "tqc", "trpo")
 LEFT_OUT = ("stable_baselines3",)
 """Not an algorithm of its own."""
-TWO_POLICIES = {"n_folds": 2, "kl_strengths": (0.03,)}
+TWO_POLICIES = {"n_folds": 2, "kl_coefficients": (0.03,)}
 
 
 def mura_sized_table(n_studies: int, seed: int, prefix: str) -> Predictions:
@@ -62,7 +61,7 @@ def measure() -> dict[str, Any]:
     others: dict[str, Mapping[str, Any]] = {name: TWO_POLICIES for name in names if name in OTHERS}
     seconds = [seconds_of(train, test, first), seconds_of(train, test, others)]
     return {
-        "processors": os.cpu_count(),
+        "cpu_cores": os.cpu_count(),
         "n_studies": [len(train), len(test)],
         "seeds": N_SEEDS,
         "five policies": {"agents": list(first), "seconds": seconds[0]},

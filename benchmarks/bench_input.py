@@ -30,12 +30,12 @@ import torch
 from document import document_parser, machine, print_document
 from full_size_tree import REAL, smooth_image
 from PIL import Image
-from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from base_models.data.augmentation import Augmentation, create_augmentation
 from base_models.data.image_cache import open_image_cache
-from base_models.data.loader import EpochSampler, TrainingImages
+from base_models.data.loader import EpochBatches, TrainingImages
 from base_models.networks.input_format import GREY
 from base_models.presets import PRESETS
 
@@ -106,8 +106,7 @@ def from_cache(
     samples = TrainingImages(
         cache.images, rows, rows % 2, np.ones(len(rows), dtype=np.float32), augmentation, seed=0
     )
-    sampler = EpochSampler(len(rows), seed=0)
-    batches = BatchSampler(sampler, BATCH, drop_last=False)  # type: ignore[arg-type]
+    batches = EpochBatches(len(rows), BATCH, seed=0)
     loader = DataLoader(
         samples,
         batch_sampler=batches,
@@ -117,7 +116,7 @@ def from_cache(
     )
 
     def epoch(number: int) -> Iterator[torch.Tensor]:
-        sampler.set_epoch(number)
+        batches.epoch = number
         return (GREY.planes(images) for images, _, _ in loader)
 
     return epoch

@@ -1,8 +1,8 @@
 """Speed of training: a step of the original ensemble against this project's, on the same images.
 
 The original: `original_training.py`. This project: the same three members, one plane, channels last, bfloat16
-where the processor has instructions for it, each trained by `fit_network` as in a run: loader, Lightning,
-recorded losses and all. Neither augments. Processor time of one core counts, which other jobs on the machine
+where the CPU has instructions for it, each trained by `fit_network` as in a run: loader,
+recorded losses and all. Neither augments. CPU time of one core counts, which other jobs on the machine
 disturb little.
 
 On a GPU (`gpu_training.py`): the same comparison of the two ensembles, the original's images being in the
@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from document import document_parser, machine, print_document
 from gpu_training import measure_gpu, show_gpu
-from original_training import original_epoch, pictures
+from original_training import original_epoch, random_images
 from torch import nn
 
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.members import new_network
-from base_models.training.device import Placement
-from base_models.training.trainer import autocast_precision, fit_network
+from base_models.training.device import CPU, autocast_precision
+from base_models.training.trainer import fit_network
 
 SIZE, BATCH, STEPS, ROUNDS = 128, 32, 3, 3
 REQUIRED_RATIO = 1.7
@@ -55,15 +55,15 @@ def project_epoch(
                 member=member,
                 training=training,
                 seed=0,
-                placement=Placement(),
+                device=CPU,
             )
 
     return run
 
 
-def measure_processor() -> dict[str, Any]:
+def measure_cpu() -> dict[str, Any]:
     torch.set_num_threads(1)
-    images = pictures(STEPS * BATCH, SIZE)
+    images = random_images(STEPS * BATCH, SIZE)
     member = MemberConfig("member", image_size=SIZE, epochs=1)
     training = TrainingConfig(batch_size=BATCH, augmentation="none")
     epochs = {
@@ -78,7 +78,7 @@ def measure_processor() -> dict[str, Any]:
             if number:  # the first round warms up
                 best[name] = min(best.get(name, np.inf), (time.process_time() - started) / STEPS)
     return {
-        "precision": autocast_precision(training.precision, Placement().device),
+        "precision": autocast_precision(training.precision, CPU.device),
         "images": {"size": SIZE, "batch": BATCH},
         "seconds_per_step": best,
         "ratio": best["original"] / best["this project"],
@@ -87,7 +87,7 @@ def measure_processor() -> dict[str, Any]:
 
 
 def show(document: dict[str, Any]) -> None:
-    row = document["processor"]
+    row = document["cpu"]
     print(f"seconds of a training step on one core, {BATCH} images of {SIZE} pixels, {row['precision']}")
     for name, seconds in row["seconds_per_step"].items():
         print(f"  {name:<14}{seconds:>8.3f}")
@@ -103,7 +103,7 @@ def main() -> None:
     without = {"reason": "not measured, torch sees no GPU on this machine"}
     document = {
         "machine": machine(torch=torch.__version__),
-        "processor": measure_processor(),
+        "cpu": measure_cpu(),
         "gpu": measure_gpu(torch.device("cuda", 0)) if torch.cuda.is_available() else without,
     }
     print_document(document, show, options.json)

@@ -2,8 +2,8 @@
 
 From the finished run directory of an ensemble (`mura train`, `mura run`), one ResNet-18 is trained twice with
 the run's own settings, split and folds: at the size and epochs of its largest member, and with the epochs
-that take as many seconds as all fits of the ensemble together: seconds of the processor, which other jobs
-disturb little, or, for trainings on a GPU, by the clock (`--clock wall`). The ensemble's average, both
+that take as many seconds as all fits of the ensemble together: CPU seconds, which other jobs disturb little,
+or, for trainings on a GPU, wall seconds (`--clock wall`). The ensemble's average, both
 ResNet-18 and the control that sees no pixel are scored on the test studies: AUROC, and accuracy and kappa at
 0.5 and at two thresholds that out-of-fold studies alone have chosen, each with a 95 % interval by patient;
 then ensemble minus ResNet-18, paired. Where the interval includes zero or the test does not reject, a
@@ -11,7 +11,7 @@ difference is "not shown".
 
     python benchmarks/compare_with_resnet18.py --run runs/fracatlas --out runs/fracatlas-resnet18
 
-An interrupted comparison goes on where it was stopped.
+An interrupted comparison resumes where it was stopped.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from agents.benchmark.scoring import ScoredTable
 from agents.metrics import youden_threshold
-from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
+from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL
+from base_models.config import EnsembleConfig, MemberConfig, ensemble_from_document
 from base_models.datasets import open_dataset
 from base_models.ensemble import train_ensemble
 from mura_app.artifacts import METADATA_CONTROL, read_training
 from mura_app.pipeline import PipelineConfig
 from mura_app.report.numbers import format_p, number
-from mura_app.report.verdict import LEVEL
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, error_line, print_text
 from mura_env import Predictions
@@ -42,7 +42,7 @@ from mura_env.utils.progress import Progress
 
 NETWORK = "resnet18"
 N_RESAMPLES = 10_000
-CLOCKS = {"processor": "processor_seconds", "wall": "seconds"}
+CLOCKS = {"cpu": "cpu_seconds", "wall": "wall_seconds"}
 """Which of a fit's durations counts."""
 SAME_EPOCHS, SAME_SECONDS = "ResNet-18, same epochs", "ResNet-18, same seconds"
 
@@ -95,10 +95,8 @@ def threshold_at_half(probabilities: NDArray[np.float64], threshold: float) -> N
 def ensemble_of(settings: Mapping[str, Any]) -> EnsembleConfig:
     """Return the ensemble of a run's `config.json`."""
     try:
-        plain = dict(settings["ensemble"])
-        members = tuple(MemberConfig(**member) for member in plain.pop("members"))
-        return EnsembleConfig(members, TrainingConfig(**plain.pop("training")), **plain)
-    except (KeyError, TypeError) as error:
+        return ensemble_from_document(settings["ensemble"])
+    except (KeyError, UserError) as error:
         raise UserError(
             f"expected a run of `mura train` or `mura run` by this version, got other settings ({error}); "
             "train the ensemble anew"
@@ -108,17 +106,17 @@ def ensemble_of(settings: Mapping[str, Any]) -> EnsembleConfig:
 def resnet18(ensemble: EnsembleConfig, epochs: int | None = None) -> EnsembleConfig:
     """Return the ensemble's settings with one ResNet-18, at the size and epochs of the largest member.
 
-    It begins with ImageNet's weights where a member of the ensemble begins with weights from elsewhere.
+    It starts from ImageNet's weights where a member of the ensemble is pretrained.
     """
     largest = max(ensemble.members, key=lambda member: (member.image_size, member.epochs))
-    has_learned = any(member.has_learned for member in ensemble.members)
+    pretrained = any(member.is_pretrained for member in ensemble.members)
     member = MemberConfig(
-        NETWORK, NETWORK, largest.image_size, epochs or largest.epochs, pretrained=has_learned
+        NETWORK, NETWORK, largest.image_size, epochs or largest.epochs, pretrained=pretrained
     )
     return replace(ensemble, members=(member,), drop_below=0.0)
 
 
-def fit_seconds(run: RunDirectory, clock: str = "processor_seconds") -> float:
+def fit_seconds(run: RunDirectory, clock: str = "cpu_seconds") -> float:
     """Return the seconds of all fits of a finished training, as if one after another."""
     return float(sum(fit[clock] for fits in read_training(run)["fits"].values() for fit in fits))
 
@@ -128,7 +126,7 @@ def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory
     settings, folds = ensemble.read_config(), read_training(ensemble)["folds"]
     data, seed = Path(settings["data"]), settings["seed"]
     training_seed = settings.get("training_seed", seed)  # of a repeat
-    plan = PipelineConfig(config, agents=(), agent_seeds=0, seed=seed)
+    plan = PipelineConfig(config, seed)
     run.claim({**plan.settings(data), "training_seed": training_seed}, resume=True)
     if not run.training_path.is_file():
         train_ensemble(
@@ -217,12 +215,12 @@ def _differences(found: Mapping[str, Any], key: str) -> dict[str, Any]:
         figures = {"AUROC": {**found["auroc_difference"], "p": p}, **figures}
     for figure in figures.values():
         low, high = figure["ci95"] or (0.0, 0.0)
-        shown = (low > 0 or high < 0) and (figure["p"] is None or figure["p"] < LEVEL)
+        shown = (low > 0 or high < 0) and (figure["p"] is None or figure["p"] < SIGNIFICANCE_LEVEL)
         figure["verdict"] = ("better" if low > 0 else "worse") if shown else "not shown"
     return figures
 
 
-def compare(run_path: Path, out: Path, progress: Progress, clock: str = "processor") -> dict[str, Any]:
+def compare(run_path: Path, out: Path, progress: Progress, clock: str = "cpu") -> dict[str, Any]:
     """Train what is not yet trained, score all, write `comparison.json` and `comparison.md`."""
     run = RunDirectory(run_path)
     ensemble, seconds = ensemble_of(run.read_config()), fit_seconds(run, CLOCKS[clock])
@@ -314,9 +312,7 @@ def main() -> None:
     )
     parser.add_argument("--run", type=Path, required=True, help="finished run directory of the ensemble")
     parser.add_argument("--out", type=Path, required=True, help="folder for the ResNet-18 and the comparison")
-    parser.add_argument(
-        "--clock", choices=CLOCKS, default="processor", help="what same seconds are read from"
-    )
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="what same seconds are measured by")
     options = parser.parse_args()
     try:
         with ProgressBars() as progress:

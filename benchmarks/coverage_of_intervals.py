@@ -115,7 +115,7 @@ def scored(studies: Studies, policy: Policy) -> dict[str, Any]:
         np.stack([zero, one], axis=2), studies.labels, studies.parts, patient_ids=studies.patients.astype(str)
     )
     both = [np.stack([1 - p, p], axis=2) for p in map(studies.weighted, (UNIFORM, policy))]
-    return ScoredTable(table, N_RESAMPLES, both[0]).row(both[1], [THRESHOLD] * len(policy))
+    return ScoredTable(table, N_RESAMPLES, both[0]).row(both[1], THRESHOLD)
 
 
 def intervals_of(row: dict[str, Any]) -> dict[str, list[float] | None]:
@@ -193,7 +193,7 @@ def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy:
                 given[name] += 1
                 inside[name] += ends[0] <= truth[name] <= ends[1]
         rejected += row["vs_uniform"]["permutation_p"] <= SIGNIFICANCE_LEVEL
-        detectable.append(row["vs_uniform"]["smallest_detectable_difference"])
+        detectable.append(row["vs_uniform"]["minimum_detectable_difference"])
     multiple = norm.ppf(0.975) + norm.ppf(0.8)
     promised = norm.cdf(multiple * truth["accuracy difference"] / np.array(detectable) - norm.ppf(0.975))
     return {
@@ -201,7 +201,7 @@ def coverage(n_patients: int, repetitions: int, truth: dict[str, float], policy:
         "coverage": {name: round(inside[name] / given[name], 4) for name in given},
         "intervals": dict(given),
         "true_accuracy_difference": truth["accuracy difference"],
-        "mean_smallest_detectable_difference": float(np.mean(detectable)),
+        "mean_minimum_detectable_difference": float(np.mean(detectable)),
         "power": {"observed": rejected / repetitions, "promised": float(np.mean(promised))},
     }
 

@@ -1,9 +1,9 @@
 """Training on a GPU: how much of the bare network's speed is left, what it waits for, and the card's rate.
 
-All rates are of a steady state: epochs behind the first one of one and the same fit, which trains as a run
-does (loader processes, Lightning, recorded losses, the state that is kept behind every epoch).
+All rates are of a steady state: epochs after the first of one and the same fit, which trains as a run
+does (loader processes, recorded losses, a checkpoint after every epoch).
 
-On a processor (for the tests) the same code measures the same things with the processor's clock.
+On a CPU (for the tests) the same code measures the same things with the CPU's clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from original_training import original_epoch, pictures
+from original_training import original_epoch, random_images
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,8 +28,8 @@ from base_models.data.loader import Sample, training_batches
 from base_models.members import new_network
 from base_models.networks.input_format import GREY
 from base_models.training.checkpoint import EpochState, save_epoch
-from base_models.training.device import Placement
-from base_models.training.trainer import autocast_precision, fit_network
+from base_models.training.device import DeviceConfig, autocast_precision
+from base_models.training.trainer import fit_network
 
 NETWORKS = {"attention_cnn": (128, 256), "densenet169": (224, 128)}
 """Network → image size and batch size."""
@@ -61,8 +61,8 @@ class Clock:
         return float(begin.elapsed_time(end)) / 1000
 
 
-def placed(device: torch.device) -> Placement:
-    return Placement(gpu=device.index if device.type == "cuda" else None)
+def config_of(device: torch.device) -> DeviceConfig:
+    return DeviceConfig(gpu=device.index if device.type == "cuda" else None)
 
 
 class TimedBatches:
@@ -73,7 +73,7 @@ class TimedBatches:
     """
 
     def __init__(self, loader: DataLoader[Sample], clock: Clock) -> None:
-        self.sampler = loader.batch_sampler.sampler  # type: ignore[union-attr]  # Lightning sets its epoch
+        self.batch_sampler = loader.batch_sampler  # the training sets its epoch
         self.waits: list[list[tuple[Any, Any]]] = []
         """For each epoch, and batch, the two moments."""
         self._loader, self._clock = loader, clock
@@ -151,7 +151,7 @@ def fit_rate(
             training=training,
             seed=0,
             on_epoch=end_epoch,
-            placement=placed(device),
+            device=config_of(device),
         )
     seconds = clock.seconds(ends[0], ends[-1])
     waits = [wait for epoch in loaders[0].waits[1 : len(ends)] for wait in epoch]
@@ -171,7 +171,7 @@ def original_rate(images: np.ndarray, batch_size: int, device: torch.device) -> 
 def measure_network(name: str, folder: Path, device: torch.device, peak: float) -> dict[str, Any]:
     """Measure one network: bare, trained on images as they are, and with the published augmentation."""
     size, batch_size = NETWORKS[name]
-    np.save(folder / f"{name}.npy", pictures(STEPS * batch_size, size))
+    np.save(folder / f"{name}.npy", random_images(STEPS * batch_size, size))
     images = np.load(folder / f"{name}.npy", mmap_mode="r")
     member = MemberConfig("member", network=name, image_size=size, epochs=EPOCHS)
     with FlopCounterMode(display=False) as counter:
@@ -204,14 +204,14 @@ def measure_gpu(device: torch.device) -> dict[str, Any]:
     precision = autocast_precision("auto", device)
     peak = matrix_rate(device, torch.bfloat16 if precision == "bf16-mixed" else torch.float32)
     size, batch_size = NETWORKS["attention_cnn"]
-    original = original_rate(pictures(max(2, STEPS // 5) * batch_size, size), batch_size, device)
+    original = original_rate(random_images(max(2, STEPS // 5) * batch_size, size), batch_size, device)
     with tempfile.TemporaryDirectory() as folder:
         networks = {name: measure_network(name, Path(folder), device, peak) for name in NETWORKS}
     plain = networks["attention_cnn"]["images_per_second_without_augmentation"]
     return {
-        "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "processor",
+        "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu",
         "precision": precision,
-        "loader_processes": placed(device).loader_processes(),
+        "loader_processes": config_of(device).loader_processes(),
         "matrix_operations_per_second": peak,
         "required_share_of_bare_network": REQUIRED_SHARE,
         "networks": networks,

@@ -1,6 +1,6 @@
 """The training of the original ensemble: three attention CNNs and the weighting agent in one graph.
 
-In single precision, on three planes that lie one after another in memory (NCHW), with one optimiser step for
+In single precision, on three planes that lie one after another in memory (NCHW), with one optimizer step for
 all.
 """
 
@@ -31,7 +31,7 @@ class OriginalEnsemble(nn.Module):
         return (weights.unsqueeze(-1) * logits).sum(dim=1), weights
 
 
-def pictures(n_images: int, size: int) -> np.ndarray:
+def random_images(n_images: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n_images, size, size), dtype=np.uint8)
 
 

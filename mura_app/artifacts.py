@@ -1,59 +1,55 @@
-"""The documents that a run ends in: the report and the model card, both from the benchmark's figures."""
+"""What a run ends in: `benchmark.json`, and the report and the model card that show it."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.benchmark.document import Benchmark
 from base_models.datasets import Dataset, open_dataset
 from mura_app.report import write_report
 from mura_app.report.model_card import write_model_card
 from mura_app.report.sections import shown_changes
 from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
-from mura_app.schema import (
-    ANYTHING,
-    COUNT,
-    PROTOCOL,
-    TEXT,
-    benchmark_shape,
-    by_name,
-    list_of,
-    read_document,
-    record,
-)
+from mura_app.schema import TrainingRecord, read_document
+from mura_env.utils.files import write_json
 
 METADATA_CONTROL = "metadata only"
 """Name of the control that sees no pixel."""
 
-_MEMBER = record({"name network": TEXT, "image_size epochs": COUNT, "options": by_name(ANYTHING)})
-_SPLIT = record({"studies images patients": COUNT, "classes": by_name(COUNT)})
-_TRAINING = record(
-    {
-        "dataset": record({"name": TEXT, "remarks": list_of(TEXT)}),
-        "counts": by_name(_SPLIT),
-        "config": record({"members": list_of(_MEMBER, least=1), "folds": COUNT}),
-        "skipped_images": by_name(ANYTHING),
-        "misnamed_images? odd_images?": by_name(ANYTHING),
-        "unlisted_files? skipped_studies?": list_of(TEXT),
-        "shared_pictures?": list_of(list_of(TEXT)),
-    }
-)
-"""Shape of `training.json`, as far as the model card reads it."""
 _ADVICE = "run its command again with --resume"
 
 
-def write_evidence(
-    run: RunDirectory, document: Mapping[str, Any], *, title: str, dataset: Dataset | None = None
-) -> None:
-    """Writes `report.html` and `MODEL_CARD.md` of a run.
+def write_benchmark(
+    run: RunDirectory, figures: Mapping[str, Any], *, title: str, dataset: Dataset | None = None
+) -> dict[str, Any]:
+    """Write `benchmark.json` of a run and what shows it.
+
+    Args:
+        run: The run, with its `config.json`.
+        figures: What `agents.benchmark` has found.
+        title: What it is about, such as the data set's name.
+        dataset: Where the radiographs lie, for thumbnails.
+
+    Returns:
+        The document of `benchmark.json`.
+    """
+    document = {"title": title, **figures}
+    Benchmark.model_validate(document)
+    write_json(run.benchmark_path, document)
+    write_pages(run, document, dataset)
+    return document
+
+
+def write_pages(run: RunDirectory, document: Mapping[str, Any], dataset: Dataset | None = None) -> None:
+    """Write `report.html` and `MODEL_CARD.md` of a run.
 
     Args:
         run: The run, with its `config.json`.
         document: What `benchmark.json` holds.
-        title: What the report is about, such as the data set's name.
-        dataset: Where the radiographs lie, for thumbnails of changed verdicts; without it there are none.
+        dataset: Where the radiographs lie, for thumbnails of changed predictions; without it there are none.
     """
-    settings = run.read_config()
+    settings, title = run.read_config(), document.get("title") or run.path.resolve().name
     thumbnails = {} if dataset is None else study_thumbnails(dataset, shown_changes(document))
     write_report(run.report_path, document, title=title, settings=settings, thumbnails=thumbnails)
     training = read_training(run) if run.training_path.is_file() else None
@@ -67,9 +63,7 @@ def read_benchmark(run: RunDirectory) -> dict[str, Any]:
         FileNotFoundError: If the run has none.
         ValueError: If the file is damaged or edited, or of another version.
     """
-    path, what = run.benchmark_path, "a finished benchmark of this version"
-    protocol = read_document(path, what, record({"protocol": PROTOCOL}), _ADVICE)["protocol"]
-    return read_document(path, what, benchmark_shape(protocol), _ADVICE)
+    return read_document(run.benchmark_path, Benchmark, "a finished benchmark of this version", _ADVICE)
 
 
 def read_training(run: RunDirectory) -> dict[str, Any]:
@@ -79,15 +73,15 @@ def read_training(run: RunDirectory) -> dict[str, Any]:
         FileNotFoundError: If the run has none.
         ValueError: If the file is damaged or edited.
     """
-    return read_document(run.training_path, "the record of a training", _TRAINING, _ADVICE)
+    return read_document(run.training_path, TrainingRecord, "the record of a training", _ADVICE)
 
 
 def dataset_of_run(run: RunDirectory) -> Dataset | None:
-    """The data set of a run, if it had one and it is still in its place."""
+    """Return the data set of a run, if it had one and it is still in its place."""
     settings = run.read_config()
-    if not isinstance(settings.get("data"), str) or not isinstance(settings.get("seed"), int):
+    if settings.get("data") is None or settings.get("seed") is None:
         return None  # a benchmark of tables
     try:
         return open_dataset(Path(settings["data"]), seed=settings["seed"])
     except (ValueError, OSError):
-        return None  # moved or changed since; the page does without its pictures
+        return None  # moved or changed since; the page does without its radiographs

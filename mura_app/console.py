@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
 from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
@@ -14,7 +15,7 @@ from mura_app.terminal import message, print_json
 
 
 def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: bool) -> None:
-    """Prints the result of a benchmark on standard output.
+    """Print the result of a benchmark on standard output.
 
     Args:
         document: What `benchmark.json` holds.
@@ -35,7 +36,7 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
 
 
 def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
-    """Says on standard error which of the data's files were left out, or are not what they seem.
+    """Say on standard error which of the data's files were left out, or are not what they seem.
 
     Args:
         training: What `training.json` holds.
@@ -47,9 +48,9 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
         message(f"left out {len(skipped):,} unreadable image(s){studies}; {run.training_path} names them")
     if shared := training.get("shared_pictures"):
         message(
-            f"{len(shared):,} picture(s) stand in studies of several patients, so that members may know what "
-            f"they are asked, and every figure is too good; {run.training_path} names them, and "
-            "`mura check-data` shows copies of all kinds"
+            f"{len(shared):,} image(s) stand in studies of several patients (data leakage), so that members "
+            f"may know what they are asked, and every figure is too good; {run.training_path} names them, "
+            "and `mura check-data` shows copies of all kinds"
         )
     if misnamed := training.get("misnamed_images"):
         message(
@@ -68,7 +69,7 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
 
 
 def benchmark_table(document: Mapping[str, Any]) -> Table:
-    """One row an agent or control; estimates are means over seeds, intervals 95 % by patient."""
+    """Return one row an agent or control; estimates are means over seeds, intervals 95 % by patient."""
     table = Table(
         title=f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds",
         title_justify="left",
@@ -88,6 +89,6 @@ def benchmark_table(document: Mapping[str, Any]) -> Table:
             number(row["accuracy"]["mean"], ".1f", 100.0),
             number(row["kappa"]["mean"]),
             number(row["auroc"]["mean"]),
-            *(("–", "–") if name == "uniform" else compared),
+            *(("–", "–") if name == BASELINE else compared),
         )
     return table

@@ -24,7 +24,8 @@ _ABOUT_MACHINE = {
 """Errors of the operating system that are the user's to correct in any case."""
 _USE_LESS_MEMORY = (
     "take fewer --jobs at the same time (--ensemble.jobs of a training), or a smaller "
-    "--ensemble.training.batch-size, where a larger --ensemble.training.accumulate keeps the images of a step"
+    "--ensemble.training.batch-size, where a larger --ensemble.training.gradient-accumulation keeps the "
+    "images of a step"
 )
 
 
@@ -70,13 +71,13 @@ def _process_message(error: Exception) -> str | None:
     # A worker that ends in another way, by a segmentation fault for example, is a defect.
     if (isinstance(error, BrokenExecutor) and "SIGKILL" in text) or _loader_was_killed(error):
         return (
-            "expected worker processes that run to the end, got one that was killed, as the system does where "
-            f"the memory of the machine is used up; {_USE_LESS_MEMORY}"
+            "expected worker processes that run to the end, got one that was killed, as the system does "
+            f"where the memory of the machine is used up; {_USE_LESS_MEMORY}"
         )
     # gloo's errors have no class of their own, but name the file of its source
     if isinstance(error, RuntimeError) and ("gloo/transport" in text or "ncclRemoteError" in text):
         return (
-            "expected all processes of torchrun to run to the end, got one that has ended or does not answer; "
+            "expected all processes of torchrun to run to the end, got one that ended or does not answer; "
             "its own message, or that of its machine, says why"
         )
     return None

@@ -23,7 +23,7 @@ from mura_env.utils.progress import Progress
 
 
 def training_table(run: RunDirectory) -> Predictions:
-    """Reads what the agents of a run learned from, wherever the run got it from.
+    """Read what the agents of a run learned from, wherever the run got it from.
 
     Raises:
         FileNotFoundError: It is not there any more.
@@ -35,7 +35,7 @@ def training_table(run: RunDirectory) -> Predictions:
 
 @dataclass(frozen=True)
 class Outside:
-    """Studies from elsewhere, as a run's members and its control without pixels see them."""
+    """Outside studies, as a run's members and its control without pixels see them."""
 
     table: Predictions
     """The studies."""
@@ -54,7 +54,7 @@ class Outside:
 def outside_tables(
     predictions: Path, images: Path | None, mapping: Mapping[str, str], known: Sequence[str]
 ) -> Outside:
-    """Reads tables of outside studies, and of their radiographs, from files.
+    """Read tables of outside studies, and of their radiographs, from files.
 
     Args:
         predictions: The studies.
@@ -80,7 +80,7 @@ def predict_dataset(
     *,
     skip_bad_images: bool = False,
 ) -> Outside:
-    """Lets the trained members of a run read the radiographs of a data set.
+    """Let the trained members of a run read the radiographs of a data set.
 
     All studies of the data set are read, whatever split they are of, and one split will do; of the run's own
     data set, those of the test split only.
@@ -91,7 +91,7 @@ def predict_dataset(
         mapping: The outside body parts → the run's; see `map_body_parts`.
         known: Body parts of the run.
         progress: Called as `progress(description, completed, total)`.
-        skip_bad_images: Go on without images that cannot be read, and say so.
+        skip_bad_images: Continue without images that cannot be read, and say so.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.
@@ -125,7 +125,7 @@ def predict_dataset(
 
 
 def _studies_to_read(dataset: Dataset, is_own: bool) -> tuple[tuple[Study, ...], list[str]]:
-    """Returns the studies of a data set that are scored, and what a reader should know of it."""
+    """Return the studies of a data set that are scored, and what a reader should know of it."""
     studies, remarks = dataset.studies, list(dataset.remarks)
     if is_own:
         studies = dataset.of_split("test")
@@ -143,7 +143,7 @@ def _studies_to_read(dataset: Dataset, is_own: bool) -> tuple[tuple[Study, ...],
 def metadata_control(
     run: RunDirectory, studies: Sequence[Study], known: Sequence[str], n_classes: int
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Asks the control that sees no pixel, fitted on the run's training studies, for outside studies.
+    """Ask the control that sees no pixel, fitted on the run's training studies, for outside studies.
 
     Returns:
         Its class probabilities, shape (n_studies, n_classes), by its name; nothing, and a sentence that says
@@ -166,7 +166,7 @@ def metadata_control(
 
 
 def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
-    """Says that images were left out, if any were."""
+    """Say that images were left out, if any were."""
     if not unreadable:
         return []
     first = next(iter(unreadable.values()))
@@ -174,7 +174,7 @@ def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
 
 
 def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """Says how classes are matched; those of another number are refused."""
+    """Say how classes are matched; those of another number are refused."""
     if len(ours) != len(theirs):
         raise UserError(f"expected a data set of the classes {', '.join(ours)}, got {', '.join(theirs)}")
     if tuple(ours) == tuple(theirs):
@@ -199,7 +199,7 @@ def _table(
 
 
 def parse_mapping(words: Sequence[str]) -> dict[str, str]:
-    """Reads `theirs=ours` pairs of body parts.
+    """Read `theirs=ours` pairs of body parts.
 
     Raises:
         ValueError: A word is no such pair, or a body part is mapped twice.
@@ -215,7 +215,7 @@ def parse_mapping(words: Sequence[str]) -> dict[str, str]:
 
 
 def check_mapping(mapping: Mapping[str, str], theirs: Sequence[str], known: Sequence[str]) -> None:
-    """Makes sure that body parts are mapped from the outside data's names to the run's.
+    """Make sure that body parts are mapped from the outside data's names to the run's.
 
     Raises:
         ValueError: A name is not in the outside data, or not in the run.
@@ -230,7 +230,7 @@ def check_mapping(mapping: Mapping[str, str], theirs: Sequence[str], known: Sequ
 
 
 def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequence[str]) -> Predictions:
-    """Renames body parts of an outside table; several may become one.
+    """Rename body parts of an outside table; several may become one.
 
     Args:
         table: The outside table.

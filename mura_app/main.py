@@ -78,12 +78,12 @@ def run_command(arguments: list[str]) -> int:
     name, *options = arguments
     with _processes() as group:
         try:
-            with group.together() if group else contextlib.nullcontext():
+            with group.synchronized() if group else contextlib.nullcontext():
                 command = _parse_subcommand(name, options)
             command.run()
         except KeyboardInterrupt:
             advice = "; what is finished is kept, and the same command with --resume goes on from there"
-            if group is None or group.is_first:
+            if group is None or group.is_global_zero:
                 error_line(f"interrupted{advice if name in RESUMABLE else ''}")
             return 130
         except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
@@ -126,11 +126,11 @@ def _print_error(text: str, group: "ProcessGroup | None") -> None:
         return
     # torchrun ends all as soon as one has ended: none may leave before the error is printed
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    all_end = group.all_end()
-    if group.is_first or not all_end:
+    all_end = group.shutdown_barrier()
+    if group.is_global_zero or not all_end:
         error_line(text)
     if all_end:
-        group.all_end()
+        group.shutdown_barrier()
 
 
 def parse(command: Any, name: str, options: list[str], default: Any = None, *, flat: bool = False) -> Any:

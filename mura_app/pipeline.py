@@ -1,25 +1,25 @@
-"""The whole pipeline in the order in which data flows: radiographs → predictions → policies → evidence."""
+"""The whole pipeline in the order in which data flows: radiographs → predictions → policies → report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents import agent_class
+from agents import make_agent
 from agents.benchmark import run_benchmark
 from agents.benchmark.calibration_shift import single_folds_summary
 from agents.parallel import Backend
+from base_models.config import EnsembleConfig, ensemble_document
 from base_models.data.leakage import doubtful_weights
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import join_process_group, launched_group
-from base_models.ensemble import EnsembleConfig, train_ensemble
+from base_models.ensemble import train_ensemble
 from base_models.preflight import check_training
-from mura_app.artifacts import METADATA_CONTROL, write_evidence
-from mura_app.repeats import run_repeats
+from mura_app.artifacts import METADATA_CONTROL, write_benchmark
+from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
 from mura_env.errors import UserError
-from mura_env.utils.files import write_json
 from mura_env.utils.progress import Progress
 
 
@@ -30,14 +30,14 @@ class PipelineConfig:
     ensemble: EnsembleConfig
     """The base models and how they are trained."""
 
-    agents: tuple[str, ...]
-    """Names of the weighting agents to compare with uniform averaging."""
-
-    agent_seeds: int
-    """Number of seeds, 0 to n − 1, that each agent is trained with."""
-
     seed: int
     """Seed of the data split, the folds and the base models."""
+
+    agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The weighting agents to compare with uniform averaging: options that are not the defaults, by name."""
+
+    agent_seeds: int = 0
+    """Number of seeds, 0 to n − 1, that each agent is trained with."""
 
     cross_validation_seeds: int = 1
     """Number of seeds that agents are cross-validated with on the training table; none with 0."""
@@ -45,13 +45,46 @@ class PipelineConfig:
     repeats: int = 1
     """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"expected a seed of at least 0, got {self.seed}")
-
     def settings(self, data: Path) -> dict[str, Any]:
-        """The JSON-ready settings that `config.json` keeps, for a run on the data at this path."""
-        return {"data": str(data.resolve()), **asdict(self)}
+        """Return the settings that `config.json` keeps, JSON-ready, for a run on the data at this path.
+
+        Raises:
+            ValueError: If an agent, an option or a number cannot be.
+        """
+        _at_least("--seed", 0, self.seed)
+        _at_least("--repeats", 1, self.repeats)
+        return {
+            "data": str(data.resolve()),
+            "ensemble": ensemble_document(self.ensemble),
+            "seed": self.seed,
+            **agent_settings(self.agents, self.agent_seeds, self.cross_validation_seeds),
+            "repeats": self.repeats,
+        }
+
+
+def agent_settings(
+    agents: Mapping[str, Mapping[str, Any]], agent_seeds: int, cross_validation_seeds: int
+) -> dict[str, Any]:
+    """Return the settings of a benchmark that `config.json` keeps, JSON-ready.
+
+    Raises:
+        ValueError: If an agent, an option or a number cannot be.
+    """
+    for name, options in agents.items():
+        make_agent(name, **options)
+    _at_least("--agent-seeds", 1 if agents else 0, agent_seeds)
+    _at_least("--cross-validation-seeds", 0, cross_validation_seeds)
+    return {
+        "agents": list(agents),
+        "agent_options": {name: dict(options) for name, options in agents.items() if options},
+        "agent_seeds": agent_seeds,
+        "cross_validation_seeds": cross_validation_seeds,
+    }
+
+
+def _at_least(option: str, least: int, got: int) -> None:
+    if got < least:
+        raise UserError(f"expected {option} to be at least {least}, got {got}")
 
 
 def train_base_models(  # one argument a choice of the command line
@@ -65,10 +98,10 @@ def train_base_models(  # one argument a choice of the command line
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[Dataset, Predictions, Predictions]:
-    """Radiographs → predictions: opens the data set, claims the run directory, trains and cross-fits.
+    """Radiographs → predictions: open the data set, claim the run directory, train and cross-fit.
 
     The data set is opened and every choice checked first, so that a wrong one leaves the run directory alone.
-    What a user should know of the data and of initial weights is told with `tell` before the long work
+    What a user should know of the data and of pretrained weights is reported with `tell` before the long work
     begins. Of the processes that torchrun started the first claims the directory and tells; what one of them
     refuses, all raise.
 
@@ -80,14 +113,15 @@ def train_base_models(  # one argument a choice of the command line
         OSError: A path is missing or already taken.
     """
     with join_process_group() as group:
-        with group.together():
+        with group.synchronized():
+            settings = config.settings(data)
             dataset = open_dataset(data, seed=config.seed)
             check_training(dataset, config.ensemble, seed=config.seed, resume=resume)
-        with group.together():
-            if group.is_first:
+        with group.synchronized():
+            if group.is_global_zero:
                 sources = _sources(dataset, config.ensemble)
-                run.claim(config.settings(data), sources=sources, overwrite=overwrite, resume=resume)
-        if group.is_first and tell is not None:
+                run.claim(settings, sources=sources, overwrite=overwrite, resume=resume)
+        if group.is_global_zero and tell is not None:
             for remark in (*dataset.remarks, *doubtful_weights(config.ensemble.members)):
                 tell(remark)
         train, test = train_ensemble(
@@ -103,9 +137,9 @@ def train_base_models(  # one argument a choice of the command line
 
 
 def _sources(dataset: Dataset, config: EnsembleConfig) -> Iterator[str | Path]:
-    """List what a training reads: radiographs, initial weights, the run that found hard studies."""
+    """List what a training reads: radiographs, pretrained weights, the run that found hard examples."""
     yield dataset.root
-    yield from filter(None, [config.hard_studies, *(member.init_weights for member in config.members)])
+    yield from filter(None, [config.hard_examples, *(member.init_weights for member in config.members)])
     for study in dataset.studies:
         yield from study.image_paths
 
@@ -114,35 +148,31 @@ def benchmark_agents(
     run: RunDirectory,
     train: Predictions,
     test: Predictions,
+    settings: Mapping[str, Any],
     *,
-    agents: Sequence[str],
-    agent_seeds: int,
     title: str,
     dataset: Dataset | None = None,
     controls: Mapping[str, Any] | None = None,
     train_controls: Mapping[str, Any] | None = None,
     test_images: Predictions | None = None,
-    cross_validation_seeds: int = 1,
     jobs: int | None = None,
     backend: Backend = "loky",
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Predictions → policies → evidence: fits, scores, writes `benchmark.json` and what shows it.
+    """Predictions → policies → report: fit, score, write `benchmark.json` and what shows it.
 
     Args:
         run: Where the agents, the figures and the page are written.
         train: Table that the agents learn from, with out-of-fold logits.
         test: Table that is only scored.
-        agents: Names of the agents; `uniform` is always among them.
-        agent_seeds: Number of seeds per agent.
+        settings: The agents and their seeds, see `agent_settings`.
         title: What the report is about.
         dataset: Where the radiographs lie, if they are there.
         controls: Name → class probabilities `(n_studies, n_classes)` of predictors that see no pixel.
         train_controls: The same on the training table, out of fold.
         test_images: The radiographs of the test studies one by one, where they are known.
-        cross_validation_seeds: Seeds that agents are cross-validated with; 0 does without.
-        jobs: Processes that fit agents, by default one a processor.
+        jobs: Processes that fit agents, by default one per CPU core.
         backend: Who fits them, see `agents.parallel.run_all`.
         resume: Agents that are already saved in the run are not fitted again.
         progress: Called as `progress(description, completed, total)`.
@@ -153,46 +183,23 @@ def benchmark_agents(
     figures = run_benchmark(
         train,
         test,
-        agents=agents,
-        seeds=list(range(agent_seeds)),
+        agents={name: settings["agent_options"].get(name, {}) for name in settings["agents"]},
+        seeds=list(range(settings["agent_seeds"])),
         directory=run.path,
         n_jobs=jobs,
         backend=backend,
         controls=controls,
         train_controls=train_controls,
         test_images=test_images,
-        n_cross_validated=cross_validation_seeds,
+        n_cross_validated=settings["cross_validation_seeds"],
         resume=resume,
         progress=progress,
     )
-    document = {"title": title, **figures}
-    _add_single_folds(document, run)
-    write_json(run.benchmark_path, document)
-    write_evidence(run, document, title=title, dataset=dataset)
-    return document
-
-
-def _add_single_folds(document: dict[str, Any], run: RunDirectory) -> None:
-    """Sets how calibrated members are before their outputs are averaged over folds beside the rest."""
     single_folds = run.predictions / "test-folds.npz"
-    if single_folds.is_file():
-        calibration = document["behaviour"]["calibration"]
+    if single_folds.is_file():  # how calibrated members are before their outputs are averaged over folds
+        calibration = figures["behaviour"]["calibration"]
         calibration["test, single folds"] = single_folds_summary(Predictions.load(single_folds))
-
-
-def check_counts(agent_seeds: int, cross_validation_seeds: int = 0, repeats: int = 1) -> None:
-    """Makes sure, before the long work, that something can come of it.
-
-    Raises:
-        ValueError: A number is too small.
-    """
-    for option, least, got in (
-        ("--agent-seeds", 1, agent_seeds),
-        ("--cross-validation-seeds", 0, cross_validation_seeds),
-        ("--repeats", 1, repeats),
-    ):
-        if got < least:
-            raise UserError(f"expected {option} to be at least {least}, got {got}")
+    return write_benchmark(run, figures, title=title, dataset=dataset)
 
 
 def run_pipeline(
@@ -207,31 +214,43 @@ def run_pipeline(
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The whole pipeline on one data set; arguments and errors as in `train_base_models`.
+    """Run the whole pipeline on one data set; arguments and errors as in `train_base_models`.
 
     The report is headed by `title`, by default the data set's name.
 
     Returns:
         The document of `benchmark.json`.
     """
-    if launched_group().size > 1:
+    if launched_group().world_size > 1:
         raise UserError(
             "expected this command without torchrun, for agents are fitted on one machine; start `mura "
             "train` with torchrun, then this command with the same --out and --resume"
         )
-    for name in config.agents:
-        agent_class(name)  # a misspelt name is an error before the long work, not after it
-    check_counts(config.agent_seeds, config.cross_validation_seeds, config.repeats)
     options: dict[str, Any] = {"skip_bad_images": skip_bad_images, "progress": progress}
-    dataset, train, test = train_base_models(
+    dataset, *tables = train_base_models(
         data, run, config, overwrite=overwrite, resume=resume, tell=tell, **options
     )
     settings = run.read_config()  # a run that is resumed keeps the agents and seeds that it has
     kept = {name: settings[name] for name in GROWING}
     heading = title or dataset.name
-    document = _benchmark_run(
-        run, dataset, train, test, kept, title=heading, resume=resume, progress=progress
-    )
+
+    def benchmark(of: RunDirectory, tables: Sequence[Predictions], **others: Any) -> dict[str, Any]:
+        """Benchmark the agents on what base models have written into a run directory."""
+        of_train, of_test = (
+            Predictions.load(of.predictions / f"metadata-{split}.npz").probabilities[:, 0]
+            for split in ("train", "test")
+        )
+        return benchmark_agents(
+            of,
+            train=tables[0],
+            test=tables[1],
+            dataset=dataset,
+            controls={METADATA_CONTROL: of_test},
+            train_controls={METADATA_CONTROL: of_train},
+            test_images=Predictions.load(of.predictions / "test-images.npz"),
+            progress=progress,
+            **others,
+        )
 
     def train_and_benchmark(number: int, seed: int) -> dict[str, Any]:
         repeat = RunDirectory(run.path / "repeats" / str(number))
@@ -246,44 +265,12 @@ def run_pipeline(
             **options,
         )
         own = {**kept, "cross_validation_seeds": 0}
-        words = f"{heading}, training {number}"
-        return _benchmark_run(repeat, dataset, *tables, own, title=words, resume=True, progress=progress)
+        return benchmark(repeat, tables, settings=own, title=f"{heading}, training {number}", resume=True)
 
+    document = benchmark(run, tables, settings=kept, title=heading, resume=resume)
     if kept["repeats"] > 1:
-        document = run_repeats(document, config.seed, kept["repeats"], train_and_benchmark)
-        write_json(run.benchmark_path, document)
-        write_evidence(run, document, title=heading, dataset=dataset)
+        seeds = [config.seed + number for number in range(kept["repeats"])]
+        others = [train_and_benchmark(number, seed) for number, seed in enumerate(seeds[1:], start=2)]
+        repeated = with_repeats(document, others, seeds)
+        document = write_benchmark(run, repeated, title=heading, dataset=dataset)
     return document
-
-
-def _benchmark_run(
-    run: RunDirectory,
-    dataset: Dataset,
-    train: Predictions,
-    test: Predictions,
-    settings: Mapping[str, Any],
-    *,
-    title: str,
-    resume: bool,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Benchmarks agents on what base models have written into a run directory."""
-    of_train, of_test = (
-        {METADATA_CONTROL: Predictions.load(run.predictions / f"metadata-{split}.npz").probabilities[:, 0]}
-        for split in ("train", "test")
-    )
-    return benchmark_agents(
-        run,
-        train,
-        test,
-        agents=settings["agents"],
-        agent_seeds=settings["agent_seeds"],
-        title=title,
-        dataset=dataset,
-        controls=of_test,
-        train_controls=of_train,
-        test_images=Predictions.load(run.predictions / "test-images.npz"),
-        cross_validation_seeds=settings["cross_validation_seeds"],
-        resume=resume,
-        progress=progress,
-    )

@@ -7,7 +7,7 @@ from mura_env.errors import UserFileNotFoundError
 
 
 def load_table(path: Path) -> Predictions:
-    """Reads a predictions table from `.npz` or, in long form, from `.csv`.
+    """Read a predictions table from `.npz` or, in long form, from `.csv`.
 
     Raises:
         FileNotFoundError: There is no such file.

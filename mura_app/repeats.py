@@ -5,7 +5,7 @@ the same test split with another seed (other folds, initial weights, order and a
 the same agents on what they say; each lies in `repeats/<number>/` of the run, a run directory of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,32 +13,8 @@ import numpy as np
 Document = dict[str, Any]
 
 
-def training_seeds(seed: int, repeats: int) -> list[int]:
-    """Seeds of the trainings, that of the run itself first."""
-    return [seed + number for number in range(repeats)]
-
-
-def run_repeats(
-    document: Document, seed: int, repeats: int, train_and_benchmark: Callable[[int, int], Document]
-) -> Document:
-    """Repeats a run, and sets the spread of every difference beside it.
-
-    Args:
-        document: What the run itself found.
-        seed: Seed of its training.
-        repeats: Trainings in all, the run's own among them, at least 2.
-        train_and_benchmark: Called with a number, from 2, and the seed of that training for its document.
-
-    Returns:
-        The document with `repeats`, see `with_repeats`.
-    """
-    seeds = training_seeds(seed, repeats)
-    others = [train_and_benchmark(number, seeds[number - 1]) for number in range(2, repeats + 1)]
-    return with_repeats(document, others, seeds)
-
-
 def with_repeats(document: Document, others: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Document:
-    """Sets what other trainings gave beside what the first gave.
+    """Set what other trainings gave beside what the first gave.
 
     Args:
         document: The benchmark of the first training; its tables are those of the report.

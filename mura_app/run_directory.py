@@ -2,6 +2,7 @@
 
 ```
 config.json                      every setting needed to repeat the run
+training.json                    the record of the base models' training
 members/                         the trained networks
 predictions/{train,test}.npz     the tables between base models and agents
 predictions/test-images.npz      the test studies' radiographs one by one
@@ -9,7 +10,7 @@ agents/<name>-seed<k>/           the fitted weighting policies
 cross_validation/                those that did not learn from a fold of the training table
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
-benchmark.json, report.html      the evidence
+benchmark.json, report.html      the results
 MODEL_CARD.md                    what it is for, on what it was measured, and its limits
 ```
 """
@@ -23,12 +24,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mura_app.schema import COUNT, TEXT, by_name, list_of, read_document, record
+from mura_app.schema import RunConfig, check_document
 from mura_env.errors import UserError, UserFileError, UserFileExistsError
-from mura_env.utils.files import write_json
+from mura_env.utils.files import read_json, write_json
 
 FORMAT_VERSION = 1
-GROWING = ("agents", "agent_seeds", "cross_validation_seeds", "repeats")
+GROWING = ("agents", "agent_options", "agent_seeds", "cross_validation_seeds", "repeats")
 """Settings of which a run may get more when it is resumed; it keeps what it has."""
 LIBRARIES = (
     *("mura-rl-ensemble", "torch", "torchvision", "lightning", "albumentations", "gymnasium"),
@@ -38,15 +39,6 @@ LIBRARIES = (
 PLACES = ("jobs", "devices", "tensorboard", "loader_processes")
 """Settings of an ensemble and its training that decide where it computes and what can be watched, not what
 comes out."""
-_SETTINGS = record(
-    {
-        "agents?": list_of(TEXT),
-        **{f"{name}?": COUNT for name in (*GROWING[1:], "seed")},
-        "evaluated_run?": TEXT,
-        "versions?": by_name(TEXT),
-    }
-)
-"""Shape of the settings that are read again."""
 
 
 class RunDirectory:
@@ -58,36 +50,12 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-
-    @property
-    def config_path(self) -> Path:
-        """The settings of the run."""
-        return self.path / "config.json"
-
-    @property
-    def predictions(self) -> Path:
-        """The folder of the predictions tables."""
-        return self.path / "predictions"
-
-    @property
-    def benchmark_path(self) -> Path:
-        """The benchmark's figures."""
-        return self.path / "benchmark.json"
-
-    @property
-    def report_path(self) -> Path:
-        """The page that shows them."""
-        return self.path / "report.html"
-
-    @property
-    def model_card_path(self) -> Path:
-        """The model card."""
-        return self.path / "MODEL_CARD.md"
-
-    @property
-    def training_path(self) -> Path:
-        """The record of the base models' training."""
-        return self.path / "training.json"
+        self.config_path = self.path / "config.json"
+        self.training_path = self.path / "training.json"
+        self.predictions = self.path / "predictions"
+        self.benchmark_path = self.path / "benchmark.json"
+        self.report_path = self.path / "report.html"
+        self.model_card_path = self.path / "MODEL_CARD.md"
 
     @property
     def is_free(self) -> bool:
@@ -105,7 +73,7 @@ class RunDirectory:
         overwrite: bool = False,
         resume: bool = False,
     ) -> dict[str, Any]:
-        """Takes the folder for a run with these settings and writes `config.json`.
+        """Take the folder for a run with these settings and write `config.json`.
 
         A run that is resumed may get more agents and more seeds; those that it has stay.
 
@@ -120,7 +88,7 @@ class RunDirectory:
 
         Raises:
             FileExistsError: The folder holds another run, or files that are no run.
-            NotADirectoryError: The path is a file.
+            OSError: The path is a file.
             ValueError: Both options are given, the run to resume had other settings, or the folder to
                 overwrite is no run's or holds a source.
         """
@@ -143,7 +111,9 @@ class RunDirectory:
                 "choose another --out"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.config_path, {"format_version": FORMAT_VERSION, **settings, "versions": _versions()})
+        document = {"format_version": FORMAT_VERSION, **settings, "versions": _versions()}
+        RunConfig.model_validate(document)
+        write_json(self.config_path, document)
         return settings
 
     def _reclaim(self, settings: dict[str, Any], *, resume: bool) -> dict[str, Any]:
@@ -158,6 +128,9 @@ class RunDirectory:
             for key in settings
             if key not in GROWING and _without_places(earlier.get(key)) != _without_places(settings[key])
         ]
+        before, now = ({**(each.get("agent_options") or {})} for each in (earlier, settings))
+        both = {*(earlier.get("agents") or ())} & {*settings.get("agents", ())}
+        changed += [f"the agent {name}" for name in sorted(both) if before.get(name) != now.get(name)]
         if changed:
             raise UserError(
                 f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
@@ -166,12 +139,13 @@ class RunDirectory:
         grown = dict(settings)
         if "agents" in settings:
             grown["agents"] = list(dict.fromkeys([*(earlier.get("agents") or ()), *settings["agents"]]))
-        for count in set(GROWING[1:]) & settings.keys():
+            grown["agent_options"] = {**before, **now}
+        for count in set(GROWING[2:]) & settings.keys():
             grown[count] = max(earlier.get(count) or 0, settings[count])
         return grown
 
     def _check_removable(self, sources: Iterable[str | Path]) -> None:
-        """Refuses to remove what is no run's, or what the new run is made from."""
+        """Refuse to remove what is no run's, or what the new run is made from."""
         if LIBRARIES[0] not in self.read_config().get("versions", {}):  # many programs write a `config.json`
             raise UserError(
                 f"expected a run to overwrite, got {self.path} with a config.json that no run has written; "
@@ -186,7 +160,7 @@ class RunDirectory:
                 )
 
     def _clear(self) -> None:
-        """Removes all but `config.json`, by which a folder is known as a run's if the removal is killed."""
+        """Remove all but `config.json`, by which a folder is known as a run's if the removal is killed."""
         for child in self.path.iterdir():
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
@@ -194,25 +168,34 @@ class RunDirectory:
                 child.unlink()
 
     def read_config(self) -> dict[str, Any]:
-        """The settings of the run.
+        """Return the settings of the run; see `read_config`."""
+        return read_config(self.config_path)
 
-        Raises:
-            ValueError: The folder holds no run, a damaged one, or one of another format.
-        """
-        settings = read_document(
-            self.config_path, "a run directory, with config.json in it", _SETTINGS, "mend it"
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the settings of a run.
+
+    Args:
+        path: Its `config.json`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or edited, of another program, or of another format.
+    """
+    expected = "a run directory, with config.json in it"
+    settings = read_json(path, expected)
+    found = settings.get("format_version", FORMAT_VERSION)
+    if found != FORMAT_VERSION:
+        raise UserError(
+            f"expected a run of format {FORMAT_VERSION} in {path.parent}, got format {found!r}; use the "
+            "release that wrote it"
         )
-        found = settings.get("format_version", FORMAT_VERSION)
-        if found != FORMAT_VERSION:
-            raise UserError(
-                f"expected a run of format {FORMAT_VERSION} in {self.path}, got format {found!r}; use the "
-                "release that wrote it"
-            )
-        return settings
+    check_document(settings, path, RunConfig, expected, "mend it")
+    return settings
 
 
 def _without_places(setting: Any) -> Any:
-    """What of a setting decides the outcome, so that a run may be resumed on another machine."""
+    """Return what of a setting decides the outcome, so that a run may be resumed on another machine."""
     if not isinstance(setting, dict):
         return setting
     return {name: _without_places(value) for name, value in setting.items() if name not in PLACES}

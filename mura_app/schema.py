@@ -1,230 +1,172 @@
-"""What the documents of a run must look like, so that an edited one is refused in one line.
+"""What `config.json` and `training.json` hold, and how an edited document of a run is refused."""
 
-A shape is a JSON schema (draft 2020-12) that says in its `description` what it asks for.
-"""
-
-from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from agents.metrics import FIGURES
+from pydantic import ConfigDict, Field, ValidationError
+
+from agents.benchmark.schema import Count, Document
+from agents.config import shortened
 from mura_env.errors import UserError
-from mura_env.utils.files import read_json
-
-Shape = Mapping[str, Any]
-
-NUMBER: Shape = {"type": "number", "description": "a number"}
-SHARE: Shape = {"type": "number", "minimum": 0, "maximum": 1, "description": "a number from 0 to 1"}
-COUNT: Shape = {"type": "integer", "minimum": 0, "description": "a whole number, not negative"}
-FLAG: Shape = {"type": "boolean", "description": "true or false"}
-TEXT: Shape = {"type": "string", "description": "a text"}
-ANYTHING: Shape = {}
-_OBJECT: Shape = {"type": "object", "description": "an object"}
+from mura_env.utils.files import read_json, write_json
 
 
-def list_of(values: Shape, *, length: int | None = None, least: int = 0) -> Shape:
-    """A list of values of one shape; `length` is their number if it matters, `least` the fewest."""
-    size = f" of {length} values" if length is not None else f" of at least {least} values" if least else ""
-    limits = {"minItems": least} if length is None else {"minItems": length, "maxItems": length}
-    return {"type": "array", "description": f"a list{size}", **limits, "items": values}
+class RunConfig(Document):
+    """What `config.json` holds: every setting needed to repeat a run. A command writes those that it has."""
+
+    format_version: int
+    """Version of the run directory's layout."""
+    versions: dict[str, str]
+    """Package → version, of all that may change a figure."""
+    data: str | None = None
+    """Folder of the radiographs."""
+    ensemble: dict[str, Any] | None = None
+    """The base models and how they are trained, see `base_models.config.EnsembleConfig`."""
+    seed: Count | None = None
+    """Seed of the data split, the folds and the networks."""
+    train: str | None = None
+    """Predictions table that agents learn from, of a benchmark of tables."""
+    test: str | None = None
+    """Predictions table that is scored, of a benchmark of tables."""
+    test_images: str | None = None
+    """Predictions table of the test studies' radiographs, of a benchmark of tables."""
+    agents: list[str] | None = None
+    """Names of the weighting agents."""
+    agent_options: dict[str, dict[str, Any]] | None = None
+    """By agent, those of its options that were given; the others are the defaults."""
+    agent_seeds: Count | None = None
+    """Number of seeds of each agent."""
+    cross_validation_seeds: Count | None = None
+    """Number of seeds that agents are cross-validated with."""
+    repeats: Count | None = None
+    """Number of trainings of the base models."""
+    training_seed: Count | None = None
+    """Seed of a repeated training."""
+    evaluated_run: str | None = None
+    """The run that an external validation is of."""
+    outside: str | None = None
+    """Outside data, of an external validation."""
+    body_part_map: dict[str, str] | None = None
+    """Outside body part → the run's, of an external validation."""
+    skipped_images: dict[str, str] | None = None
+    """Image that was left out → why, of an external validation."""
 
 
-def record(shapes: Mapping[str, Shape]) -> Shape:
-    """An object, which may hold more than this.
+class _Part(Document):
+    """A part of `training.json`, which `base_models` writes; it holds more than is read here."""
 
-    Args:
-        shapes: Key → shape, or several keys of one shape with spaces between them. A key with a question mark
-            behind it may be missing or null.
-    """
-    by_key = {key: shape for keys, shape in shapes.items() for key in keys.split()}
-    return {
-        **_OBJECT,
-        "required": [key for key in by_key if not key.endswith("?")],
-        "properties": {
-            key.removesuffix("?"): or_null(shape) if key.endswith("?") else shape
-            for key, shape in by_key.items()
-        },
-    }
+    model_config = ConfigDict(extra="allow")
 
 
-def by_name(values: Shape, *, needed: Iterable[str] = ()) -> Shape:
-    """An object of values of one shape by names of any kind; `needed` ones must be there."""
-    return {**_OBJECT, "required": [*needed], "additionalProperties": values}
+class DatasetFacts(_Part):
+    """The data set of a training."""
+
+    name: str
+    remarks: list[str]
 
 
-def or_null(shape: Shape) -> Shape:
-    """A shape, or null."""
-    return {**shape, "type": [shape["type"], "null"]}
+class SplitCounts(_Part):
+    """How large a split is."""
+
+    studies: Count
+    images: Count
+    patients: Count
+    classes: dict[str, Count]
 
 
-def or_reason(shape: Shape) -> Shape:
-    """An object of a shape, or one with a `reason` why there is none."""
-    return {**_OBJECT, "if": {"required": ["reason"], "properties": {"reason": TEXT}}, "else": shape}
+class TrainedMember(_Part):
+    """A member of the ensemble."""
+
+    name: str
+    network: str
+    image_size: Count
+    epochs: Count
+    options: dict[str, Any]
 
 
-def read_document(path: Path, expected: str, shape: Shape, advice: str) -> dict[str, Any]:
-    """Read a JSON document of this shape.
+class TrainedEnsemble(_Part):
+    """The settings of the ensemble, see `base_models.config.EnsembleConfig`."""
+
+    members: Annotated[list[TrainedMember], Field(min_length=1)]
+    folds: Count
+
+
+class TrainingRecord(_Part):
+    """What `training.json` holds: the record of the base models' training."""
+
+    dataset: DatasetFacts
+    counts: dict[str, SplitCounts]
+    """By split."""
+    config: TrainedEnsemble
+    skipped_images: dict[str, Any]
+    """Image that could not be read → why."""
+    misnamed_images: dict[str, Any] | None = None
+    odd_images: dict[str, Any] | None = None
+    """Image whose name belies its content → what it is."""
+    unlisted_files: list[str] | None = None
+    """Files that belong to no study."""
+    skipped_studies: list[str] | None = None
+    """Studies that were left out with their images."""
+    shared_pictures: list[list[str]] | None = None
+    """Images that stand in studies of several patients, copies together."""
+
+
+def read_document(path: Path, model: type[Document], expected: str, advice: str) -> dict[str, Any]:
+    """Read a JSON document.
 
     Args:
         path: The file.
+        model: What it must hold.
         expected: What the reader hopes to find, for the messages.
-        shape: What it must look like.
-        advice: What to do where it has another shape.
+        advice: What to do where it holds something else.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no JSON object or has another shape.
+        ValueError: If the file is no JSON object, or a field is missing, unknown or of another type or range;
+            names the outermost such field.
     """
     document = read_json(path, expected)
-    found = misfit(document, shape)
-    if found is not None:
-        raise UserError(f"expected {expected}, got {path} {found}; {advice}")
+    check_document(document, path, model, expected, advice)
     return document
 
 
-def misfit(document: Any, shape: Shape) -> str | None:
-    """Say where a document has another shape than it must have: of all such places the outermost; or None."""
+def check_document(
+    document: dict[str, Any], path: Path, model: type[Document], expected: str, advice: str
+) -> None:
+    """Refuse a document that is not of a model; arguments and errors as in `read_document`."""
     try:
-        errors = _validator()(shape).iter_errors(document)
-        error = min(errors, key=lambda error: (len(error.path), error.json_path), default=None)
-        words = "" if error is None else repr(error.instance)
-    except RecursionError:
-        return "with lists or objects nested too deeply"
-    if error is None:
-        return None
-    place = error.json_path.removeprefix("$").removeprefix(".")
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"without {missing!r}" + (f" in {place}" if place else "")
-    got = words if len(words) <= 40 else words[:40] + "…"
-    return f"with {got} where {place or 'it'} should be {error.schema['description']}"
+        model.model_validate(document)
+    except ValidationError as error:
+        raise UserError(f"expected {expected}, got {path} {_misfit(error)}; {advice}") from error
 
 
-@cache
-def _validator() -> Any:
-    """The validator of draft 2020-12, except that 1.0 is no whole number: a count must serve as an index."""
-    # to import it takes a tenth of a second, for which `--help` need not wait
-    from jsonschema import Draft4Validator, Draft202012Validator, validators  # noqa: PLC0415
+def _misfit(error: ValidationError) -> str:
+    """Say where a document does not fit its model: of all such places the outermost."""
+    first: Any = min(error.errors(), key=lambda each: (len(each["loc"]), str(each["loc"])))
+    *parents, last = steps = [str(step) for step in first["loc"] if not str(step).startswith("<")] or [""]
+    place = ".".join(steps)
+    if first["type"] == "missing":
+        return f"without {last!r}" + (f" in {'.'.join(parents)}" if parents else "")
+    if first["type"] == "extra_forbidden":
+        return f"with the unknown field {place}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    words = first["msg"].partition(" should ")[2].partition(" or instance of ")[0]
+    return f"with {shortened(first['input'])} where {place or 'it'} should {words or first['msg']}"
 
-    return validators.extend(Draft202012Validator, type_checker=Draft4Validator.TYPE_CHECKER)
 
+def write_schemas(folder: Path) -> None:
+    """Write the JSON schema of each document into a folder."""
+    from agents.benchmark.document import Benchmark  # noqa: PLC0415 - imports all of the benchmark
 
-_NUMBERS, _ENDS = list_of(NUMBER), list_of(NUMBER, length=2)
-_FIGURE = record({"mean?": NUMBER, "ci95?": _ENDS})
-_SPREAD = record({"mean seed_spread": NUMBER})
-_MAIN = {"accuracy kappa auroc": _FIGURE}
-_OTHERS = {f"{name}?": _FIGURE for name in FIGURES if name not in {"accuracy", "kappa", "auroc"}}
-_COMPARISON = record(
-    {
-        "accuracy_difference": NUMBER,
-        "ci95": _ENDS,
-        "permutation_p holm_p? mcnemar_p? mcnemar_mid_p?": SHARE,
-        "delong?": record({"p": SHARE}),
-        "kappa_difference? auroc_difference?": _FIGURE,
-        "standard_error? seed_spread? smallest_detectable_difference?": NUMBER,
-        "over_repeats?": record({"values": list_of(NUMBER, least=1), "mean spread": NUMBER}),
+    models: dict[str, type[Document]] = {
+        "benchmark": Benchmark,
+        "config": RunConfig,
+        "training": TrainingRecord,
     }
-)
-_COMPARED = by_name(record({**_MAIN, "vs_uniform": _COMPARISON}))
-_CURVE = record({"steps": _NUMBERS, "accuracy": record({"mean seed_spread": _NUMBERS})})
-_CURVES = record(
-    {
-        "roc?": record({"false_positive_rate true_positive_rate": _NUMBERS}),
-        "reliability": record({"predicted observed n": _NUMBERS}),
-    }
-)
-_CROSS_VALIDATED = record(
-    {
-        "label why": TEXT,
-        "n_studies n_patients n_folds": COUNT,
-        "seeds": list_of(COUNT),
-        "agents controls": _COMPARED,
-    }
-)
-_IMAGES = record({"n_images": COUNT, "agents models controls": _COMPARED})
-
-PROTOCOL = record(
-    {
-        "n_train_studies n_train_patients n_test_patients bootstrap_resamples": COUNT,
-        "model_names class_names body_part_names": list_of(TEXT, least=1),
-        "train_contested_share": SHARE,
-        "enough_seeds": FLAG,
-        "notes holm_family?": list_of(TEXT),
-    }
-)
-"""Shape of `protocol`."""
+    for name, model in models.items():
+        write_json(folder / f"{name}.json", model.model_json_schema())
 
 
-def benchmark_shape(protocol: Mapping[str, Any]) -> Shape:
-    """Return the shape that a benchmark of these models and body parts must have.
-
-    Args:
-        protocol: The benchmark's `protocol`, of the shape `PROTOCOL`.
-    """
-    by_model = list_of(NUMBER, length=len(protocol["model_names"]))
-    weights = record({"mean seed_spread": by_model})
-    part = record({**_MAIN, **_OTHERS, "n_studies": COUNT, "weights?": weights, "reason?": TEXT})
-    row = {
-        **_MAIN,
-        **_OTHERS,
-        "auroc_within_body_parts?": _FIGURE,
-        "vs_uniform": _COMPARISON,
-        "per_body_part": by_name(part, needed=protocol["body_part_names"]),
-        "macro?": record(_MAIN),
-    }
-    agent = {
-        **row,
-        "learns_by_reinforcement is_bound is_weighting?": FLAG,
-        "options?": by_name(ANYTHING),
-        "total_steps": NUMBER,
-        "learning_curve?": _CURVE,
-        "weights?": weights,
-    }
-    return record(
-        {
-            "title?": TEXT,
-            "n_studies": COUNT,
-            "seeds": list_of(COUNT, least=1),
-            "contested_share": SHARE,
-            "agents": by_name(record(agent), needed=["uniform"]),
-            "models controls": by_name(record(row)),
-            "weights_vary": by_name(record({"between_body_parts? between_seeds?": NUMBER})),
-            "behaviour?": _behaviour(by_model),
-            "curves?": by_name(_CURVES),
-            "cross_validated?": or_reason(_CROSS_VALIDATED),
-            "images?": or_reason(_IMAGES),
-            "repeats?": record({"n": COUNT}),
-        }
-    )
-
-
-def _behaviour(by_model: Shape) -> Shape:
-    study = {
-        "study_id body_part label change": TEXT,
-        "probability baseline_probability": NUMBER,
-        "weights": by_model,
-    }
-    weights = record({"mean seed_spread study_spread": by_model})
-    agent = {
-        "entropy distance_from_uniform": _SPREAD,
-        "by_body_part": by_name(or_null(record({"weights": weights}))),
-        "changed_verdicts": record({"better worse neither": COUNT, "studies": list_of(record(study))}),
-        "gap_closed?": NUMBER,
-        "regret": record({"to_best_member": _SPREAD}),
-        "learning_regret?": record({"mean": NUMBER}),
-    }
-    pair = {
-        "members": list_of(TEXT, length=2),
-        "agreement disagreement double_fault": SHARE,
-        "q_statistic?": NUMBER,
-    }
-    calibrations = by_name(or_null(record({"slope?": NUMBER, "intercepts?": _NUMBERS})))
-    return record(
-        {
-            "agents": by_name(record(agent)),
-            "members": record({"pairs": list_of(record(pair)), "all_wrong_share": SHARE}),
-            "calibration": by_name(record({"members": calibrations, "contested_share": SHARE})),
-            "oracle": record({"accuracy uniform_accuracy": SHARE}),
-        }
-    )
+if __name__ == "__main__":
+    write_schemas(Path("docs/schema"))

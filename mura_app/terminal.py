@@ -20,27 +20,27 @@ from rich.text import Text
 
 
 def print_text(text: str) -> None:
-    """Prints plain text on standard output."""
+    """Print plain text on standard output."""
     sys.stdout.write(text + "\n")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Prints one JSON document on standard output; a NaN in it is a defect and raises `ValueError`."""
+    """Print one JSON document on standard output; a NaN in it is a defect and raises `ValueError`."""
     print_text(json.dumps(document, indent=2, allow_nan=False))
 
 
 def message(text: str) -> None:
-    """Prints a message on standard error."""
+    """Print a message on standard error."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text))
 
 
 def error_line(text: str) -> None:
-    """Prints an error on standard error, as one line whatever the text holds."""
+    """Print an error on standard error, as one line whatever the text holds."""
     sys.stderr.write("mura: error: " + " ".join(text.split()) + "\n")
 
 
 def sentence_of_box(text: str) -> str:
-    """Returns what a boxed message of the option parser says, as one line.
+    """Return what a boxed message of the option parser says, as one line.
 
     The frame, the explanations of options (which are indented) and the advice to read the help are left out.
     """
@@ -90,7 +90,7 @@ class ProgressBars:
             self._progress.stop()
 
     def __call__(self, description: str, completed: int, total: int) -> None:
-        """Moves the bar of this description to `completed` of `total`."""
+        """Move the bar of this description to `completed` of `total`."""
         if not self._is_terminal:
             if completed >= total and description not in self._reported:
                 self._reported.add(description)

@@ -167,4 +167,6 @@ def sum_over_models(columns: FloatArray) -> FloatArray:
 
 def _require_finite(values: FloatArray) -> None:
     if not np.isfinite(values.sum()):
-        raise UserError("expected finite actions, got NaN or infinity: the policy has diverged")
+        raise UserError(
+            "expected finite actions, got NaN or infinity: the policy has diverged; lower its learning rate"
+        )

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, as against defects of the program.
+"""Errors that a user can correct, as against defects of the program.
 
 They are raised where a user is addressed, with one sentence: what was expected, what was given, what to do.
 The command line prints that sentence and ends with status 2; every other exception keeps its traceback.

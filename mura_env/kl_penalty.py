@@ -100,4 +100,4 @@ def _checked_beta(beta: float) -> np.float32:
 
 def _require_kind(env: object, kind: type) -> None:
     if not isinstance(env, kind):
-        raise UserError(f"expected {kind.__name__} inside the wrapper, got {type(env).__name__}")
+        raise ValueError(f"expected {kind.__name__} inside the wrapper, got {type(env).__name__}")

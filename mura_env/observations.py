@@ -6,6 +6,7 @@ members; then the number of views and the body part. Labels are not looked at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,16 +97,21 @@ class Standardization:
             raise UserError("expected finite means and positive finite scales: fit them on a training table")
 
     @classmethod
-    def fit(cls, predictions: Predictions) -> Standardization:
-        """Take the statistics of a (training) table; a constant column keeps scale 1."""
-        observations = observe(predictions)
-        layout = ObservationLayout.of(predictions)
-        mean = observations.mean(axis=0, dtype=np.float64)
-        scale = observations.std(axis=0, dtype=np.float64)
+    def of(cls, values: FloatArray, names: Sequence[str]) -> Standardization:
+        """Take the statistics of columns, ``(n, n_columns)``; a constant column keeps scale 1."""
+        mean, scale = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
         scale[scale < 1e-6] = 1.0
-        indicators = layout.columns("body_part")
-        mean[indicators], scale[indicators] = 0.0, 1.0
-        return cls(layout.names, tuple(mean.tolist()), tuple(scale.tolist()))
+        return cls(tuple(names), tuple(mean.tolist()), tuple(scale.tolist()))
+
+    @classmethod
+    def fit(cls, predictions: Predictions) -> Standardization:
+        """Take the statistics of a (training) table's observations; body part indicators stay as they are."""
+        layout = ObservationLayout.of(predictions)
+        statistics = cls.of(observe(predictions), layout.names)
+        mean, scale = list(statistics.mean), list(statistics.scale)
+        for column in range(len(layout))[layout.columns("body_part")]:
+            mean[column], scale[column] = 0.0, 1.0
+        return cls(layout.names, tuple(mean), tuple(scale))
 
     def apply(self, values: FloatArray, names: tuple[str, ...]) -> FloatArray:
         """Standardise observations, or bounds of them.

@@ -270,7 +270,7 @@ class Predictions:
         """
         parts = tuple(tables)
         if not parts:
-            raise UserError("expected at least one table to concatenate, got none")
+            raise ValueError("expected at least one table to concatenate, got none")
         for table in parts[1:]:
             for name in ("model_names", "class_names"):
                 if getattr(table, name) != getattr(parts[0], name):

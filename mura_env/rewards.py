@@ -84,9 +84,9 @@ def make_reward(reward: str | Reward | RewardRule) -> Reward | RewardRule:
     """
     if not isinstance(reward, str):
         if isinstance(reward, type):
-            raise UserError(f"expected a reward object, got the class {reward.__name__}: call it")
+            raise ValueError(f"expected a reward object, got the class {reward.__name__}: call it")
         if not callable(reward) and not isinstance(reward, Reward):
-            raise UserError(f"expected a reward name or a callable, got {type(reward).__name__}")
+            raise ValueError(f"expected a reward name or a callable, got {type(reward).__name__}")
         return reward
     return REWARDS[reward]()
 
@@ -112,7 +112,7 @@ def reward_rule(reward: Reward | RewardRule, table: Predictions) -> RewardRule:
     def checked(decisions: Decisions) -> FloatArray:
         rewards = np.array(rule(decisions), dtype=np.float32)  # a copy: the env hands it out
         if rewards.shape != decisions.labels.shape:
-            raise UserError(f"expected rewards of shape {decisions.labels.shape}, got {rewards.shape}")
+            raise ValueError(f"expected rewards of shape {decisions.labels.shape}, got {rewards.shape}")
         return rewards
 
     return checked

@@ -171,11 +171,11 @@ def row_indices(index: ArrayLike | slice, n_studies: int) -> NDArray[np.int64]:
     if wanted.size == 0:
         return rows[:0]
     if wanted.dtype.kind not in "iub":
-        raise UserError(f"expected row indices, a boolean mask or a slice, got dtype {wanted.dtype}")
+        raise ValueError(f"expected row indices, a boolean mask or a slice, got dtype {wanted.dtype}")
     try:
         selected: NDArray[np.int64] = rows[wanted]
     except IndexError as error:
-        raise UserError(f"expected rows of a table of {n_studies} studies, got {error}") from None
+        raise ValueError(f"expected rows of a table of {n_studies} studies, got {error}") from None
     return selected
 
 

@@ -176,7 +176,7 @@ class WeightingTask:
             return self._selected_weights(np.asarray(actions), len(studies))
         actions = np.asarray(actions, dtype=np.float32)
         if actions.shape != (len(studies), self.table.n_models):
-            raise UserError(
+            raise ValueError(
                 f"expected actions of shape ({len(studies)}, {self.table.n_models}), got {actions.shape}: "
                 "one number per model"
             )
@@ -221,9 +221,11 @@ class WeightingTask:
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
         if actions.shape != (count,) or actions.dtype.kind not in "iu":
-            raise UserError(f"expected {count} whole numbers as actions, got {actions.dtype} {actions.shape}")
+            raise ValueError(
+                f"expected {count} whole numbers as actions, got {actions.dtype} {actions.shape}"
+            )
         if actions.min() < 0 or actions.max() >= len(self.candidates):
-            raise UserError(
+            raise ValueError(
                 f"expected actions in [0, {len(self.candidates)}), got {actions.min()} to {actions.max()}"
             )
         return np.take(self._candidate_columns, actions, axis=1)

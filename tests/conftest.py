@@ -27,6 +27,8 @@ LONG = (
     "base_models/test_ensemble.py",
     "base_models/training/test_fit.py",
     "mura_app/test_several_processes.py",
+    "mura_app/test_user_errors.py",
+    "mura_app/commands/test_list.py",
 )
 """Modules that take longest, the longest first: begun last, they would keep one processor busy for minutes,
 with nothing left to do for the others."""

@@ -1,4 +1,4 @@
-"""What the policies did: their weights, the verdicts they changed, and how much of the bound they reached."""
+"""What the policies did: their weights, the predictions they changed, how much of the bound they reached."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,105 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.benchmark.calibration_shift import calibration_summary
-from agents.benchmark.diversity import ensemble_diversity
+from agents.benchmark.calibration_shift import CalibrationSummary, calibration_summary
+from agents.benchmark.diversity import EnsembleDiversity, ensemble_diversity
+from agents.benchmark.schema import Count, Document, SeedFigure, Share, Weights
 from agents.controls.oracle import oracle_accuracy
 from mura_env import Predictions
 
 Figure = dict[str, float]
 """`mean` and `seed_spread`, the standard deviation over seeds (0 for one seed)."""
+
+
+class StudyWeights(Weights):
+    """Mean weights of a body part."""
+
+    study_spread: list[float]
+    """Standard deviation from study to study."""
+
+
+class BodyPartBehaviour(Document):
+    """The weights of an agent in one body part."""
+
+    weights: StudyWeights
+    entropy: SeedFigure
+    distance_from_uniform: SeedFigure
+
+
+class ChangedStudy(Document):
+    """A study for which an agent predicts another class than uniform averaging."""
+
+    study_id: str
+    patient_id: str
+    body_part: str
+    label: str
+    """The true class."""
+    predicted_class: str
+    baseline_predicted_class: str
+    change: str
+    """`correct_after`, `incorrect_after` or `incorrect_throughout` (one wrong class for another)."""
+    baseline_probability: float
+    """Of the true class, before the change."""
+    probability: float
+    """Of the true class, after it."""
+    weights: list[float]
+    """Mean over seeds, one a member."""
+    seed_share: Share
+    """Share of the seeds whose own prediction differs from that of uniform averaging."""
+
+
+class ChangedPredictions(Document):
+    """The studies for which an agent predicts another class than uniform averaging, averaged over seeds."""
+
+    correct_after: Count
+    incorrect_after: Count
+    incorrect_throughout: Count
+    studies: list[ChangedStudy]
+    """In the order of the table."""
+
+
+class Regret(Document):
+    """Accuracy lost against a bound."""
+
+    to_oracle: SeedFigure
+    to_best_member: SeedFigure
+    """Against the member that is best on the test table."""
+
+
+class AgentBehaviour(Document):
+    """What an agent did on the test table."""
+
+    entropy: SeedFigure
+    """Of the weights, in nats."""
+    distance_from_uniform: SeedFigure
+    """Total variation distance, in [0, 1)."""
+    by_body_part: dict[str, BodyPartBehaviour | None]
+    """Null for a part without studies."""
+    changed_predictions: ChangedPredictions
+    gap_closed: float | None
+    """Share of the gap between uniform averaging and the oracle."""
+    regret: Regret
+    learning_regret: SeedFigure | None
+    """Accuracy lost against the oracle, averaged over the training."""
+
+
+class Oracle(Document):
+    """The bound of every weighting, see `agents.controls.oracle.oracle_accuracy`."""
+
+    accuracy: Share
+    uniform_accuracy: Share
+
+
+class Behaviour(Document):
+    """What the policies did."""
+
+    members: EnsembleDiversity
+    calibration: dict[str, CalibrationSummary]
+    """By table: `train`, `test`, and where it is known `test, single folds`."""
+    oracle: Oracle
+    max_entropy: float
+    """Entropy of uniform weights, in nats."""
+    agents: dict[str, AgentBehaviour]
 
 
 @dataclass(frozen=True)
@@ -37,15 +129,11 @@ def behaviour_document(
         train: What agents learned from.
         test: What they weighted.
         agents: By name.
-        baseline: Probabilities that verdicts are compared with, those of uniform averaging, shape
+        baseline: Probabilities that predictions are compared with, those of uniform averaging, shape
             `(n_seeds, n_studies, n_classes)`.
 
     Returns:
-        JSON-ready: `members` (see `agents.benchmark.diversity.ensemble_diversity`), `calibration` of `train`
-        and `test` (see `agents.benchmark.calibration_shift.calibration_summary`), `oracle` (see
-        `agents.controls.oracle.oracle_accuracy`), `max_entropy` in nats, and `agents`, by name: `entropy`
-        and `distance_from_uniform` overall and with the weights in `by_body_part`, `changed_verdicts`,
-        `gap_closed`, `regret` and `learning_regret`.
+        JSON-ready, see `Behaviour`.
     """
     bound, bound_of_train = oracle_accuracy(test), oracle_accuracy(train)
     of_baseline = _accuracy(baseline, test)
@@ -56,7 +144,7 @@ def behaviour_document(
         described[name] = {
             **weights_summary(actions.weights),
             "by_body_part": _by_body_part(actions.weights, test),
-            "changed_verdicts": changed_verdicts(test, actions, baseline),
+            "changed_predictions": changed_predictions(test, actions, baseline),
             "gap_closed": gap_closed(float(accuracies.mean()), of_baseline, bound),
             "regret": {
                 "to_oracle": _over_seeds(bound - accuracies),
@@ -114,10 +202,12 @@ def weights_summary(weights: NDArray[np.floating]) -> dict[str, Figure]:
     }
 
 
-def changed_verdicts(test: Predictions, actions: Actions, baseline: NDArray[np.floating]) -> dict[str, Any]:
-    """List the studies on which the agent's verdict is not the baseline's.
+def changed_predictions(
+    test: Predictions, actions: Actions, baseline: NDArray[np.floating]
+) -> dict[str, Any]:
+    """List the studies for which the agent predicts another class than the baseline.
 
-    The verdicts are those of the probabilities averaged over seeds, as in McNemar's test.
+    The predicted classes are those of the probabilities averaged over seeds, as in McNemar's test.
 
     Args:
         test: The studies.
@@ -125,11 +215,7 @@ def changed_verdicts(test: Predictions, actions: Actions, baseline: NDArray[np.f
         baseline: The baseline's probabilities, shape `(n_seeds, n_studies, n_classes)`.
 
     Returns:
-        `better`, `worse` and `neither` (one wrong class for another): numbers of studies; `studies`, in the
-        order of the table: `study_id`, `patient_id`, `body_part`, `label`, `verdict`, `baseline_verdict`,
-        `change`, the probability of the true class before (`baseline_probability`) and after
-        (`probability`), `weights` averaged over seeds, and `seed_share`, the share of single seeds whose
-        verdict is not the baseline's.
+        JSON-ready, see `ChangedPredictions`.
     """
     before, after = (
         baseline.mean(axis=0, dtype=np.float64),
@@ -147,8 +233,8 @@ def changed_verdicts(test: Predictions, actions: Actions, baseline: NDArray[np.f
                 "patient_id": str(test.patient_ids[row]),
                 "body_part": test.body_part_names[test.body_parts[row]],
                 "label": test.class_names[label],
-                "verdict": test.class_names[new[row]],
-                "baseline_verdict": test.class_names[old[row]],
+                "predicted_class": test.class_names[new[row]],
+                "baseline_predicted_class": test.class_names[old[row]],
                 "change": _change(int(old[row]), int(new[row]), label),
                 "baseline_probability": float(before[row, label]),
                 "probability": float(after[row, label]),
@@ -186,13 +272,13 @@ def learning_regret(curves: Sequence[Sequence[Mapping[str, float]]], bound: floa
     return _over_seeds(np.array(lost))
 
 
-_CHANGES = ("better", "worse", "neither")
+_CHANGES = ("correct_after", "incorrect_after", "incorrect_throughout")
 
 
 def _change(old: int, new: int, label: int) -> str:
     if new == label:
-        return "better"
-    return "worse" if old == label else "neither"
+        return "correct_after"
+    return "incorrect_after" if old == label else "incorrect_throughout"
 
 
 def _by_body_part(weights: NDArray[np.floating], test: Predictions) -> dict[str, Any]:
@@ -225,60 +311,6 @@ def _over_seeds(values: NDArray[np.float64]) -> Figure:
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation over the first axis; 0 where there is one row."""
+    """Return the standard deviation over the first axis; 0 where there is one row."""
     spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
     return np.asarray(spread, dtype=np.float64)
-
-
-def weights_vary(
-    weights: NDArray[Any], body_parts: NDArray[np.int64], uses_seed: bool = True
-) -> dict[str, float | None]:
-    """Compare how far mean weights differ between body parts and between seeds.
-
-    Args:
-        weights: Shape `(n_seeds, n_studies, n_models)`.
-        body_parts: Shape `(n_studies,)`.
-        uses_seed: Whether another seed could give other weights; if not, one seed shows that they do not
-            differ.
-
-    Returns:
-        `between_body_parts`: standard deviation over body parts of the weights averaged over seeds and the
-        part's studies; `between_seeds`: standard deviation over seeds of the weights averaged over a part's
-        studies. Both are root mean squares over members (and parts), None where there is only one part or one
-        seed.
-    """
-    parts = [weights[:, body_parts == part].mean(axis=1, dtype=np.float64) for part in np.unique(body_parts)]
-    means = np.stack(parts)  # (n_body_parts, n_seeds, n_models)
-    between_parts = means.mean(axis=1).std(axis=0, ddof=1) if len(means) > 1 else None
-    between_seeds = means.std(axis=1, ddof=1) if means.shape[1] > 1 else None
-    if not uses_seed:
-        between_seeds = np.zeros(1)
-    return {
-        "between_body_parts": _root_mean_square(between_parts),
-        "between_seeds": _root_mean_square(between_seeds),
-    }
-
-
-def weights_over_seeds(weights: NDArray[Any]) -> dict[str, list[float]]:
-    """Average weights over studies, then mean and standard deviation over seeds, in model order."""
-    means = weights.mean(axis=1, dtype=np.float64)
-    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
-    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
-
-
-def mean_learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | None:
-    """Average the seeds' learning curves row by row, as far as all of them go; None where there is none."""
-    length = min(map(len, curves), default=0)
-    if length == 0:
-        return None
-    fields = [name for name in curves[0][0] if name != "steps"]
-    summary: dict[str, Any] = {"steps": [float(row["steps"]) for row in curves[0][:length]]}
-    for name in fields:
-        values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
-        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(length)
-        summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
-    return summary
-
-
-def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:
-    return None if values is None else float(np.sqrt(np.mean(np.square(values))))

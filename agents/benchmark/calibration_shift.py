@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from agents.benchmark.schema import Count, Document, Share
 from agents.metrics import MIN_STUDIES_PER_CLASS
 from mura_env import Predictions
 from mura_env.errors import UserError
@@ -17,6 +18,21 @@ from mura_env.weighting_task import contested
 
 _LARGEST_SLOPE = 100.0
 _SEPARATED = 1e-6  # log loss that only a member without any error comes down to
+
+
+class Recalibration(Document):
+    """What would calibrate a member; null where `recalibration` gives nothing."""
+
+    slope: float | None
+    intercepts: list[float] | None
+
+
+class CalibrationSummary(Document):
+    """How members' outputs relate to the truth on one table."""
+
+    members: dict[str, Recalibration]
+    contested_share: Share
+    n_studies: Count
 
 
 def recalibration(
@@ -69,8 +85,7 @@ def calibration_summary(table: Predictions) -> dict[str, Any]:
         table: Predictions of the members.
 
     Returns:
-        JSON-ready: `members`, by name, with `slope` and `intercepts` (both None where `recalibration` gives
-        none); `contested_share`; `n_studies`.
+        JSON-ready, see `CalibrationSummary`.
     """
     members = {}
     for index, name in enumerate(table.model_names):

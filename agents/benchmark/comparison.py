@@ -1,4 +1,4 @@
-"""Two agents' verdicts on the same studies: the difference, its interval by patient, and the tests."""
+"""Two agents' predictions for the same studies: the difference, its interval by patient, and the tests."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from agents.statistics.bootstrap import PatientBootstrap, interval
 from agents.statistics.delong import delong_test
 from agents.statistics.hypothesis_tests import (
     mcnemar,
+    minimum_detectable_difference,
     patient_standard_error,
     sign_flip_test,
-    smallest_detectable_difference,
 )
 from mura_env import Predictions
 
 
-def verdicts_correct(table: Predictions, probabilities: NDArray[Any]) -> NDArray[np.float64]:
-    """Return for each seed and study whether the verdict is right, 1 or 0; shape `(n_seeds, n_studies)`."""
+def correctness(table: Predictions, probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Return 1 or 0 for each seed and study: is the predicted class the true one? `(n_seeds, n_studies)`."""
     return np.asarray(probabilities.argmax(axis=2) == table.labels, dtype=np.float64)
 
 
@@ -39,18 +39,16 @@ def paired_comparison(
         is_baseline: Whether the agent is the baseline itself.
 
     Returns:
-        JSON-ready: `accuracy_difference`, `ci95`, `standard_error`, `seed_spread`, `permutation_p`, `holm_p`
-        (None, for whoever knows the family), `mcnemar_p`, `mcnemar_mid_p`, `only_this_right`,
-        `only_uniform_right`, `delong` and `smallest_detectable_difference`; see
-        `agents.benchmark.document`.
+        JSON-ready, see `agents.benchmark.schema.PairedComparison`; `holm_p` is None, for whoever knows the
+        family.
     """
     patients = table.patient_ids
-    correct = verdicts_correct(table, probabilities)
-    differences = correct.mean(axis=0) - verdicts_correct(table, baseline).mean(axis=0)
+    correct = correctness(table, probabilities)
+    differences = correct.mean(axis=0) - correctness(table, baseline).mean(axis=0)
     averaged, averaged_baseline = (
-        verdicts_correct(table, of_agent.mean(axis=0)[None])[0] for of_agent in (probabilities, baseline)
+        correctness(table, of_agent.mean(axis=0)[None])[0] for of_agent in (probabilities, baseline)
     )
-    verdicts = mcnemar(averaged, averaged_baseline)
+    test = mcnemar(averaged, averaged_baseline)
     return {
         "accuracy_difference": float(differences.mean()),
         "ci95": [0.0, 0.0] if is_baseline else interval(bootstrap.mean_difference(differences)),
@@ -58,12 +56,12 @@ def paired_comparison(
         "seed_spread": spread_over_seeds(correct.mean(axis=1)),
         "permutation_p": sign_flip_test(differences, patients),
         "holm_p": None,
-        "mcnemar_p": verdicts.exact_p,
-        "mcnemar_mid_p": verdicts.mid_p,
-        "only_this_right": verdicts.only_first,
-        "only_uniform_right": verdicts.only_second,
+        "mcnemar_p": test.exact_p,
+        "mcnemar_mid_p": test.mid_p,
+        "only_this_correct": test.only_first,
+        "only_uniform_correct": test.only_second,
         "delong": _delong(table, probabilities, baseline),
-        "smallest_detectable_difference": smallest_detectable_difference(differences, patients),
+        "minimum_detectable_difference": minimum_detectable_difference(differences, patients),
     }
 
 

@@ -5,8 +5,7 @@ and for a second comparison with uniform averaging over all studies of the train
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.benchmark.fits import Fit, Options, run_fits, seeds_of
 from agents.benchmark.out_of_fold import HeldOut
-from agents.parallel import Backend, run_all, whole_trainings
-from agents.registry import agent_class, make_agent, saved_agent
+from agents.parallel import Backend
+from agents.registry import make_agent
 from mura_env import Predictions
 from mura_env.utils.progress import Progress
 
@@ -25,17 +25,6 @@ N_FOLDS = 3
 
 UNSEEN_PARTS = "the body parts .* were not in the training table of the"
 """Beginning of the warning of an agent that weights a body part which its folds did not have."""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One agent to fit without one fold."""
-
-    name: str
-    config: dict[str, Any]
-    seed: int
-    fold: int
-    directory: Path | None
 
 
 def why_not_cross_validated(train: Predictions) -> str | None:
@@ -49,24 +38,9 @@ def why_not_cross_validated(train: Predictions) -> str | None:
     return None
 
 
-def hold_out(
-    train: Predictions,
-    agents: Mapping[str, Mapping[str, Any]],
-    seeds: Sequence[int],
-    directory: Path | None = None,
-    **options: Any,
-) -> HeldOut:
-    """Cross-validate, or say why not; arguments as in `cross_validate`, no seed being an answer too."""
-    reason = why_not_cross_validated(train) if len(seeds) else "it was turned off"
-    if reason is not None:
-        return HeldOut(reason=reason)
-    probabilities = cross_validate(train, agents, seeds, directory, **options)
-    return HeldOut(probabilities, tuple(map(int, seeds)), N_FOLDS)
-
-
 def cross_validate(
     train: Predictions,
-    agents: Mapping[str, Mapping[str, Any]],
+    options: Options,
     seeds: Sequence[int],
     directory: Path | None = None,
     *,
@@ -74,66 +48,49 @@ def cross_validate(
     backend: Backend = "loky",
     resume: bool = True,
     progress: Progress | None = None,
-) -> dict[str, NDArray[np.float32]]:
-    """Fit every agent on all folds but one and let it weight that one, fold by fold.
+) -> HeldOut:
+    """Fit every agent on all folds but one and let it weight that one, fold by fold; or say why not.
 
-    Workers are left running, for `agents.parallel.workers_stopped`.
+    Worker processes are left running, for `agents.parallel.workers_stopped`.
 
     Args:
-        train: The table, for which `why_not_cross_validated` gives no reason.
-        agents: Options by name; bounds, which read the labels they are scored on, are left out.
-        seeds: Seeds of the fits; agents without random choices are fitted once.
+        train: The table.
+        options: Options by agent; bounds, which read the labels they are scored on, are left out.
+        seeds: Seeds of the fits, none to do without; agents without random choices are fitted once.
         directory: Agents are saved there as `cross_validation/<name>-seed<seed>-fold<fold>`; nowhere if None.
-        n_jobs: Processes; as many as there are processors if None.
-        backend: Who fits them, see `agents.parallel.run_all`.
+        n_jobs: Processes, by default one per CPU core.
+        backend: Who fits agents, see `agents.parallel.run_all`.
         resume: Whether to read, and not fit again, an agent saved there.
         progress: Called with a description, the fits completed and their number.
-
-    Returns:
-        By agent, its class probabilities for every study, shape `(n_seeds, n_studies, n_classes)`.
     """
+    reason = why_not_cross_validated(train) if len(seeds) else "it was turned off"
+    if reason is not None:
+        return HeldOut(reason=reason)
     folds = train.folds(N_FOLDS, seed=0)
-    tasks, shapes = [], {}
-    for name, config in agents.items():
-        chosen = agent_class(name)
-        if chosen.is_bound:
-            continue
-        own = list(seeds) if chosen.uses_seed else list(seeds[:1])
-        shapes[name] = own
-        for seed in own:
-            for fold in range(N_FOLDS):
-                place = f"{name}-seed{seed}-fold{fold}"
-                saved = None if directory is None else directory / "cross_validation" / place
-                tasks.append(_Task(name, dict(config), int(seed), fold, saved))
-    tasks.sort(key=lambda task: not agent_class(task.name).uses_seed)  # the longest first
+    agents = {name: make_agent(name, **of_agent) for name, of_agent in options.items()}
+    seeds_by_agent = {name: seeds_of(agent, seeds) for name, agent in agents.items() if not agent.is_bound}
+    place = None if directory is None else directory / "cross_validation"
+    fits = [
+        Fit(name, options[name], seed, place and place / f"{name}-seed{seed}-fold{fold}", fold)
+        for name, own in seeds_by_agent.items()
+        for seed in own
+        for fold in range(N_FOLDS)
+    ]
     held_out = {
         name: np.empty((len(own), *train.probabilities[:, 0].shape), dtype=np.float32)
-        for name, own in shapes.items()
+        for name, own in seeds_by_agent.items()
     }
-    run = partial(_run, train=train, folds=folds, resume=resume)
-    fitted = run_all(run, tasks, n_jobs=n_jobs, backend=backend, keep_workers=True)
-    for done, (task, probabilities) in enumerate(fitted, start=1):
-        held_out[task.name][shapes[task.name].index(task.seed), folds == task.fold] = probabilities
-        if progress is not None:
-            progress("cross-validating agents", done, len(tasks))
-    return held_out
+    score = partial(_score_fold, train=train, folds=folds, resume=resume)
+    workers: dict[str, Any] = {"n_jobs": n_jobs, "backend": backend, "progress": progress}
+    for fit, probabilities in run_fits(score, fits, "cross-validating agents", **workers):
+        held_out[fit.name][seeds_by_agent[fit.name].index(fit.seed), folds == fit.fold] = probabilities
+    return HeldOut(held_out, tuple(map(int, seeds)), N_FOLDS)
 
 
-def _run(
-    task: _Task, train: Predictions, folds: NDArray[np.int64], resume: bool
-) -> tuple[_Task, NDArray[np.float32]]:
-    """Fit one agent, or read it where it has been fitted already, and weight the fold left out."""
-    agent = make_agent(task.name, **task.config)
-    learn = train.select(folds != task.fold)
-    saved = saved_agent(task.directory, agent, task.seed, learn) if resume and task.directory else None
-    if saved is None:
-        with whole_trainings():
-            agent.fit(learn, seed=task.seed)
-        if task.directory is not None:
-            agent.save(task.directory)
-    else:
-        agent = saved
+def _score_fold(fit: Fit, train: Predictions, folds: NDArray[np.int64], resume: bool) -> NDArray[np.float32]:
+    """Let an agent that has not learned from a fold weight it."""
+    agent = fit.agent(train.select(folds != fit.fold), resume=resume)
     with warnings.catch_warnings():
         # A rare body part may be missing in the other folds; its studies count like all others.
         warnings.filterwarnings("ignore", message=UNSEEN_PARTS, category=UserWarning)
-        return task, agent.predict_proba(train.select(folds == task.fold))
+        return agent.predict_proba(train.select(folds == fit.fold))

@@ -7,24 +7,49 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from agents.benchmark.schema import Document
 from agents.metrics import equal_mass_bins, scored_classes
 
 N_POINTS = 101
 """Points of a ROC curve, evenly spaced in the false positive rate."""
 
 N_BINS = 10
-"""Bins of a reliability curve, of equal mass."""
+"""Bins of a reliability diagram, of equal mass."""
+
+
+class Roc(Document):
+    """A receiver operating characteristic, averaged over seeds."""
+
+    false_positive_rate: list[float]
+    true_positive_rate: list[float]
+
+
+class Reliability(Document):
+    """A reliability diagram, in bins of equal mass."""
+
+    predicted_probability: list[float]
+    observed_frequency: list[float]
+    n: list[float]
+    """Studies in each bin, per seed."""
+
+
+class Curves(Document):
+    """The curves of an agent or control."""
+
+    roc: Roc | None
+    """Null where there is one class only."""
+    reliability: Reliability
 
 
 def curves_document(labels: NDArray[np.int64], probabilities: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Draw both curves for everything that was scored.
+    """Return both curves of everything that was scored.
 
     Args:
         labels: True classes, shape `(n_studies,)`.
         probabilities: By name, each of shape `(n_seeds, n_studies, n_classes)`.
 
     Returns:
-        By name, JSON-ready: `roc` (see `mean_roc`) and `reliability` (see `reliability`).
+        By name, JSON-ready, see `Curves`.
     """
     return {
         name: {"roc": mean_roc(labels, values), "reliability": reliability(labels, values)}
@@ -63,18 +88,17 @@ def mean_roc(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str
 
 
 def reliability(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str, Any]:
-    """Compare what was predicted with what came true, in bins of equal mass.
+    """Return a reliability diagram: observed frequency against predicted probability, in bins of equal mass.
 
-    With two classes the probability of class 1 and its share; with more, the probability of the predicted
-    class and the share of right verdicts. The predictions of all seeds are put together.
+    With two classes the probability and the frequency of class 1; with more, the probability of the predicted
+    class and how often it is the true one. The predictions of all seeds are put together.
 
     Args:
         labels: Shape `(n_studies,)`.
         probabilities: Shape `(n_seeds, n_studies, n_classes)`.
 
     Returns:
-        `predicted` and `observed`: mean probability and share in each bin, in ascending order of the
-        probability; `n`: studies in each bin, per seed. Equal probabilities are never divided between bins,
+        JSON-ready, see `Reliability`; in ascending order. Equal probabilities are never divided between bins,
         so that there may be fewer of them.
     """
     if probabilities.shape[2] == 2:
@@ -88,12 +112,12 @@ def reliability(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[
     starts = equal_mass_bins(predicted, N_BINS)
     sizes = np.diff(np.append(starts, len(predicted)))
     return {
-        "predicted": _rounded(np.add.reduceat(predicted, starts) / sizes),
-        "observed": _rounded(np.add.reduceat(true.astype(np.float64), starts) / sizes),
+        "predicted_probability": _rounded(np.add.reduceat(predicted, starts) / sizes),
+        "observed_frequency": _rounded(np.add.reduceat(true.astype(np.float64), starts) / sizes),
         "n": _rounded(sizes / len(probabilities)),
     }
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:
-    """Five digits are more than a page can show, and keep the document small."""
+    """Round to five digits: more than a page can show, and few enough to keep the document small."""
     return [round(float(value), 5) for value in values]

@@ -5,38 +5,56 @@ relationship with the ensemble accuracy*, Machine Learning 51 (2003), 181-207.
 """
 
 import itertools
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from agents.benchmark.schema import Document, Share
 from mura_env import Predictions
 from mura_env.weighting_task import contested
 
 
-@dataclass(frozen=True)
-class PairDiversity:
-    """Two members on the same studies; shares of the studies, in [0, 1]."""
+class PairDiversity(Document):
+    """Two members on the same studies; shares of the studies, null where one is not defined."""
 
-    agreement: float
-    """Studies on which both name the same class."""
-    disagreement: float
-    """Studies on which exactly one of them is right."""
-    double_fault: float
-    """Studies on which both are wrong: no weighting of the two helps there."""
+    agreement: Share | None
+    """Studies for which both predict the same class."""
+    disagreement: Share | None
+    """Studies for which exactly one of them is correct."""
+    double_fault: Share | None
+    """Studies for which both are wrong: no weighting of the two helps there."""
     q_statistic: float | None
-    """Yule's Q in [-1, 1]: 0 for independent errors, 1 for members that err on the same studies; None where
-    it is not defined."""
+    """Yule's Q in [-1, 1]: 0 for independent errors, 1 for members that err on the same studies."""
+
+
+class Pair(PairDiversity):
+    """A pair of members and how far they differ."""
+
+    members: Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class EnsembleDiversity(Document):
+    """How far the members of an ensemble differ."""
+
+    pairs: list[Pair]
+    """None for one member."""
+    mean: PairDiversity
+    """Mean over pairs; null where a pair has none."""
+    contested_share: Share
+    """Studies for which members predict different classes."""
+    all_wrong_share: Share
+    """Studies for which no member predicts the true class."""
 
 
 def pair_diversity(
     first: NDArray[np.int64], second: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> PairDiversity:
-    """Compare the verdicts of two members.
+    """Compare the predicted classes of two members.
 
-    With a studies that both have right, b and c that only the first or the second has right, and d that
-    neither has: Q = (ad - bc) / (ad + bc), disagreement (b + c) / n, double fault d / n.
+    With a studies that both predict correctly, b and c that only the first or the second does, and d that
+    neither does: Q = (ad - bc) / (ad + bc), disagreement (b + c) / n, double fault d / n.
 
     Args:
         first: Predicted classes, shape `(n_studies,)`.
@@ -62,25 +80,22 @@ def ensemble_diversity(table: Predictions) -> dict[str, Any]:
         table: Predictions of the members.
 
     Returns:
-        JSON-ready: `pairs`, each with its two `members` and the fields of `PairDiversity`; `mean`, the same
-        fields averaged over pairs (None where a pair has none); `contested_share`, the share of studies on
-        which members name different classes; `all_wrong_share`, on which all of them are wrong. An ensemble
-        of one member has no pairs, and None for each mean.
+        JSON-ready, see `EnsembleDiversity`.
     """
-    verdicts = table.logits.argmax(axis=2)  # (n_studies, n_models)
+    predicted = table.logits.argmax(axis=2)  # (n_studies, n_models)
     pairs = [
         {
             "members": [table.model_names[i], table.model_names[j]],
-            **asdict(pair_diversity(verdicts[:, i], verdicts[:, j], table.labels)),
+            **pair_diversity(predicted[:, i], predicted[:, j], table.labels).model_dump(),
         }
         for i, j in itertools.combinations(range(table.n_models), 2)
     ]
-    names = list(PairDiversity.__dataclass_fields__)
+    names = list(PairDiversity.model_fields)
     return {
         "pairs": pairs,
         "mean": {name: _mean([pair[name] for pair in pairs]) for name in names},
         "contested_share": float(contested(table).mean()),
-        "all_wrong_share": float((verdicts != table.labels[:, None]).all(axis=1).mean()),
+        "all_wrong_share": float((predicted != table.labels[:, None]).all(axis=1).mean()),
     }
 
 

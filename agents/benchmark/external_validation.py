@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from agents.agent import Agent, fingerprint
 from agents.benchmark.cross_validation import UNSEEN_PARTS
 from agents.benchmark.document import benchmark_document
+from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
 from agents.benchmark.out_of_fold import HeldOut
-from agents.benchmark.run import Outcome, gather, outcome_of
-from agents.registry import load_agent, make_agent
+from agents.registry import BASELINE, load_agent, make_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
-
-BASELINE = "uniform"
-"""What all agents are compared with."""
 
 
 def evaluate_saved_agents(
@@ -54,7 +51,7 @@ def evaluate_saved_agents(
         progress: Called with a description, the agents completed and their number.
 
     Returns:
-        The document described in `agents.benchmark.document`, JSON-ready.
+        A document as `agents.benchmark.document.Benchmark` describes it, JSON-ready.
 
     Raises:
         FileNotFoundError: If an agent is not saved there.
@@ -69,7 +66,7 @@ def evaluate_saved_agents(
         # Each agent would say again, seed by seed, what the warning above says of all.
         warnings.filterwarnings("ignore", message=UNSEEN_PARTS)
         for done, name in enumerate(names, start=1):
-            results[name] = gather(_outcomes(Path(directory) / "agents", name, seeds, train, outside))
+            results[name] = _result(Path(directory) / "agents", name, seeds, train, outside)
             if progress is not None:
                 progress("scoring agents", done, len(names))
     return benchmark_document(
@@ -98,20 +95,20 @@ def _warn_of_unknown_parts(train: Predictions, outside: Predictions) -> None:
         )
 
 
-def _outcomes(
+def _result(
     directory: Path, name: str, seeds: Sequence[int], train: Predictions, outside: Predictions
-) -> list[Outcome]:
+) -> AgentResult:
     """Let the saved fits of one agent weight the outside table; one fit where seeds change nothing."""
-    outcomes = []
+    results = []
     for seed in seeds:
         if name == BASELINE:  # it learns nothing, and a run may have been made without it
             agent = make_agent(BASELINE).fit(train, seed=seed)
         else:
             agent = _saved(directory / f"{name}-seed{seed}", fingerprint(train))
-        outcomes.append(outcome_of(agent, outside))
+        results.append(AgentResult.of(agent, outside))
         if not agent.uses_seed:
             break
-    return outcomes
+    return AgentResult.over_seeds(results)
 
 
 def _saved(directory: Path, digest: str) -> Agent[Any]:

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import combine_probabilities
+from agents.benchmark.schema import Count, Document, Row
 from agents.benchmark.scoring import ScoredTable
+from agents.registry import BASELINE
 from mura_env import Predictions
 from mura_env.errors import UserError
 
@@ -17,6 +19,17 @@ MOST_RESAMPLES = 1_000
 NO_WEIGHTING = "it is no weighting of the members, so that it has nothing to say of a single radiograph"
 
 
+class Images(Document):
+    """Figures of single radiographs."""
+
+    n_images: Count
+    agents: dict[str, Row]
+    models: dict[str, Row]
+    controls: dict[str, Row]
+    left_out: dict[str, str]
+    """Agent → why it has no row."""
+
+
 def image_level_document(
     test: Predictions,
     images: Predictions,
@@ -24,7 +37,6 @@ def image_level_document(
     controls: Mapping[str, NDArray[Any]],
     thresholds: Mapping[str, float | None],
     *,
-    baseline: str,
     n_resamples: int,
 ) -> dict[str, Any]:
     """Score every radiograph of the test studies with the label of its study.
@@ -36,13 +48,11 @@ def image_level_document(
         controls: Class probabilities of the studies by name, shape `(n_studies, n_classes)`; each radiograph
             has those of its study.
         thresholds: By agent, on the probability of class 1.
-        baseline: Name of uniform averaging.
         n_resamples: Resamples of the patient bootstrap, of which `MOST_RESAMPLES` are used at most.
 
     Returns:
-        JSON-ready: `n_images`, and by name `agents`, `models` and `controls`, rows as in
-        `agents.benchmark.document` (`holm_p` is None: the primary comparison is of studies), and
-        `left_out` with a reason; or a `reason` alone, where every study has one radiograph.
+        JSON-ready, see `Images` (`holm_p` is None: the primary comparison is of studies), or a `reason`
+        alone, where every study has one radiograph.
 
     Raises:
         ValueError: If the radiographs are not those of the studies.
@@ -56,11 +66,11 @@ def image_level_document(
         for name, chosen in weights.items()
         if chosen is not None
     }
-    table = ScoredTable(images, min(n_resamples, MOST_RESAMPLES), probabilities[baseline])
+    table = ScoredTable(images, min(n_resamples, MOST_RESAMPLES), probabilities[BASELINE])
     return {
         "n_images": len(images),
         "agents": {
-            name: table.row(of_agent, [thresholds.get(name)] * len(of_agent), is_baseline=name == baseline)
+            name: table.row(of_agent, thresholds.get(name), is_baseline=name == BASELINE)
             for name, of_agent in probabilities.items()
         },
         "models": {

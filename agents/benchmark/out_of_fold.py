@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.benchmark.comparison import paired_comparison, spread_over_seeds
+from agents.benchmark.schema import Count, Document, Figure, PairedComparison
 from agents.metrics import evaluate
+from agents.registry import BASELINE
 from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.hypothesis_tests import holm
 from agents.statistics.intervals import prediction_shares, wilson_interval
@@ -23,6 +25,31 @@ WHY = (
 """What every reader of these figures must know."""
 
 N_RESAMPLES = 2_000
+
+
+class CrossValidatedRow(Document):
+    """An agent or control on the training table, out of fold."""
+
+    accuracy: Figure
+    kappa: Figure
+    auroc: Figure
+    vs_uniform: PairedComparison
+
+
+class CrossValidated(Document):
+    """The secondary comparison."""
+
+    label: str
+    """In short, what every reader must know of it."""
+    why: str
+    """The same in a paragraph."""
+    n_studies: Count
+    n_patients: Count
+    n_folds: Count
+    seeds: list[Count]
+    bootstrap_resamples: Count
+    agents: dict[str, CrossValidatedRow]
+    controls: dict[str, CrossValidatedRow]
 
 
 @dataclass(frozen=True)
@@ -40,7 +67,7 @@ class HeldOut:
 
 
 def out_of_fold_document(
-    train: Predictions, held_out: HeldOut, controls: Mapping[str, NDArray[Any]], *, baseline: str
+    train: Predictions, held_out: HeldOut, controls: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
     """Compare cross-validated agents with uniform averaging on all studies of the training table.
 
@@ -49,23 +76,19 @@ def out_of_fold_document(
         held_out: What the agents say of it.
         controls: Class probabilities by name, shape `(n_studies, n_classes)`, of controls that have not
             learned from the study either.
-        baseline: Name of uniform averaging.
 
     Returns:
-        JSON-ready: `label`, `why`, `n_studies`, `n_patients`, `n_folds`, `seeds`, `bootstrap_resamples`, and
-        by name in `agents` and `controls`: `accuracy` with its interval, `kappa` and `auroc` (`mean`,
-        `seed_spread`), and `vs_uniform`, see `agents.benchmark.comparison`, Holm's correction being
-        over these agents; or a `reason` alone.
+        JSON-ready, see `CrossValidated`, Holm's correction being over these agents; or a `reason` alone.
     """
     if held_out.reason:
         return {"reason": held_out.reason}
     bootstrap = PatientBootstrap.draw(train.labels, train.n_classes, train.patient_ids, N_RESAMPLES)
-    of_baseline = held_out.probabilities[baseline]
+    of_baseline = held_out.probabilities[BASELINE]
     rows = {
-        name: _row(train, bootstrap, of_agent, of_baseline, is_baseline=name == baseline)
+        name: _row(train, bootstrap, of_agent, of_baseline, is_baseline=name == BASELINE)
         for name, of_agent in held_out.probabilities.items()
     }
-    family = [name for name in rows if name != baseline]
+    family = [name for name in rows if name != BASELINE]
     for name, p in zip(family, holm([rows[n]["vs_uniform"]["permutation_p"] for n in family]), strict=True):
         rows[name]["vs_uniform"]["holm_p"] = p
     return {

@@ -31,7 +31,8 @@ class GateConfig(PolicyConfig):
     total_steps: int = 25_600
     """Studies that each network learns from, counting repetitions."""
     reward: str = "correctness"
-    """Name of the reward by which pull strength and moment are chosen; the networks learn by log loss."""
+    """Name of the reward by which KL coefficient and checkpoint are selected; the networks learn by log
+    loss."""
     exploration: float = 1.0
     """Without effect: nothing is drawn."""
     studies_per_update: int = 128
@@ -48,8 +49,8 @@ class GateConfig(PolicyConfig):
 class Gate(PolicyAgent[GateConfig]):
     """Weights by study, learned by log loss (Jacobs, Jordan, Nowlan and Hinton 1991).
 
-    The supervised twin of the agents that learn by reinforcement: network, studies, folds, reference, pull
-    towards it and choice on held-out studies are theirs. In place of rewards of drawn weights, the labels
+    The supervised twin of the agents that learn by reinforcement: network, studies, folds, reference,
+    KL penalty and selection on held-out studies are theirs. In place of rewards of drawn weights, the labels
     give the gradient itself. What an agent loses against the gate is the price of learning from rewards.
     """
 
@@ -72,12 +73,12 @@ class Gate(PolicyAgent[GateConfig]):
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
         config = self.config
-        width, n_strengths = config.studies_per_update, len(config.kl_strengths)
+        width, n_coefficients = config.studies_per_update, len(config.kl_coefficients)
         folds = [
             _FoldStudies(fold, config.reward, width, np.random.default_rng([seed, index]))
             for index, fold in enumerate(env.folds)
         ]
-        strengths = torch.tensor(config.kl_strengths, dtype=torch.float32).repeat(len(folds))[:, None]
+        coefficients = torch.tensor(config.kl_coefficients, dtype=torch.float32).repeat(len(folds))[:, None]
         n_updates = -(-config.total_steps // width)
         # Where members are alike the gradient is rounding alone, which a smaller eps would blow up to steps.
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, eps=1e-6)
@@ -87,20 +88,20 @@ class Gate(PolicyAgent[GateConfig]):
             observations, of_label, references = (
                 torch.from_numpy(
                     np.stack([fold.arrays[index][rows] for fold, rows in zip(folds, batches, strict=True)])
-                ).repeat_interleave(n_strengths, dim=0)
+                ).repeat_interleave(n_coefficients, dim=0)
                 for index in range(3)
-            )  # (n_policies, width, ...); a fold's networks, one per strength, see the same studies
+            )  # (n_policies, width, ...); a fold's networks, one per coefficient, see the same studies
             logits = network(observations)
             losses, divergences = mixture_loss(logits, references, of_label)
-            loss = (losses + strengths * divergences).mean(1).sum()
+            loss = (losses + coefficients * divergences).mean(1).sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()
             learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
-            by_fold = logits.detach().numpy().reshape(len(folds), n_strengths, width, -1)
+            by_fold = logits.detach().numpy().reshape(len(folds), n_coefficients, width, -1)
             rewards = [
-                [fold.reward(rows, of_strength) for of_strength in own]
+                [fold.reward(rows, of_coefficient) for of_coefficient in own]
                 for fold, rows, own in zip(folds, batches, by_fold, strict=True)
             ]
             env.note_rewards(np.array(rewards).reshape(-1))

@@ -1,18 +1,17 @@
-"""Policies trained one by one, in processes, for algorithms that cannot train a stack side by side."""
+"""Independent training: one policy at a time, in processes, for algorithms that cannot train a stack."""
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
+import numpy as np
 import torch
 from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 
-from agents.policy.monitor import Report
-from agents.policy.networks.base import StackedNetwork
+from agents.policy.monitor import Report, TrainingMonitor
+from agents.policy.networks.base import StackedNetwork, single_thread
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.utils.workers import end_with_parent
 
@@ -34,10 +33,10 @@ class Snapshot:
     """Figures of the last update."""
 
 
-def train_separately(
+def train_independently(
     train: TrainOne,
     make_env: Callable[[int], PolicyStackEnv],
-    networks: Sequence[StackedNetwork],
+    stack: StackedNetwork,
     *,
     seed: int,
     checkpoints: Sequence[float],
@@ -50,7 +49,7 @@ def train_separately(
     Args:
         train: Trains one policy in place.
         make_env: Makes the environment of the policy with a number.
-        networks: The policies before training, one network each.
+        stack: The policies before training, which stays as it is.
         seed: Seed of the first policy; the others count on from it.
         checkpoints: Steps after which a policy is kept, ascending.
         n_jobs: Processes.
@@ -59,11 +58,13 @@ def train_separately(
         The snapshots of one policy after the other, as many as checkpoints.
     """
     calls = [
-        delayed(_train_one)(train, partial(make_env, index), network, seed + 1_000 * index, checkpoints)
-        for index, network in enumerate(networks)
+        delayed(_train_one)(
+            train, make_env, index, _single(stack, index), seed=seed + 1_000 * index, checkpoints=checkpoints
+        )
+        for index in range(stack.n_policies)
     ]
     if n_jobs == 1:
-        yield from (function(*arguments) for function, arguments, _ in calls)
+        yield from (function(*arguments, **options) for function, arguments, options in calls)
         return
     with parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with_parent):
         results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
@@ -77,8 +78,25 @@ def train_separately(
             results.close()
 
 
+def score_snapshots(
+    snapshots: Sequence[Sequence[Snapshot]], stack: StackedNetwork, monitor: TrainingMonitor
+) -> None:
+    """Put policies that were trained by themselves into a stack again, and score it at every checkpoint.
+
+    Args:
+        snapshots: Those of every policy of the stack, in order.
+        stack: A stack of that many policies; its values are replaced.
+        monitor: What scores them.
+    """
+    for checkpoint in zip(*snapshots, strict=True):
+        stack.load_state_dict(stacked_state([snapshot.state for snapshot in checkpoint], stack))
+        first, rewards = checkpoint[0], np.array([snapshot.mean_reward for snapshot in checkpoint])
+        monitor.log(first.steps, stack.n_policies, float(rewards.mean()), first.scalars)
+        monitor.checkpoint(first.steps, stack, rewards)
+
+
 def stacked_state(states: Sequence[Mapping[str, Tensor]], stack: StackedNetwork) -> dict[str, Tensor]:
-    """Put the states of single policies next to each other, as one stack's state."""
+    """Return the states of single policies as one stack's state."""
     of_policy = {name for name, _ in stack.named_parameters()}
     return {
         name: torch.cat([state[name] for state in states]) if name in of_policy else states[0][name]
@@ -86,25 +104,23 @@ def stacked_state(states: Sequence[Mapping[str, Tensor]], stack: StackedNetwork)
     }
 
 
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Let torch use one thread, so that sums have one order whatever the number of processors."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _single(stack: StackedNetwork, index: int) -> StackedNetwork:
+    """Return one policy of a stack, with values of its own."""
+    single = stack.resized(1)
+    single.load_state_dict(stack.subset(slice(index, index + 1)).state_dict())
+    return single
 
 
 def _train_one(
     train: TrainOne,
-    make_env: Callable[[], PolicyStackEnv],
+    make_env: Callable[[int], PolicyStackEnv],
+    index: int,
     network: StackedNetwork,
+    *,
     seed: int,
     checkpoints: Sequence[float],
 ) -> list[Snapshot]:
-    env, snapshots = make_env(), list[Snapshot]()
+    env, snapshots = make_env(index), list[Snapshot]()
 
     def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
         passed = bisect_right(checkpoints, steps)

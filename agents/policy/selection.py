@@ -1,6 +1,12 @@
-"""Which of several policies to keep: the one that is best on studies that it did not learn from."""
+"""Model selection on inner folds: which KL coefficient, at which checkpoint, and how its outputs act.
 
-from collections.abc import Sequence
+Decision rules turn a network's outputs into weights, the deterministic way. Each is a function of outputs of
+shape `(n, n_outputs)`, the environment's action scale and the logarithms of reference weights,
+`(n_models, n)`, and returns float32 weights `(n_models, n)`, columns with sum 1. Outputs of zero stand for
+the reference under every rule.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,47 +15,88 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.mixture import mixture_weights, probabilities_of_label
-from agents.policy.decision_rules import Decide, clipped_softmax
-from agents.policy.inner_folds import InnerFold
+from agents.policy.inner_folds import InnerFold, reference_logits
 from agents.policy.networks.base import StackedNetwork
-from mura_env.combination import action_scale, log_reference, softmax_weights
+from mura_env.combination import action_scale, softmax_weights
 from mura_env.observations import observe
 from mura_env.weighting_task import WeightingTask, contested
 
+FloatArray = NDArray[np.float32]
+DecisionRule = Callable[[FloatArray, float, FloatArray], FloatArray]
+
+
+def unbounded_softmax(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
+    """Softmax over reference logits plus outputs."""
+    return softmax_weights(outputs, 1.0, log_references)
+
+
+def clipped_softmax(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
+    """Softmax over reference logits plus outputs, the latter clipped to what an action can express."""
+    return softmax_weights(np.clip(outputs / np.float32(scale), -1.0, 1.0), scale, log_references)
+
+
+def squashed_softmax(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
+    """As `clipped_softmax`, for actors whose action is a hyperbolic tangent."""
+    return softmax_weights(np.tanh(outputs / np.float32(scale)), scale, log_references)
+
+
+def greedy_choice(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
+    """Choose the candidate with the highest value: a member alone, or the reference, which also wins ties.
+
+    Args:
+        outputs: One value per member and, last, that of the reference; shape `(n, n_models + 1)`.
+        scale: Not needed; the rules are called alike.
+        log_references: Shape `(n_models, n)`.
+    """
+    n_models = outputs.shape[1] - 1
+    weights = softmax_weights(np.zeros_like(outputs[:, :n_models]), 1.0, log_references)
+    chosen = n_models - outputs[:, ::-1].argmax(axis=1)
+    alone = chosen < n_models
+    weights[:, alone] = np.eye(n_models, dtype=np.float32)[:, chosen[alone]]
+    return weights
+
+
+def choice_or_softmax(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
+    """As `greedy_choice` where the reference has a value of its own, else as `clipped_softmax`."""
+    rule = greedy_choice if outputs.shape[1] > len(log_references) else clipped_softmax
+    return rule(outputs, scale, log_references)
+
 
 @dataclass(frozen=True)
-class Kept:
-    """A pull strength at one moment of the training, and its policies, one per fold."""
+class Selected:
+    """A KL coefficient at one checkpoint of the training, and its policies, one per fold."""
 
     score: float
     """Mean reward on the studies not learned from."""
-    strength: int
-    """Index of the pull strength."""
+    coefficient: int
+    """Index of the KL coefficient."""
     state: dict[str, Tensor]
     """State of a policy network with one policy per fold."""
 
 
 class PolicySelection:
-    """Scores the stack of policies on held-out studies and remembers the best pull strength and moment.
+    """Scores the stack of policies on held-out studies and remembers the best KL coefficient and checkpoint.
 
-    The score of a pull strength is the mean reward of its policies, deterministic and without the pull, over
-    the held-out studies of all folds together. A tie goes to the stronger pull, then to the earlier moment.
-    Only what beats the reference weights by more than one standard error of the paired difference is kept,
-    since the best of many candidates always looks a little better than it is.
+    The score of a KL coefficient is the mean reward of its policies, deterministic and without the penalty,
+    over the held-out studies of all folds together. A tie goes to the higher coefficient, then to the earlier
+    checkpoint. Only what beats the reference weights by more than one standard error of the paired difference
+    is selected, since the best of many candidates always looks a little better than it is.
 
     Args:
         folds: The folds, each with the studies to score on.
-        kl_strengths: Pull strengths in ascending order.
+        kl_coefficients: KL coefficients in ascending order.
         reward: Name of the reward.
         decide: How the networks' outputs become weights.
+        sampling: Which of the held-out studies `rewards` are of: `contested`, or `all`.
 
     Attributes:
         n_folds: Number of folds.
-        kept: The best so far, None while nothing beats the reference.
-        accuracies: Share of right verdicts by pull strength, one row of `(n_strengths,)` per scoring.
-        rewards: Mean reward of the deterministic policies where weights can matter, in the same rows.
+        selected: The best so far, None while nothing beats the reference.
+        accuracies: Share of correct predictions by KL coefficient, one row of `(n_coefficients,)` per
+            scoring.
+        rewards: Mean reward of the deterministic policies on the studies sampled, in the same rows.
         mean_rewards: Mean reward of the deterministic policies on all studies, in the same rows.
-        reference_accuracy: Share of right verdicts of the reference weights.
+        reference_accuracy: Share of correct predictions of the reference weights.
         best_fixed_reward: Mean reward of the best weights common to all studies, in hindsight, among each
             member alone, all alike and the log-loss optimum; others may be a little better.
         oracle_reward: Mean reward if the best weights of every study were known.
@@ -58,66 +105,69 @@ class PolicySelection:
     def __init__(
         self,
         folds: Sequence[InnerFold],
-        kl_strengths: Sequence[float],
+        kl_coefficients: Sequence[float],
         reward: str,
-        decide: Decide = clipped_softmax,
+        decide: DecisionRule = clipped_softmax,
+        *,
+        sampling: str = "contested",
     ) -> None:
-        self.n_folds, self._n_strengths, self._decide = len(folds), len(kl_strengths), decide
+        self.n_folds, self._n_coefficients, self._decide = len(folds), len(kl_coefficients), decide
         self._scored_alike = all(fold.score is folds[0].score for fold in folds)
         self._tasks = [WeightingTask(fold.score, reward=reward) for fold in folds]
         self._observations = [torch.from_numpy(observe(fold.score)) for fold in folds]
+        logits = [reference_logits(fold.reference) for fold in folds]
+        self._scales = [action_scale(own[:, :-1]) for own in logits]
         self._log_references = [
-            np.ascontiguousarray(log_reference(fold.reference.T)[:, fold.score.body_parts]) for fold in folds
+            np.ascontiguousarray(own[:, fold.score.body_parts])
+            for own, fold in zip(logits, folds, strict=True)
         ]
-        self._scales = [action_scale(log_reference(fold.reference[:-1].T)) for fold in folds]
         reference = [
             softmax_weights(np.zeros(logs.T.shape, np.float32), 1.0, logs) for logs in self._log_references
         ]
         self._reference_rewards, correct = self._outcome(reference)
         self.reference_accuracy = float(correct.mean())
-        matters = np.concatenate([contested(fold.score, reward) for fold in folds])
-        self._matters = matters if matters.any() else np.ones_like(matters)
+        sampled = np.concatenate([contested(fold.score, reward) for fold in folds]) | (sampling == "all")
+        self._sampled = sampled if sampled.any() else np.ones_like(sampled)
         self.best_fixed_reward = max(self._fixed_reward(row) for row in _fixed_candidates(folds))
         self.oracle_reward = float(np.concatenate([task.best_rewards() for task in self._tasks]).mean())
-        self.kept: Kept | None = None
+        self.selected: Selected | None = None
         self.accuracies: list[NDArray[np.float64]] = []
         self.rewards: list[NDArray[np.float64]] = []
         self.mean_rewards: list[NDArray[np.float64]] = []
 
     def score(self, network: StackedNetwork) -> None:
-        """Score the stack as it is now: append to the curves, and keep its best policies if they lead."""
+        """Score the stack as it is now: append to the curves, and select its best policies if they lead."""
         weights = self._weights(network)
-        outcomes = [self._outcome(of_strength) for of_strength in zip(*weights, strict=True)]
+        outcomes = [self._outcome(of_coefficient) for of_coefficient in zip(*weights, strict=True)]
         self.accuracies.append(np.array([correct.mean() for _, correct in outcomes]))
-        self.rewards.append(np.array([rewards[self._matters].mean() for rewards, _ in outcomes]))
+        self.rewards.append(np.array([rewards[self._sampled].mean() for rewards, _ in outcomes]))
         self.mean_rewards.append(np.array([rewards.mean() for rewards, _ in outcomes]))
-        for strength in reversed(range(self._n_strengths)):
-            rewards = outcomes[strength][0]
+        for coefficient in reversed(range(self._n_coefficients)):
+            rewards = outcomes[coefficient][0]
             gains = rewards - self._reference_rewards
             if self._scored_alike:  # a study that all policies are scored on counts once
                 gains = gains.reshape(len(self._tasks), -1).mean(axis=0)
             score, least = float(rewards.mean()), float(gains.std() / np.sqrt(len(gains)))
-            tie = self.kept is not None and score == self.kept.score and strength > self.kept.strength
-            if gains.mean() > least and (self.kept is None or score > self.kept.score or tie):
-                policies = slice(strength, None, self._n_strengths)
+            best = self.selected
+            tie = best is not None and score == best.score and coefficient > best.coefficient
+            if gains.mean() > least and (best is None or score > best.score or tie):
+                policies = slice(coefficient, None, self._n_coefficients)
                 state = {name: value.clone() for name, value in network.subset(policies).state_dict().items()}
-                self.kept = Kept(score, strength, state)
+                self.selected = Selected(score, coefficient, state)
 
-    def _weights(self, network: StackedNetwork) -> list[list[NDArray[np.float32]]]:
-        """Return the deterministic weights on the held-out studies, by fold and then by pull strength."""
-        weights = []
+    def _weights(self, network: StackedNetwork) -> list[list[FloatArray]]:
+        """Return the deterministic weights on the held-out studies, by fold and then by KL coefficient."""
+        weights, width = [], self._n_coefficients
         with torch.no_grad():
             for fold, observations in enumerate(self._observations):
-                policies = slice(fold * self._n_strengths, (fold + 1) * self._n_strengths)
-                outputs = network.subset(policies)(observations.expand(self._n_strengths, -1, -1)).numpy()
+                policies = network.subset(slice(fold * width, (fold + 1) * width))
+                outputs = policies(observations.expand(width, -1, -1)).numpy()
                 scale, references = self._scales[fold], self._log_references[fold]
                 weights.append([self._decide(row, scale, references) for row in outputs])
         return weights
 
-    def _outcome(
-        self, weights: Sequence[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return reward and whether the verdict is right for all held-out studies, fold after fold."""
+    def _outcome(self, weights: Sequence[FloatArray]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return reward and whether the prediction is correct for all held-out studies, fold after fold."""
         rewards, correct = [], []
         for task, of_fold in zip(self._tasks, weights, strict=True):
             decisions = task.decide(of_fold, np.arange(len(task.table)))

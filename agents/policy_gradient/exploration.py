@@ -5,7 +5,6 @@ likely a draw was as a function of these outputs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +23,7 @@ class Exploration(ABC):
     Args:
         env: The environment of the stack.
         draws_per_study: Draws for every study.
-        deviation: Standard deviation of a Gaussian, in logits of the weights.
+        deviation: Standard deviation of Gaussian noise, in logits of the weights.
     """
 
     def __init__(self, env: PolicyStackEnv, draws_per_study: int, deviation: float) -> None:
@@ -32,14 +31,14 @@ class Exploration(ABC):
 
     @abstractmethod
     def draw(
-        self, outputs: Tensor, studies: Tensor, generators: Sequence[torch.Generator]
+        self, outputs: Tensor, studies: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, NDArray[Any]]:
         """Draw actions.
 
         Args:
             outputs: Shape `(n_policies, n_studies, n_models)`.
             studies: Observations, `(n_policies, n_studies, n_columns)`.
-            generators: Sources of the draws, each for its equal part of the policies.
+            generator: Source of the draws.
 
         Returns:
             What was drawn, `(n_policies, n_studies, n_draws, ...)`, and the actions for the environment.
@@ -49,8 +48,8 @@ class Exploration(ABC):
     def log_density(self, outputs: Tensor, drawn: Tensor) -> Tensor:
         """Return the log density of draws up to a constant, `(n_policies, n_studies, n_draws)`."""
 
-    def pull(self, log_density: Tensor) -> Tensor | float:
-        """Return what the environment leaves out of the pull towards the reference, per draw."""
+    def remaining_penalty(self, log_density: Tensor) -> Tensor | float:
+        """Return what the environment leaves out of the KL penalty, per draw."""
         return 0.0
 
 
@@ -58,14 +57,12 @@ class GaussianExploration(Exploration):
     """Logits of the weights drawn from a Gaussian around the network's."""
 
     def draw(
-        self, outputs: Tensor, studies: Tensor, generators: Sequence[torch.Generator]
+        self, outputs: Tensor, studies: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, NDArray[Any]]:
-        """Draw logits; the actions are these in units of each environment's scale, cut to [-1, 1]."""
+        """Draw logits; the actions are these in units of each environment's scale, clipped to [-1, 1]."""
         n_policies, n_studies, n_models = outputs.shape
         noise = torch.empty((n_policies, n_studies, self.draws_per_study, n_models))
-        for part, generator in zip(noise.chunk(len(generators)), generators, strict=True):
-            part.normal_(generator=generator)
-        drawn = noise.mul_(self.deviation).add_(outputs.unsqueeze(2))
+        drawn = noise.normal_(generator=generator).mul_(self.deviation).add_(outputs.unsqueeze(2))
         actions = drawn.flatten(0, 2).numpy() / self.env.row_scales
         return drawn, np.clip(actions, -1.0, 1.0, out=actions)
 
@@ -79,34 +76,32 @@ class MemberExploration(Exploration):
     """One member drawn with the probability of its weight, and given all of it.
 
     KL(w ‖ reference) is the mean of log(w of the drawn member) - log(reference of it). The environment, which
-    sees all weight on one member, subtracts -log(reference) only; `pull` is the other part.
+    sees all weight on one member, subtracts -log(reference) only; `remaining_penalty` is the other part.
     """
 
     def __init__(self, env: PolicyStackEnv, draws_per_study: int, deviation: float) -> None:
         super().__init__(env, draws_per_study, deviation)
         self._log_references = torch.from_numpy(env.policy_log_references)  # (n_policies, n_parts, n_models)
         self._of_studies = torch.zeros(())
-        of_fold = torch.from_numpy(env.pulls)[:: env.width]  # the same in every fold
-        self._strengths = of_fold.repeat(env.n_policies // len(of_fold))[:, None, None]
+        of_fold = torch.from_numpy(env.row_kl_coefficients)[:: env.width]  # the same in every fold
+        self._kl_coefficients = of_fold.repeat(len(env.folds))[:, None, None]
 
     def draw(
-        self, outputs: Tensor, studies: Tensor, generators: Sequence[torch.Generator]
+        self, outputs: Tensor, studies: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, NDArray[Any]]:
         """Draw the numbers of members, which are the actions."""
         parts = studies[..., self.env.body_part_columns].argmax(-1, keepdim=True)
         self._of_studies = self._log_references.gather(1, parts.expand(outputs.shape))
         weights = torch.softmax(self._of_studies + outputs, dim=-1)
-        noise = torch.empty((*weights.shape[:2], self.draws_per_study))
-        for part, generator in zip(noise.chunk(len(generators)), generators, strict=True):
-            part.uniform_(generator=generator)
+        noise = torch.rand((*weights.shape[:2], self.draws_per_study, 1), generator=generator)
         edges = weights.cumsum(-1)[..., :-1].unsqueeze(2)  # the last edge is 1, up to rounding
-        drawn = (noise.unsqueeze(-1) > edges).sum(-1)
+        drawn = (noise > edges).sum(-1)
         return drawn, drawn.flatten().numpy()
 
     def log_density(self, outputs: Tensor, drawn: Tensor) -> Tensor:
         """Return the logarithm of the drawn members' weights."""
         return torch.log_softmax(self._of_studies + outputs, dim=-1).gather(-1, drawn)
 
-    def pull(self, log_density: Tensor) -> Tensor | float:
+    def remaining_penalty(self, log_density: Tensor) -> Tensor | float:
         """Return β·log(w of the drawn member)."""
-        return self._strengths * log_density
+        return self._kl_coefficients * log_density

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.policy.stacked_env import PolicyStackEnv
 from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
 from mura_env.errors import UserError
@@ -18,19 +17,20 @@ class GRPOConfig(PolicyGradientConfig):
     draws_per_study: int = 8
     """Weight vectors in the group drawn for each study; with 1, all studies of an update are one group."""
     n_epochs: int = 2
-    """Passes over the draws of an update."""
+    """Epochs over the draws of an update."""
     clip_range: float = 0.2
     """How far the probability ratio may move from 1 in an update."""
-    kl_coefficient: float = 0.001
-    """Weight in the loss of the divergence from the reference policy; it comes on top of the pull."""
+    kl_loss_coefficient: float = 0.001
+    """Coefficient in the loss of the KL divergence from the reference policy, beside the penalty in the
+    reward."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("n_epochs", "clip_range"):
             if not getattr(self, name) > 0:
                 raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if not 0 <= self.kl_coefficient < float("inf"):
-            raise UserError(f"expected kl_coefficient of at least 0, got {self.kl_coefficient}")
+        if not 0 <= self.kl_loss_coefficient < float("inf"):
+            raise UserError(f"expected kl_loss_coefficient of at least 0, got {self.kl_loss_coefficient}")
 
 
 @register_agent("grpo")
@@ -45,11 +45,8 @@ class GRPO(PolicyGradientAgent[GRPOConfig]):
 
     config_class = GRPOConfig
 
-    def _passes(self) -> int:
+    def _n_passes(self) -> int:
         return self.config.n_epochs
-
-    def _begin(self, env: PolicyStackEnv) -> None:
-        """Nothing is left behind."""
 
     def _advantages(self, rewards: Tensor) -> Tensor:
         return group_advantages(rewards)
@@ -58,9 +55,9 @@ class GRPO(PolicyGradientAgent[GRPOConfig]):
         ratio = torch.exp(log_density - draws.log_density)
         limit = self.config.clip_range
         gain = torch.minimum(ratio * advantages, ratio.clamp(1.0 - limit, 1.0 + limit) * advantages)
-        if self.config.kl_coefficient == 0:
+        if self.config.kl_loss_coefficient == 0:
             return -gain
-        return self.config.kl_coefficient * k3(log_density, draws.reference_log_density) - gain
+        return self.config.kl_loss_coefficient * k3(log_density, draws.reference_log_density) - gain
 
 
 def group_advantages(rewards: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from agents.policy.decision_rules import Decide, greedy_choice
 from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
+from agents.policy.policy_agent import PolicyAgent
+from agents.policy.selection import DecisionRule, greedy_choice
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.off_policy import OffPolicyAgent, OffPolicyConfig
-from agents.stable_baselines3.options import NO_CLIPPING
+from agents.stable_baselines3.options import NO_CLIPPING, OffPolicyConfig
 from mura_env.errors import UserError
 
 
@@ -18,13 +18,13 @@ class DQNConfig(OffPolicyConfig):
     """Options of DQN; the defaults suit episodes of one step and wide batches."""
 
     total_steps: int = 32_768
-    """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
+    """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
     exploration_initial_eps: float = 1.0
-    """Share of actions that are drawn evenly at the start."""
+    """ε at the start: share of actions that are drawn evenly."""
     exploration_final_eps: float = 0.05
-    """Share of actions that are drawn evenly in the end."""
+    """ε in the end."""
     exploration_fraction: float = 0.5
-    """Part of the training in which that share falls."""
+    """Fraction of the training in which ε falls."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,7 +34,7 @@ class DQNConfig(OffPolicyConfig):
 
 
 @register_agent("dqn")
-class DQN(OffPolicyAgent[DQNConfig]):
+class DQN(PolicyAgent[DQNConfig]):
     """One member a study, or the reference weights, chosen by deep Q-learning (Mnih et al. 2015).
 
     The environment's action is one of the one-hot weight vectors or the reference. The network values every
@@ -44,22 +44,24 @@ class DQN(OffPolicyAgent[DQNConfig]):
     """
 
     config_class = DQNConfig
-    algorithm = "agents.stable_baselines3.off_policy_training.StackDQN"
-    decide: ClassVar[Decide] = staticmethod(greedy_choice)
-    scores_average = True
+    decide: ClassVar[DecisionRule] = staticmethod(greedy_choice)
 
     def _action(self) -> Literal["softmax", "select"]:
         return "select"
 
+    def _scores_average(self) -> bool:
+        return True
+
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_step, 1
+
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415 - see OffPolicyAgent
-            StackQPolicy,
-            train_off_policy,
-        )
+        # Not imported above: a saved agent weights studies without the time that the library takes to import.
+        from agents.stable_baselines3.off_policy import StackQPolicy, train_off_policy  # noqa: PLC0415
 
         config = self.config
         train_off_policy(
-            self.algorithm,
+            "agents.stable_baselines3.off_policy.StackDQN",
             StackQPolicy,
             config,
             env,

@@ -2,12 +2,11 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from sb3_contrib import ARS
-from sb3_contrib.ars.policies import ARSPolicy
+from sb3_contrib import ARS, RecurrentPPO
 from stable_baselines3 import TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
@@ -21,64 +20,23 @@ from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
-from agents.stable_baselines3.on_policy_training import global_random_state_kept, learn, make_model
-from agents.stable_baselines3.options import imported, merged, training_device
+from agents.stable_baselines3.model import (
+    global_random_state_kept,
+    imported,
+    learn,
+    make_model,
+    merged,
+    training_device,
+)
+from agents.stable_baselines3.options import StableBaselines3Config
 from mura_env.errors import UserError
 
-
-class SearchPolicy(ARSPolicy):
-    """The policy of a random search with a features extractor, which sb3-contrib's own does not take.
-
-    The search begins where the linear head hands the first features, the network's scores, on as they are,
-    and these are zero, which stands for the reference. Were all parameters zero, sb3-contrib's own beginning,
-    no part of the network could change an action without another.
-    """
-
-    def __init__(
-        self, *arguments: Any, features_extractor_class: Any, features_extractor_kwargs: Any, **options: Any
-    ) -> None:
-        self._extractor = (features_extractor_class, features_extractor_kwargs)  # read while it is built
-        super().__init__(*arguments, **options)
-        head: Any = self.action_net[0]
-        with torch.no_grad():
-            nn.init.eye_(head.weight)
-            if head.bias is not None:
-                head.bias.zero_()
-
-    def make_features_extractor(self) -> Any:
-        """Make the features extractor that was asked for."""
-        extractor_class, options = self._extractor
-        return extractor_class(self.observation_space, **options)
-
-
-class StepsCounted(ARS):
-    """A random search that counts a step of n environments as n steps; sb3-contrib's counts n² of them."""
-
-    def _trigger_callback(
-        self, _locals: dict[str, Any], _globals: dict[str, Any], callback: Any, n_envs: int
-    ) -> None:
-        # Called in every step once for each environment that has episodes left; the last has the most.
-        if _locals["i"] == n_envs - 1:
-            super()._trigger_callback(_locals, _globals, callback, n_envs)
-
-
-def counting_steps(algorithm: type[ARS]) -> type[ARS]:
-    """Return a random search's class, ARS or one derived from it, with its steps counted."""
-    return type(algorithm.__name__, (StepsCounted, algorithm), {})
-
-
-if TYPE_CHECKING:
-    from agents.stable_baselines3.generic import StableBaselines3Config
-
-_POLICIES = ("MlpPolicy", "MlpLstmPolicy")
-"""Names, in their order, of the policies that see no picture."""
-
-_LSTM_SIZE = "lstm_hidden_size"
-"""What recurrent policies call the units of their LSTM."""
+_POLICY = "MlpPolicy"
+"""Name of the policies that see no image."""
 
 
 def train_any(
-    config: "StableBaselines3Config",
+    config: StableBaselines3Config,
     env: PolicyStackEnv,
     network: ExtractedHead,
     seed: int,
@@ -126,25 +84,21 @@ def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
         raise UserError(f"expected the import path of an algorithm, got {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):
         raise UserError(f"expected an algorithm of stable-baselines3, got {path!r}, which is {found!r}")
-    if issubclass(found, ARS):
-        return counting_steps(found), SearchPolicy
-    policy = next((found.policy_aliases[name] for name in _POLICIES if name in found.policy_aliases), None)
+    if issubclass(found, ARS | RecurrentPPO):
+        raise UserError(
+            f"expected an algorithm that trains an actor without memory by gradients, got {path!r}; "
+            "RecurrentPPO and ARS are not supported, use stable_baselines3.PPO"
+        )
+    policy = found.policy_aliases.get(_POLICY)
     if policy is None:
         others = ", ".join(found.policy_aliases) or "none"
-        raise UserError(
-            f"expected an algorithm with a policy {' or '.join(_POLICIES)}, got {path!r} with {others}"
-        )
+        raise UserError(f"expected an algorithm with a policy {_POLICY}, got {path!r} with {others}")
     if "features_extractor_class" not in inspect.signature(policy).parameters:
         raise UserError(
             "expected an algorithm whose policy takes a features extractor, the project's network, "
             f"got {path!r}"
         )
     return found, policy
-
-
-def is_recurrent(path: str) -> bool:
-    """Tell whether the actor of an algorithm has an LSTM; see `import_algorithm`."""
-    return _LSTM_SIZE in inspect.signature(import_algorithm(path)[1]).parameters
 
 
 def _can_act(algorithm: type[BaseAlgorithm], policy: type[BasePolicy], env: PolicyStackEnv) -> bool:
@@ -180,7 +134,7 @@ class NetworkFeatures(BaseFeaturesExtractor):
 
 def _options(
     algorithm: type[BaseAlgorithm],
-    config: "StableBaselines3Config",
+    config: StableBaselines3Config,
     env: PolicyStackEnv,
     network: ExtractedHead,
     seed: int,
@@ -204,15 +158,10 @@ def _options(
             ours["action_noise"] = NormalActionNoise(
                 np.zeros(env.n_models), np.full(env.n_models, config.exploration / scale)
             )
-    elif issubclass(algorithm, ARS):
-        policy["net_arch"] = []
-        ours |= {"n_eval_episodes": config.studies_per_step, "zero_policy": False}
     else:
         policy["net_arch"] = {"pi": [], "vf": critic}
         if not selects:
             policy["log_std_init"] = float(np.log(config.exploration / scale))
-        if network.lstm is not None:
-            policy[_LSTM_SIZE] = network.lstm.n_units
         ours["n_steps"] = config.n_steps
     known = inspect.signature(algorithm).parameters
     chosen = {name: value for name, value in ours.items() if name in known}
@@ -247,17 +196,15 @@ def _take_actor(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None
             "leave net_arch in policy_kwargs as it is, as only such an actor can be saved as the project's "
             "own network"
         )
-    lstm = getattr(owner, "lstm_actor", None)
-    if not network.fits(linear, lstm):
+    if linear.in_features != network.n_units:
         raise UserError(
-            f"expected an actor without hidden layers but one LSTM of critic_size units where the algorithm "
-            f"is recurrent, got {type(model).__name__} with others; leave net_arch and the LSTM's options in "
-            "policy_kwargs as they are"
+            f"expected an actor without hidden layers, got {type(model).__name__} with some; "
+            "leave net_arch in policy_kwargs as it is"
         )
     # An action may have several values, its quantiles, whose mean decides; so the mean of their weights does.
     weight = linear.weight.view(-1, network.n_outputs, linear.in_features).mean(0)
     bias = weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
-    network.take(extractor.network, weight, bias.view(-1, network.n_outputs).mean(0), lstm)
+    network.take(extractor.network, weight, bias.view(-1, network.n_outputs).mean(0))
     if isinstance(network, ExtractedActor):
         network.bound(squash=model.policy.squash_output, scale=float(env.policy_scales[0]))
 

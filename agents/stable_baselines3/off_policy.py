@@ -1,162 +1,349 @@
-"""What the off-policy algorithms of stable-baselines3 have in common here."""
+"""Stable-Baselines3's off-policy algorithms on a stack of policies."""
 
-from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
 
+import numpy as np
 import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import ReplayBufferSamples, Schedule
+from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.dqn import DQN
+from torch import Tensor, nn
 
-from agents.config import MAX_STORED, MAX_STUDIES, require_at_most
-from agents.policy.decision_rules import Decide, squashed_softmax
 from agents.policy.monitor import Report
 from agents.policy.networks.base import StackedNetwork
-from agents.policy.networks.registry import make_policy_network
-from agents.policy.policy_agent import PolicyAgent
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.options import AlgorithmConfig
-from mura_env.errors import UserError
+from agents.stable_baselines3.model import (
+    added,
+    global_random_state_kept,
+    imported,
+    learn,
+    make_model,
+    network_on,
+    training_device,
+)
+from agents.stable_baselines3.options import ActorCriticConfig, OffPolicyConfig
+from agents.stable_baselines3.stack_critic import StackCritic
 
 
-@dataclass(frozen=True, kw_only=True)
-class OffPolicyConfig(AlgorithmConfig):
-    """Options of off-policy algorithms; the defaults suit episodes of one step and wide batches."""
+def train_off_policy(
+    algorithm: str,
+    policy: type[BasePolicy],
+    config: OffPolicyConfig,
+    env: PolicyStackEnv,
+    *,
+    seed: int,
+    report: Report,
+    policy_options: dict[str, Any],
+    **options: Any,
+) -> None:
+    """Train the actors in place with an off-policy algorithm of stable-baselines3.
 
-    total_steps: int = 16_384
-    """Environment steps per policy; one policy is trained for every inner fold and pull strength."""
-    studies_per_step: int = 64
-    """Studies that each policy sees in one step of the environment."""
-    gradient_steps: int = 1
-    """Updates after every step of the environment."""
-    batch_size: int = 128
-    """Studies from the replay buffer that each policy learns from in an update."""
-    buffer_size: int = 16_384
-    """Studies that the replay buffer keeps of each policy."""
-    learning_rate: float = 0.05
-    """Step size of Adam at the start, of actor and critic; it falls linearly to zero."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("studies_per_step", "gradient_steps", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if self.buffer_size < self.studies_per_step:
-            raise UserError(
-                f"expected buffer_size of at least studies_per_step, {self.studies_per_step}, "
-                f"got {self.buffer_size}"
-            )
-        require_at_most(
-            {
-                "studies_per_step": (self.studies_per_step, MAX_STUDIES),
-                "batch_size": (self.batch_size, MAX_STUDIES),
-                "buffer_size": (self.buffer_size, MAX_STORED),
-            }
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActorCriticConfig(OffPolicyConfig):
-    """Options of off-policy algorithms with an actor that follows critics."""
-
-    tau: float = 0.02
-    """How far the target networks follow in an update; inert in episodes of one step."""
-    critic_sharpness: float = 6.0
-    """How steeply the critic's value rises where a class takes the lead in the weighted average."""
-    n_critics: int = 2
-    """Critics."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("critic_sharpness", "n_critics"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        require_at_most({"n_critics": (self.n_critics, 100)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaximumEntropyConfig(ActorCriticConfig):
-    """Options of actor-critics that are paid for exploring."""
-
-    entropy_coefficient: float = 0.003
-    """Weight of the entropy in the reward."""
-    learn_exploration: bool = True
-    """Whether the standard deviation of the exploration is learned; it stays as it is if not."""
-
-
-OffPolicyConfigType = TypeVar("OffPolicyConfigType", bound=OffPolicyConfig)
-ActorCriticConfigType = TypeVar("ActorCriticConfigType", bound=ActorCriticConfig)
-MaximumEntropyConfigType = TypeVar("MaximumEntropyConfigType", bound=MaximumEntropyConfig)
-
-
-class OffPolicyAgent(PolicyAgent[OffPolicyConfigType]):
-    """An off-policy algorithm; a subclass names it and writes `_train`.
-
-    Attributes:
-        algorithm: Import path of its class; see `agents.stable_baselines3.on_policy.OnPolicyAgent`.
+    Args:
+        algorithm: Import path of the algorithm's class.
+        policy: The policy's class, one of those below.
+        config: The algorithm's options here.
+        env: The environment of the stack.
+        seed: Seed of every random choice.
+        report: Called before every step of the environment.
+        policy_options: Arguments of the policy's class, `network` among them.
+        **options: Arguments of the algorithm's class that are particular to it.
     """
-
-    algorithm: ClassVar[str]
-
-    def _env_width(self) -> tuple[int, int]:
-        return self.config.studies_per_step, 1
-
-
-class ActorCriticAgent(OffPolicyAgent[ActorCriticConfigType]):
-    """An off-policy algorithm with an actor, whose action is a hyperbolic tangent, and critics.
-
-    A subclass names the algorithm and writes `_arguments`.
-    """
-
-    decide: ClassVar[Decide] = staticmethod(squashed_softmax)
-
-    @abstractmethod
-    def _arguments(self) -> dict[str, Any]:
-        """Return the arguments of the algorithm's class that are particular to it."""
-
-    def _critic_arguments(self) -> dict[str, Any]:
-        """Return the arguments of the policy's class that are particular to the algorithm."""
-        return {}
-
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        from agents.stable_baselines3.off_policy_training import (  # noqa: PLC0415 - see the attribute algorithm
-            StackActorCriticPolicy,
-            train_off_policy,
-        )
-
-        config = self.config
-
-        def critic_network(index: int) -> StackedNetwork:
-            """Make a network like the actor's, from a seed of its own."""
-            layout, n_models = network.layout, network.n_models
-            generator = torch.Generator().manual_seed(seed + 7 + index)
-            critic = make_policy_network(config, layout, n_models, network.n_policies, generator)
-            critic.load_state_dict({**critic.state_dict(), **dict(network.named_buffers())})
-            return critic
-
-        policy_options = {
-            "network": network,
-            "critic_networks": critic_network,
-            "env": env,
-            "exploration": config.exploration,
-            "learn_exploration": getattr(config, "learn_exploration", False),
-            "sharpness": config.critic_sharpness,
-            "n_critics": config.n_critics,
-            **self._critic_arguments(),
+    device = training_device(config.device)
+    trained, report = network_on(device, policy_options["network"], report)
+    with global_random_state_kept():
+        ours = {
+            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
+            "buffer_size": config.buffer_size // config.studies_per_step * env.num_envs,
+            "learning_starts": 0,
+            "batch_size": config.batch_size * env.n_policies,
+            "gamma": 0.0,
+            "train_freq": 1,
+            "gradient_steps": config.gradient_steps,
+            "replay_buffer_class": StackReplayBuffer,
+            "replay_buffer_kwargs": {"n_policies": env.n_policies},
+            "policy_kwargs": {**policy_options, "network": trained},
+            "seed": seed,
+            "device": device,
+            **options,
         }
-        train_off_policy(
-            self.algorithm,
-            StackActorCriticPolicy,
-            config,
-            env,
-            seed=seed,
-            report=report,
-            policy_options=policy_options,
-            tau=config.tau,
-            **self._arguments(),
+        model = make_model(imported(algorithm), policy, env, added(ours, config.options()))
+        learn(model, config.total_steps, env.n_policies, report)
+
+
+def train_actor_critic(
+    algorithm: str,
+    config: ActorCriticConfig,
+    env: PolicyStackEnv,
+    network: StackedNetwork,
+    *,
+    seed: int,
+    report: Report,
+    learn_exploration: bool = False,
+    n_quantiles: int = 0,
+    **options: Any,
+) -> None:
+    """Train the actors in place with an algorithm that has critics, which are networks of the actors' kind.
+
+    Args:
+        algorithm: Import path of the algorithm's class.
+        config: The algorithm's options here.
+        env: The environment of the stack.
+        network: The actors.
+        seed: Seed of every random choice.
+        report: Called before every step of the environment.
+        learn_exploration: Whether the standard deviation of the exploration noise is learned.
+        n_quantiles: Quantiles of each critic's value; 0 for the value alone.
+        **options: Arguments of the algorithm's class that are particular to it.
+    """
+
+    def critic_network(index: int) -> StackedNetwork:
+        """Make a network like the actors', its first weights from a seed of its own."""
+        generator = torch.Generator().manual_seed(seed + 7 + index)
+        critic = network.resized(network.n_policies, generator)
+        critic.load_state_dict({**critic.state_dict(), **dict(network.named_buffers())})
+        return critic
+
+    policy_options = {
+        "network": network,
+        "critic_networks": critic_network,
+        "env": env,
+        "exploration": config.exploration,
+        "learn_exploration": learn_exploration,
+        "sharpness": config.critic_sharpness,
+        "n_critics": config.n_critics,
+        "n_quantiles": n_quantiles,
+    }
+    train_off_policy(
+        algorithm,
+        StackActorCriticPolicy,
+        config,
+        env,
+        seed=seed,
+        report=report,
+        policy_options=policy_options,
+        tau=config.tau,
+        **options,
+    )
+
+
+class StackReplayBuffer(ReplayBuffer):
+    """Draws the same number of rows of every policy, the rows of one policy together.
+
+    Args:
+        n_policies: Policies in the stack; the environments of one policy are neighbours.
+    """
+
+    def __init__(self, *args: Any, n_policies: int, **kwargs: Any) -> None:
+        self._n_policies = n_policies
+        super().__init__(*args, **kwargs)
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Draw `batch_size` rows, with replacement."""
+        shape = (self._n_policies, batch_size // self._n_policies)
+        generator = np.random  # stable-baselines3 seeds and keeps this generator
+        times = generator.randint(0, self.size(), shape)
+        width = self.n_envs // self._n_policies
+        first = np.arange(self._n_policies)[:, None] * width
+        rows = first + generator.randint(0, width, shape)
+        times, rows = times.reshape(-1), rows.reshape(-1)
+        observations = self.to_torch(self.observations[times, rows])
+        return ReplayBufferSamples(
+            observations,
+            self.to_torch(self.actions[times, rows]),
+            observations,  # every episode has one step: what comes next has no value
+            self.to_torch(self.dones[times, rows].reshape(-1, 1)),
+            self.to_torch(self.rewards[times, rows].reshape(-1, 1)),
         )
 
 
-class MaximumEntropyAgent(ActorCriticAgent[MaximumEntropyConfigType]):
-    """An actor-critic that is paid for exploring, with one standard deviation per member, not per study."""
+class StackActor(nn.Module):
+    """Actors of a stack: the network's logits in units of the environment's action, squashed.
 
-    def _arguments(self) -> dict[str, Any]:
-        return {"ent_coef": self.config.entropy_coefficient}
+    Args:
+        network: The project's network.
+        env: The environment of the stack.
+        exploration: Standard deviation of the exploration in logits.
+        learn_exploration: Whether it is learned.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self, network: StackedNetwork, env: PolicyStackEnv, exploration: float, learn_exploration: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.scales: Tensor
+        self.log_std: Tensor
+        self.register_buffer("scales", torch.from_numpy(env.policy_scales)[:, None, None])
+        deviation = (torch.full((network.n_policies, 1, network.n_models), exploration) / self.scales).log()
+        if learn_exploration:
+            self.log_std = nn.Parameter(deviation)
+        else:
+            self.register_buffer("log_std", deviation)
+
+    def forward(self, obs: Tensor, deterministic: bool = True) -> Tensor:
+        """Return actions in [-1, 1], shape `(n_rows, n_models)`."""
+        mean = self._mean(obs)
+        if not deterministic:
+            mean = mean + self.log_std.exp() * torch.randn_like(mean)
+        return torch.tanh(mean).flatten(0, 1)
+
+    def action_log_prob(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw actions, and return them with their log densities."""
+        mean = self._mean(obs)
+        noise = torch.randn_like(mean)
+        drawn = mean + self.log_std.exp() * noise
+        actions = torch.tanh(drawn)
+        density = -0.5 * noise.square() - self.log_std - 0.5 * np.log(2 * np.pi)
+        # The density of tanh(x): log(1 - tanh²(x)) = 2·(log 2 - x - softplus(-2x)).
+        density = density - 2.0 * (np.log(2.0) - drawn - nn.functional.softplus(-2.0 * drawn))
+        return actions.flatten(0, 1), density.sum(-1).flatten(0, 1)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch as torch does."""
+        self.train(mode)
+
+    def _mean(self, obs: Tensor) -> Tensor:
+        mean: Tensor = self.network(obs.reshape(self.network.n_policies, -1, obs.shape[-1])) / self.scales
+        return mean
+
+
+class StackCritics(nn.Module):
+    """Several critics, called as stable-baselines3 and sb3-contrib call theirs."""
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, critics: list[StackCritic]) -> None:
+        super().__init__()
+        self.critics = nn.ModuleList(critics)
+        self.n_critics, self.n_quantiles = len(critics), critics[0].n_quantiles
+        self.quantiles_total = self.n_critics * self.n_quantiles
+
+    def forward(self, obs: Tensor, actions: Tensor) -> Any:
+        """Return each critic's values, or with quantiles one tensor `(n_rows, n_critics, n_quantiles)`."""
+        values = tuple(critic(obs, actions) for critic in self.critics)
+        return torch.stack(values, dim=1) if self.n_quantiles else values
+
+    def q1_forward(self, obs: Tensor, actions: Tensor) -> Tensor:
+        """Return the first critic's values."""
+        values: Tensor = self.critics[0](obs, actions)
+        return values
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch as torch does."""
+        self.train(mode)
+
+
+class StackActorCriticPolicy(BasePolicy):
+    """Actor and critics of a stack, for SAC, TD3 and TQC.
+
+    Args:
+        *args: Spaces and learning rate, from stable-baselines3.
+        network: The actors.
+        critic_networks: A function of a seed that makes a network for a critic.
+        env: The environment of the stack.
+        exploration: Standard deviation of the exploration in logits.
+        learn_exploration: Whether it is learned.
+        sharpness: See `StackCritic`.
+        n_critics: Number of critics.
+        n_quantiles: Quantiles of each critic's value; 0 for the value alone.
+        **kwargs: Ignored options of stable-baselines3.
+    """
+
+    def __init__(
+        self,
+        observation_space: Any,
+        action_space: Any,
+        lr_schedule: Schedule,
+        *,
+        network: StackedNetwork,
+        critic_networks: Callable[[int], StackedNetwork],
+        env: PolicyStackEnv,
+        exploration: float,
+        learn_exploration: bool,
+        sharpness: float,
+        n_critics: int = 2,
+        n_quantiles: int = 0,
+        use_sde: bool = False,
+    ) -> None:
+        super().__init__(observation_space, action_space, squash_output=True)
+        self.actor = StackActor(network, env, exploration, learn_exploration)
+        self.actor_target = deepcopy(self.actor)
+        self.critic = StackCritics(
+            [StackCritic(critic_networks(i), env, sharpness, n_quantiles) for i in range(n_critics)]
+        )
+        self.critic_target = deepcopy(self.critic)
+        for part in (self.actor, self.critic):
+            part.optimizer = torch.optim.Adam(part.parameters(), lr=lr_schedule(1.0), eps=1e-8)
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> Tensor:
+        """Return actions, as `_predict` does."""
+        return self._predict(obs, deterministic)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.actor(observation, deterministic)  # type: ignore[no-any-return]
+
+
+class StackQPolicy(BasePolicy):
+    """Values of the candidates, for DQN.
+
+    Args:
+        *args: Spaces and learning rate, from stable-baselines3.
+        network: Scores the members and, last, their average, which stands for the reference.
+    """
+
+    def __init__(
+        self, observation_space: Any, action_space: Any, lr_schedule: Schedule, *, network: StackedNetwork
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.network = network
+        self.q_net, self.q_net_target = _QNetwork(network), deepcopy(_QNetwork(network))
+        self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=lr_schedule(1.0), eps=1e-8)
+
+    def forward(self, obs: Tensor, deterministic: bool = True) -> Tensor:
+        """Return actions, as `_predict` does."""
+        return self._predict(obs, deterministic)
+
+    def _predict(self, observation: Any, deterministic: bool = True) -> Tensor:
+        values: Tensor = self.q_net(observation)
+        return values.argmax(dim=1)
+
+
+class StackDQN(DQN):
+    """DQN that explores row by row: the original lets one throw of the dice decide for the whole batch."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[Any, ...] | None = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, tuple[Any, ...] | None]:
+        """Return the best candidates, or with the exploration's probability any."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
+        if not deterministic:
+            generator = np.random  # stable-baselines3 seeds and keeps this generator
+            explores = generator.random_sample(actions.shape) < self.exploration_rate
+            any_of = generator.randint(0, int(self.action_space.n), actions.shape)  # type: ignore[attr-defined]
+            actions = np.where(explores, any_of, actions)
+        return actions, state
+
+
+class _QNetwork(nn.Module):
+    """The stack's values, row by row."""
+
+    def __init__(self, network: StackedNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor) -> Tensor:
+        values: Tensor = self.network(obs.reshape(self.network.n_policies, -1, obs.shape[-1]))
+        return values.flatten(0, 1)
+
+    def set_training_mode(self, mode: bool) -> None:
+        self.train(mode)

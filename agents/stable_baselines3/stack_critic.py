@@ -12,7 +12,7 @@ class StackCritic(nn.Module):
 
     A network like the actor's gives every member a vote for the class that it predicts; softmax makes the
     votes a belief over classes. The action's weights give the classes probabilities; how clearly a class
-    leads there, through a hyperbolic tangent, is how firmly the verdict is that class. The value is a
+    leads there, through a hyperbolic tangent, is how firmly the prediction is that class. The value is a
     baseline of the study plus the firmness of every class times the belief in it: rewards teach the belief,
     and the belief's gradient moves the weights.
 
@@ -54,7 +54,8 @@ class StackCritic(nn.Module):
             Shape `(n_rows, 1)`, or `(n_rows, n_quantiles)`.
         """
         stacked = observations.reshape(self.network.n_policies, -1, observations.shape[-1])
-        log_probabilities, study = self.network.split(stacked)
+        log_probabilities = self.network.log_probabilities(stacked)
+        study = self.network.study_columns(stacked)
         probabilities = log_probabilities.exp()  # (n_policies, n, n_models, n_classes)
         references = stacked[..., self.body_part_columns] @ self.log_references
         chosen = actions.reshape(self.network.n_policies, -1, actions.shape[-1])

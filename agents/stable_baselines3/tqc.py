@@ -1,11 +1,16 @@
 """Truncated quantile critics by sb3-contrib, on the project's own policy network."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from agents.config import require_at_most
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.policy_agent import PolicyAgent
+from agents.policy.selection import DecisionRule, squashed_softmax
+from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.off_policy import MaximumEntropyAgent, MaximumEntropyConfig
+from agents.stable_baselines3.options import MaximumEntropyConfig
 from mura_env.errors import UserError
 
 
@@ -29,7 +34,7 @@ class TQCConfig(MaximumEntropyConfig):
 
 
 @register_agent("tqc")
-class TQC(MaximumEntropyAgent[TQCConfig]):
+class TQC(PolicyAgent[TQCConfig]):
     """Softmax weights, learned by truncated quantile critics (Kuznetsov et al. 2020).
 
     The actor is the project's own network; see `agents.stable_baselines3.ppo.PPO`. The critic is
@@ -37,11 +42,25 @@ class TQC(MaximumEntropyAgent[TQCConfig]):
     """
 
     config_class = TQCConfig
-    algorithm = "sb3_contrib.TQC"
+    decide: ClassVar[DecisionRule] = staticmethod(squashed_softmax)
 
-    def _arguments(self) -> dict[str, Any]:
-        dropped = self.config.top_quantiles_to_drop
-        return super()._arguments() | {"top_quantiles_to_drop_per_net": dropped}
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_step, 1
 
-    def _critic_arguments(self) -> dict[str, Any]:
-        return {"n_quantiles": self.config.n_quantiles}
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        # Not imported above: a saved agent weights studies without the time that the library takes to import.
+        from agents.stable_baselines3.off_policy import train_actor_critic  # noqa: PLC0415
+
+        config = self.config
+        train_actor_critic(
+            "sb3_contrib.TQC",
+            config,
+            env,
+            network,
+            seed=seed,
+            report=report,
+            learn_exploration=config.learn_exploration,
+            n_quantiles=config.n_quantiles,
+            ent_coef=config.entropy_coefficient,
+            top_quantiles_to_drop_per_net=config.top_quantiles_to_drop,
+        )

@@ -1,12 +1,14 @@
 """Trust-region policy optimisation by sb3-contrib, on the project's own policy network."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from agents.config import MAX_JOBS, require_at_most
+from agents.policy.monitor import Report
+from agents.policy.networks.base import StackedNetwork
+from agents.policy.policy_agent import PolicyAgent
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.on_policy import OnPolicyAgent, OnPolicyConfig
+from agents.stable_baselines3.options import OnPolicyConfig
 from mura_env.errors import UserError
 
 
@@ -15,17 +17,17 @@ class TRPOConfig(OnPolicyConfig):
     """Options of TRPO; the defaults suit episodes of one step and wide batches."""
 
     studies_per_step: int = 256
-    """Studies that a policy sees in one step of the environment."""
+    """Parallel environments of a policy: studies that it sees in one step."""
     target_kl: float = 0.05
-    """How far the policy may move in an update, as its mean divergence in nats."""
+    """Trust region: mean KL divergence of an update, in nats, at most."""
     cg_max_steps: int = 10
     """Iterations of the conjugate gradient method that finds the direction."""
     cg_damping: float = 0.01
-    """What is added to the diagonal of the Fisher matrix."""
+    """Damping: what is added to the diagonal of the Fisher matrix."""
     line_search_max_iter: int = 10
-    """How often the step is shortened until it holds what it promises."""
+    """Backtracking steps of the line search, at most."""
     n_critic_updates: int = 5
-    """Passes over the studies of an update that the critic learns in."""
+    """Epochs of the critic over the studies of an update."""
     n_jobs: int = 1
     """Processes that train policies; the result does not depend on it."""
 
@@ -38,7 +40,7 @@ class TRPOConfig(OnPolicyConfig):
 
 
 @register_agent("trpo")
-class TRPO(OnPolicyAgent[TRPOConfig]):
+class TRPO(PolicyAgent[TRPOConfig]):
     """Softmax weights, learned by TRPO (Schulman et al. 2015).
 
     The actor is the project's own network; see `agents.stable_baselines3.ppo.PPO`. The trust region is one
@@ -46,16 +48,27 @@ class TRPO(OnPolicyAgent[TRPOConfig]):
     """
 
     config_class = TRPOConfig
-    algorithm = "sb3_contrib.TRPO"
-    trains_separately = True
+    trains_independently = True
 
-    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
+    def _env_width(self) -> tuple[int, int]:
+        return self.config.studies_per_step, 1
+
+    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
+        # Not imported above: a saved agent weights studies without the time that the library takes to import.
+        from agents.stable_baselines3.on_policy import train_on_policy  # noqa: PLC0415
+
         config = self.config
-        return {
-            "batch_size": env.num_envs * config.n_steps,
-            "target_kl": config.target_kl,
-            "cg_max_steps": config.cg_max_steps,
-            "cg_damping": config.cg_damping,
-            "line_search_max_iter": config.line_search_max_iter,
-            "n_critic_updates": config.n_critic_updates,
-        }
+        train_on_policy(
+            "sb3_contrib.TRPO",
+            config,
+            env,
+            network,
+            seed=seed,
+            report=report,
+            batch_size=env.num_envs * config.n_steps,
+            target_kl=config.target_kl,
+            cg_max_steps=config.cg_max_steps,
+            cg_damping=config.cg_damping,
+            line_search_max_iter=config.line_search_max_iter,
+            n_critic_updates=config.n_critic_updates,
+        )

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from mura_env.errors import UserError
-
 _FINAL = ("final_obs", "final_info")
 
 
@@ -34,12 +32,12 @@ class VectorEnvAdapter(VecEnv):
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         if not isinstance(env, VectorEnv):
-            raise UserError(
+            raise ValueError(
                 f"expected a gymnasium VectorEnv, got {type(env).__name__}; make one with gymnasium.make_vec"
             )
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
-            raise UserError(
+            raise ValueError(
                 f"expected metadata['autoreset_mode'] to be AutoresetMode.SAME_STEP, got {mode!r}; "
                 "make the environment with vector_kwargs={'autoreset_mode': AutoresetMode.SAME_STEP}"
             )
@@ -117,7 +115,7 @@ class VectorEnvAdapter(VecEnv):
         self.env.close()
 
     def get_images(self) -> Sequence[NDArray[Any] | None]:
-        """Return one picture per environment, or None where the environment draws none."""
+        """Return one frame per environment, or None where the environment draws none."""
         frames: Any = self.env.render() if self.render_mode == "rgb_array" else None
         return [None] * self.num_envs if frames is None else list(frames)
 
@@ -166,7 +164,7 @@ class VectorEnvAdapter(VecEnv):
 
     def _require_all(self, indices: VecEnvIndices, name: str) -> None:
         if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
-            raise UserError(f"expected {name!r} for all {self.num_envs} environments, got indices {indices}")
+            raise ValueError(f"expected {name!r} for all {self.num_envs} environments, got indices {indices}")
 
 
 def _fresh(observations: Any) -> Any:

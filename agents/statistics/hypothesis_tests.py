@@ -131,7 +131,7 @@ def patient_standard_error(differences: NDArray[Any], patient_ids: NDArray[Any])
     return float(np.sqrt(n_patients / (n_patients - 1) * (residuals**2).sum())) / len(differences)
 
 
-def smallest_detectable_difference(differences: NDArray[Any], patient_ids: NDArray[Any]) -> float:
+def minimum_detectable_difference(differences: NDArray[Any], patient_ids: NDArray[Any]) -> float:
     """Return the true difference that a two-sided test at 0.05 finds with a power of 80 %.
 
     With as much variation between patients as is observed, that is (1.960 + 0.842) standard errors (Lachin,

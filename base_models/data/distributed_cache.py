@@ -1,4 +1,4 @@
-"""The image cache of a run that several processes share: the first one builds it, the others map it."""
+"""The image cache of a run that several processes share: rank 0 builds it, the others map it."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from mura_env.utils.progress import Progress
 
 @dataclass(frozen=True)
 class _Built:
-    """What the first process tells the others of its cache: rows for paths, which are its own."""
+    """What rank 0 tells the others of its cache: rows instead of paths, which are its own."""
 
     index: str
     """Hash of the data set's index."""
@@ -40,10 +40,10 @@ def shared_image_cache(
 ) -> ImageCache:
     """Decode all radiographs of a data set once, to squares of `size` pixels.
 
-    The first process of the group opens, checks and builds the cache. The others wait; then they map its file
-    for reading, and never write to it or hash it. So its folder must be on a disk that all of them see, as
-    the run's folder must for the weights: a process that does not see it is refused. Each machine may have
-    its own copy of the images, in another place and with other times of change, with the index of the first.
+    Rank 0 opens, checks and builds the cache. The others wait; then they map its file for reading, and never
+    write to it or hash it. So its folder must be on a disk that all of them see, as the run's folder must for
+    the weights: a process that does not see it is refused. Each machine may have its own copy of the images,
+    in another place and with other times of change, but the same index.
 
     Args:
         dataset: From `open_dataset`.
@@ -53,23 +53,23 @@ def shared_image_cache(
         progress: Called as `progress(description, completed, total)` in the process that decodes.
 
     Raises:
-        ValueError: If a process has other data than the first, or does not see its cache.
+        UserError: If a process has other data than rank 0, or does not see its cache.
     """
     paths = [path for study in dataset.studies for path in study.image_paths]
-    if group.size == 1:
+    if group.world_size == 1:
         return open_image_cache(paths, size, directory, progress)
     built: list[_Built] = []
-    with group.together():
-        if group.is_first:
+    with group.synchronized():
+        if group.is_global_zero:
             cache = open_image_cache(paths, size, directory, progress)
             built.append(_built(cache, dataset, directory))
-    (of_first,) = group.share(built)
-    with group.together():
-        return _mapped(of_first, dataset, paths, directory)
+    (of_rank_0,) = group.broadcast(built)
+    with group.synchronized():
+        return _mapped(of_rank_0, dataset, paths, directory)
 
 
 def _built(cache: ImageCache, dataset: Dataset, directory: Path) -> _Built:
-    """Say what the others need to know of a cache."""
+    """Return what the others need to know of a cache."""
     return _Built(
         _index_hash(dataset),
         cache.file.relative_to(directory),
@@ -82,10 +82,10 @@ def _built(cache: ImageCache, dataset: Dataset, directory: Path) -> _Built:
 
 
 def _mapped(built: _Built, dataset: Dataset, paths: Sequence[Path], directory: Path) -> ImageCache:
-    """Map the first process's cache for the images of this one."""
+    """Map rank 0's cache for the images of this process."""
     if _index_hash(dataset) != built.index:
         raise UserError(
-            f"expected the data of the first process in {dataset.root}, got other studies, labels or images; "
+            f"expected the data of rank 0 in {dataset.root}, got other studies, labels or images; "
             "give each machine the same copy"
         )
     file = directory / built.file

@@ -1,14 +1,14 @@
-"""Training images in an order and with changes that are functions of (seed, epoch, index) only."""
+"""Training images: order and augmentation are functions of (seed, epoch, index) only."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from base_models.data.augmentation import Augmentation
 from base_models.distributed import ALONE, ProcessGroup
@@ -16,22 +16,21 @@ from base_models.seeding import derive_seed
 from mura_env.errors import UserError
 
 Key = tuple[int, int]
-"""(epoch, index): the sampler hands the epoch on, so that a worker process need not know it."""
-
+"""(epoch, index): the sampler passes the epoch on, so that a worker process need not know it."""
 
 Sample = tuple[Tensor, int, float]
 """Image, uint8 of shape (size, size), its label, and its weight in the loss."""
 
 
 class TrainingImages(Dataset[Sample]):
-    """Radiographs of the image cache, changed at random, with their labels and weights.
+    """Augmented radiographs of the image cache, with their labels and weights.
 
     Args:
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
         weights: Their weights in the loss, shape (n_images,).
-        augmentation: Changes an image, given a seed.
+        augmentation: Augments an image, given a seed.
         seed: Seed of the fit.
     """
 
@@ -67,74 +66,55 @@ class TrainingImages(Dataset[Sample]):
         return len(self._rows)
 
     def __getitem__(self, key: Key) -> Sample:
-        """Return the image of a key in its epoch's form, its label and its weight."""
+        """Return the augmented image of a key, its label and its weight."""
         epoch, index = key
         image = self._augmentation(self._images[self._rows[index]], derive_seed(self._seed, epoch, index))
         return torch.from_numpy(np.array(image)), int(self._labels[index]), float(self._weights[index])
 
 
-class EpochSampler(Sampler[Key]):
-    """Visits every index once an epoch, in an order that is a function of the seed and the epoch.
+class EpochBatches(Sampler[list[Key]]):
+    """This process's part of each batch of an epoch, in an order that seed and epoch decide.
 
-    Lightning calls `set_epoch` before each epoch, counting from 0 also where a fit goes on.
+    An epoch visits every image at most once: the last incomplete batch is dropped. n processes have every
+    n-th image of a batch each.
 
     Args:
-        n_images: Number of indices.
+        n_images: Number of images.
+        batch_size: Images of a batch, over all processes.
         seed: Seed of the fit.
-        first_epoch: Epochs that are already done.
+        group: The processes that share each batch.
     """
 
-    def __init__(self, n_images: int, seed: int, first_epoch: int = 0) -> None:
+    epoch = 0
+    """The epoch whose batches come next; set it before each."""
+
+    def __init__(self, n_images: int, batch_size: int, seed: int, group: ProcessGroup = ALONE) -> None:
         self._n_images = n_images
+        self._batch_size = min(batch_size, n_images)
         self._seed = seed
-        self._first_epoch = first_epoch
-        self._epoch = first_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next, counted from the first one that is not yet done."""
-        self._epoch = self._first_epoch + epoch
-
-    def __len__(self) -> int:
-        return self._n_images
-
-    def __iter__(self) -> Iterator[Key]:
-        order = np.random.default_rng(derive_seed(self._seed, self._epoch, "order")).permutation(
-            self._n_images
-        )
-        return iter([(self._epoch, index) for index in order.tolist()])
-
-
-class BatchShare(Sampler[list[Key]]):
-    """One process's part of each batch: every n-th key, so that n processes hold each key once.
-
-    Args:
-        batches: The whole batches.
-        group: This process among those that share them.
-    """
-
-    def __init__(self, batches: BatchSampler, group: ProcessGroup) -> None:
-        self.sampler = batches.sampler  # where Lightning looks for `set_epoch`
-        self._batches = batches
         self._group = group
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return self._n_images // self._batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self._batches:
-            yield cast(list[Key], batch[self._group.rank :: self._group.size])
+        rng = np.random.default_rng(derive_seed(self._seed, self.epoch, "order"))
+        keys = [(self.epoch, index) for index in rng.permutation(self._n_images).tolist()]
+        for batch in range(len(self)):
+            whole = keys[batch * self._batch_size : (batch + 1) * self._batch_size]
+            yield whole[self._group.rank :: self._group.world_size]
 
 
 def check_shared_batches(n_images: int, batch_size: int, group: ProcessGroup) -> None:
     """Refuse a fit whose batches the processes of a group cannot share evenly.
 
     Raises:
-        ValueError: If the batch size is no multiple of their number, or there are too few images for a batch.
+        UserError: If the batch size is no multiple of their number, or there are too few images for a batch.
     """
-    if batch_size % group.size or n_images < batch_size:
+    if batch_size % group.world_size or n_images < batch_size:
         raise UserError(
-            f"expected at least one batch of {batch_size} images that {group.size} processes share evenly, "
-            f"got {n_images} images; change the batch size or the number of processes"
+            f"expected at least one batch of {batch_size} images that {group.world_size} processes share "
+            f"evenly, got {n_images} images; change the batch size or the number of processes"
         )
 
 
@@ -142,36 +122,30 @@ def training_batches(
     samples: TrainingImages,
     batch_size: int,
     seed: int,
-    first_epoch: int = 0,
     *,
     group: ProcessGroup = ALONE,
     processes: int = 0,
     pinned: bool = False,
 ) -> DataLoader[Sample]:
-    """Return the loader of shuffled batches; a smaller last batch is left out of the epoch.
+    """Return the loader of shuffled batches; its `batch_sampler` is an `EpochBatches`.
 
     Args:
         samples: The training images.
         batch_size: Images of a batch, over all processes that share it.
         seed: Seed of the fit.
-        first_epoch: Epochs that are already done.
         group: The processes that share each batch.
-        processes: Processes that prepare batches ahead; 0 prepares them when they are asked for.
-        pinned: Batches lie in memory from which a GPU copies them while the processor goes on.
+        processes: Worker processes; 0 loads batches when they are asked for.
+        pinned: Batches lie in pinned memory, from which a GPU copies them while the CPU goes on.
 
     Raises:
-        ValueError: If a batch cannot be shared evenly.
+        UserError: If a batch cannot be shared evenly.
     """
-    if group.size > 1:
+    if group.world_size > 1:
         check_shared_batches(len(samples), batch_size, group)
-    drop_last = len(samples) >= batch_size
-    sampler = EpochSampler(len(samples), seed, first_epoch)
-    whole = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # keys, not integers
-    batches = whole if group.size == 1 else BatchShare(whole, group)
     generator = torch.Generator()  # else each epoch draws from the caller's global generator
     return DataLoader(
         samples,
-        batch_sampler=batches,
+        batch_sampler=EpochBatches(len(samples), batch_size, seed, group),
         generator=generator,
         num_workers=processes,
         worker_init_fn=_prepare_process if processes else None,
@@ -182,5 +156,5 @@ def training_batches(
 
 
 def _prepare_process(number: int) -> None:
-    """Keep OpenCV to one core, as torch keeps itself: there are as many processes as cores."""
+    """Limit OpenCV to one core, as torch limits itself: there are as many processes as cores."""
     cv2.setNumThreads(1)

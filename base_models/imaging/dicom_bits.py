@@ -64,7 +64,7 @@ def values_of(stored: NDArray[Any], dataset: Any, remarks: list[str]) -> NDArray
         remarks.append(f"Bits Stored is {bits}, and what its pixels hold in other bits is left out")
         return _where_exposed(stored, low, dataset)
     raise UserError(
-        f"expected values of {bits} bits, as its Bits Stored says, got some of {needed}, and it cannot be told "
+        f"expected values of {bits} bits, as its Bits Stored says, got some of {needed}, and cannot tell "
         "which bits count; correct Bits Stored and High Bit"
     )
 
@@ -98,15 +98,15 @@ def _alike(stored: NDArray[Any], bits: int) -> tuple[float, float]:
 
     They are alike if they differ by less than a fourth of what the low bits can hold.
     """
-    n_pairs, n_whole, n_low = 0, 0, 0
+    n_pairs, n_whole, n_low, near = 0, 0, 0, 2**bits / 4
     for rows in blocks_of_rows(stored):
         whole = stored[rows].astype(np.int64)
         low = whole & ((1 << bits) - 1)
         for axis in (0, 1):
             changed = np.diff(whole >> bits, axis=axis) != 0
-            n_pairs += np.count_nonzero(changed)
-            n_whole += np.count_nonzero(np.abs(np.diff(whole, axis=axis))[changed] < 1 << (bits - 2))
-            n_low += np.count_nonzero(np.abs(np.diff(low, axis=axis))[changed] < 1 << (bits - 2))
+            n_pairs += int(changed.sum())
+            n_whole += int((np.abs(np.diff(whole, axis=axis))[changed] < near).sum())
+            n_low += int((np.abs(np.diff(low, axis=axis))[changed] < near).sum())
     return n_whole / max(1, n_pairs), n_low / max(1, n_pairs)
 
 

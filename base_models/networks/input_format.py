@@ -7,8 +7,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mura_env.errors import UserError
-
 PIXEL_MEAN = 0.25
 PIXEL_SCALE = 0.25
 """Networks see (grey / 255 - PIXEL_MEAN) / PIXEL_SCALE: about mean 0 and deviation 1 on radiographs."""
@@ -29,11 +27,11 @@ class InputFormat:
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.scale) or not all(value > 0 for value in self.scale):
-            raise UserError(
+            raise ValueError(
                 f"expected a mean and a positive scale for each plane, got {self.mean} and {self.scale}"
             )
         if self.aspect not in {"padded", "stretched"}:
-            raise UserError(f"expected an aspect 'padded' or 'stretched', got {self.aspect!r}")
+            raise ValueError(f"expected an aspect 'padded' or 'stretched', got {self.aspect!r}")
 
     @property
     def in_channels(self) -> int:

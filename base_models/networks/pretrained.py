@@ -1,4 +1,4 @@
-"""Initial weights from elsewhere: a local file or torchvision's download, fitted to stem and head."""
+"""Pretrained weights: a local file or torchvision's download, fitted to stem and head."""
 
 import re
 import warnings
@@ -32,8 +32,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     `module.` as `DataParallel` writes them.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, holds anything but data, or no named tensors.
+        UserFileNotFoundError: If there is no such file.
+        UserError: If the file is damaged, holds anything but data, or no named tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,8 +85,8 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
     """Return torchvision's own weights of a classifier, downloaded at the first use.
 
     Raises:
-        ValueError: If the network is none of torchvision's.
-        OSError: If the weights cannot be downloaded; the message says what to do.
+        UserError: If the network is none of torchvision's.
+        UserFileError: If the weights cannot be downloaded; the message says what to do.
     """
     if not isinstance(network, TorchvisionClassifier):
         raise UserError(
@@ -103,14 +103,14 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
         ) from error
 
 
-def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
+def load_pretrained_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
     """Load weights into a network in place, all but a head of other classes; see `fitted_state`.
 
     Returns:
         The names of the head's tensors that keep their fresh values.
 
     Raises:
-        ValueError: If the tensors are those of another network.
+        UserError: If the tensors are those of another network.
     """
     fitted, fresh = fitted_state(network, state, source)
     network.load_state_dict(fitted, strict=False)
@@ -120,7 +120,7 @@ def load_initial_weights(network: nn.Module, state: Mapping[str, Tensor], source
 def fitted_state(
     network: nn.Module, state: Mapping[str, Tensor], source: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Fit weights to a network, which is not changed and may be without values.
+    """Fit weights to a network, which is not changed and may be on the meta device.
 
     A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane
     what they would give on three copies of it.
@@ -135,7 +135,7 @@ def fitted_state(
         values.
 
     Raises:
-        ValueError: If the tensors are those of another network.
+        UserError: If the tensors are those of another network.
     """
     state = _spelt_alike(network, state)
     wanted = network.state_dict()
@@ -153,11 +153,15 @@ def fitted_state(
     ]
     unknown = [name for name in state if name not in wanted and not name.startswith(f"{head}.")]
     shapes = [name for name in state if name in wanted and state[name].shape != wanted[name].shape]
-    for names, fault in ((missing, "lacks"), (unknown, "does not know"), (shapes, "has another shape of")):
+    for names, fault in (
+        (missing, "missing key"),
+        (unknown, "unexpected key"),
+        (shapes, "shape mismatch of"),
+    ):
         if names:
             raise UserError(
                 f"expected weights of the network to train in {source}, but it is another network's: "
-                f"one of them {fault} {names[0]!r}"
+                f"{fault} {names[0]!r}"
             )
     return {name: state[name] for name in state if name in wanted}, fresh
 
@@ -166,16 +170,15 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
     """Return what the weights of a file have learned to take a radiograph as.
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
-    images, normalised as the network's library says, and all that is left for weights of grey images like
-    ours.
+    images, normalised as the network's library says, and the rest for weights of grey images like ours.
 
     Args:
         network: From `create_model`, of the same kind; its values do not matter.
         path: The file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no weights.
+        UserFileNotFoundError: If there is no such file.
+        UserError: If the file holds no weights.
     """
     try:
         return InputFormat.from_json(read_facts(Path(path))["input_format"])
@@ -206,7 +209,7 @@ def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, T
 
 
 def _takes_colours(state: Mapping[str, Tensor], stem: str) -> bool:
-    """Say whether the kernel of a stem is for three planes."""
+    """Return whether the kernel of a stem is for three planes."""
     return stem in state and state[stem].ndim == 4 and state[stem].shape[1] == PUBLISHED_PLANES
 
 

@@ -1,13 +1,12 @@
-"""What a fit leaves behind after every epoch, so that a killed one goes on from there.
+"""Checkpoints: the training state at the end of an epoch, from which a killed fit resumes.
 
 Since everything random is a function of (seed, epoch or step, index), the state is only: the weights, the
-optimiser's moments, the number of epochs done, what the inner validation has said of them, and by how much
-fp16 scales the loss. The state behind the epoch before is kept beside the newest one, for a disk may lose the
-end of what was written last.
+optimizer's moments, the losses and inner validation scores so far, and the loss scale of fp16. The checkpoint
+of the epoch before is kept beside the newest one, for a disk may lose the end of what was written last.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,30 +15,31 @@ import torch
 from torch import Tensor, nn
 
 from base_models.distributed import ProcessGroup
-from base_models.storage import load_tensors, remove_unfinished, save_tensors
+from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.training.validation import Score
 from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
 
 
 @dataclass(frozen=True)
-class Elapsed:
-    """Two durations, of this process with all its threads."""
+class Stopwatch:
+    """Wall and CPU time of this process with all its threads."""
 
-    seconds: float = 0.0
-    """By the clock."""
-    processor_seconds: float = 0.0
-    """On a processor, which other jobs of the machine disturb little."""
+    wall_seconds: float = 0.0
+    """Wall time."""
+    cpu_seconds: float = 0.0
+    """CPU time, which other jobs of the machine disturb little."""
 
     @classmethod
     def now(cls) -> Self:
-        """Return both clocks' readings, from an arbitrary beginning."""
+        """Return the present times, since an arbitrary beginning."""
         return cls(time.perf_counter(), time.process_time())
 
-    def __add__(self, other: "Elapsed") -> "Elapsed":
-        return Elapsed(self.seconds + other.seconds, self.processor_seconds + other.processor_seconds)
+    def __add__(self, other: "Stopwatch") -> "Stopwatch":
+        return Stopwatch(self.wall_seconds + other.wall_seconds, self.cpu_seconds + other.cpu_seconds)
 
-    def __sub__(self, other: "Elapsed") -> "Elapsed":
-        return Elapsed(self.seconds - other.seconds, self.processor_seconds - other.processor_seconds)
+    def __sub__(self, other: "Stopwatch") -> "Stopwatch":
+        return Stopwatch(self.wall_seconds - other.wall_seconds, self.cpu_seconds - other.cpu_seconds)
 
 
 _NETWORK, _OPTIMIZER, _AVERAGE, _BEST = "network.", "optimizer.", "average.", "best."
@@ -47,37 +47,37 @@ _NETWORK, _OPTIMIZER, _AVERAGE, _BEST = "network.", "optimizer.", "average.", "b
 
 @dataclass(frozen=True)
 class EpochState:
-    """The state of a fit behind an epoch."""
+    """The training state at the end of an epoch."""
 
     epochs: int
     """Epochs done."""
     steps: int
-    """Optimisation steps done."""
+    """Optimizer steps done."""
     epoch_losses: tuple[float, ...]
     """Mean training loss of each epoch done."""
-    elapsed: Elapsed
+    elapsed: Stopwatch
     """Time that they took."""
     network: Mapping[str, Tensor]
     """The network's state dict, with batch norm's statistics."""
     optimizer: Mapping[int, Mapping[str, Tensor]]
-    """The optimiser's state: index of the parameter → name → tensor."""
+    """The optimizer's state: index of the parameter → name → tensor."""
     average: Mapping[str, Tensor]
     """The moving average of the weights; empty where none is kept."""
     scores: tuple[Score, ...] = ()
-    """The inner validation behind each epoch; empty where there is none."""
+    """The inner validation after each epoch; empty where there is none."""
     best: Mapping[str, Tensor] = field(default_factory=dict)
     """The weights of the best epoch; empty where the last ones are kept."""
     scaler: Mapping[str, float] = field(default_factory=dict)
-    """The state of what scales the loss for fp16, as `GradScaler` names it; empty with other arithmetic."""
+    """The state of the `GradScaler` of fp16; empty with another precision."""
 
 
 def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the state atomically; the one that was there stays as `earlier_epoch`.
+    """Write a checkpoint atomically; the one that was there stays as `earlier_epoch`.
 
     Args:
         state: The state.
         path: File to write.
-        facts: What the fit depends on, JSON-ready; a fit with others does not go on from this state.
+        facts: What the fit depends on, JSON-ready; a fit with others does not resume from this checkpoint.
     """
     tensors = {_NETWORK + name: tensor for name, tensor in state.network.items()}
     tensors |= {_AVERAGE + name: tensor for name, tensor in state.average.items()}
@@ -98,21 +98,71 @@ def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def earlier_epoch(path: Path) -> Path:
-    """Return the file of the state behind the epoch before the newest."""
+    """Return the checkpoint of the epoch before the newest."""
     return path.with_suffix(".earlier.safetensors")
 
 
 def remove_epochs(path: Path) -> None:
-    """Remove the states of a fit, and what killed processes have left of theirs."""
+    """Remove the checkpoints of a fit, and what killed processes have left of theirs."""
     for file in (path, earlier_epoch(path)):
         file.unlink(missing_ok=True)
     remove_unfinished(path)
 
 
-def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
-    """Read the last finished epoch whose state is whole, or None if there is none of just this fit.
+class EpochCounter:
+    """Reports the epochs done over all fits, whichever process trains them, by their checkpoints.
 
-    A newest state that cannot be used is removed if the one before can, whose place it would take.
+    Args:
+        checkpoints: Checkpoint of each fit.
+        epochs: Epochs of each fit.
+        finished: Whether each fit is finished.
+        progress: Called as `progress(description, completed, total)`.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Sequence[Path],
+        epochs: Sequence[int],
+        finished: Sequence[bool],
+        progress: Progress | None,
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._epochs = epochs
+        self._done = [n * is_finished for n, is_finished in zip(epochs, finished, strict=True)]
+        self._progress = progress
+        self._reported = -1
+        self()
+
+    def finish(self, fits: Iterable[int]) -> None:
+        """Count fits as finished, however early they stopped."""
+        for fit in fits:
+            self._done[fit] = self._epochs[fit]
+        self()
+
+    def __call__(self) -> None:
+        """Report the epochs where their number has changed."""
+        if self._progress is None:
+            return
+        for fit, path in enumerate(self._checkpoints):
+            if self._done[fit] < self._epochs[fit]:
+                self._done[fit] = max(self._done[fit], _finished_epochs(path))
+        if sum(self._done) != self._reported:
+            self._reported = sum(self._done)
+            self._progress("training", self._reported, sum(self._epochs))
+
+
+def _finished_epochs(path: Path) -> int:
+    """Return the number of epochs that a checkpoint counts, 0 where there is none."""
+    try:
+        return int(read_facts(path)["progress"]["epochs"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
+    """Read the last whole checkpoint of just this fit, or None if there is none.
+
+    A newest one that cannot be used is removed if the one before can, whose place it would take.
     """
     newest = _read_epoch(path, facts)
     if newest is not None:
@@ -124,20 +174,20 @@ def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
 
 
 def load_shared_epoch(path: Path, facts: Mapping[str, Any], group: ProcessGroup) -> EpochState | None:
-    """Read the state that the first process finds, the same in all processes.
+    """Read the checkpoint that rank 0 finds, the same in all processes.
 
     Raises:
-        ValueError: If another process does not see the file that the first one has read.
+        UserError: If another process does not see the file that rank 0 has read.
     """
-    start = load_epoch(path, facts) if group.is_first else None
-    epochs = group.share(start.epochs if start else 0)
-    if not group.is_first and epochs:
+    start = load_epoch(path, facts) if group.is_global_zero else None
+    epochs = group.broadcast(start.epochs if start else 0)
+    if not group.is_global_zero and epochs:
         start = load_epoch(path, facts)
-    with group.together():
+    with group.synchronized():
         if (start.epochs if start else 0) != epochs:
             raise UserError(
-                f"expected every process to go on behind epoch {epochs} of {path}, as the first one, got "
-                "another state of that file; resume when the shared disk shows the same everywhere"
+                f"expected every process to resume after epoch {epochs} of {path}, as rank 0, got another "
+                "state of that file; resume when the shared disk shows the same everywhere"
             )
     return start
 
@@ -159,13 +209,13 @@ def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
         epochs=progress["epochs"],
         steps=progress["steps"],
         epoch_losses=tuple(progress["epoch_losses"]),
-        elapsed=Elapsed(**progress["elapsed"]),
+        elapsed=Stopwatch(**progress["elapsed"]),
         network=_below(_NETWORK, tensors),
         optimizer=optimizer,
         average=_below(_AVERAGE, tensors),
         scores=tuple(Score(**score) for score in progress["scores"]),
         best=_below(_BEST, tensors),
-        scaler=progress.get("scaler", {}),  # states of earlier versions have none
+        scaler=progress["scaler"],
     )
 
 
@@ -175,12 +225,12 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
-    """Return the tensors of an optimiser's state by the index of their parameter."""
+    """Return the tensors of an optimizer's state by the index of their parameter."""
     return {int(index): dict(moments) for index, moments in optimizer.state_dict()["state"].items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
-    """Give a fresh optimiser the moments of an earlier one, laid out in memory like their parameters."""
+    """Give a fresh optimizer the moments of an earlier one, laid out in memory like their parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
         index: {name: _like(tensor, parameters[index]) for name, tensor in of_parameter.items()}

@@ -1,26 +1,32 @@
-"""Where a fit computes: on the processor or a GPU of this process, or over the processes of a group."""
+"""The device of a fit, set up with Lightning Fabric: device, precision, and DDP over several processes."""
 
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import joblib
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.fabric.strategies.ddp import DDPStrategy
 
+from base_models.config import Precision
 from base_models.distributed import ALONE, ProcessGroup
 from mura_env.errors import UserError
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where one fit computes."""
+class DeviceConfig:
+    """The device of one fit in this process, and the processes that share its batches."""
 
     gpu: int | None = None
-    """Number of the GPU on this machine; None computes on the processor."""
+    """Number of the GPU on this machine; None is the CPU."""
     group: ProcessGroup = ALONE
-    """The processes that share each batch of the fit, by Lightning's DDP."""
+    """The processes that share each batch of the fit, by DDP."""
 
     @property
     def device(self) -> torch.device:
@@ -28,14 +34,14 @@ class Placement:
         return torch.device("cpu") if self.gpu is None else torch.device("cuda", self.gpu)
 
     def loader_processes(self, wanted: int = -1) -> int:
-        """Return how many processes prepare the batches of a fit.
+        """Return the number of worker processes of a fit's data loader.
 
-        One core changes fewer images than a GPU learns from. Programs that train on a GPU outside the command
-        line need the guard `if __name__ == "__main__"` for these processes, or 0 of them.
+        One core augments fewer images than a GPU learns from. Programs that train on a GPU outside the
+        command line need the guard `if __name__ == "__main__"` for these processes, or 0 of them.
 
         Args:
-            wanted: How many; below 0, none for a processor, and for a GPU its share of the processor's cores
-                but one, which starts the GPU's work.
+            wanted: How many; below 0, none for a CPU, and for a GPU its share of the CPU's cores but one,
+                which starts the GPU's work.
         """
         if wanted >= 0:
             return wanted
@@ -44,34 +50,51 @@ class Placement:
         cores: int = joblib.cpu_count()
         return max(1, cores // max(1, torch.cuda.device_count()) - 1)
 
-    def trainer_options(self) -> dict[str, Any]:
-        """Return the arguments of Lightning's trainer that say where it computes.
+    def fabric(self, precision: Precision) -> Fabric:
+        """Return a launched Fabric for a fit.
 
-        Processes that share batches each have the GPU of their number on the machine: there must be as many.
-        On GPUs, batch norm takes its statistics over the whole batch; on processors, for which torch has no
-        such layer, over the part of each process.
+        Processes that share batches each have the GPU of their local rank: there must be as many.
+
+        Raises:
+            UserError: If the device does not compute in this precision.
         """
-        accelerator = "cpu" if self.gpu is None else "gpu"
-        if self.group.size == 1:
-            devices: int | list[int] = 1 if self.gpu is None else [self.gpu]
-            # else Lightning takes the processes that torchrun started for its own
-            return {"accelerator": accelerator, "devices": devices, "plugins": [LightningEnvironment()]}
-        n_local = self.group.local_size
-        return {
-            "accelerator": accelerator,
-            "devices": n_local if self.gpu is None else list(range(n_local)),
-            "num_nodes": self.group.size // self.group.local_size,
-            "strategy": DDPStrategy(cluster_environment=TorchElasticEnvironment()),
-            "sync_batchnorm": self.gpu is not None,
-        }
+        name: Any = autocast_precision(precision, self.device)
+        options: dict[str, Any] = {"accelerator": "cpu" if self.gpu is None else "gpu"}
+        plugins: list[Any] = [_Autocast(name, self.device.type)] if name.endswith("mixed") else []
+        if self.group.world_size == 1:
+            # else Fabric takes the processes that torchrun started for its own
+            plugins.append(LightningEnvironment())
+            options["devices"] = 1 if self.gpu is None else [self.gpu]
+        else:
+            n_local = self.group.local_world_size
+            options["devices"] = n_local if self.gpu is None else list(range(n_local))
+            options["num_nodes"] = self.group.world_size // n_local
+            options["strategy"] = DDPStrategy(cluster_environment=TorchElasticEnvironment())
+        logger = logging.getLogger("lightning.fabric")
+        level = logger.level
+        logger.setLevel(logging.WARNING)  # it tells each fit what the hardware could do
+        try:
+            fabric = Fabric(plugins=plugins, **options)
+            fabric.launch()
+        finally:
+            logger.setLevel(level)
+        return fabric
 
 
-PROCESSOR = Placement()
+class _Autocast(MixedPrecision):
+    """Leave the input in float32, so that autocast alone chooses what is computed in 16 bits."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Return the input, which Fabric would round even where a network resizes it first."""
+        return data
 
 
-def first_placement() -> Placement:
-    """Return this machine's first GPU, or the processor where there is none."""
-    return Placement(0) if machine_gpus() else PROCESSOR
+CPU = DeviceConfig()
+
+
+def default_device() -> DeviceConfig:
+    """Return this machine's first GPU, or the CPU where there is none."""
+    return DeviceConfig(0) if machine_gpus() else CPU
 
 
 def machine_gpus(wanted: int = 0) -> list[int]:
@@ -81,7 +104,7 @@ def machine_gpus(wanted: int = 0) -> list[int]:
         wanted: How many; 0 takes all that there are, which may be none.
 
     Raises:
-        ValueError: If there are fewer.
+        UserError: If there are fewer.
     """
     found = torch.cuda.device_count()
     if wanted > found:
@@ -90,3 +113,32 @@ def machine_gpus(wanted: int = 0) -> list[int]:
             "leave --ensemble.devices out to take what there is"
         )
     return list(range(wanted or found))
+
+
+def autocast_precision(wanted: Precision, device: torch.device) -> str:
+    """Return Lightning's name of a precision.
+
+    Raises:
+        UserError: If fp16 is wanted on a CPU.
+    """
+    if wanted == "fp16" and device.type == "cpu":
+        raise UserError("expected precision fp16 on a GPU, got a CPU; take bf16, fp32 or auto")
+    if wanted != "auto":
+        return {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}[wanted]
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    # Older versions of torch cannot tell; they compute in single precision.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    supported = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return "bf16-mixed" if supported else "32-true"
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Compute with this many threads, on which the last bits depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,31 +1,55 @@
-"""One fit: a member trained without one fold, and its logits on the studies it has not seen."""
+"""The fits of an ensemble: each member trained without one fold, and its logits on studies it has not seen.
+
+What one fit depends on (`FitJob`), how it is trained, resumed and kept (`run_fit`), and how all of them share
+processes and GPUs (`run_fits`).
+"""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
+import joblib
 import numpy as np
-import torch
+from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 from torch import nn
 
-from base_models.config import MemberConfig, TrainingConfig
+from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.data.leakage import learned_from
-from base_models.members import load_weights, new_network, save_weights, seeded_network
+from base_models.distributed import ALONE, ProcessGroup, assign
+from base_models.members import (
+    forward_flops,
+    load_weights,
+    meta_network,
+    new_network,
+    save_weights,
+    seeded_network,
+)
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
 from base_models.seeding import derive_seed
 from base_models.storage import load_tensors, read_facts, remove_unfinished
-from base_models.training.checkpoint import Elapsed, EpochState, load_shared_epoch, remove_epochs, save_epoch
-from base_models.training.device import PROCESSOR, Placement
-from base_models.training.flops import empty_network, forward_cost
+from base_models.training.checkpoint import (
+    EpochCounter,
+    EpochState,
+    Stopwatch,
+    load_shared_epoch,
+    remove_epochs,
+    save_epoch,
+)
+from base_models.training.device import CPU, DeviceConfig, autocast_precision, machine_gpus, torch_threads
 from base_models.training.losses import image_weights
-from base_models.training.trainer import autocast_precision, fit_network
-from base_models.training.validation import Score, ValidationImages
+from base_models.training.trainer import fit_network
+from base_models.training.validation import FoldImages, Score
 from mura_env.errors import UserError
+from mura_env.utils.progress import Progress
+from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
 
 
 @dataclass(frozen=True)
@@ -35,9 +59,9 @@ class FitJob:
     member: MemberConfig
     """The member to train."""
     training: TrainingConfig
-    """How it is trained."""
+    """Its training settings, from `EnsembleConfig.training_of`."""
     fold: int
-    """The fold it must not see."""
+    """The fold that is held out."""
     seed: int
     """Seed of the ensemble."""
     n_classes: int
@@ -46,56 +70,52 @@ class FitJob:
     """Array file of the image cache, shape (n_cached, height, width)."""
     pixels: str
     """Hash of what that file holds."""
-    train_rows: NDArray[np.int64]
-    """Rows of the cache to learn from, shape (n_images,)."""
-    train_labels: NDArray[np.int64]
-    """Their classes, shape (n_images,)."""
-    train_parts: NDArray[np.int64]
-    """Their body parts, shape (n_images,)."""
+    train: FoldImages
+    """The images to learn from, and those to validate on."""
     predict_rows: NDArray[np.int64]
     """Rows of the cache to predict: the fold's and the test split's."""
     weights: Path
-    """File that the trained weights go to."""
-    validation: ValidationImages | None = None
-    """Images of its training folds that it does not learn from; None where it is not validated."""
-    mirror: bool = False
+    """File for the trained weights."""
+    tta_flip: bool = False
     """Whether predictions are averaged over each view and its mirror image."""
     log_folder: Path | None = None
-    """Folder for the curves of the training; None writes none."""
+    """Folder for the TensorBoard curves; None writes none."""
     files: tuple[str, ...] = ()
-    """Hashes of image files, by which the data set is known again at another size, also parts of it."""
+    """Hashes of image files, by which the data set, or parts of it, is recognised at another size."""
     input_format: InputFormat = GREY
     """What the network takes a radiograph as."""
 
     @property
     def checkpoint(self) -> Path:
-        """File of the state behind the last finished epoch, while the fit goes on."""
+        """File of the checkpoint, while the fit goes on."""
         return self.weights.with_suffix(".epoch.safetensors")
 
     @property
     def cost(self) -> int:
         """Floating-point operations of a forward pass over all training images and epochs."""
-        of_image = forward_cost(empty_network(self.member, self.n_classes), self.member)
-        return of_image * len(self.train_rows) * self.member.epochs
+        flops = forward_flops(meta_network(self.member, self.n_classes), self.member)
+        return flops * len(self.train.rows) * self.member.epochs
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that the weights depend on; finished weights with another one are not taken over."""
+        """Hash of all that the weights depend on; finished weights with another one are not kept."""
+        member = replace(self.member, training={})  # `training` holds them all
         training = replace(self.training, loader_processes=0)  # they change no batch
-        settings = [asdict(self.member), asdict(training), self.fold, self.seed, self.n_classes]
+        settings = [asdict(member), asdict(training), self.fold, self.seed, self.n_classes]
         settings.append(asdict(self.input_format))
         hash_ = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         hash_.update(self.pixels.encode())  # wherever they lie, and whenever they were copied there
-        hash_.update(self.train_rows.tobytes() + self.train_labels.tobytes() + self.train_parts.tobytes())
-        if self.validation is not None:
-            hash_.update(self.validation.rows.tobytes() + self.validation.labels.tobytes())
+        train, validation = self.train, self.train.validation
+        hash_.update(train.rows.tobytes() + train.labels.tobytes() + train.body_parts.tobytes())
+        if validation is not None:
+            hash_.update(validation.rows.tobytes() + validation.labels.tobytes())
         if self.member.init_weights:
             hash_.update(Path(self.member.init_weights).read_bytes())
         return hash_.hexdigest()
 
     @property
     def learned_from(self) -> list[str]:
-        """Hashes of the pictures that the weights will have learned from, those they begin with included."""
+        """Hashes of the images that the weights will have been trained on, pretrained weights' included."""
         before = learned_from(self.member.init_weights) if self.member.init_weights else ()
         return sorted({self.pixels, *self.files, *before} - {""})
 
@@ -108,10 +128,10 @@ class FitResult:
     """Logits of the rows to predict, shape (n_predicted, n_classes)."""
     epoch_losses: list[float]
     """Mean training loss of each epoch."""
-    elapsed: Elapsed
-    """Time the training took, also where finished weights were taken over."""
+    elapsed: Stopwatch
+    """Time of the training, also where finished weights are kept."""
     precision: str
-    """Arithmetic of the training, Lightning's name."""
+    """Precision of the training, by Lightning's name."""
     inner_score: Score | None = None
     """The inner validation of the weights; None where there is none."""
     input_format: InputFormat = GREY
@@ -119,9 +139,9 @@ class FitResult:
 
 
 def is_finished(job: FitJob) -> bool:
-    """Say whether the job's weights are there, whole and trained in just this way."""
+    """Return whether the job's weights are there, whole and trained in just this way."""
     try:
-        # the header first: only weights that would be taken over are worth reading
+        # the header first: only weights that would be kept are worth reading
         return read_facts(job.weights)["fingerprint"] == job.fingerprint and bool(load_tensors(job.weights))
     except (FileNotFoundError, ValueError, KeyError):
         return False
@@ -131,44 +151,43 @@ def run_fit(
     job: FitJob,
     resume: bool = False,
     on_epoch: Callable[[], None] | None = None,
-    placement: Placement = PROCESSOR,
+    device: DeviceConfig = CPU,
 ) -> FitResult:
-    """Train the job's network, or take its finished weights over, and predict what it has not seen.
+    """Train the job's network, or keep its finished weights, and predict what it has not seen.
 
-    Everything random is a function of (seed, member, fold, epoch, index), so that the result depends
-    neither on the process nor on what ran before. An interrupted fit goes on behind its last finished epoch
-    and ends with the same weights, bit for bit, on the same processor with the same number of threads.
+    Everything random is a function of (seed, member, fold, epoch, index), so that the result depends neither
+    on the process nor on what ran before. An interrupted fit resumes after its last finished epoch and ends
+    with the same weights, bit for bit, on the same CPU with the same number of threads.
 
     Args:
         job: The fit.
-        resume: Take finished weights, or finished epochs, over.
-        on_epoch: Called after each epoch, also for those that are taken over.
-        placement: Where to compute. Processes that share the fit all get the first one's result.
+        resume: Keep finished weights and resume from a checkpoint.
+        on_epoch: Called after each epoch that is trained, when its checkpoint is written.
+        device: Where to compute. Processes that share the fit all get rank 0's result.
 
     Raises:
-        ValueError: If the training diverges.
+        UserError: If the training diverges.
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
-    group = placement.group
-    on_epoch = on_epoch if group.is_first else None
-    with _threads(job.training.threads_per_fit):
-        if group.share(resume and is_finished(job)):  # a disk on the network may show it to some only
+    group = device.group
+    with torch_threads(job.training.threads_per_fit):
+        if group.broadcast(resume and is_finished(job)):  # a network disk may show it to some only
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:
-            network = _train(job, images, resume, on_epoch, placement)
+            network = _train(job, images, resume, on_epoch if group.is_global_zero else None, device)
         predicted = np.empty((0, job.n_classes), dtype=np.float32)
-        if group.is_first:
-            network.to(placement.device)
+        if group.is_global_zero:
+            network.to(device.device)
             size, rows = job.member.image_size, job.predict_rows
-            predicted = view_logits(network, images, rows, size, job.input_format, mirror=job.mirror)
-    facts, logits = read_facts(job.weights), group.share(predicted)
+            predicted = view_logits(network, images, rows, size, job.input_format, tta_flip=job.tta_flip)
+    facts, logits = read_facts(job.weights), group.broadcast(predicted)
     if not np.isfinite(logits).all():  # finite weights may still be too large
         raise UserError(
             f"expected member {job.member.name!r} to give finite logits, got others: its training has "
             "diverged; take a lower training.learning_rate, or set training.gradient_clip to 1"
         )
-    score = Score(**facts["inner_score"]) if facts.get("inner_score") else None
-    elapsed = Elapsed(**facts["elapsed"])
+    score = Score(**facts["inner_score"]) if facts["inner_score"] else None
+    elapsed = Stopwatch(**facts["elapsed"])
     return FitResult(logits, facts["epoch_losses"], elapsed, facts["precision"], score, job.input_format)
 
 
@@ -177,70 +196,154 @@ def _train(
     images: NDArray[np.uint8],
     resume: bool,
     on_epoch: Callable[[], None] | None,
-    placement: Placement,
+    device: DeviceConfig,
 ) -> nn.Module:
-    """Train a network, write its weights and return it as it was written."""
-    started = Elapsed.now()
-    group = placement.group
+    """Train a network, write its weights and return it."""
+    began, group = Stopwatch.now(), device.group
     name, fold = job.member.name, job.fold
-    # what decides the bits; a checkpoint of anything else is not gone on from
-    facts = {
+    facts = {  # what decides the bits; a checkpoint with others is not resumed from
         "fingerprint": job.fingerprint,
-        "precision": autocast_precision(job.training.precision, placement.device),
+        "precision": autocast_precision(job.training.precision, device.device),
         "threads": job.training.threads_per_fit,
-        "device": placement.device.type,
-        "processes": group.size,
+        "device": device.device.type,
+        "processes": group.world_size,
     }
     start = load_shared_epoch(job.checkpoint, facts, group) if resume else None
     if start is None:
-        if group.is_first:
+        if group.is_global_zero:
             remove_epochs(job.checkpoint)
         network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
     else:
         network = new_network(job.member, job.n_classes)
 
-    def finish_epoch(state: EpochState) -> None:
+    def end_epoch(state: EpochState) -> None:
         save_epoch(state, job.checkpoint, facts)
         if on_epoch is not None:
             on_epoch()
 
-    if on_epoch is not None:
-        for _ in range(start.epochs if start else 0):
-            on_epoch()
     history = fit_network(
         network,
         images,
-        rows=job.train_rows,
-        labels=job.train_labels,
-        weights=image_weights(job.train_labels, job.train_parts, job.n_classes, job.training),
+        rows=job.train.rows,
+        labels=job.train.labels,
+        weights=image_weights(job.train.labels, job.train.body_parts, job.n_classes, job.training),
         member=job.member,
         training=job.training,
         seed=derive_seed(job.seed, name, fold, "training"),
         start=start,
-        on_epoch=finish_epoch if group.is_first else None,
-        validation=job.validation,
-        placement=placement,
+        on_epoch=end_epoch if group.is_global_zero else None,
+        validation=job.train.validation,
+        device=device,
         input_format=job.input_format,
-        log_folder=job.log_folder if group.is_first else None,
+        log_folder=job.log_folder if group.is_global_zero else None,
     )
-    elapsed = (start.elapsed if start else Elapsed()) + Elapsed.now() - started
-    if group.is_first:
+    elapsed = (start.elapsed if start else Stopwatch()) + Stopwatch.now() - began
+    if group.is_global_zero:
         score = asdict(history.inner_score) if history.inner_score else None
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
         origin = {"learned_from": job.learned_from, "input_format": asdict(job.input_format)}
         save_weights(network, job.weights, {**facts, **outcome, **origin})
         remove_epochs(job.checkpoint)
         remove_unfinished(job.weights)
-    group.wait()
+    group.barrier()
     return network
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Compute with this many threads: it decides the last bits, so it is kept from fit to fit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def run_fits(
+    jobs: Sequence[FitJob],
+    config: EnsembleConfig,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    group: ProcessGroup = ALONE,
+) -> list[FitResult]:
+    """Run all fits and return their results in the order of the jobs.
+
+    Alone, this process runs them one after another or starts processes for them. Processes of torchrun take a
+    share of the fits each, or together the batches of one fit after another. How whole fits are divided
+    decides how long it takes, not what comes out. A process whose fit fails does not wait for the fits of the
+    others; what is finished is kept for a resumed run.
+
+    Args:
+        jobs: The fits.
+        config: Gives the number of processes and GPUs, and the parallelism.
+        resume: Keep finished weights instead of training them again.
+        progress: Called as `progress(description, completed, total)`, counting epochs of all fits.
+        group: The processes that share the run; each gets all results.
+    """
+    with group.synchronized():
+        if group.is_global_zero and not resume:
+            for job in jobs:
+                remove_epochs(job.checkpoint)
+    gpus = machine_gpus(config.devices)
+    n_processes = min(config.jobs or len(gpus) or joblib.cpu_count(), len(jobs))
+    costs = [float(job.cost) for job in jobs]
+    own_gpu = gpus[group.local_rank % len(gpus)] if gpus else None
+    longest_first = assign(costs, 1)[0]
+    epochs = [job.member.epochs for job in jobs]
+    finished = [resume and is_finished(job) for job in jobs]
+    report = EpochCounter([job.checkpoint for job in jobs], epochs, finished, progress)
+    if group.world_size > 1 and config.parallelism == "fits":
+        own = assign(costs, group.world_size)[group.rank]
+        parts = group.all_gather(_run_serial(jobs, own, resume, report, DeviceConfig(own_gpu)))
+        results = {index: result for part in parts for index, result in part.items()}
+        report.finish(results)
+    elif group.world_size > 1 or n_processes == 1:
+        results = _run_serial(jobs, longest_first, resume, report, DeviceConfig(own_gpu, group))
+    else:
+        devices = [DeviceConfig(gpus[i % len(gpus)] if gpus else None) for i in range(n_processes)]
+        results = _run_parallel(jobs, longest_first, resume, report, devices)
+    return [results[index] for index in range(len(jobs))]
+
+
+def _run_serial(
+    jobs: Sequence[FitJob], order: list[int], resume: bool, report: EpochCounter, device: DeviceConfig
+) -> dict[int, FitResult]:
+    """Run the fits in this process."""
+    results: dict[int, FitResult] = {}
+    for index in order:
+        results[index] = run_fit(jobs[index], resume, report, device)
+        report.finish([index])
+    return results
+
+
+def _run_parallel(
+    jobs: Sequence[FitJob],
+    order: list[int],
+    resume: bool,
+    report: EpochCounter,
+    devices: Sequence[DeviceConfig],
+) -> dict[int, FitResult]:
+    """Run the fits in one process per device."""
+    waiting, results = deque(order), dict[int, FitResult]()
+    running: dict[Future[FitResult], tuple[int, DeviceConfig]] = {}
+    free = list(reversed(devices))
+    # loky's processes neither inherit locks held by threads (fork) nor run a user's script again (spawn).
+    with (
+        replaced_workers_unmentioned(),
+        ProcessPoolExecutor(len(devices), initializer=_prepare_process) as pool,
+    ):
+        try:
+            while waiting or running:
+                while waiting and free:
+                    index, device = waiting.popleft(), free.pop()
+                    running[pool.submit(run_fit, jobs[index], resume, None, device)] = index, device
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    index, device = running.pop(future)
+                    results[index] = future.result()
+                    free.append(device)
+                    report.finish([index])
+                report()
+        except BaseException:
+            pool.shutdown(wait=True, kill_workers=True)
+            raise
+    return results
+
+
+def _prepare_process() -> None:
+    """Limit OpenCV to the fit's core and the fit to the life of the run; let it start loader processes."""
+    cv2.setNumThreads(1)
+    # A process that this one starts asks for its way of starting by name, and does not know loky's.
+    multiprocessing.set_start_method("spawn", force=True)
+    end_with_parent()

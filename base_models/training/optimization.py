@@ -1,18 +1,18 @@
-"""The layers of a network from the stem to the head: which of them learn, and how fast.
+"""Learning-rate schedules, frozen layers, layer-wise learning rates and the moving average of weights.
 
-For members that begin with weights from elsewhere: the first layers see edges and textures, which radiographs
-share with other pictures, and may keep more of what they have learned there.
+Layers are counted from the stem to the head. Pretrained networks may keep more of the first ones, which see
+edges and textures that radiographs share with other images.
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
 def is_kernel(name: str, parameter: nn.Parameter) -> bool:
-    """Say whether a parameter is a matrix or a kernel: what begins a layer, and what weight decay is for.
+    """Return whether a parameter is a matrix or a kernel: what begins a layer, and what weight decay is for.
 
     Scales, tokens and embeddings of positions may have as many axes, but are not called `weight`.
     """
@@ -32,19 +32,19 @@ def layers_of_parameters(network: nn.Module) -> dict[str, int]:
     return layers
 
 
-def layer_rates(network: nn.Module, first_layer_rate: float) -> dict[str, float]:
+def layer_rates(network: nn.Module, layer_decay: float) -> dict[str, float]:
     """Return the learning rate of each parameter as a share of the head's.
 
-    The first layer has the given share, and from each layer to the next it grows by the same factor
-    (discriminative fine-tuning, Howard & Ruder, arXiv:1801.06146, section 3.2).
+    Each layer has the given share of the next one's (discriminative fine-tuning, Howard & Ruder,
+    arXiv:1801.06146, section 3.2).
     """
     layers = layers_of_parameters(network)
     last = max(layers.values())
-    return {name: first_layer_rate ** (1 - layer / max(last, 1)) for name, layer in layers.items()}
+    return {name: layer_decay ** (last - layer) for name, layer in layers.items()}
 
 
 def freeze_layers(network: nn.Module, share: float) -> None:
-    """Let the first layers of a network keep their values, in place; batch norm in them its statistics too.
+    """Freeze the first layers of a network in place, with the statistics of batch norm in them.
 
     Args:
         network: In training mode.
@@ -64,7 +64,7 @@ def freeze_layers(network: nn.Module, share: float) -> None:
             module.eval()
 
 
-START = 0.04
+INITIAL_RATE = 0.04
 """Share of the peak that a training begins with."""
 
 
@@ -75,7 +75,7 @@ def one_cycle(step: int, n_steps: int, warm_up: float) -> float:
     """
     rising = max(1.0, warm_up * n_steps)
     if step < rising:
-        return START + (1 - START) * (1 - math.cos(math.pi * step / rising)) / 2
+        return INITIAL_RATE + (1 - INITIAL_RATE) * (1 - math.cos(math.pi * step / rising)) / 2
     return _falling(step, rising, n_steps)
 
 
@@ -87,14 +87,14 @@ def cosine(step: int, n_steps: int, warm_up: float) -> float:
     """
     rising = max(1.0, min(warm_up, 0.1) * n_steps)
     if step < rising:
-        return START + (1 - START) * step / rising
+        return INITIAL_RATE + (1 - INITIAL_RATE) * step / rising
     return _falling(step, rising, n_steps)
 
 
 def constant(step: int, n_steps: int, warm_up: float) -> float:
     """Return the learning rate of a step as a share of its peak: as `cosine`, but it does not fall."""
     rising = max(1.0, min(warm_up, 0.1) * n_steps)
-    return min(1.0, START + (1 - START) * step / rising)
+    return min(1.0, INITIAL_RATE + (1 - INITIAL_RATE) * step / rising)
 
 
 def _falling(step: int, rising: float, n_steps: int) -> float:
@@ -104,39 +104,25 @@ def _falling(step: int, rising: float, n_steps: int) -> float:
 SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}
 
 
-class WeightAverage:
-    """The running average of all floating-point tensors of a network; integers are copied.
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def moving_average(network: nn.Module, decay: float, steps: int = 0) -> AveragedModel:
+    """Return the exponential moving average of a network's floating-point tensors; integers are copied.
 
     Args:
-        network: Gives the values to begin with.
+        network: Its values begin the average.
         decay: Share of the old average in the new one; less in the first steps, (1 + step) / (10 + step).
+        steps: Optimizer steps already done.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self.tensors: dict[str, Tensor] = {
-            name: tensor.detach().clone() for name, tensor in network.state_dict().items()
-        }
+    def blend(averages: Tensors, values: Tensors, _: object) -> None:
+        if not averages[0].is_floating_point():
+            torch._foreach_copy_(averages, values)
+            return
+        step = int(average.n_averaged)  # on the CPU, while the argument would wait for a GPU
+        torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + step) / (10 + step)))
 
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take the weights behind optimisation step number `step`, from 1, into the average."""
-        decay = min(self._decay, (1 + step) / (10 + step))
-        averages: list[Tensor] = []
-        values: list[Tensor] = []
-        for name, tensor in network.state_dict().items():
-            average = self.tensors[name]
-            if average.device != tensor.device:
-                average = self.tensors[name] = average.to(tensor.device)
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(tensor)
-            else:
-                average.copy_(tensor)
-        # all at once, as torch's own averages do: a GPU would be busy with little else than a thousand starts
-        torch._foreach_lerp_(averages, values, 1 - decay)
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from an earlier average."""
-        for name, tensor in tensors.items():
-            self.tensors[name].copy_(tensor)
+    average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
+    average.n_averaged.fill_(1 + steps)  # from 1, since the first values are the network's already
+    return average

@@ -1,57 +1,48 @@
-"""Training one network on one set of images, with Lightning."""
+"""The training of one network, top to bottom.
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+Optimizer groups → epochs → batches → autocast → loss → backward → clipping → step → moving average → end of
+the epoch: divergence check, inner validation, TensorBoard, checkpoint. Lightning Fabric gives the device,
+autocast, the loss scaling of fp16 and DDP; the loop is here. Everything random is a function of (seed, epoch
+or batch, index).
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import lightning.pytorch as lightning
 import numpy as np
 import torch
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.utils.tensorboard.writer import SummaryWriter
 
-from base_models.config import MemberConfig, Precision, TrainingConfig
-from base_models.data.augmentation import Augmentation, create_augmentation
-from base_models.data.loader import Sample, TrainingImages, training_batches
+from base_models.config import MemberConfig, TrainingConfig
+from base_models.data.augmentation import create_augmentation
+from base_models.data.loader import TrainingImages, training_batches
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.training.checkpoint import EpochState
-from base_models.training.device import Placement, first_placement
-from base_models.training.lightning_module import ImageClassifier, Length, TrainingLog
-from base_models.training.optimization import freeze_layers
+from base_models.seeding import derive_seed
+from base_models.training.checkpoint import EpochState, Stopwatch, optimizer_tensors, restore_optimizer
+from base_models.training.device import DeviceConfig, default_device
+from base_models.training.losses import batch_loss
+from base_models.training.optimization import (
+    SCHEDULES,
+    freeze_layers,
+    is_kernel,
+    layer_rates,
+    moving_average,
+)
 from base_models.training.validation import InnerValidation, Score, ValidationImages
 from mura_env.errors import UserError
 
 
-def autocast_precision(wanted: Precision, device: torch.device) -> str:
-    """Return Lightning's name of the arithmetic.
-
-    Raises:
-        ValueError: If the processor is asked for fp16.
-    """
-    if wanted == "fp16" and device.type == "cpu":
-        raise UserError("expected precision fp16 on a GPU, got a processor; take bf16, fp32 or auto")
-    if wanted != "auto":
-        return {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}[wanted]
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    # Older versions of torch cannot tell; they compute in single precision.
-    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    supported = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-    return "bf16-mixed" if supported else "32-true"
-
-
-OnEpoch = Callable[[EpochState], None]
-
-
 @dataclass(frozen=True)
 class History:
-    """What a training has brought."""
+    """The course of a training."""
 
     epoch_losses: list[float]
     """Mean training loss of each epoch."""
@@ -59,7 +50,7 @@ class History:
     """The inner validation of the weights that are kept; None where there is none."""
 
 
-def fit_network(
+def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
     network: nn.Module,
     images: NDArray[np.uint8],
     *,
@@ -70,186 +61,250 @@ def fit_network(
     training: TrainingConfig,
     seed: int,
     start: EpochState | None = None,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[EpochState], None] | None = None,
     validation: ValidationImages | None = None,
-    placement: Placement | None = None,
+    device: DeviceConfig | None = None,
     input_format: InputFormat = GREY,
     log_folder: Path | None = None,
 ) -> History:
     """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
 
     Args:
-        network: From images (n, 1, height, width) to logits (n, n_classes), in whichever mode; it comes back
-            in evaluation mode.
+        network: From images (n, in_channels, height, width) to logits (n, n_classes), in whichever mode; it
+            comes back on the CPU and in evaluation mode.
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
         weights: Their weights in the loss, shape (n_images,).
-        member: Gives the image size, the number of epochs, and whether the weights are from elsewhere.
-        training: Gives everything else.
-        seed: Seed of the image order, the augmentations, the dropout masks and mixup.
-        start: State behind the last finished epoch of an interrupted training.
-        on_epoch: Called after each epoch with the state behind it.
-        validation: Images to score the network on behind each epoch.
-        placement: Where to compute; by default on the first GPU, or the processor where there is none.
+        member: Gives the image size and the number of epochs.
+        training: Gives everything else, as `EnsembleConfig.training_of` resolves it.
+        seed: Seed of the image order, the augmentation, the dropout masks and mixup.
+        start: Training state to resume from.
+        on_epoch: Called with the training state at the end of each epoch.
+        validation: Images to score the network on after each epoch.
+        device: Where to compute; by default on the first GPU, or the CPU where there is none.
         input_format: What the network takes a radiograph as.
-        log_folder: Folder for the curves; without one, none are written.
+        log_folder: Folder for TensorBoard; without one, no curves are written.
 
     Raises:
-        ValueError: If the training diverges.
+        UserError: If the training diverges.
     """
-    placement = placement or first_placement()
-    _prepare(network, training, start)
-    done = start.epochs if start else 0
-    augmentation = _augmentation(member, training, images.shape[1])
-    samples = TrainingImages(images, rows, labels, weights, augmentation, seed=seed)
-    batches = _batches(samples, training, seed, done, placement)
-    inner = _inner_validation(images, validation, member, training, start, input_format=input_format)
-    with _curves(log_folder, start) as log, _divergence_explained(member):
-        module = ImageClassifier(
-            network,
-            training=training,
-            length=Length(member.epochs, len(batches), training.accumulate),
-            seed=seed,
-            start=start,
-            on_epoch=on_epoch,
-            inner=inner,
-            log=log,
-            group=placement.group,
-            input_format=input_format,
-        )
-        if done < member.epochs and not (inner and inner.is_over):
-            _fit(module, batches, training, placement, member.epochs - done)
-    module.finish().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # of torch
-    return History(module.epoch_losses, inner.kept_score if inner else None)
+    device, began = device or default_device(), Stopwatch.now()
+    fabric, group = device.fabric(training.precision), device.group
 
-
-def _prepare(network: nn.Module, training: TrainingConfig, start: EpochState | None) -> None:
-    """Take the weights up where they were left, and freeze those that are not to be trained."""
-    if start is not None:
-        network.load_state_dict(dict(start.network))
-    network.train()  # Lightning keeps the mode, which is evaluation behind an earlier training
-    freeze_layers(network.to(memory_format=torch.channels_last), training.frozen_layers)
-
-
-def _augmentation(member: MemberConfig, training: TrainingConfig, side: int) -> Augmentation:
-    """Create the random changes of a member's images, which are cached at `side` pixels."""
-    return create_augmentation(
-        training.augmentation, member.image_size, side=side, share=training.augmentation_share
+    augmentation = create_augmentation(
+        training.augmentation, member.image_size, side=images.shape[1], share=training.augmentation_share
     )
-
-
-def _batches(
-    samples: TrainingImages, training: TrainingConfig, seed: int, done: int, placement: Placement
-) -> DataLoader[Sample]:
-    """Create the loader of the epochs that are not yet done."""
-    return training_batches(
-        samples,
+    batches = training_batches(
+        TrainingImages(images, rows, labels, weights, augmentation, seed=seed),
         training.batch_size,
         seed,
-        done,
-        group=placement.group,
-        processes=placement.loader_processes(training.loader_processes),
-        pinned=placement.gpu is not None,
+        group=group,
+        processes=device.loader_processes(training.loader_processes),
+        pinned=device.gpu is not None,
+    )
+    accumulation = training.gradient_accumulation
+    total_steps = member.epochs * math.ceil(len(batches) / accumulation)
+
+    if start is not None:
+        network.load_state_dict(dict(start.network))
+    trained = network.train()
+    if group.world_size > 1 and device.gpu is not None:
+        # statistics of the whole batch; on CPUs, for which torch has no such layer, of each process's part
+        trained = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(network))  # type: ignore[no-untyped-call]
+    trained.to(memory_format=torch.channels_last)
+    freeze_layers(trained.to(fabric.device), training.frozen_layers)
+    optimizer = create_optimizer(trained, training)
+    step = start.steps if start else 0
+    average = moving_average(trained, training.ema, step) if training.ema else None
+    inner: InnerValidation | None = None
+    if validation is not None:
+        size, patience = member.image_size, training.early_stopping
+        inner = InnerValidation(images, validation, size=size, input_format=input_format, patience=patience)
+    epoch_losses: list[float] = []
+    if start is not None:
+        epoch_losses += start.epoch_losses
+        restore_optimizer(optimizer, start.optimizer)
+        fabric.strategy.precision.load_state_dict(dict(start.scaler))
+        if average:
+            average.module.load_state_dict(start.average)
+        if inner:
+            inner.scores, inner.best = list(start.scores), dict(start.best)
+    module, fabric_optimizer = fabric.setup(trained, optimizer)
+
+    with _summary_writer(log_folder, first_step=step) as writer:
+        for epoch in range(len(epoch_losses), member.epochs):
+            if inner and inner.is_over:
+                break
+            batches.batch_sampler.epoch = epoch  # type: ignore[union-attr]  # an `EpochBatches`
+            losses: list[Tensor] = []
+            rates: list[float] = []
+            for index, batch in enumerate(batches):
+                # batches of this optimizer step; the last one of an epoch may have fewer
+                n_batches = min(accumulation, len(batches) - index // accumulation * accumulation)
+                is_last = (index + 1) % accumulation == 0 or index + 1 == len(batches)
+                seed_for = partial(_batch_seed, seed, epoch * len(batches) + index, group.rank)
+                with fabric.no_backward_sync(module, enabled=not is_last):
+                    loss = _training_loss(module, fabric.to_device(batch), training, input_format, seed_for)
+                    fabric.backward(loss / n_batches)
+                losses.append(loss.detach())
+                if not is_last:
+                    continue
+                rate = SCHEDULES[training.schedule](step, total_steps, training.warm_up)
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = rate * parameters["peak_lr"]
+                rates.append(max(parameters["lr"] for parameters in optimizer.param_groups))
+                if training.gradient_clip:
+                    fabric.clip_gradients(
+                        module, fabric_optimizer, max_norm=training.gradient_clip, error_if_nonfinite=False
+                    )
+                fabric_optimizer.step()
+                fabric_optimizer.zero_grad()
+                step += 1
+                if average:
+                    average.update_parameters(trained)
+
+            epoch_loss = cast(Tensor, fabric.all_reduce(torch.stack(losses), reduce_op="mean"))
+            epoch_losses.append(float(epoch_loss.mean()))
+            _refuse_divergence(trained, epoch_losses, member)
+            kept: nn.Module = average.module if average else trained
+            if inner:
+                # batch norm's statistics may differ between processes: what rank 0 finds counts
+                inner.add(group.broadcast(inner.measure(kept)), kept.state_dict())
+            if writer:
+                by_step = [float(part.mean()) for part in torch.split(epoch_loss.double(), accumulation)]
+                score = inner.scores[-1] if inner else None
+                _write_curves(writer, epoch=epoch, last_step=step, losses=by_step, rates=rates, score=score)
+            if on_epoch:
+                on_epoch(
+                    EpochState(
+                        epochs=epoch + 1,
+                        steps=step,
+                        epoch_losses=tuple(epoch_losses),
+                        elapsed=(start.elapsed if start else Stopwatch()) + Stopwatch.now() - began,
+                        network=trained.state_dict(),
+                        optimizer=optimizer_tensors(optimizer),
+                        average=average.module.state_dict() if average else {},
+                        scores=tuple(inner.scores) if inner else (),
+                        best=inner.best if inner else {},
+                        scaler=fabric.strategy.precision.state_dict(),
+                    )
+                )
+
+    best = inner.best if inner else {}
+    network.load_state_dict(best or (average.module if average else trained).state_dict())
+    network.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # of torch
+    return History(epoch_losses, inner.kept_score if inner else None)
+
+
+def create_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW that decays only matrices and kernels; `peak_lr` is the peak of a group's `lr`."""
+    rates = layer_rates(network, training.layer_decay)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((rates[name], is_kernel(name, parameter)), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "peak_lr": rate * training.learning_rate,
+                "weight_decay": training.weight_decay if decays else 0.0,
+            }
+            for (rate, decays), parameters in groups.items()
+        ]
     )
 
 
-def _inner_validation(
-    images: NDArray[np.uint8],
-    validation: ValidationImages | None,
-    member: MemberConfig,
+def _training_loss(
+    module: nn.Module,
+    batch: tuple[Tensor, Tensor, Tensor],
     training: TrainingConfig,
-    start: EpochState | None,
-    *,
     input_format: InputFormat,
-) -> InnerValidation | None:
-    """Create the inner validation where there are images for it, or take it up where it was left."""
-    if validation is None:
-        return None
-    scores, best = (start.scores, start.best) if start else ((), {})
-    return InnerValidation(
-        images,
-        validation,
-        size=member.image_size,
-        input_format=input_format,
-        patience=training.early_stopping,
-        scores=scores,
-        best=best,
+    seed_for: Callable[[str], int],
+) -> Tensor:
+    """Return the mean loss of a batch: images (n, height, width), labels (n,), weights in the loss (n,)."""
+    images, labels, weights = batch[0], batch[1], batch[2].float()
+    planes = input_format.planes(images)  # (n, in_channels, height, width)
+    if not training.mixup:
+        return batch_loss(_logits(module, planes, seed_for("dropout")), labels, weights, training)
+    # mixup (Zhang et al., arXiv:1710.09412)
+    rng = np.random.default_rng(seed_for("mixup"))
+    share = float(rng.beta(training.mixup, training.mixup))
+    order = torch.from_numpy(rng.permutation(len(labels)))
+    # from pinned memory, or the CPU would wait for all that the GPU has still to do
+    order = (order.pin_memory() if labels.is_cuda else order).to(labels.device, non_blocking=True)
+    planes = share * planes + (1 - share) * planes[order]
+    logits = _logits(module, planes, seed_for("dropout"))
+    own = batch_loss(logits, labels, weights, training)
+    return share * own + (1 - share) * batch_loss(logits, labels[order], weights[order], training)
+
+
+def _logits(module: nn.Module, planes: Tensor, seed: int) -> Tensor:
+    """Return the logits (n, n_classes), float32, with dropout masks that are a function of the seed."""
+    devices = [planes.device] if planes.is_cuda else []
+    with torch.random.fork_rng(devices=devices):  # the global generators stay as they were
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        logits: Tensor = module(planes)
+    return logits.float()
+
+
+def _batch_seed(seed: int, batch: int, rank: int, purpose: str) -> int:
+    """Return the seed of a batch, counted over all epochs; processes that share it have one each."""
+    return derive_seed(seed, purpose, batch, *((rank,) if rank else ()))
+
+
+def _refuse_divergence(network: nn.Module, epoch_losses: list[float], member: MemberConfig) -> None:
+    """Raise a UserError if the last loss or a weight is non-finite: no later step recovers from it."""
+    tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    loss, epoch = epoch_losses[-1], len(epoch_losses)
+    if math.isfinite(loss) and all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        return
+    found = "non-finite weights" if math.isfinite(loss) else f"a mean loss of {loss:g}"
+    raise UserError(
+        f"expected the training of member {member.name!r} to converge, got {found} in epoch {epoch}; take a "
+        "lower training.learning_rate, or set training.gradient_clip to 1"
     )
 
 
 @contextmanager
-def _curves(folder: Path | None, start: EpochState | None) -> Iterator[TrainingLog | None]:
-    """Open the curves of a fit, if they are wanted."""
+def _summary_writer(folder: Path | None, first_step: int) -> Iterator[SummaryWriter | None]:
+    """Open the curves of a fit, if they are wanted; those of a killed training end where it resumes."""
     if folder is None:
         yield None
         return
-    log = TrainingLog(folder, start.steps if start else 0)
-    try:
-        yield log
-    finally:
-        log.close()
+    with SummaryWriter(str(folder), purge_step=first_step + 1) as writer:
+        yield writer
 
 
-@contextmanager
-def _divergence_explained(member: MemberConfig) -> Iterator[None]:
-    """Say which training has diverged, and what to do."""
-    try:
-        yield
-    except FloatingPointError as error:
-        raise UserError(
-            f"expected the training of member {member.name!r} to converge, got {error}; take a lower "
-            "training.learning_rate, or set training.gradient_clip to 1"
-        ) from error
-
-
-def _fit(
-    module: ImageClassifier,
-    batches: DataLoader[Sample],
-    training: TrainingConfig,
-    placement: Placement,
-    epochs: int,
+def _write_curves(
+    writer: SummaryWriter,
+    *,
+    epoch: int,
+    last_step: int,
+    losses: list[float],
+    rates: list[float],
+    score: Score | None,
 ) -> None:
-    """Train with Lightning, which neither prints nor writes."""
-    with _quiet_lightning():
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            # a literal type of Lightning's own
-            precision=autocast_precision(training.precision, placement.device),  # type: ignore[arg-type]
-            gradient_clip_val=training.gradient_clip or None,
-            accumulate_grad_batches=training.accumulate,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            **placement.trainer_options(),
-        )
-        trainer.fit(module, batches)
+    """Write the curves of an epoch over the optimizer steps, counted from 1.
 
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's banners and the warnings that do not concern a user of this package."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 uses a test for leaves that current torch is about to remove.
-            warnings.filterwarnings(
-                "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
-            )
-            # Batches come from a memory-mapped array in less time than a step takes: no loader processes.
-            warnings.filterwarnings(
-                "ignore", r"The 'train_dataloader' does not have many workers", UserWarning
-            )
-            # With fp16, steps whose gradients overflow are left out, often the first; the schedule goes on.
-            warnings.filterwarnings(
-                "ignore", r"Detected call of `lr_scheduler\.step\(\)` before", UserWarning
-            )
-            # Frozen batch norm is meant to be in evaluation mode.
-            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", PossibleUserWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+    Args:
+        writer: Where to.
+        epoch: The epoch, from 0.
+        last_step: Number of its last step.
+        losses: Loss of each of its steps.
+        rates: Learning rate of each of its steps.
+        score: Its inner validation.
+    """
+    for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=last_step - len(losses) + 1):
+        writer.add_scalar("train_loss_step", loss, step)
+        writer.add_scalar("lr-AdamW", rate, step)
+    writer.add_scalar("epoch", epoch, last_step)
+    writer.add_scalar("train_loss_epoch", sum(losses) / len(losses), last_step)
+    if score is not None:
+        writer.add_scalar("val_loss", score.loss, last_step)
+        writer.add_scalar("val_auroc", score.auroc, last_step)
+    writer.flush()

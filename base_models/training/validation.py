@@ -1,6 +1,6 @@
-"""Inner validation: what a network says of patients of its own training folds that it does not learn from.
+"""Inner validation: patients of a fit's own training folds, held out from its training, score it.
 
-It may choose an epoch or a member; a held-out fold never does.
+The score may choose an epoch or a member; a held-out fold never does.
 """
 
 import copy
@@ -38,12 +38,26 @@ class Score:
 
 @dataclass(frozen=True)
 class ValidationImages:
-    """Images that a fit is validated on."""
+    """The inner validation images of a fit."""
 
     rows: NDArray[np.int64]
     """Rows of the image cache, shape (n_images,)."""
     labels: NDArray[np.int64]
     """Their classes, shape (n_images,)."""
+
+
+@dataclass(frozen=True)
+class FoldImages:
+    """The training images of the fits without one fold."""
+
+    rows: NDArray[np.int64]
+    """Rows of the image cache to learn from, shape (n_images,); those of a hard study occur several times."""
+    labels: NDArray[np.int64]
+    """Their classes, shape (n_images,)."""
+    body_parts: NDArray[np.int64]
+    """Their body parts, shape (n_images,)."""
+    validation: ValidationImages | None
+    """Images of the same folds that are not learned from; None where there is no inner validation."""
 
 
 def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np.bool_]:
@@ -97,7 +111,7 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Score:
 
 
 class InnerValidation:
-    """Scores a network behind each epoch and keeps the best epoch's weights.
+    """Scores a network after each epoch and keeps the best epoch's weights.
 
     Args:
         images: The image cache, shape (n_cached, height, width), dtype uint8.
@@ -106,8 +120,10 @@ class InnerValidation:
         input_format: What the network takes a radiograph as.
         patience: Epochs without a lower loss after which the training ends; 0 never ends it, and the last
             epoch's weights are kept.
-        scores: Those of the epochs that are already done.
-        best: The weights of the best of them.
+
+    Attributes:
+        scores: The score of each epoch.
+        best: With patience, the weights of the best epoch.
     """
 
     def __init__(
@@ -118,11 +134,9 @@ class InnerValidation:
         size: int,
         input_format: InputFormat = GREY,
         patience: int,
-        scores: Sequence[Score] = (),
-        best: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.scores = list(scores)
-        self.best: dict[str, Tensor] = dict(best or {})
+        self.scores: list[Score] = []
+        self.best: dict[str, Tensor] = {}
         self._images = images
         self._validation = validation
         self._size = size
@@ -136,7 +150,7 @@ class InnerValidation:
 
     @property
     def is_over(self) -> bool:
-        """Whether the loss has not fallen for as many epochs as there is patience."""
+        """Whether the loss has not fallen for `patience` epochs."""
         return bool(self._patience and self.scores) and (
             len(self.scores) - 1 - self.best_epoch >= self._patience
         )
@@ -146,16 +160,14 @@ class InnerValidation:
         """The score of the weights that are kept."""
         return self.scores[self.best_epoch if self._patience else -1]
 
-    def measure(self, network: nn.Module, average: Mapping[str, Tensor] | None) -> Score:
-        """Score a copy of the network, with the average of its weights where there is one."""
-        measured = copy.deepcopy(network).eval()
-        if average:
-            measured.load_state_dict(average)
+    def measure(self, network: nn.Module) -> Score:
+        """Score a network, which stays in its mode."""
+        measured = copy.deepcopy(network).eval()  # frozen layers are in another mode than the rest
         logits = view_logits(measured, self._images, self._validation.rows, self._size, self._input_format)
         return score(logits, self._validation.labels)
 
     def add(self, found: Score, weights: Mapping[str, Tensor]) -> None:
-        """Take an epoch's score into account, and its weights where they are the best so far."""
+        """Note an epoch's score, and its weights where they are the best so far."""
         self.scores.append(found)
         if self._patience and self.best_epoch == len(self.scores) - 1:
             self.best = {name: torch.clone(tensor.detach()) for name, tensor in weights.items()}

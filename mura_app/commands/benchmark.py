@@ -2,19 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from agents import agent_class
+import tyro
+
 from agents.benchmark import check_tables
 from agents.parallel import Backend, check_backend
-from mura_app.commands.run import DEFAULT_AGENTS
+from mura_app.commands.agent_options import AgentOptions
+from mura_app.commands.config_file import config_defaults
 from mura_app.console import show_benchmark
+from mura_app.main import parse
 from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars
 
 
-@dataclass(frozen=True)
-class Command:
+@dataclass(frozen=True, kw_only=True)
+class Command(AgentOptions):
     """Options of `mura benchmark`."""
 
     train: Path
@@ -26,22 +30,12 @@ class Command:
     out: Path
     """Run directory to write."""
 
-    agents: tuple[str, ...] = DEFAULT_AGENTS
-    """Names of the weighting agents to compare with uniform averaging."""
-
-    agent_seeds: int = 10
-    """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
-
     test_images: Path | None = None
     """Predictions table of the test studies' radiographs one by one, study by study, for figures at image
     level, such as `RUN/predictions/test-images.npz`."""
 
-    cross_validation_seeds: int = 1
-    """Number of the seeds that agents are cross-validated with on the training table, for thresholds and the
-    secondary comparison; three more fits a seed, none with 0."""
-
     jobs: int | None = None
-    """Processes that fit agents; by default as many as there are processors."""
+    """Processes that fit agents; by default one per CPU core."""
 
     backend: Backend = "loky"
     """Who fits agents: processes of this machine (`loky`), or the cluster of `dask` or `ray`."""
@@ -56,27 +50,19 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Fits, scores and reports."""
-        from mura_app.pipeline import benchmark_agents, check_counts
+        """Fit, score and report."""
+        from mura_app.pipeline import agent_settings, benchmark_agents
 
         check_backend(self.backend)
-        check_counts(self.agent_seeds, self.cross_validation_seeds)
-        for name in self.agents:
-            agent_class(name)  # a misspelt name must not become a part of the run
+        settings = agent_settings(self.chosen_agents(), self.agent_seeds, self.cross_validation_seeds)
         train, test = load_table(self.train), load_table(self.test)
         images = None if self.test_images is None else load_table(self.test_images)
         check_tables(train, test, range(self.agent_seeds), images)  # what cannot run must not take the folder
         run = RunDirectory(self.out)
+        paths = {"train": self.train, "test": self.test, "test_images": self.test_images}
         settings = run.claim(
-            {
-                "train": str(self.train.resolve()),
-                "test": str(self.test.resolve()),
-                "test_images": None if self.test_images is None else str(self.test_images.resolve()),
-                "cross_validation_seeds": self.cross_validation_seeds,
-                "agents": list(self.agents),
-                "agent_seeds": self.agent_seeds,
-            },
-            sources=filter(None, (self.train, self.test, self.test_images)),
+            {**{name: path and str(path.resolve()) for name, path in paths.items()}, **settings},
+            sources=filter(None, paths.values()),
             overwrite=self.overwrite,
             resume=self.resume,
         )
@@ -85,10 +71,8 @@ class Command:
                 run,
                 train,
                 test,
-                agents=settings["agents"],
-                agent_seeds=settings["agent_seeds"],
+                settings,
                 test_images=images,
-                cross_validation_seeds=settings["cross_validation_seeds"],
                 jobs=self.jobs,
                 backend=self.backend,
                 title=self.test.stem,
@@ -96,3 +80,11 @@ class Command:
                 progress=progress,
             )
         show_benchmark(document, run, as_json=self.json)
+
+
+def parse_command(arguments: list[str]) -> Command:
+    """Parse the options of `mura benchmark`."""
+    required: Any = dict.fromkeys(("train", "test", "out"), tyro.MISSING)
+    default = Command(**{**required, **config_defaults(Command, arguments)})
+    command: Command = parse(Command, "benchmark", arguments, default=default)
+    return command

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base_models.presets import PRESETS
-from mura_app.commands.run import DEFAULT_AGENTS
+from mura_app.commands.agent_options import DEFAULT_AGENTS
 from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
@@ -39,11 +39,12 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Draws the radiographs, then does what `mura run` does."""
+        """Draw the radiographs, then do what `mura run` does."""
         from base_models.synthetic import synthesize
         from mura_app.pipeline import PipelineConfig, run_pipeline
 
         run = RunDirectory(self.out)
+        agents: dict[str, dict[str, object]] = {name: {} for name in DEFAULT_AGENTS}
         data = self.out.with_name(f"{self.out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
         if not self.json:
             message(
@@ -61,7 +62,7 @@ class Command:
             document = run_pipeline(
                 data,
                 run,
-                PipelineConfig(PRESETS["demo"], DEFAULT_AGENTS, self.agent_seeds, self.seed),
+                PipelineConfig(PRESETS["demo"], self.seed, agents, self.agent_seeds),
                 title="Synthetic radiographs",
                 overwrite=self.overwrite,
                 resume=self.resume,

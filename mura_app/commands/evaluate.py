@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mura_app.artifacts import read_benchmark
+from mura_app.artifacts import read_benchmark, write_benchmark
 from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
 from mura_env.errors import UserError, UserFileExistsError
-from mura_env.utils.files import write_json
 
 if TYPE_CHECKING:
     from mura_app.external_validation import Outside
@@ -53,7 +52,7 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Predicts if needed, scores and reports."""
+        """Predict if needed, score and report."""
         from mura_app.external_validation import parse_mapping, training_table
 
         source = self._source()
@@ -83,13 +82,16 @@ class Command:
         }
         sources = filter(None, (run.path, source, self.images))
         out.claim(settings, sources=sources, overwrite=self.overwrite)
+        out.predictions.mkdir(parents=True, exist_ok=True)
+        outside.table.save(out.predictions / "test.npz")
+        if outside.images is not None:
+            outside.images.save(out.predictions / "test-images.npz")
         title = f"{source.stem}, external validation of {run.path.resolve().name}"
-        document = {"title": title, **document}
-        _write(out, outside, document, title)
+        document = write_benchmark(out, document, title=title, dataset=outside.dataset)
         show_benchmark(document, out, as_json=self.json)
 
     def _source(self) -> Path:
-        """Where the outside studies come from."""
+        """Return where the outside studies come from."""
         given = [path for path in (self.data, self.predictions) if path is not None]
         if len(given) != 1:
             raise UserError(f"expected either --data or --predictions, got {'both' if given else 'neither'}")
@@ -116,7 +118,7 @@ def _scored(
     finished: dict[str, Any],
     progress: ProgressBars,
 ) -> dict[str, Any]:
-    """Scores the run's agents; what the library warns of becomes a message."""
+    """Score the run's agents; what the library warns of becomes a message."""
     from agents.benchmark.external_validation import evaluate_saved_agents
 
     with warnings.catch_warnings(record=True) as caught:
@@ -127,11 +129,7 @@ def _scored(
             outside.table,
             list(finished["agents"]),
             finished["seeds"],
-            thresholds={
-                name: figure["mean"]
-                for name, row in finished["agents"].items()
-                if (figure := row.get("threshold")) is not None
-            },
+            thresholds={name: row["threshold"]["mean"] for name, row in finished["agents"].items()},
             controls=outside.controls,
             outside_images=outside.images,
             progress=progress,
@@ -143,7 +141,7 @@ def _scored(
 
 
 def _shared_patients(train: Predictions, table: Predictions) -> list[str]:
-    """Says how many patients have names that are in the training table too."""
+    """Say how many patients have names that are in the training table too."""
     shared = len({*map(str, train.patient_ids)} & {*map(str, table.patient_ids)})
     if not shared:
         return []
@@ -151,15 +149,3 @@ def _shared_patients(train: Predictions, table: Predictions) -> list[str]:
         f"{shared} patient ids are in the training table too; if they are the same people and not only the "
         "same names, these figures are too good."
     ]
-
-
-def _write(out: RunDirectory, outside: "Outside", document: dict[str, Any], title: str) -> None:
-    """Writes the tables, the figures and what shows them."""
-    from mura_app.artifacts import write_evidence
-
-    out.predictions.mkdir(parents=True, exist_ok=True)
-    outside.table.save(out.predictions / "test.npz")
-    if outside.images is not None:
-        outside.images.save(out.predictions / "test-images.npz")
-    write_json(out.benchmark_path, document)
-    write_evidence(out, document, title=title, dataset=outside.dataset)

@@ -43,7 +43,7 @@ class Command:
     config: dict[str, Any]
 
     def run(self) -> None:
-        """Fits the agent, saves it, and says what weights it gives each body part."""
+        """Fit the agent, save it, and say what weights it gives each body part."""
         options = self.options
         if options.out.exists() and not options.overwrite:
             raise UserFileExistsError(
@@ -53,32 +53,22 @@ class Command:
             raise UserFileExistsError(
                 f"expected a saved agent to replace, got {options.out} without agent.json in it"
             )
-        if options.out.exists():
-            others = sorted(
-                {path.name for path in options.out.iterdir()} - {"agent.json", "agent.safetensors"}
+        if options.out.exists() and (others := {path.name for path in options.out.iterdir()} - _SAVED):
+            raise UserFileExistsError(
+                f"expected nothing but a saved agent to replace in {options.out}, got {min(others)!r} too; "
+                "choose another --out"
             )
-            if others:
-                raise UserFileExistsError(
-                    f"expected nothing but a saved agent to replace in {options.out}, got {others[0]!r} too; "
-                    "choose another --out"
-                )
         table = load_table(options.predictions)
         agent = make_agent(self.name, **self.config)
         with ProgressBars() as progress:
             agent.fit(table, seed=options.seed, progress=progress)
         agent.save(options.out)
         weights = agent.weights(table)
-        by_part = {
-            part: dict(
-                zip(
-                    table.model_names,
-                    map(float, weights[table.body_parts == index].mean(axis=0)),
-                    strict=True,
-                )
-            )
-            for index, part in enumerate(table.body_part_names)
-            if (table.body_parts == index).any()
-        }
+        by_part = {}
+        for index, part in enumerate(table.body_part_names):
+            if (chosen := table.body_parts == index).any():
+                means = weights[chosen].mean(axis=0).tolist()
+                by_part[part] = dict(zip(table.model_names, means, strict=True))
         if options.json:
             print_json({"agent": self.name, "out": str(options.out), "mean_weights": by_part})
             return
@@ -88,7 +78,7 @@ class Command:
 
 
 def parse_command(arguments: list[str]) -> Command:
-    """Parses the agent's name, the common options and every field of the agent's configuration."""
+    """Parse the agent's name, the common options and every field of the agent's configuration."""
     if not arguments or arguments[0] in {"-h", "--help"}:
         print_text(_overview())
         sys.exit(0)

@@ -27,7 +27,7 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Reads, checks and writes."""
+        """Read, check and write."""
         from base_models.checkpoint_import import import_checkpoint
 
         if os.path.lexists(self.out) and not self.out.is_dir():

@@ -7,7 +7,7 @@ import tyro
 
 from mura_app.terminal import message, print_json
 from mura_env import Predictions
-from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileExistsError
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,11 @@ class Command:
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Reads, checks and writes."""
+        """Read, check and write."""
         if self.out.suffix != ".npz":
             raise UserError(f"expected --out to end in .npz, got {self.out}")
         if self.out.exists() and not self.overwrite:
             raise UserFileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
-        if not self.table.is_file():
-            raise UserFileNotFoundError(
-                f"expected a table of predictions, got no file {self.table}; check the path"
-            )
         table = Predictions.from_csv(self.table)
         table.save(self.out)
         if self.json:

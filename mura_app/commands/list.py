@@ -54,7 +54,7 @@ def _registry(kind: str) -> Registry[Any]:
 
 
 def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
-    """Return name, origin and description of all that a registry knows; a broken plug-in says what is wrong."""
+    """Return name, origin and description of all in a registry; a broken plug-in says what is wrong."""
     rows = []
     for name in registry.names():
         try:

@@ -1,4 +1,4 @@
-"""The options that choose an ensemble's members on one line, and their pretrained weights."""
+"""The options `--members`, `--init-weights` and `--pretrained`, which choose an ensemble's members."""
 
 import os
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from base_models.networks.registry import check_model_name, has_download, takes_
 from base_models.networks.timm_classifier import PREFIX
 from mura_env.errors import UserError
 
-MOST_MEMBERS = 1000
-"""Far more than anybody trains: a number with a digit too many is told at once."""
+MAX_MEMBERS = 1000
+"""Upper bound of the number of members: a typo guard."""
 
 
 def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
     """Return an ensemble of the members that a line names, in its order.
 
     Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]]`. Sizes and epochs that are not given are those of the
-    configuration's member at the same place, beginning anew behind its last: members of one network differ by
-    seed and, as far as the configuration's own members do, by size. So do their options, where the network
-    has all of them.
+    configuration's member at the same place, over and over: members of one network differ by seed and, as far
+    as the configuration's own members do, by size. So do their options and their training, where the network
+    has all of these options.
 
     Args:
         config: Gives what the line leaves out.
@@ -29,11 +29,12 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
         ValueError: If a network does not exist, a number is none, there are too many members, or initial
             weights are for a member that the line replaces.
     """
-    replaced = next((member for member in config.members if member.has_learned), None)
+    replaced = next((member for member in config.members if member.is_pretrained), None)
     if replaced is not None:
         raise UserError(
-            f"expected initial weights for the members that --members names, got some for {replaced.name!r}, "
-            "which it replaces; name them with --init-weights NETWORK=FILE or --pretrained"
+            "expected pretrained weights for the members that --members names, got some for "
+            f"{replaced.name!r}, which it replaces; name them with --init-weights NETWORK=FILE or "
+            "--pretrained"
         )
     members: list[MemberConfig] = []
     for entry in filter(None, (part.strip() for part in line.split(","))):
@@ -46,8 +47,8 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
                 f"{entry[:80]!r}"
             )
         count, size, epochs = (*(int(number) for number in numbers), *(0,) * (3 - len(numbers)))
-        if len(members) + count > MOST_MEMBERS:
-            raise UserError(f"expected at most {MOST_MEMBERS} members, got more in {entry!r}")
+        if len(members) + count > MAX_MEMBERS:
+            raise UserError(f"expected at most {MAX_MEMBERS} members, got more in {entry!r}")
         for _ in range(count or 1):
             like = config.members[len(members) % len(config.members)]
             own = takes_options(network, like.options)
@@ -58,6 +59,7 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
                     image_size=size or like.image_size,
                     epochs=epochs or like.epochs,
                     options=like.options if own else {},
+                    training=like.training if own else {},
                 )
             )
     return replace(config, members=tuple(members))
@@ -66,13 +68,13 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
 def choose_initial_weights(
     config: EnsembleConfig, files: Sequence[str], pretrained: bool = False
 ) -> EnsembleConfig:
-    """Return an ensemble whose members begin with weights from elsewhere.
+    """Return an ensemble whose members start from pretrained weights.
 
     Args:
         config: The ensemble.
         files: Each `FILE`, for all members, or `NETWORK=FILE`, for those of one network. With a slash before
             its first `=` it is a file.
-        pretrained: Members without a file begin with torchvision's own weights where it has some.
+        pretrained: Members without a file start from torchvision's pretrained weights where it has some.
 
     Raises:
         ValueError: If a file is for a network that no member has, for a member that has another, or for one
@@ -85,10 +87,10 @@ def choose_initial_weights(
         network, file = (network, file) if is_for_one else ("", entry)
         whose = repr(network) if network else "all members"
         if not file:
-            raise UserError(f"expected a file of initial weights for {whose}, got an empty name")
+            raise UserError(f"expected a file of pretrained weights for {whose}, got an empty name")
         if network in file_of:
             raise UserError(
-                f"expected one file of initial weights for {whose}, got {file_of[network]} and {file}; "
+                f"expected one file of pretrained weights for {whose}, got {file_of[network]} and {file}; "
                 "leave one of them out, or name the network of each as NETWORK=FILE"
             )
         file_of[network] = file
@@ -102,9 +104,9 @@ def choose_initial_weights(
     members = []
     for member in config.members:
         file = file_of.get(member.network, file_of.get("", ""))
-        if file and member.has_learned:
+        if file and member.is_pretrained:
             raise UserError(
-                f"expected one source of initial weights for the member {member.name!r}, got {file} and "
+                f"expected one source of pretrained weights for the member {member.name!r}, got {file} and "
                 f"{member.init_weights or 'its option pretrained'}; leave one of them out"
             )
         file = file or member.init_weights
@@ -119,5 +121,5 @@ def choose_initial_weights(
 
 
 def _is_count(text: str) -> bool:
-    """Say whether a text is a whole number from 1, of at most nine digits."""
+    """Return whether a text is a whole number from 1, of at most nine digits."""
     return text.isdecimal() and len(text) <= 9 and int(text) > 0

@@ -18,21 +18,19 @@ class Command:
     """Run directory with `benchmark.json`."""
 
     thumbnails: bool = True
-    """Show radiographs of changed verdicts, where the run's data set is still in its place."""
+    """Show radiographs of changed predictions, where the run's data set is still in its place."""
 
     json: bool = False
     """Print one JSON document on standard output."""
 
     def run(self) -> None:
-        """Writes `report.html` and `MODEL_CARD.md` from what the run has recorded."""
-        from mura_app.artifacts import dataset_of_run, read_benchmark, write_evidence
+        """Write `report.html` and `MODEL_CARD.md` from what the run has recorded."""
+        from mura_app.artifacts import dataset_of_run, read_benchmark, write_pages
 
         run = RunDirectory(self.run_directory)
         run.read_config()  # a folder that is no run is said to be none, whatever else it holds
         document = read_benchmark(run)
-        title = document.get("title", run.path.resolve().name)
-        dataset = dataset_of_run(run) if self.thumbnails else None
-        write_evidence(run, document, title=title, dataset=dataset)
+        write_pages(run, document, dataset_of_run(run) if self.thumbnails else None)
         if self.json:
             print_json({"report": str(run.report_path), "model_card": str(run.model_card_path)})
         else:

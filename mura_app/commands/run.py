@@ -2,43 +2,23 @@
 
 from dataclasses import dataclass
 
+from mura_app.commands.agent_options import AgentOptions
 from mura_app.commands.train import TrainingOptions, parse_with_preset
 from mura_app.console import show_benchmark, show_odd_files
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 
-DEFAULT_AGENTS = (
-    "uniform",
-    "best_single",
-    "static",
-    "static_per_body_part",
-    "stacking",
-    "gate",
-    "reinforce",
-    "ppo",
-)
 
-
-@dataclass(frozen=True)
-class Command(TrainingOptions):
+@dataclass(frozen=True, kw_only=True)
+class Command(AgentOptions, TrainingOptions):
     """Options of `mura run`."""
-
-    agents: tuple[str, ...] = DEFAULT_AGENTS
-    """Names of the weighting agents to compare with uniform averaging."""
-
-    agent_seeds: int = 10
-    """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
-
-    cross_validation_seeds: int = 1
-    """Number of these seeds that agents are cross-validated with on the training table, for thresholds and
-    the secondary comparison; three more fits a seed, none with 0."""
 
     repeats: int = 1
     """Number of trainings of the base models, each with another seed on the same test split and with the same
     agents, to see how far their gain depends on one set of base models; takes as many times as long."""
 
     def run(self) -> None:
-        """Trains, weights, benchmarks and reports."""
+        """Train, weight, benchmark and report."""
         from mura_app.artifacts import read_training
         from mura_app.pipeline import PipelineConfig, run_pipeline
 
@@ -49,9 +29,9 @@ class Command(TrainingOptions):
                 run,
                 PipelineConfig(
                     self.chosen_ensemble(),
-                    self.agents,
-                    self.agent_seeds,
                     self.seed,
+                    self.chosen_agents(),
+                    self.agent_seeds,
                     self.cross_validation_seeds,
                     self.repeats,
                 ),
@@ -66,6 +46,6 @@ class Command(TrainingOptions):
 
 
 def parse_command(arguments: list[str]) -> Command:
-    """Parses the options of `mura run`."""
+    """Parse the options of `mura run`."""
     command: Command = parse_with_preset(Command, "run", arguments)
     return command

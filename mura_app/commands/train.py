@@ -8,6 +8,7 @@ import tyro
 
 from base_models.config import EnsembleConfig
 from base_models.presets import PRESETS
+from mura_app.commands.config_file import ConfigOption, config_defaults, last_value
 from mura_app.console import show_odd_files
 from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
@@ -15,8 +16,8 @@ from mura_app.terminal import ProgressBars, message, print_json
 from mura_env.errors import UserError
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ConfigOption):
     """Options of every command that trains base models."""
 
     data: Path
@@ -37,12 +38,12 @@ class TrainingOptions:
     `attention_cnn_cbam`), any classifier of torchvision, any of timm as `timm:NAME`."""
 
     init_weights: tuple[str, ...] = ()
-    """Files of weights to begin with (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for
-    those of one network. Not those that have learned from the same radiographs: they would know the studies
-    that the folds hold out."""
+    """Files of pretrained weights (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for those
+    of one network. Not weights trained on the same radiographs: they would know the studies that the folds
+    hold out."""
 
     pretrained: bool = False
-    """Begin torchvision's classifiers with its own weights (ImageNet), which are downloaded."""
+    """Start torchvision's classifiers from its pretrained weights (ImageNet), which are downloaded."""
 
     seed: int = 0
     """Seed of the data split, the folds and the networks."""
@@ -60,12 +61,14 @@ class TrainingOptions:
     """Print one JSON document on standard output."""
 
     def chosen_ensemble(self) -> EnsembleConfig:
-        """The preset's ensemble with the members and initial weights that the other options name."""
+        """Return the preset's ensemble with the members and pretrained weights of the other options."""
         from mura_app.commands.member_options import choose_initial_weights, choose_members
 
         config = self.ensemble
         if self.members:
-            kinds = [[(m.name, m.network) for m in of.members] for of in (config, PRESETS[self.preset])]
+            saved = config_defaults(TrainingOptions, [f"--config={self.config}"] if self.config else [])
+            begun = saved.get("ensemble", PRESETS[self.preset])
+            kinds = [[(m.name, m.network) for m in of.members] for of in (config, begun)]
             if kinds[0] != kinds[1]:
                 raise UserError(
                     "expected the names and networks of members from --members or from --ensemble.members, "
@@ -77,12 +80,12 @@ class TrainingOptions:
         return config
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command(TrainingOptions):
     """Options of `mura train`."""
 
     def run(self) -> None:
-        """Trains and writes `predictions/train.npz` and `predictions/test.npz`."""
+        """Train and write `predictions/train.npz` and `predictions/test.npz`."""
         from base_models.distributed import launched_group
         from mura_app.artifacts import read_training
         from mura_app.pipeline import PipelineConfig, train_base_models
@@ -92,14 +95,14 @@ class Command(TrainingOptions):
             dataset, train, test = train_base_models(
                 self.data,
                 run,
-                PipelineConfig(self.chosen_ensemble(), agents=(), agent_seeds=0, seed=self.seed),
+                PipelineConfig(self.chosen_ensemble(), self.seed),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,
                 resume=self.resume,
                 progress=progress,
                 tell=message,
             )
-        if not launched_group().is_first:
+        if not launched_group().is_global_zero:
             return
         show_odd_files(read_training(run), run)
         facts = {
@@ -120,25 +123,23 @@ class Command(TrainingOptions):
 
 
 def parse_command(arguments: list[str]) -> Command:
-    """Parses the options of `mura train`."""
+    """Parse the options of `mura train`."""
     command: Command = parse_with_preset(Command, "train", arguments)
     return command
 
 
 def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
-    """Parses options whose `--ensemble…` defaults come from the preset that the command line names."""
-    preset = named_preset(arguments, default=command.preset)
+    """Parse options whose defaults are those of the preset, or of the run, that the command line names."""
+    preset, saved = last_value(arguments, "--preset"), config_defaults(command, arguments)
+    if preset is not None and saved:
+        raise UserError("expected --preset or --config, got both; leave one of them out")
+    if saved and "ensemble" not in saved:
+        raise UserError(
+            f"expected the config.json of a training, got {last_value(arguments, '--config')} of a benchmark "
+            "of tables; take it with `mura benchmark`"
+        )
+    preset = command.preset if preset is None else preset
     if preset not in PRESETS:
         raise UserError(f"expected a preset ({', '.join(PRESETS)}), got {preset!r}; change --preset")
-    defaults = command(data=tyro.MISSING, out=tyro.MISSING, ensemble=PRESETS[preset], preset=preset)
-    return parse(command, name, arguments, default=defaults)
-
-
-def named_preset(arguments: list[str], default: str) -> str:
-    """The value of `--preset` on a command line, in either spelling; the last one counts."""
-    for index in reversed(range(len(arguments))):
-        if arguments[index].startswith("--preset="):
-            return arguments[index].partition("=")[2]
-        if arguments[index] == "--preset" and index + 1 < len(arguments):
-            return arguments[index + 1]
-    return default
+    defaults: dict[str, Any] = {"data": tyro.MISSING, "ensemble": PRESETS[preset], "preset": preset, **saved}
+    return parse(command, name, arguments, default=command(out=tyro.MISSING, **defaults))

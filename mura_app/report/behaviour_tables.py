@@ -12,35 +12,42 @@ from mura_app.report.numbers import number
 Row = Mapping[str, Any]
 
 MOST_CHANGES = 30
-"""Changed verdicts that the page shows of an agent; the document has them all."""
+"""Changed predictions that the page shows of an agent; the document has them all."""
+
+CHANGES = {
+    "correct_after": "correct",
+    "incorrect_after": "incorrect",
+    "incorrect_throughout": "still incorrect",
+}
+"""Kind of change in the document → what the page says of the prediction after it."""
 
 
 def behaviour_table(agents: Mapping[str, Row]) -> str:
-    """One row an agent: how decided its weights are, and what came of them.
+    """Return a table with one row an agent: how decided its weights are, and what came of them.
 
     Args:
         agents: `behaviour.agents` of the benchmark's document.
     """
     headings = (
         "agent",
-        "members in effect",
+        "effective number of members",
         "distance from uniform",
-        "verdicts better",
-        "verdicts worse",
+        "correct after the change",
+        "incorrect after the change",
         "gap to the oracle closed, %",
         "regret to the best member, points",
         "regret while learning, points",
     )
     rows = []
     for name, row in agents.items():
-        changed, learning = row["changed_verdicts"], row["learning_regret"]
+        changed, learning = row["changed_predictions"], row["learning_regret"]
         rows.append(
             [
                 text_cell(name),
                 number_cell(float(np.exp(row["entropy"]["mean"])), ".2f"),
                 number_cell(row["distance_from_uniform"]["mean"], ".2f"),
-                number_cell(changed["better"], ",.0f"),
-                number_cell(changed["worse"], ",.0f"),
+                number_cell(changed["correct_after"], ",.0f"),
+                number_cell(changed["incorrect_after"], ",.0f"),
                 number_cell(row["gap_closed"], ".0f", 100.0),
                 number_cell(row["regret"]["to_best_member"]["mean"], "+.1f", 100.0),
                 number_cell(None if learning is None else learning["mean"], ".1f", 100.0),
@@ -50,12 +57,12 @@ def behaviour_table(agents: Mapping[str, Row]) -> str:
 
 
 def pairs_table(members: Row) -> str:
-    """One row a pair of members: how far they differ.
+    """Return a table with one row a pair of members: how far they differ.
 
     Args:
         members: `behaviour.members` of the document.
     """
-    headings = ("members", "same verdict, %", "one right, %", "both wrong, %", "Q statistic")
+    headings = ("members", "same prediction, %", "one correct, %", "both wrong, %", "Q statistic")
     rows = [
         [
             text_cell(" and ".join(pair["members"])),
@@ -71,7 +78,7 @@ def pairs_table(members: Row) -> str:
 
 
 def calibration_table(tables: Mapping[str, Row]) -> str:
-    """One row a member and table: slope and intercepts that would calibrate it.
+    """Return a table with one row a member and table: slope and intercepts that would calibrate it.
 
     Args:
         tables: `behaviour.calibration` of the document: by table, the `members`.
@@ -91,38 +98,48 @@ def calibration_table(tables: Mapping[str, Row]) -> str:
     return html_table("Calibration on the training and the test table", headings, rows)
 
 
-def changed_verdicts_table(
+def changed_predictions_table(
     agent: str, changed: Row, models: Sequence[str], thumbnails: Mapping[str, str]
 ) -> str:
-    """The studies on which an agent's verdict differs from uniform averaging's, the clearest first.
+    """Return a table of the studies that an agent predicts otherwise than uniform averaging, clearest first.
 
     Args:
         agent: Its name.
-        changed: Its `changed_verdicts` in the document.
+        changed: Its `changed_predictions` in the document.
         models: Names of the members, in the order of the weights.
-        thumbnails: Study id → picture as a `data:` address; studies without one show none.
+        thumbnails: Study id → image as a `data:` address; studies without one show none.
     """
     studies = sorted(changed["studies"], key=lambda study: -abs(_shift(study)))[:MOST_CHANGES]
-    pictures = any(study["study_id"] in thumbnails for study in studies)
-    headings = ["study", *(["radiograph"] if pictures else []), "body part", "truth", "change"]
-    headings += ["P(truth), uniform", f"P(truth), {agent}", *(f"{model} weight" for model in models)]
+    with_images = any(study["study_id"] in thumbnails for study in studies)
+    headings = [
+        "study",
+        *(["radiograph"] if with_images else []),
+        "body part",
+        "true class",
+        "after the change",
+    ]
+    headings += [
+        "P(true class), uniform",
+        f"P(true class), {agent}",
+        *(f"{model} weight" for model in models),
+    ]
     rows = []
     for study in studies:
-        picture = [_picture(study, thumbnails)] if pictures else []
-        change = study["change"]
+        image = [_image(study, thumbnails)] if with_images else []
+        change = CHANGES[study["change"]]
         rows.append(
             [
                 _study_name(study["study_id"]),
-                *picture,
+                *image,
                 text_cell(study["body_part"]),
                 text_cell(study["label"]),
-                (f'<span class="{change}">{change}</span>', change),
+                (f'<span class="{change.split()[-1]}">{change}</span>', change),
                 number_cell(study["baseline_probability"], ".2f"),
                 number_cell(study["probability"], ".2f"),
                 *(_weight(weight) for weight in study["weights"]),
             ]
         )
-    return html_table(f"Verdicts that {agent} changed", headings, rows)
+    return html_table(f"Predictions that {agent} changed", headings, rows)
 
 
 def _shift(study: Row) -> float:
@@ -130,7 +147,7 @@ def _shift(study: Row) -> float:
 
 
 def _study_name(study_id: str) -> Cell:
-    """A study's id, which may be a long path: it wraps at its slashes first."""
+    """Return a study's id, which may be a long path: it wraps at its slashes first."""
     return f'<span class="wraps">{escape(study_id).replace("/", "/<wbr>")}</span>', study_id
 
 
@@ -140,7 +157,7 @@ def _intercepts(values: Sequence[float] | None) -> Cell:
     return ", ".join(number(value, "+.2f") for value in values), values[0]
 
 
-def _picture(study: Row, thumbnails: Mapping[str, str]) -> Cell:
+def _image(study: Row, thumbnails: Mapping[str, str]) -> Cell:
     address = thumbnails.get(study["study_id"])
     if address is None:
         return number_cell(None)

@@ -30,7 +30,7 @@ class ClaimItem:
 def claim_items(
     document: Mapping[str, Any], settings: Mapping[str, Any], training: Mapping[str, Any] | None
 ) -> list[ClaimItem]:
-    """Answers the 44 items.
+    """Answer the 44 items.
 
     Args:
         document: What `benchmark.json` holds.
@@ -159,13 +159,8 @@ def _evaluation(
     document: Mapping[str, Any], settings: Mapping[str, Any], training: Mapping[str, Any] | None
 ) -> dict[int, str]:
     parts = ", ".join(document["protocol"]["body_part_names"])
-    behaviour, outside = document.get("behaviour"), "evaluated_run" in settings
-    failures = (
-        NOT_KNOWN
-        if behaviour is None
-        else f"All members are wrong in {100 * behaviour['members']['all_wrong_share']:.1f} % of the test "
-        "studies; changed verdicts are listed in report.html."
-    )
+    outside = "evaluated_run" in settings
+    all_wrong = document["behaviour"]["members"]["all_wrong_share"]
     excluded = (
         ""
         if training is None
@@ -187,7 +182,8 @@ def _evaluation(
         36: f"Body part only. Age, sex and clinical history: {NOT_KNOWN.lower()}",
         37: "See Figures.",
         38: "See Figures and By body part.",
-        39: failures,
+        39: f"All members are wrong in {100 * all_wrong:.1f} % of the test studies; changed predictions are "
+        "listed in report.html.",
     }
 
 
@@ -202,17 +198,17 @@ def _discussion() -> dict[int, str]:
 
 
 def _initialization(training: Mapping[str, Any]) -> str:
-    """What the members' training began with."""
+    """Say what the members' training began with."""
     given = [
         member["name"]
         for member in training["config"]["members"]
         if member.get("pretrained") or member.get("init_weights")
     ]
-    return f"Weights from elsewhere: {', '.join(given)}; see training.json." if given else "Random, seeded."
+    return f"Pretrained weights: {', '.join(given)}; see training.json." if given else "Random, seeded."
 
 
 def _member_choice(training: Mapping[str, Any] | None) -> str:
-    """Which epoch's weights a member keeps, and which members an ensemble keeps."""
+    """Say which epoch's weights a member keeps, and which members an ensemble keeps."""
     if training is None:
         return NOT_KNOWN.lower()
     inner = training["config"].get("training", {}).get("inner_validation", 0.0)
@@ -222,22 +218,20 @@ def _member_choice(training: Mapping[str, Any] | None) -> str:
 
 
 def _trainings(document: Mapping[str, Any]) -> str:
-    """How many sets of members there are, and whether agents were cross-validated."""
-    n = document.get("repeats", {"n": 1})["n"]
+    """Say how many sets of members there are, and whether agents were cross-validated."""
+    n = document["repeats"]["n"] if "repeats" in document else 1
     words = "one set of trained members" if n == 1 else f"{n} trainings of the members"
-    cross_validated = "agents" in document.get("cross_validated", {})
+    cross_validated = "agents" in document["cross_validated"]
     return f"{words}; agents cross-validated on the training table, not nested" if cross_validated else words
 
 
 def _detectable(document: Mapping[str, Any]) -> str:
-    """The smallest difference that the learned agents' tests could have shown, where it is known."""
+    """Say which difference the learned agents' tests would have found."""
     sizes = [
         size
         for name in learned_agents(document)
-        if (size := document["agents"][name]["vs_uniform"].get("smallest_detectable_difference"))
+        if (size := document["agents"][name]["vs_uniform"]["minimum_detectable_difference"])
     ]
     if not sizes:
         return ""
-    return (
-        f"It could have shown a difference of {100 * max(sizes):.1f} points of accuracy with a power of 80 %."
-    )
+    return f"Minimum detectable difference: {100 * max(sizes):.1f} points of accuracy, with a power of 80 %."

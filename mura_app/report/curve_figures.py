@@ -1,4 +1,4 @@
-"""The report's curves: receiver operating characteristic and reliability."""
+"""The report's curves: receiver operating characteristics and reliability diagrams."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from agents.registry import BASELINE
 from mura_app.report.drawing import FAINT, INK, PALETTE, figure, to_svg
 
 Curve = Mapping[str, Sequence[float]]
 
 
 def roc_plot(curves: Mapping[str, Curve]) -> str:
-    """Sensitivity against false positive rate, one line an agent, uniform averaging dashed.
+    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed.
 
     Args:
         curves: Agent → `false_positive_rate` and `true_positive_rate`, in [0, 1].
@@ -21,7 +22,7 @@ def roc_plot(curves: Mapping[str, Curve]) -> str:
         colours = itertools.cycle(PALETTE)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
         for name, curve in curves.items():
-            is_uniform = name == "uniform"
+            is_uniform = name == BASELINE
             axes.plot(
                 curve["false_positive_rate"],
                 curve["true_positive_rate"],
@@ -36,24 +37,27 @@ def roc_plot(curves: Mapping[str, Curve]) -> str:
 
 
 def reliability_plot(name: str, curve: Curve) -> str:
-    """What came true against what was predicted, in bins of equal mass; the diagonal is perfect.
+    """Draw a reliability diagram: observed frequency against predicted probability; the diagonal is perfect.
 
     Args:
         name: The agent.
-        curve: `predicted`, `observed` and `n` (studies) of each bin.
+        curve: `predicted_probability`, `observed_frequency` and `n` (studies) of each bin.
     """
-    predicted, observed, sizes = (np.asarray(curve[key]) for key in ("predicted", "observed", "n"))
+    keys = ("predicted_probability", "observed_frequency", "n")
+    predicted, observed, sizes = (np.asarray(curve[key]) for key in keys)
     with figure(2.9, 2.9) as (drawing, [axes]):
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
         # one standard error of a share in bins of independent studies
         errors = np.sqrt(observed * (1 - observed) / np.maximum(sizes, 1))
         axes.vlines(predicted, observed - errors, observed + errors, color=PALETTE[0], linewidth=1)
         axes.plot(predicted, observed, "o-", color=PALETTE[0], markersize=4, linewidth=1.4)
-        _unit_square(axes, "predicted", "came true")
+        _unit_square(axes, "predicted probability", "observed frequency")
         axes.set_title(name)
         words = "; ".join(f"{p:.2f} {o:.2f}" for p, o in zip(predicted, observed, strict=True))
         return to_svg(
-            drawing, f"reliability-{name}", f"Reliability of {name}, predicted and observed: {words}"
+            drawing,
+            f"reliability-{name}",
+            f"Reliability diagram of {name}, predicted probability and observed frequency: {words}",
         )
 
 

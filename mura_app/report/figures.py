@@ -1,4 +1,4 @@
-"""The report's pictures, each from plain arrays."""
+"""The report's figures, each from plain arrays."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
+from agents.registry import BASELINE
 from mura_app.report.drawing import FAINT, INK, PALETTE, figure, to_svg
 from mura_app.report.numbers import number, points
 
@@ -19,21 +20,23 @@ def difference_plot(
     names: Sequence[str],
     differences: Sequence[float],
     intervals: Sequence[Interval],
-    shown: Sequence[bool],
+    significant: Sequence[bool],
 ) -> str:
-    """Forest plot: each agent's accuracy minus uniform averaging's, with its 95 % interval, in points.
+    """Draw a forest plot: each agent's accuracy minus uniform averaging's, with its 95 % interval, in points.
 
     Args:
         names: Agents, top to bottom.
         differences: Accuracy differences as fractions in [-1, 1].
         intervals: Lower and upper end of each 95 % interval, as fractions.
-        shown: Whether each difference counts as shown; the others are drawn in a neutral colour.
+        significant: Whether each difference is significant; the others are drawn in a neutral colour.
     """
     with figure(5.4, 0.9 + 0.42 * len(names)) as (drawing, [axes]):
         rows = _named_rows(axes, names, "points of accuracy over uniform averaging")
         axes.axvline(0, color=INK, linewidth=1)
-        for row, difference, (low, high), is_shown in zip(rows, differences, intervals, shown, strict=True):
-            colour = PALETTE[2 if difference > 0 else 5] if is_shown else PALETTE[0]
+        for row, difference, (low, high), decided in zip(
+            rows, differences, intervals, significant, strict=True
+        ):
+            colour = PALETTE[2 if difference > 0 else 5] if decided else PALETTE[0]
             axes.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
             axes.plot([100 * difference], [row], "o", color=colour, markersize=8)
         words = "; ".join(
@@ -46,7 +49,7 @@ def difference_plot(
 
 
 def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> str:
-    """Accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
+    """Draw accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
 
     Args:
         parts: Body parts, top to bottom.
@@ -61,8 +64,8 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
                 axes.plot([known.min(), known.max()], [row, row], color=FAINT, linewidth=3, zorder=1)
         colours = itertools.cycle(PALETTE)
         for name, values in zip(accuracies, table, strict=True):
-            colour = INK if name == "uniform" else next(colours)
-            filling = "none" if name == "uniform" else colour
+            colour = INK if name == BASELINE else next(colours)
+            filling = "none" if name == BASELINE else colour
             axes.plot(values, rows, "o", color=colour, markerfacecolor=filling, markersize=8, label=name)
         drawing.legend(loc="outside lower center", ncols=max(1, min(4, len(accuracies))))
         return to_svg(
@@ -77,18 +80,18 @@ def weights_heatmap(
     parts: Sequence[str],
     models: Sequence[str],
     weights: FloatArray,
-    spread: FloatArray | None = None,
+    spread: FloatArray,
 ) -> str:
-    """Mean weight of each member in each body part, and how far it differs from study to study.
+    """Draw the mean weight of each member in each body part, and how far it differs from study to study.
 
     Args:
         name: The agent.
         parts: Body parts, top to bottom.
         models: Members, left to right.
         weights: `(n_body_parts, n_models)`, rows on the simplex.
-        spread: Standard deviation over the studies of a part, the same shape; not shown where it is nothing.
+        spread: Standard deviation over the studies of a part, the same shape; not shown where all are zero.
     """
-    varies = spread is not None and bool((spread >= 0.005).any())
+    varies = bool((spread >= 0.005).any())
     colours = LinearSegmentedColormap.from_list("weights", ["#f3f6fa", PALETTE[0], "#123a5e"])
     with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(parts)) as (drawing, [axes]):
         axes.pcolormesh(np.asarray(weights), cmap=colours, vmin=0, vmax=1, edgecolors="none")
@@ -98,7 +101,7 @@ def weights_heatmap(
                 weight = float(weights[row, column])
                 ink = "#ffffff" if weight > 0.45 else "#16202a"
                 text = number(weight, ".2f")
-                if varies and spread is not None:
+                if varies:
                     text += f"\n± {spread[row, column]:.2f}"
                 axes.text(
                     column + 0.5,
@@ -125,7 +128,7 @@ def weights_heatmap(
 
 
 def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]]) -> str:
-    """Accuracy during training against environment steps.
+    """Draw accuracy during training against environment steps.
 
     Args:
         curves: Agent → steps, mean accuracy over seeds in [0, 1], its standard deviation, each `(n_points,)`.
@@ -144,7 +147,7 @@ def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArra
 
 
 def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.int64]:
-    """Give a picture a row a name, top to bottom, and return the rows' heights."""
+    """Give a plot a row a name, top to bottom, and return the rows' heights."""
     rows = np.arange(len(names))[::-1]
     axes.set_yticks(rows, labels=list(names))
     axes.set_ylim(-0.6, len(names) - 0.4)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from mura_app.report.numbers import number
 
 Cell = tuple[str, float | str | None]
@@ -13,8 +15,8 @@ MISSING: Cell = ("–", None)
 """Stands where there is no figure."""
 
 
-def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
-    """A table that scrolls sideways where it is too wide, and sorts by its headings.
+def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Markup:
+    """Return a table that scrolls sideways where it is too wide, and sorts by its headings.
 
     Args:
         caption: What the table holds, for those who cannot see it; unique on the page.
@@ -23,7 +25,7 @@ def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Ce
     """
     head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in headings)
     body = "".join(f"<tr>{_row(list(row))}</tr>\n" for row in rows)
-    return (
+    return Markup(  # noqa: S704 - names are escaped by the cells
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="sortable">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
@@ -31,17 +33,17 @@ def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Ce
 
 
 def text_cell(text: str, note: str = "") -> Cell:
-    """A name, and a note in small print behind it."""
+    """Return a name, and a note in small print behind it."""
     return escape(text) + (f" <small>{escape(note)}</small>" if note else ""), text
 
 
 def number_cell(value: float | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
-    """A plain number; a dash where there is none."""
+    """Return a plain number; a dash where there is none."""
     return MISSING if value is None else (number(value, digits, scale), value)
 
 
 def estimate_cell(figure: Mapping[str, Any] | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
-    """A `mean` with its `ci95`, where it has one; a dash where there is no mean."""
+    """Return a `mean` with its `ci95`, where it has one; a dash where there is no mean."""
     if figure is None or figure["mean"] is None:
         return MISSING
     text = number(figure["mean"], digits, scale)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from agents.registry import BASELINE
 from mura_app.report.claim import claim_items
 from mura_app.report.numbers import number
 from mura_app.report.sections import further_comparisons, learned_agents, verdict
@@ -22,7 +23,7 @@ Document = Mapping[str, Any]
 def write_model_card(
     path: Path, document: Document, *, title: str, settings: Document, training: Document | None
 ) -> None:
-    """Writes the card, atomically; arguments as in `render_model_card`."""
+    """Write the card, atomically; arguments as in `render_model_card`."""
     card = render_model_card(document, title=title, settings=settings, training=training)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -33,7 +34,7 @@ def write_model_card(
 def render_model_card(
     document: Document, *, title: str, settings: Document, training: Document | None
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
         document: What `benchmark.json` holds.
@@ -61,9 +62,9 @@ def render_model_card(
         protocol=protocol,
         agents=agents,
         rows={**agents, **document["controls"]},
-        shown=["uniform", *learned_agents(document), *document["controls"]],
+        shown=[BASELINE, *learned_agents(document), *document["controls"]],
         reasons={
-            part: row["reason"] for part, row in agents["uniform"]["per_body_part"].items() if "reason" in row
+            part: row["reason"] for part, row in agents[BASELINE]["per_body_part"].items() if "reason" in row
         },
         n_studies=document["n_studies"],
         seeds=document["seeds"],
@@ -81,14 +82,14 @@ def render_model_card(
 
 
 def _cell(text: str) -> str:
-    """Text that stays inside one cell of a Markdown table and is not taken for markup."""
+    """Return text that stays inside one cell of a Markdown table and is not taken for markup."""
     flat = " ".join(str(text).split())
     # a lone "<", as in p < 0.001, opens no tag
     return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", flat)
 
 
 def _estimate(figure: Mapping[str, Any] | None, scale: float, digits: str) -> str:
-    """An estimate with its interval; a dash where there is none."""
+    """Return an estimate with its interval; a dash where there is none."""
     if figure is None or figure["mean"] is None:
         return "–"
     text = number(figure["mean"], digits, scale)
@@ -99,7 +100,7 @@ def _estimate(figure: Mapping[str, Any] | None, scale: float, digits: str) -> st
 
 
 def _difference(name: str, row: Mapping[str, Any]) -> str:
-    if name == "uniform":
+    if name == BASELINE:
         return "–"
     comparison = row["vs_uniform"]
     figure = {"mean": comparison["accuracy_difference"], "ci95": comparison["ci95"]}
@@ -107,8 +108,7 @@ def _difference(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _weights(row: Mapping[str, Any]) -> str:
-    weights = row.get("weights")
-    return "–" if weights is None else ", ".join(number(weight, ".2f") for weight in weights["mean"])
+    return ", ".join(number(weight, ".2f") for weight in row["weights"]["mean"])
 
 
 def _options(member: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ NBSP = "\N{NO-BREAK SPACE}"
 
 
 def number(value: float, digits: str = ".3f", scale: float = 1.0) -> str:
-    """A figure as text; one that rounds to zero has no sign, for it has lost what the sign would say.
+    """Return a figure as text; one that rounds to zero has no sign, for it has lost what the sign would say.
 
     Args:
         value: The figure.
@@ -16,12 +16,12 @@ def number(value: float, digits: str = ".3f", scale: float = 1.0) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of shares as percentage points, with its sign."""
+    """Return a difference of shares as percentage points, with its sign."""
     return number(difference, "+.1f", 100.0)
 
 
 def format_p(p: float) -> str:
-    """A p value with its relation sign and the digits that mean something."""
+    """Return a p value with its relation sign and the digits that mean something."""
     if p < 0.001:
         return f"<{NBSP}0.001"
     return f"={NBSP}{p:.3f}" if p < 0.1 else f"={NBSP}{p:.2f}"

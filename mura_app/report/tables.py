@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agents.registry import BASELINE
 from mura_app.report.html_table import MISSING, Cell, estimate_cell, html_table, number_cell, text_cell
 from mura_app.report.numbers import NBSP, format_p, points
 
@@ -29,7 +30,7 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 
 
 def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
-    """One row an agent or control: the main figures, and the comparison with uniform averaging.
+    """Return a table of the main figures, and the comparison with uniform averaging.
 
     Args:
         agents: `agents` of the benchmark's document.
@@ -52,14 +53,14 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     rows = []
     for name, row in {**agents, **others}.items():
         difference, *p_values = _comparison(name, row["vs_uniform"])
-        repeats = None if name == "uniform" else row["vs_uniform"].get("over_repeats")
+        repeats = None if name == BASELINE else row["vs_uniform"].get("over_repeats")
         over_repeats = [_over_repeats(repeats)] if repeated else []
         rows.append([_name(name, row, others), *_main_figures(row), difference, *over_repeats, *p_values])
     return html_table("Agents and controls on the test table", headings, rows)
 
 
 def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
-    """The other tests against uniform averaging of the same rows, and what spreads over seeds and patients.
+    """Return a table of the other tests against uniform averaging of the same rows, and of the spreads.
 
     Args:
         agents: `agents` of the benchmark's document.
@@ -67,27 +68,27 @@ def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) ->
     """
     headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
     headings += ["standard error over patients, points", "standard deviation over seeds, points"]
-    headings.append("could have shown, points")
-    spreads = ("standard_error", "seed_spread", "smallest_detectable_difference")
+    headings.append("minimum detectable difference, points")
+    spreads = ("standard_error", "seed_spread", "minimum_detectable_difference")
     rows = []
     for name, row in _with_controls(agents, controls):
-        if name == "uniform":
+        if name == BASELINE:
             continue
         comparison = row["vs_uniform"]
         rows.append(
             [
                 _name(name, row, controls),
-                *(estimate_cell(comparison.get(f"{of}_difference"), "+.3f") for of in ("kappa", "auroc")),
-                _p_cell((comparison.get("delong") or {}).get("p")),
-                _p_cell(comparison.get("mcnemar_mid_p")),
-                *(number_cell(comparison.get(spread), ".1f", 100.0) for spread in spreads),
+                *(estimate_cell(comparison[f"{of}_difference"], "+.3f") for of in ("kappa", "auroc")),
+                _p_cell((comparison["delong"] or {}).get("p")),
+                _p_cell(comparison["mcnemar_mid_p"]),
+                *(number_cell(comparison[spread], ".1f", 100.0) for spread in spreads),
             ]
         )
     return html_table("Further comparisons with uniform averaging", headings, rows)
 
 
 def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
-    """One row an agent, member or control: the main figures of single radiographs.
+    """Return a table with one row an agent, member or control: the main figures of single radiographs.
 
     Args:
         images: `images` of the document.
@@ -103,49 +104,45 @@ def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
 
 
 def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
-    """One row an agent or control: how it compares with uniform averaging on the training table.
+    """Return a table of the comparison with uniform averaging on the training table.
 
     Args:
         cross_validated: `cross_validated` of the document.
     """
     headings = ["agent", "accuracy, %", "kappa", "AUROC", "minus uniform, points", "p", "Holm p"]
-    headings += ["McNemar p", "could have shown, points"]
+    headings += ["McNemar p", "minimum detectable difference, points"]
     rows, controls = [], cross_validated["controls"]
     for name, row in {**cross_validated["agents"], **controls}.items():
         accuracy = estimate_cell(row["accuracy"], *_PERCENT)
-        shown = None if name == "uniform" else row["vs_uniform"]["smallest_detectable_difference"]
+        detectable = None if name == BASELINE else row["vs_uniform"]["minimum_detectable_difference"]
         rows.append(
             [
                 _name(name, row, controls),
                 accuracy,
                 *map(estimate_cell, (row["kappa"], row["auroc"])),
                 *_comparison(name, row["vs_uniform"]),
-                number_cell(shown, ".1f", 100.0),
+                number_cell(detectable, ".1f", 100.0),
             ]
         )
     return html_table("Agents cross-validated on the training table", headings, rows)
 
 
 def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
-    """The other figures of the same rows; those that no row has are left out."""
+    """Return a table of the other figures of the same rows; those that no row has are left out."""
     rows = {**agents, **others}
-    shown = [
-        name
-        for name in FIGURES
-        if any(row.get(name) is not None and row[name]["mean"] is not None for row in rows.values())
-    ]
+    shown = [name for name in FIGURES if any(row[name]["mean"] is not None for row in rows.values())]
     return html_table(
         "Further figures of agents and controls",
         ["agent", *(FIGURES[name][0] for name in shown)],
         [
-            [_name(agent, row, others), *(estimate_cell(row.get(name), *FIGURES[name][1]) for name in shown)]
+            [_name(agent, row, others), *(estimate_cell(row[name], *FIGURES[name][1]) for name in shown)]
             for agent, row in rows.items()
         ],
     )
 
 
 def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
-    """One row a member of the ensemble, alone, and one a control.
+    """Return a table with one row a member of the ensemble, alone, and one a control.
 
     Args:
         models: `models` of the benchmark's document.
@@ -160,7 +157,7 @@ def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
 
 
 def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
-    """Accuracy by body part, one row an agent or control, and the mean of the parts.
+    """Return a table of accuracy by body part, one row an agent or control, and the mean of the parts.
 
     Args:
         parts: Names of the body parts; one column each, with its number of studies.
@@ -170,19 +167,17 @@ def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: M
     shown = _with_controls(agents, controls)
     counts = {part: next(iter(agents.values()))["per_body_part"][part]["n_studies"] for part in parts}
     headings = ["agent", *(f"{part} ({counts[part]:,})" for part in parts)]
-    with_mean = all("macro" in row for _, row in shown)
-    if with_mean:
-        headings.append("mean of the parts")
+    headings.append("mean of the parts")
     rows = []
     for name, row in shown:
         figures = [row["per_body_part"][part]["accuracy"] for part in parts]
-        figures += [row["macro"]["accuracy"]] if with_mean else []
+        figures.append(row["macro"]["accuracy"])
         rows.append([_name(name, row, controls), *(estimate_cell(figure, *_PERCENT) for figure in figures)])
     return html_table("Accuracy by body part", headings, rows)
 
 
 def _with_controls(rows: Mapping[str, Row], controls: Mapping[str, Row]) -> list[tuple[str, Row]]:
-    """Rows and below them the controls; a member may have a control's name."""
+    """Return rows and below them the controls; a member may have a control's name."""
     return [*rows.items(), *controls.items()]
 
 
@@ -196,20 +191,20 @@ def _name(name: str, row: Row, controls: Mapping[str, Row]) -> Cell:
 
 
 def _main_figures(row: Row) -> list[Cell]:
-    others = (row["kappa"], row["auroc"], row.get("auroc_within_body_parts"))
+    others = (row["kappa"], row["auroc"], row["auroc_within_body_parts"])
     return [estimate_cell(row["accuracy"], *_PERCENT), *(estimate_cell(figure) for figure in others)]
 
 
 def _comparison(name: str, comparison: Mapping[str, Any]) -> list[Cell]:
-    if name == "uniform":
+    if name == BASELINE:
         return [("–", 0.0), ("–", 1.0), ("–", 1.0), ("–", 1.0)]
     difference = {"mean": comparison["accuracy_difference"], "ci95": comparison["ci95"]}
-    tests = [comparison.get(test) for test in ("permutation_p", "holm_p", "mcnemar_p")]
+    tests = [comparison[test] for test in ("permutation_p", "holm_p", "mcnemar_p")]
     return [estimate_cell(difference, "+.1f", 100.0), *map(_p_cell, tests)]
 
 
 def _over_repeats(over_repeats: Mapping[str, Any] | None) -> Cell:
-    """Mean and standard deviation of a difference over trainings of the base models."""
+    """Return mean and standard deviation of a difference over trainings of the base models."""
     if over_repeats is None:
         return MISSING
     mean, spread = over_repeats["mean"], over_repeats["spread"]

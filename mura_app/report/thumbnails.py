@@ -1,4 +1,4 @@
-"""Small pictures of studies, written into the page itself."""
+"""Thumbnails of studies, written into the page itself."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ _QUALITY = 70
 
 
 def study_thumbnails(dataset: Dataset, study_ids: Collection[str]) -> dict[str, str]:
-    """Draws the first view of each of some studies.
+    """Draw the first view of each of some studies.
 
     Args:
         dataset: Where the studies lie.

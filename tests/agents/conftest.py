@@ -11,7 +11,7 @@ CHEAP = {
     "total_steps": 256,
     "n_checkpoints": 1,
     "n_folds": 2,
-    "kl_strengths": (0.1,),
+    "kl_coefficients": (0.1,),
     "n_rounds": 5,
     "n_neighbours": 5,
 }

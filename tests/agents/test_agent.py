@@ -188,7 +188,7 @@ def test_a_validation_table_is_matched_by_the_names_of_its_body_parts():
     train, validation = switching_table(300, 0, n_parts=3), switching_table(200, 1, n_parts=3, prefix="v")
     names = tuple(reversed(validation.body_part_names))
     turned = replace(validation, body_parts=len(names) - 1 - validation.body_parts, body_part_names=names)
-    options = {"total_steps": 2_560, "n_folds": 2, "kl_strengths": (0.0,)}
+    options = {"total_steps": 2_560, "n_folds": 2, "kl_coefficients": (0.0,)}
     first, second = (
         make_agent("reinforce", **options).fit(train, validation=table).weights(train)
         for table in (validation, turned)

@@ -11,7 +11,6 @@ COLUMNS = ObservationLayout.of(TABLE).names
 
 def test_the_layout_is_that_of_a_table():
     assert saved_layout(COLUMNS, *NAMES).names == COLUMNS
-    assert saved_layout(COLUMNS[:6], *NAMES, "log_probability").names == COLUMNS
 
 
 @pytest.mark.parametrize("saved", [COLUMNS[::-1], COLUMNS[:-1], (*COLUMNS, "more"), ()])

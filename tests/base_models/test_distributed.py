@@ -42,8 +42,8 @@ def test_jobs_are_divided_well(costs: list[int], n_processes: int) -> None:
 def test_a_process_without_torchrun_is_alone() -> None:
     with join_process_group() as group:
         assert group == ALONE
-        group.wait()
-        assert (group.share("x"), group.gather("x")) == ("x", ["x"])
+        group.barrier()
+        assert (group.broadcast("x"), group.all_gather("x")) == ("x", ["x"])
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +94,18 @@ def _assert_bit_equal(run: Path, other: Path) -> None:
     assert not list(other.glob("members/*/*.epoch*"))
 
 
-def test_batches_divided_between_processes_make_a_run(folder: Path) -> None:
-    assert len(load_members(folder / "batches")) == 2
-    table = Predictions.load(folder / "batches" / "predictions" / "train.npz")
+def test_ddp_makes_a_run(folder: Path) -> None:
+    assert len(load_members(folder / "ddp")) == 2
+    table = Predictions.load(folder / "ddp" / "predictions" / "train.npz")
     assert np.isfinite(table.logits).all()
-    fits = json.loads((folder / "batches" / "training.json").read_text())["fits"]["one"]
+    fits = json.loads((folder / "ddp" / "training.json").read_text())["fits"]["one"]
     assert all(len(fit["epoch_losses"]) == 2 and 0 <= fit["inner_score"]["auroc"] <= 1 for fit in fits)
 
 
-def test_stopped_processes_that_share_batches_go_on_to_the_same_bits(folder: Path) -> None:
-    _assert_bit_equal(folder / "batches", folder / "stopped")
+def test_stopped_ddp_processes_resume_to_the_same_bits(folder: Path) -> None:
+    _assert_bit_equal(folder / "ddp", folder / "stopped")
     for rank in range(2):
-        before, after = torch.load(folder / f"{rank}.pt", weights_only=True)["batches"]
+        before, after = torch.load(folder / f"{rank}.pt", weights_only=True)["trained"]
         assert 0 < before < after  # one epoch of one fit, then its second and both of the other fold
 
 
@@ -120,9 +120,8 @@ def test_an_error_of_one_process_is_raised_in_all(folder: Path) -> None:
         for failing, told in ((0, []), (1, notes), (0, [])):
             words = f"rank {failing}"
             local = ("_OnlyHere", words) if rank == failing else ("RuntimeError", f"_OnlyHere: {words}")
-            expected += [
-                (*of, told) for of in (("UserFileExistsError", words), ("LookupError", words), local)
-            ]
+            everywhere = (("UserFileExistsError", words), ("LookupError", words))
+            expected += [(*of, told) for of in (*everywhere, local)]
         assert _of_rank(folder, rank, "told") == expected
 
 
@@ -138,14 +137,14 @@ def test_only_the_first_process_opens_the_cache_and_the_others_map_it(folder: Pa
     assert not (folder / "caches" / "none").exists()
 
 
-def test_only_waiting_for_fits_is_patient(folder: Path) -> None:
-    own, patient, brief = _of_rank(folder, 0, "limits")
+def test_only_waiting_for_fits_has_a_long_timeout(folder: Path) -> None:
+    own, long, shutdown = _of_rank(folder, 0, "limits")
     assert own == torch.distributed.default_pg_timeout.total_seconds() <= 3600
-    assert patient > 7 * 24 * 3600
-    assert brief < 60
+    assert long > 7 * 24 * 3600
+    assert shutdown < 60
 
 
 def test_a_process_does_not_wait_for_one_that_has_ended(folder: Path) -> None:
-    sentence, all_end = torch.load(folder / "alone.pt", weights_only=True)
-    assert sentence.startswith("expected all processes of torchrun to run to the end, got one that has ended")
-    assert all_end == "False"
+    sentence, all_ended = torch.load(folder / "alone.pt", weights_only=True)
+    assert sentence.startswith("expected all processes of torchrun to run to the end, got one that ended")
+    assert all_ended == "False"

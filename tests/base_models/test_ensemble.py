@@ -20,6 +20,7 @@ from base_models.imaging.reader import read_grey
 from base_models.members import load_trained_members
 from base_models.networks.input_format import GREY, IMAGENET
 from base_models.prediction import predict_studies, predict_studies_and_images
+from base_models.storage import load_tensors
 from base_models.training.fit import FitJob, FitResult, is_finished, run_fit
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
@@ -189,7 +190,7 @@ def test_processes_and_order_do_not_change_a_bit(dataset: Dataset, run_dir: Path
     done = [call[1] for call in calls if call[0] == "training"]
     assert done == sorted(done)
     assert calls[-1] == ("training", 6, 6)
-    assert not list(tmp_path.glob("members/*/*.epochs"))
+    assert not list(tmp_path.glob("members/*/*.epoch*"))
 
 
 def test_resuming_takes_finished_fits_over(dataset: Dataset, run_dir: Path, tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_resuming_with_another_configuration_trains_those_members_again(
             trained.append((job.member.name, job.fold))
         return run_fit(job, *arguments)
 
-    monkeypatch.setattr("base_models.training.fit_pool.run_fit", fit)
+    monkeypatch.setattr("base_models.training.fit.run_fit", fit)
     kept, changed = CONFIG.members
     train_ensemble(dataset, CONFIG, tmp_path, resume=True)
     assert trained == []
@@ -231,7 +232,7 @@ def test_resuming_with_another_configuration_trains_those_members_again(
     assert trained == [(changed.name, fold) for fold in range(CONFIG.folds)]
 
 
-def test_pictures_of_several_patients_are_recorded(tmp_path: Path) -> None:
+def test_images_of_several_patients_are_recorded(tmp_path: Path) -> None:
     dataset = open_dataset(write_mura(tmp_path / "data", {"train": 8, "valid": 4}))
     (first, *_), (*_, last) = (dataset.of_split(split) for split in ("train", "test"))
     shutil.copy(first.image_paths[0], last.image_paths[0])
@@ -308,11 +309,11 @@ def test_a_run_with_every_option_predicts_new_studies_as_its_test_table(
     config = replace(
         CONFIG,
         training=replace(CONFIG.training, inner_validation=0.3),
-        views="noisy_or",
-        mirror=True,
-        part_spread=0.5,
+        view_aggregation="noisy_or",
+        tta_flip=True,
+        part_bias_std=0.5,
         drop_below=1e-9,
-        hard_studies=str(run_dir),
+        hard_examples=str(run_dir),
         tensorboard=True,
         cache_size=40,
     )
@@ -327,9 +328,37 @@ def test_a_run_with_every_option_predicts_new_studies_as_its_test_table(
     members = load_trained_members(tmp_path)
     assert [member.config.name for member in members] == list(train.model_names)
     assert all(
-        (member.views, member.mirror, member.cache_size) == ("noisy_or", True, 40) for member in members
+        (member.view_aggregation, member.tta_flip, member.cache_size) == ("noisy_or", True, 40)
+        for member in members
     )
     assert all(set(member.calibration.part_biases) == set(dataset.body_part_names) for member in members)
     logits = predict_studies(members, dataset.of_split("test"))
     np.testing.assert_allclose(logits, test.logits, rtol=1e-4, atol=1e-4)
     assert {file.parent.name for file in tmp_path.glob("tensorboard/*/*/events*")} == {"fold0", "fold1"}
+
+
+def test_each_member_is_trained_by_its_own_settings(dataset: Dataset, tmp_path: Path) -> None:
+    """Each is what an ensemble of it alone gives that has these settings for all members."""
+    own = [
+        {"learning_rate": 1e-4, "loss": "focal", "precision": "fp32", "inner_validation": 0.3},
+        {"learning_rate": 5e-3, "loss": "label_smoothing", "precision": "bf16", "augmentation": "flips"},
+    ]
+    alike = replace(CONFIG.members[0], image_size=24)
+    members = tuple(replace(alike, name=f"m{i}", training=settings) for i, settings in enumerate(own))
+    train_ensemble(dataset, replace(CONFIG, members=members), tmp_path / "both")
+    fits = json.loads((tmp_path / "both" / "training.json").read_text())["fits"]
+    for i, (member, settings) in enumerate(zip(members, own, strict=True)):
+        alone = replace(
+            CONFIG, members=(replace(member, training={}),), training=replace(CONFIG.training, **settings)
+        )
+        train_ensemble(dataset, alone, tmp_path / member.name)
+        found, expected = (
+            load_tensors(tmp_path / run / "members" / member.name / "fold0.safetensors")
+            for run in ("both", member.name)
+        )
+        assert all(torch.equal(found[0][name], tensor) for name, tensor in expected[0].items())
+        assert found[1]["precision"] == ("32-true", "bf16-mixed")[i]
+        document = json.loads((tmp_path / "both" / "members" / member.name / "member.json").read_text())
+        assert document["training"].items() >= settings.items()
+        assert [fit["inner_score"] is None for fit in fits[member.name]] == [i == 1] * 2
+    assert fits["m0"][0]["epoch_losses"] != fits["m1"][0]["epoch_losses"]

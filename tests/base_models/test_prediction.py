@@ -47,11 +47,11 @@ def test_view_logits_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(view_logits(network, images, rows, 24), together, atol=1e-5)
 
 
-def test_mirrored_views_are_averaged_as_probabilities() -> None:
+def test_flipped_views_are_averaged_as_probabilities() -> None:
     images = np.stack([picture(seed, shape=(24, 24)) for seed in range(3)])
     network = seeded_network(MemberConfig("a", options={"width": 4}), 2, 0).eval()
     rows = np.arange(3)
-    found = view_logits(network, images, rows, 24, mirror=True).astype(np.float64)
+    found = view_logits(network, images, rows, 24, tta_flip=True).astype(np.float64)
     total = np.zeros((3, 2))
     for shown in (images, np.ascontiguousarray(images[:, :, ::-1])):
         logits = view_logits(network, shown, rows, 24).astype(np.float64)

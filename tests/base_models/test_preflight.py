@@ -70,7 +70,7 @@ def test_a_training_that_can_be_done_passes(dataset: Dataset, tmp_path: Path) ->
         (lambda c: _training(c, inner_validation=0.01), r"one of the \d+ patients outside a fold, got 0\.01"),
         (lambda c: replace(c, devices=2), "expected at most 0 devices"),
         (lambda c: replace(c, folds=20), "expected 2 to 12 folds"),
-        (lambda c: replace(c, hard_studies="nowhere"), "expected an earlier run"),
+        (lambda c: replace(c, hard_examples="nowhere"), "expected an earlier run"),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -110,7 +110,7 @@ def test_batches_that_processes_cannot_share_are_refused(
     monkeypatch.setattr(preflight, "launched_group", lambda: ProcessGroup(1, 2, 1, 2))
     config = _training(CONFIG, inner_validation=inner_validation)
     fewest = _fewest_images(dataset, config)
-    shared = replace(config, spread="batches")
+    shared = replace(config, parallelism="ddp")
     even = fewest - fewest % 2
     check_training(dataset, _training(shared, batch_size=even))
     for refused in (even + 2, 7):
@@ -123,16 +123,16 @@ def test_processes_that_share_batches_have_a_gpu_each(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    shared = replace(CONFIG, spread="batches", training=replace(CONFIG.training, batch_size=8))
+    shared = replace(CONFIG, parallelism="ddp", training=replace(CONFIG.training, batch_size=8))
     four = ProcessGroup(3, 4, 3, 4)
     monkeypatch.setattr(preflight, "launched_group", lambda: four)
     check_training(dataset, shared)
     with pytest.raises(ValueError, match="expected a GPU for each process that shares batches, got 2 for 4"):
         check_training(dataset, replace(shared, devices=2))
     check_training(dataset, replace(CONFIG, devices=2))  # fits may take turns on a GPU
-    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, size=8))
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, world_size=8))
     check_training(dataset, shared)
-    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, size=6))
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, world_size=6))
     with pytest.raises(ValueError, match="expected the same number of processes on every machine, got 4"):
         check_training(dataset, CONFIG)
 
@@ -155,7 +155,7 @@ def test_weights_that_have_seen_the_radiographs_are_refused(dataset: Dataset, tm
         check_training(dataset, config)
 
 
-def test_hard_studies_of_a_run_with_another_split_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_hard_examples_of_a_run_with_another_split_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     train, test = (dataset.of_split(split) for split in ("train", "test"))
     (tmp_path / "predictions").mkdir()
     for learned, words in ((train[4:], ""), ((*train[4:], test[0]), "got .*learned from 1 of the present")):
@@ -164,7 +164,7 @@ def test_hard_studies_of_a_run_with_another_split_are_refused(dataset: Dataset, 
         table = Predictions.from_arrays(np.zeros((len(ids), 1, 2), np.float32), labels, study_ids=ids)
         table.save(tmp_path / "predictions" / "train.npz")
         with pytest.raises(ValueError, match=words) if words else contextlib.nullcontext():
-            check_training(dataset, replace(CONFIG, hard_studies=str(tmp_path)))
+            check_training(dataset, replace(CONFIG, hard_examples=str(tmp_path)))
 
 
 def test_members_that_differ_by_seed_are_created_once_and_a_file_is_read_once(
@@ -174,11 +174,11 @@ def test_members_that_differ_by_seed_are_created_once_and_a_file_is_read_once(
     first = replace(CONFIG.members[0], init_weights=str(tmp_path / "w.safetensors"))
     members = (first, replace(first, name="again", epochs=3), replace(first, name="larger", image_size=24))
     calls = []
-    for name in ("empty_network", "read_state_dict"):
+    for name in ("meta_network", "read_state_dict"):
         own = getattr(preflight, name)
         monkeypatch.setattr(preflight, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
     check_training(dataset, replace(CONFIG, members=members))
-    assert sorted(calls) == ["empty_network", "empty_network", "read_state_dict"]
+    assert sorted(calls) == ["meta_network", "meta_network", "read_state_dict"]
 
 
 def test_a_resumed_run_downloads_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What each of two processes does that `test_process_group.py` starts with torchrun."""
+"""What each of two processes does that `test_distributed.py` starts with torchrun."""
 
 import contextlib
 import os
@@ -20,8 +20,7 @@ from base_models.distributed import ProcessGroup, join_process_group
 from base_models.ensemble import train_ensemble
 from base_models.members import seeded_network
 from base_models.training import trainer
-from base_models.training.device import Placement
-from base_models.training.lightning_module import ImageClassifier
+from base_models.training.device import DeviceConfig
 from mura_app.errors import user_message
 from mura_env.errors import UserFileExistsError
 from tests.base_models.trees import picture
@@ -53,10 +52,12 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
             module.train = lambda mode, module=module: module  # as it is, when the training begins
     found: dict[str, torch.Tensor] = {}
     seen: list[int] = []
+    step = torch.optim.AdamW.step
 
-    def record(module: ImageClassifier) -> None:
+    def record(optimizer: torch.optim.AdamW, *arguments: object, **options: object) -> object:
         if not found:
-            found.update({name: p.grad.clone() for name, p in module.network.named_parameters()})
+            found.update({name: p.grad.clone() for name, p in network.named_parameters()})
+        return step(optimizer, *arguments, **options)
 
     class Noted(trainer.TrainingImages):
         def __getitem__(self, key: tuple[int, int]):
@@ -64,9 +65,8 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
             return super().__getitem__(key)
 
     with (
-        _replaced(ImageClassifier, "on_after_backward", record),
+        _replaced(torch.optim.AdamW, "step", record),
         _replaced(trainer, "TrainingImages", Noted),
-        _replaced(trainer, "autocast_precision", lambda *_: "32-true"),
     ):
         trainer.fit_network(
             network,
@@ -75,9 +75,9 @@ def gradients(group: ProcessGroup) -> tuple[dict[str, torch.Tensor], list[int]]:
             labels=LABELS,
             weights=WEIGHTS,
             member=STILL,
-            training=TrainingConfig(batch_size=8, loss="class_weighted_bce"),
+            training=TrainingConfig(batch_size=8, loss="class_weighted_bce", precision="fp32"),
             seed=5,
-            placement=Placement(group=group),
+            device=DeviceConfig(group=group),
         )
     return found, seen
 
@@ -107,22 +107,22 @@ def stop_and_resume(group: ProcessGroup, folder: Path, config: EnsembleConfig) -
         The batches that were trained before and after the interruption.
     """
     dataset, batches = open_dataset(folder / "data"), [0, 0]
-    step = ImageClassifier.training_step
+    loss, in_epoch = trainer._training_loss, 1  # a batch makes an epoch here
 
-    def stopped(module: ImageClassifier, *arguments: object) -> torch.Tensor:
-        if len(module.epoch_losses) == 1:
+    def stopped(*arguments: object) -> torch.Tensor:
+        if batches[0] == in_epoch:
             raise _Stop
         batches[0] += 1
-        return step(module, *arguments)
+        return loss(*arguments)
 
-    def counted(module: ImageClassifier, *arguments: object) -> torch.Tensor:
+    def counted(*arguments: object) -> torch.Tensor:
         batches[1] += 1
-        return step(module, *arguments)
+        return loss(*arguments)
 
-    with _replaced(ImageClassifier, "training_step", stopped), contextlib.suppress(_Stop):
+    with _replaced(trainer, "_training_loss", stopped), contextlib.suppress(_Stop):
         train_ensemble(dataset, config, folder / "stopped")
-    group.wait()  # the first process may still be writing what all go on from
-    with _replaced(ImageClassifier, "training_step", counted):
+    group.barrier()  # the first process may still be writing what all go on from
+    with _replaced(trainer, "_training_loss", counted):
         train_ensemble(dataset, config, folder / "stopped", resume=True)
     return batches
 
@@ -138,7 +138,7 @@ def common_errors(group: ProcessGroup) -> list[tuple[str, str, list[str]]]:
     for failing in ((0,), (1,), (0, 1), ()):
         for kind in (UserFileExistsError, LookupError, _OnlyHere):
             try:
-                with group.together():
+                with group.synchronized():
                     if group.rank in failing:
                         raise kind(f"rank {group.rank}")
             except Exception as error:
@@ -153,13 +153,13 @@ def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[
     relabelled = replace(dataset, studies=(replace(first, label=1 - first.label), *others))
     reasons = []
     for of_other in ((dataset, common), (dataset, other), (dataset, folder / "none"), (relabelled, common)):
-        given, directory = (dataset, common) if group.is_first else of_other
+        given, directory = (dataset, common) if group.is_global_zero else of_other
         try:
             distributed_cache.shared_image_cache(given, 16, directory, group)
             reasons.append("")
         except ValueError as error:
             reasons.append(str(error))
-        if not other.exists() and not group.is_first:
+        if not other.exists() and not group.is_global_zero:
             shutil.copytree(common, other)
             for manifest in other.glob("*/manifest.json"):
                 manifest.write_text(manifest.read_text() + " ")
@@ -167,20 +167,20 @@ def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[
 
 
 def time_limits() -> list[float]:
-    """Seconds that each way between the processes waits: torch's own, the patient and the brief one."""
+    """Timeouts in seconds: torch's own, the long one and that of the shutdown."""
     channels = distributed._channels.get()
-    ways = (torch.distributed.group.WORLD, channels.patient, channels.brief)
+    ways = (torch.distributed.group.WORLD, channels.long, channels.shutdown)
     return [way._get_backend(torch.device("cpu")).options._timeout.total_seconds() for way in ways]
 
 
 def left_alone(group: ProcessGroup) -> list[str]:
     """What the first process finds when the other one has ended: it does not wait."""
-    if not group.is_first:
+    if not group.is_global_zero:
         os._exit(0)
     try:
-        group.wait()
+        group.barrier()
     except RuntimeError as error:
-        return [str(user_message(error)), str(group.all_end())]
+        return [str(user_message(error)), str(group.shutdown_barrier())]
     return []
 
 
@@ -191,7 +191,7 @@ def main(folder: Path) -> None:
         notes = {
             "found": found,
             "seen": seen,
-            "exchanged": (group.share(f"from {group.rank}"), group.gather(group.rank)),
+            "exchanged": (group.broadcast(f"from {group.rank}"), group.all_gather(group.rank)),
         }
         notes["told"] = common_errors(group)
         opened: list[object] = []
@@ -203,15 +203,15 @@ def main(folder: Path) -> None:
         dataset = open_dataset(folder / "data")
         copy = open_dataset(folder / "copy")  # the same images elsewhere, with other times of change
         with _replaced(distributed_cache, "open_image_cache", noted):
-            train_ensemble(dataset if group.is_first else copy, SMALL, folder / "fits")
+            train_ensemble(dataset if group.is_global_zero else copy, SMALL, folder / "fits")
         notes["opened"] = len(opened)
-        batches = replace(SMALL, members=SMALL.members[:1], spread="batches")
-        train_ensemble(dataset, batches, folder / "batches")
-        notes["batches"] = stop_and_resume(group, folder, batches)
+        ddp = replace(SMALL, members=SMALL.members[:1], parallelism="ddp")
+        train_ensemble(dataset, ddp, folder / "ddp")
+        notes["trained"] = stop_and_resume(group, folder, ddp)
         notes["refused"] = refused_caches(group, dataset, folder / "caches")
         notes["limits"] = time_limits()
         torch.save(notes, folder / f"{group.rank}.pt")
-        group.wait()
+        group.barrier()
         torch.save(left_alone(group), folder / "alone.pt")
 
 

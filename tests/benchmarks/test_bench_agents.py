@@ -30,7 +30,7 @@ def test_the_target_is_95_percent_of_the_gain_to_the_experts(speed):
     ],
 )
 def test_epochs_batch_and_updates_stand_beside_a_speed(speed, name, options, beside):
-    row = speed.throughput(name, options | {"kl_strengths": (0.0, 0.1)}, speed.expert_table(400), 0.0)
+    row = speed.throughput(name, options | {"kl_coefficients": (0.0, 0.1)}, speed.expert_table(400), 0.0)
     assert {key: row[key] for key in beside} == beside
     assert row["policies"] == (1 if name == "trpo" else 10)
     assert row["updates"] > 4
@@ -39,7 +39,13 @@ def test_epochs_batch_and_updates_stand_beside_a_speed(speed, name, options, bes
 
 @pytest.mark.parametrize("name", ["ppo", "trpo"])
 def test_an_agent_that_stays_below_the_target_says_after_how_many_updates(speed, name, monkeypatch):
-    options = {"total_steps": 256, "studies_per_step": 32, "n_steps": 1, "kl_strengths": (0.0,), "n_folds": 2}
+    options = {
+        "total_steps": 256,
+        "studies_per_step": 32,
+        "n_steps": 1,
+        "kl_coefficients": (0.0,),
+        "n_folds": 2,
+    }
     table = speed.expert_table(400)
     monkeypatch.setattr(speed, "target", lambda table: 1.1)
     found = speed.time_to_optimum(name, options, table)

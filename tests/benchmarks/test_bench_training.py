@@ -14,14 +14,14 @@ def test_both_trainings_are_measured(script, monkeypatch: pytest.MonkeyPatch, ca
         monkeypatch.setattr(script, name, value)
     threads = torch.get_num_threads()
     try:
-        found = script.measure_processor()
+        found = script.measure_cpu()
     finally:
         torch.set_num_threads(threads)
     assert set(found["seconds_per_step"]) == {"original", "this project"}
     assert math.isclose(
         found["ratio"], found["seconds_per_step"]["original"] / found["seconds_per_step"]["this project"]
     )
-    script.show({"processor": found, "gpu": {"reason": "none here"}})
+    script.show({"cpu": found, "gpu": {"reason": "none here"}})
     assert "GPU: none here" in capsys.readouterr().out
 
 
@@ -31,7 +31,7 @@ def test_every_round_trains(script) -> None:
     network = script.new_network(member, 2)
     counters = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     training = script.TrainingConfig(batch_size=4, augmentation="none")
-    run = script.project_epoch(script.pictures(8, 16), [network], member, training)
+    run = script.project_epoch(script.random_images(8, 16), [network], member, training)
     for number in (1, 2):
         run()
         assert {int(module.num_batches_tracked) for module in counters} == {2 * number}

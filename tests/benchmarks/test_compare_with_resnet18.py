@@ -47,7 +47,7 @@ def _compare(script, folder: Path) -> list[tuple[str, int, int]]:
 
     seconds = {"run": 5.0, "same-epochs": 2.0, "same-seconds": 6.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("base_models.training.fit_pool.run_fit", counted)
+        patch.setattr("base_models.training.fit.run_fit", counted)
         patch.setattr(script, "NETWORK", "shufflenet_v2_x0_5")  # much smaller, and trained in the same way
         patch.setattr(script, "fit_seconds", lambda run, clock: seconds[run.path.name])
         script.compare(folder / "run", folder / "out", lambda *_: None)
@@ -65,7 +65,7 @@ def folder(script, begun: list, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """An ensemble of two tiny members on synthetic pictures, and a comparison with it."""
     folder = tmp_path_factory.mktemp("compared")
     data = write_mura(folder / "data", {"train": 10, "valid": 12})
-    config = PipelineConfig(ENSEMBLE, agents=(), agent_seeds=0, seed=3)
+    config = PipelineConfig(ENSEMBLE, seed=3)
     train_base_models(data, RunDirectory(folder / "run"), config)
     begun += _compare(script, folder)
     return folder
@@ -199,6 +199,6 @@ def test_what_is_no_run_is_refused_in_one_line(script, tmp_path: Path, monkeypat
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "expected a run directory" in line
-    (tmp_path / "config.json").write_text(json.dumps({"agents": []}))
+    (tmp_path / "config.json").write_text(json.dumps({"format_version": 1, "versions": {}}))
     with pytest.raises(ValueError, match="expected a run of `mura train`"):
         script.compare(tmp_path, tmp_path / "out", lambda *_: None)

@@ -4,7 +4,7 @@ import pytest
 
 from agents.benchmark import run_benchmark
 from base_models.synthetic import synthesize
-from mura_app.artifacts import dataset_of_run, read_training, write_evidence
+from mura_app.artifacts import dataset_of_run, read_training, write_pages
 from mura_app.console import show_odd_files
 from mura_app.run_directory import RunDirectory
 
@@ -41,15 +41,15 @@ def test_report_and_card_are_written_with_the_radiographs_that_changed(tree, doc
     run = claimed(tmp_path / "run", {"data": str(tree), "seed": 0})
     dataset = dataset_of_run(run)
     changed = json.loads(json.dumps(document))
-    studies = changed["behaviour"]["agents"]["best_single"]["changed_verdicts"]["studies"]
+    studies = changed["behaviour"]["agents"]["best_single"]["changed_predictions"]["studies"]
     assert studies
     studies[0]["study_id"] = dataset.studies[0].study_id
     studies[0]["probability"] = 1.0  # the clearest change of all, so that the page shows it
     studies[0]["baseline_probability"] = 0.0
-    write_evidence(run, changed, title="Here", dataset=dataset)
+    write_pages(run, {**changed, "title": "Here"}, dataset)
     assert run.report_path.read_text(encoding="utf-8").count("data:image/jpeg") == 1
     assert run.model_card_path.read_text(encoding="utf-8").startswith("# Model card: Here\n")
-    write_evidence(run, changed, title="Here")
+    write_pages(run, changed)
     assert "data:image" not in run.report_path.read_text(encoding="utf-8")
 
 
@@ -57,14 +57,14 @@ def test_a_damaged_record_of_the_training_is_named(document, tmp_path):
     run = claimed(tmp_path / "run", {"seed": 0})
     run.training_path.write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match=r"training\.json"):
-        write_evidence(run, document, title="x")
+        write_pages(run, document)
 
 
 def test_an_edited_record_of_the_training_is_named(document, tmp_path):
     run = claimed(tmp_path / "run", {"seed": 0})
     run.training_path.write_text('{"dataset": {"name": 3}}', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"training\.json without 'counts'"):
-        write_evidence(run, document, title="x")
+    with pytest.raises(ValueError, match=r"training\.json without 'config'"):
+        write_pages(run, document)
 
 
 def test_odd_files_are_told_from_a_checked_record(tmp_path, capsys):
@@ -91,7 +91,7 @@ def test_odd_files_are_told_from_a_checked_record(tmp_path, capsys):
     assert "1 image(s) with names that belie their content" in said
     assert said.endswith(f"2 file(s) that belong to no study were not read; {run.training_path} names them\n")
     assert "unreadable" not in said
-    assert "2 picture(s) stand in studies of several patients" in said
+    assert "2 image(s) stand in studies of several patients" in said
     studies = {"skipped_images": {"x.png": "damaged", "y.png": "empty"}, "skipped_studies": ["s1"]}
     show_odd_files({**record, **studies}, run)
     said = capsys.readouterr().err

@@ -62,7 +62,11 @@ def test_errors_of_the_user_and_of_the_machine_are_told(error: Exception, words:
 
 def test_advice_against_want_of_memory_names_the_options() -> None:
     told = user_message(torch.OutOfMemoryError(CUDA))
-    for option in ("--ensemble.training.batch-size", "--ensemble.training.accumulate", "--ensemble.jobs"):
+    for option in (
+        "--ensemble.training.batch-size",
+        "--ensemble.training.gradient-accumulation",
+        "--ensemble.jobs",
+    ):
         assert option in told
 
 
@@ -79,7 +83,7 @@ def test_where_another_process_has_met_an_error_is_told() -> None:
 def test_errors_of_users_cross_processes_with_class_and_notes(kind: type[Exception]) -> None:
     error = kind("expected a, got b")
     error.add_note("rank 3, on node7")
-    again = pickle.loads(pickle.dumps(error))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own object)
     assert type(again) is kind
     assert user_message(again) == "expected a, got b (rank 3, on node7)"
 

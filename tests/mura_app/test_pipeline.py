@@ -168,6 +168,8 @@ def test_a_run_with_repeats_goes_on_where_it_was_interrupted(tree, finished, tmp
         values = [each["agents"][name]["vs_uniform"]["accuracy_difference"] for each in (alone, second)]
         assert row["vs_uniform"]["over_repeats"]["values"] == values
         assert row["accuracy"] == alone["agents"][name]["accuracy"]
+    assert printed["repeats"]["training_seeds"] == [0, 1]
+    assert json.loads((out / "repeats" / "2" / "config.json").read_text())["training_seed"] == 1
     tables = [Predictions.load(folder / "predictions/test.npz") for folder in (out, out / "repeats" / "2")]
     assert (tables[0].study_ids == tables[1].study_ids).all()
     assert np.abs(tables[0].logits - tables[1].logits).max() > 0.01
@@ -211,7 +213,7 @@ def test_what_is_remarkable_of_data_and_weights_is_told_before_the_training(tmp_
     weights = str(tmp_path / "own.safetensors")
     save_file(create_model("attention_cnn", 2, 1).state_dict(), weights)
     ensemble = replace(PRESETS["demo"], members=(MemberConfig("a", init_weights=weights),))
-    config = PipelineConfig(ensemble, agents=(), agent_seeds=0, seed=0)
+    config = PipelineConfig(ensemble, seed=0)
     train_base_models(data, RunDirectory(tmp_path / "run"), config, tell=told.append)
     assert "'that'" in told[0]
     assert "normal" in told[0]

@@ -1,6 +1,6 @@
 import pytest
 
-from mura_app.repeats import run_repeats, training_seeds, with_repeats
+from mura_app.repeats import with_repeats
 from mura_app.report.verdict import repeats_sentence
 
 
@@ -34,15 +34,3 @@ def test_differences_of_all_trainings_stand_beside_the_first():
         "ppo, over 3 trainings of the base models: +2.0 points over uniform averaging, standard deviation "
         "3.0 (+2.0, -1.0, +5.0)."
     )
-
-
-def test_each_repeat_has_a_seed_of_its_own():
-    asked = []
-
-    def train_and_benchmark(number, seed):
-        asked.append((number, seed))
-        return document(0.0, 0.5)
-
-    assert run_repeats(document(0.0, 0.5), 4, 3, train_and_benchmark)["repeats"]["n"] == 3
-    assert asked == [(2, 5), (3, 6)]
-    assert training_seeds(4, 3) == [4, 5, 6]

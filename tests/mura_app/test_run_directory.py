@@ -5,8 +5,9 @@ from importlib.metadata import version
 import pytest
 
 from mura_app.run_directory import RunDirectory
+from mura_env.errors import UserFileError
 
-SETTINGS = {"data": "radiographs", "seed": 0, "members": ("a", "b")}
+SETTINGS = {"data": "radiographs", "seed": 0, "agents": ("a", "b")}
 
 
 def test_a_new_run_writes_its_settings_and_versions(tmp_path):
@@ -14,7 +15,7 @@ def test_a_new_run_writes_its_settings_and_versions(tmp_path):
     run.claim(SETTINGS)
     config = run.read_config()
     assert config["data"] == "radiographs"
-    assert config["members"] == ["a", "b"]
+    assert config["agents"] == ["a", "b"]
     for package in ("mura-rl-ensemble", "torch", "sb3-contrib"):
         assert config["versions"][package] == version(package)
 
@@ -103,10 +104,23 @@ def test_a_resumed_run_gets_more_agents_and_seeds_and_keeps_what_it_has(tmp_path
     assert run.claim({**first, "agents": ("oracle",)}, overwrite=True)["agents"] == ["oracle"]
 
 
+def test_a_resumed_run_keeps_the_options_of_its_agents(tmp_path):
+    run = RunDirectory(tmp_path)
+    first = {**SETTINGS, "agents": ["static", "ppo"], "agent_options": {"ppo": {"total_steps": 64}}}
+    run.claim(first)
+    with pytest.raises(ValueError, match="got others for the agent ppo"):
+        run.claim({**first, "agent_options": {}}, resume=True)
+    more = {**SETTINGS, "agents": ["grpo"], "agent_options": {"grpo": {"total_steps": 32}}}
+    assert run.claim(more, resume=True)["agent_options"] == {
+        **first["agent_options"],
+        **more["agent_options"],
+    }
+
+
 def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     path = tmp_path / "out"
     path.write_text("")
-    with pytest.raises(NotADirectoryError, match="out"):
+    with pytest.raises(UserFileError, match=r"got the file .*out"):
         RunDirectory(path).claim(SETTINGS)
 
 
@@ -131,9 +145,9 @@ def test_a_run_may_be_resumed_on_another_machine(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"agents": 3}, "with 3 where agents should be a list"),
-        ({"agent_seeds": "x"}, "with 'x' where agent_seeds should be a whole number"),
-        ({"seed": -1}, "with -1 where seed should be a whole number, not negative"),
+        ({"agents": 3}, "with 3 where agents should be a valid list"),
+        ({"agent_seeds": "x"}, "with 'x' where agent_seeds should be a valid integer"),
+        ({"seed": -1}, "with -1 where seed should be greater than or equal to 0"),
     ],
 )
 def test_edited_settings_are_refused(tmp_path, setting, words):

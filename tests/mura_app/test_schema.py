@@ -1,42 +1,42 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mura_app.schema import (
-    COUNT,
-    FLAG,
-    NUMBER,
-    SHARE,
-    TEXT,
-    by_name,
-    list_of,
-    misfit,
-    or_null,
-    or_reason,
-    read_document,
-    record,
-)
+from agents.benchmark import run_benchmark
+from agents.benchmark.schema import Count, Document, Ends, OrReason, Share
+from mura_app.artifacts import read_benchmark
+from mura_app.run_directory import RunDirectory
+from mura_app.schema import read_document, write_schemas
 
-SHAPE = record(
-    {
-        "seeds": list_of(COUNT, least=1),
-        "share": SHARE,
-        "ends? others?": list_of(NUMBER, length=2),
-        "rows": by_name(record({"name": TEXT, "bound": FLAG}), needed=("uniform",)),
-        "weights": by_name(or_null(list_of(NUMBER))),
-        "images": or_reason(record({"n": COUNT})),
-        "repeats?": or_reason(record({"n": COUNT})),
-    }
-)
+
+class Row(Document):
+    name: str
+    bound: bool
+
+
+class N(Document):
+    n: Count
+
+
+class Example(Document):
+    seeds: list[Count]
+    share: Share
+    ends: Ends | None = None
+    rows: dict[str, Row]
+    weights: dict[str, list[float] | None]
+    images: OrReason[N]
+
+
 ROW = {"name": "x", "bound": False}
-GOOD = {
-    "seeds": [0],
-    "share": 1,
-    "rows": {"uniform": ROW},
-    "weights": {},
-    "images": {"reason": "none"},
-    "more": object(),
-}
+GOOD = {"seeds": [0], "share": 1, "rows": {"uniform": ROW}, "weights": {}, "images": {"reason": "none"}}
+
+
+def read(folder, document, model: Any = Example):
+    path = folder / "x.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
+    return read_document(path, model, "a record", "write it again")
 
 
 @pytest.mark.parametrize(
@@ -47,71 +47,139 @@ GOOD = {
         {"ends": [0, -1.5]},
         {"weights": {"one": None, "two": [1]}},
         {"images": {"n": 2}},
-        {"repeats": None},
-        {"repeats": {"reason": "none", "n": "x"}},
     ],
 )
-def test_what_fits(change):
-    assert misfit({**GOOD, **change}, SHAPE) is None
+def test_a_document_that_fits_is_returned_as_it_is(tmp_path, change):
+    assert read(tmp_path, {**GOOD, **change}) == {**GOOD, **change}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seeds": ["x"]}, "with 'x' where seeds[0] should be a whole number, not negative"),
-        ({"seeds": [True]}, "with True where seeds[0] should be"),
-        ({"seeds": [1.0]}, "with 1.0 where seeds[0] should be a whole number"),
-        ({"seeds": [-1]}, "with -1 where seeds[0] should be"),
-        ({"seeds": []}, "with [] where seeds should be a list of at least 1 values"),
-        ({"seeds": {}}, "with {} where seeds should be a list"),
-        ({"share": 1.5}, "with 1.5 where share should be a number from 0 to 1"),
-        ({"share": None}, "with None where share should be"),
-        ({"ends": [1]}, "with [1] where ends should be a list of 2 values"),
-        ({"others": [1, 2, 3]}, "with [1, 2, 3] where others should be a list of 2 values"),
-        ({"rows": {}}, "without 'uniform' in rows"),
-        ({"rows": []}, "with [] where rows should be an object"),
+        ({"seeds": ["x"]}, "with 'x' where seeds.0 should be a valid integer; write it again"),
+        ({"seeds": [True]}, "with True where seeds.0 should be a valid integer"),
+        ({"seeds": [1.0]}, "with 1.0 where seeds.0 should be a valid integer"),
+        ({"seeds": [-1]}, "with -1 where seeds.0 should be greater than or equal to 0"),
+        ({"seeds": {}}, "with {} where seeds should be a valid list"),
+        ({"share": 1.5}, "with 1.5 where share should be less than or equal to 1"),
+        ({"share": None}, "with None where share should be a valid number"),
+        ({"ends": [1]}, "with [1] where ends should have at least 2 items"),
+        ({"ends": [1, 2, 3]}, "with [1, 2, 3] where ends should have at most 2 items"),
+        ({"rows": []}, "with [] where rows should be a valid dictionary"),
         ({"rows": {"uniform": {"name": "x"}}}, "without 'bound' in rows.uniform"),
-        ({"rows": {"uniform": {**ROW, "name": 7}}}, "with 7 where rows.uniform.name should be a text"),
-        ({"rows": {"uniform": {**ROW, "bound": 1}}}, "rows.uniform.bound should be true or false"),
-        ({"rows": {"uniform": ROW, "two words": 1}}, "with 1 where rows['two words'] should be an object"),
-        ({"weights": {"one": [None]}}, "with None where weights.one[0] should be a number"),
-        ({"images": {"reason": 3}}, "without 'n' in images"),
-        ({"images": None}, "with None where images should be an object"),
-        ({"images": {"n": "x"}}, "with 'x' where images.n should be"),
-        ({"seeds": "y" * 100}, f"with '{'y' * 39}… where seeds"),
+        (
+            {"rows": {"uniform": {**ROW, "name": 7}}},
+            "with 7 where rows.uniform.name should be",
+        ),
+        (
+            {"rows": {"uniform": {**ROW, "bound": 1}}},
+            "with 1 where rows.uniform.bound should be",
+        ),
+        ({"rows": {"two words": 1}}, "with 1 where rows.two words should be a valid dictionary"),
+        ({"weights": {"one": [None]}}, "with None where weights.one.0 should be a valid number"),
+        ({"images": {"reason": 3}}, "with 3 where images.reason should be a valid string"),
+        ({"images": None}, "with None where images should be a valid dictionary"),
+        ({"images": {"n": "x"}}, "with 'x' where images.n should be a valid integer"),
+        ({"more": 1}, "with the unknown field more"),
+        ({"share": "y" * 1000}, "with 'yyy"),
     ],
 )
-def test_a_misfit_is_named_with_its_place(change, words):
-    assert words in misfit({**GOOD, **change}, SHAPE)
+def test_a_field_that_does_not_fit_is_named_with_its_place(tmp_path, change, words):
+    with pytest.raises(ValueError, match=r"expected a record, got .*x\.json") as error:
+        read(tmp_path, {**GOOD, **change})
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
 
 
-def test_a_missing_key_at_the_top():
-    assert misfit({}, record({"seeds": COUNT})) == "without 'seeds'"
-    assert misfit([], record({"seeds": COUNT})) == "with [] where it should be an object"
+def test_a_missing_field_and_another_kind_of_document(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.json without 'n'; write it again$"):
+        read(tmp_path, {}, N)
+    with pytest.raises(ValueError, match=r"x\.json with a list in it"):
+        read(tmp_path, [])
+    with pytest.raises(ValueError, match="expected finite numbers, got NaN"):
+        read(tmp_path, '{"share": NaN}')
 
 
-def test_of_several_misfits_the_outermost_is_named_and_of_those_the_first_by_name():
+def test_of_several_fields_the_outermost_is_named_and_of_those_the_first_by_name(tmp_path):
     seeds, rows = {"seeds": ["x"]}, {"rows": {"uniform": ROW, "b": 1, "a": 1}}
-    assert misfit({**GOOD, **seeds, **rows}, SHAPE).endswith("where rows.a should be an object")
-    assert misfit({**GOOD, **seeds, **rows, "share": 7}, SHAPE).startswith("with 7 where share")
+    with pytest.raises(ValueError, match=r"where rows\.a should"):
+        read(tmp_path, {**GOOD, **seeds, **rows})
+    with pytest.raises(ValueError, match="with 7 where share should"):
+        read(tmp_path, {**GOOD, **seeds, **rows, "share": 7})
 
 
 @pytest.mark.parametrize("depth", [10, 500, 900, 960, 980, 100_000])
 def test_lists_in_lists_are_refused_however_deep(tmp_path, depth):
-    path = tmp_path / "x.json"
-    path.write_text('{"seeds": ' + "[" * depth + "]" * depth + "}", encoding="utf-8")
     with pytest.raises(ValueError, match=r"expected a record, got .*x\.json") as error:
-        read_document(path, "a record", record({"seeds": list_of(COUNT)}), "write it again")
-    assert len(str(error.value).replace(str(path), "")) < 200
+        read(tmp_path, '{"seeds": ' + "[" * depth + "]" * depth + "}")
+    assert len(str(error.value).replace(str(tmp_path), "")) < 200
 
 
-def test_a_document_is_read_whole_or_refused(tmp_path):
-    path, shape = tmp_path / "x.json", record({"share": NUMBER})
-    path.write_text(json.dumps({"share": 0.5, "more": [None]}), encoding="utf-8")
-    assert read_document(path, "a record", shape, "write it again") == {"share": 0.5, "more": [None]}
-    path.write_text('{"share": NaN}', encoding="utf-8")
-    with pytest.raises(ValueError, match="expected finite numbers, got NaN"):
-        read_document(path, "a record", shape, "write it again")
-    path.write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"got .*x\.json without 'share'; write it again$"):
-        read_document(path, "a record", shape, "write it again")
+@pytest.fixture(scope="module")
+def benchmark(tables):
+    found = run_benchmark(*tables, agents=["reinforce", "oracle"], seeds=[0], n_jobs=1, n_resamples=50)
+    return json.loads(json.dumps(found))
+
+
+def changed(document, place, value):
+    copy = json.loads(json.dumps(document))
+    part = copy
+    for step in place[:-1]:
+        part = part[step]
+    if value is None:
+        del part[place[-1]]
+    else:
+        part[place[-1]] = value
+    return copy
+
+
+def read_again(document, folder):
+    (folder / "benchmark.json").write_text(json.dumps(document), encoding="utf-8")
+    return read_benchmark(RunDirectory(folder))
+
+
+def test_a_benchmark_fits(benchmark, tmp_path):
+    assert read_again(benchmark, tmp_path) == benchmark
+
+
+PART = ("agents", "reinforce", "per_body_part", "PART0")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("seeds",), ["x"], "with 'x' where seeds.0 should be"),
+        (("seeds",), [], "with [] where seeds should have at least 1 item"),
+        (("seeds",), None, "without 'seeds'"),
+        (("n_studies",), -3, "with -3 where n_studies should be greater than or equal to 0"),
+        (("protocol",), None, "without 'protocol'"),
+        (("protocol", "body_part_names"), ["a"], "without 'a' in agents.uniform.per_body_part"),
+        (("agents", "uniform"), None, "without 'uniform' in agents"),
+        (("agents", "reinforce", "vs_uniform", "ci95"), [1], "agents.reinforce.vs_uniform.ci95 should have"),
+        (("agents", "reinforce", "accuracy", "mean"), "high", "agents.reinforce.accuracy.mean should be"),
+        (("agents", "reinforce", "verdicts"), 1, "with the unknown field agents.reinforce.verdicts"),
+        (
+            (*PART, "weights", "mean"),
+            [1.0],
+            "with 1 numbers where agents.reinforce.per_body_part",
+        ),
+        (("controls", "majority", "vs_uniform"), None, "without 'vs_uniform' in controls.majority"),
+        (("behaviour", "oracle"), 5, "with 5 where behaviour.oracle should be a valid dictionary"),
+        (("images",), "none", "where images should be a valid dictionary"),
+    ],
+)
+def test_an_edited_benchmark_is_refused_in_one_line(benchmark, tmp_path, place, value, words):
+    with pytest.raises(ValueError, match="expected a finished benchmark of this version") as error:
+        read_again(changed(benchmark, place, value), tmp_path)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_schemas_in_the_docs_are_those_of_the_documents(tmp_path):
+    """`python -m mura_app.schema` writes them again."""
+    write_schemas(tmp_path)
+    docs = Path(__file__).parents[2] / "docs" / "schema"
+    assert {path.name for path in docs.iterdir()} == {path.name for path in tmp_path.iterdir()}
+    for path in docs.iterdir():
+        assert json.loads(path.read_text()) == json.loads((tmp_path / path.name).read_text()), path.name

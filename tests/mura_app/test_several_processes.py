@@ -13,7 +13,7 @@ from tests.base_models.trees import write_mura
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--ensemble.folds", "2", "--members", "attention_cnn:1:16:2", "--ensemble.training.batch-size", "8"]
-BATCHES = [*SMALL, "--ensemble.spread", "batches"]
+BATCHES = [*SMALL, "--ensemble.parallelism", "ddp"]
 
 
 def _torchrun(
@@ -69,22 +69,22 @@ def test_an_error_of_the_user_is_told_once_and_ends_all_processes(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("is_first", "all_end", "is_told"),
+    ("is_global_zero", "all_end", "is_told"),
     [(True, True, True), (False, True, False), (True, False, True), (False, False, True)],
 )
 def test_an_error_that_one_process_has_alone_is_told_by_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     *,
-    is_first: bool,
+    is_global_zero: bool,
     all_end: bool,
     is_told: bool,
 ) -> None:
     class Group:
         def __init__(self) -> None:
-            self.is_first = is_first
+            self.is_global_zero = is_global_zero
 
-        def all_end(self) -> bool:
+        def shutdown_barrier(self) -> bool:
             return all_end
 
     monkeypatch.setattr(main.signal, "signal", lambda *_: None)

@@ -17,7 +17,7 @@ from mura_app.main import main, run_command
 def run_all(commands: Path) -> None:
     """Run the commands of a JSON file, leave statuses and messages beside it, and end with the last."""
     *first, last = json.loads(commands.read_text())
-    distributed._FAREWELL = timedelta(seconds=60)  # so that a busy machine changes nothing
+    distributed._SHUTDOWN_TIMEOUT = timedelta(seconds=60)  # so that a busy machine changes nothing
     torch.distributed.init_process_group("gloo")  # as programs do that use this package
     with join_process_group() as group:
         found = []

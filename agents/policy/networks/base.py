@@ -1,8 +1,10 @@
-"""What the policy networks share: several independent policies side by side, all reading the observation."""
+"""What the policy networks share: a stack of independent policies, which all read the observation."""
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mura_env import Predictions, Standardization, observe
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 
 
 class StackedNetwork(nn.Module):
-    """Action logits of a stack of policies; a new policy gives zeros, which stand for the reference weights.
+    """Action logits of a stack of policies; zeros, as of a new policy, stand for the reference weights.
 
-    All parameters have a leading axis `n_policies`: the policies of inner folds and settings are trained side
-    by side as one stack of independent networks. A subclass writes `hidden`, `scores` and `standardise`.
-    Whoever reads the same observations several times can keep `inputs` of them, which no training changes.
+    All parameters have a leading axis `n_policies`: the policies of inner folds and KL coefficients are
+    trained as one stack of independent networks. A forward pass has three steps, so that an algorithm can
+    keep what it needs again: `inputs` of the observations, which no training changes, `hidden` and `scores`.
 
     Args:
         layout: What the observation's columns mean.
@@ -28,7 +31,13 @@ class StackedNetwork(nn.Module):
         hidden_size: Units in the hidden layer.
         generator: Source of the first weights; torch's global generator is never drawn from.
         with_average: Whether the plain average of the members is scored too, as if it were a last member.
+        body_parts: Names of the body parts that get parameters of their own, in networks that have such;
+            case and the prefix `XR_` do not matter, and parts that the table does not have are left out.
+        beta: Share of these parameters in the score of a study of such a part, in [0, 1].
     """
+
+    input_mean: Tensor
+    input_scale: Tensor
 
     def __init__(
         self,
@@ -39,30 +48,41 @@ class StackedNetwork(nn.Module):
         generator: torch.Generator | None = None,
         *,
         with_average: bool = False,
+        body_parts: tuple[str, ...] = (),
+        beta: float = 0.5,
     ) -> None:
         super().__init__()
         self.n_models, self.n_policies, self.hidden_size = n_models, n_policies, hidden_size
         self.n_outputs = n_models + with_average
         self.n_columns = len(layout)
-        self.layout = layout
-        self._options: dict[str, Any] = {"with_average": with_average}
+        self.layout, self.beta = layout, beta
+        self._options: dict[str, Any] = {"with_average": with_average, "body_parts": body_parts, "beta": beta}
         self._generator = torch.Generator() if generator is None else generator
         self._columns = {
             group: layout.columns(group) for group in ("log_probability", "log_views", "body_part")
         }
-        parts = layout.names[self._columns["body_part"]]
-        self.body_part_names = tuple(name.split("/", 1)[1] for name in parts)
-        self.n_body_parts = len(parts)
-
-    @property
-    @abstractmethod
-    def n_critic_inputs(self) -> int:
-        """What a critic can read: hidden units averaged over members, and the study's own columns."""
+        names = [name.split("/", 1)[1] for name in layout.names[self._columns["body_part"]]]
+        self.n_body_parts = len(names)
+        self.own_parts = parts_named(body_parts, names)
 
     @property
     def n_inputs(self) -> int:
         """Columns of `inputs`."""
         return self.n_columns
+
+    @property
+    def n_units(self) -> int:
+        """Units of the hidden layer."""
+        return self.hidden_size
+
+    @property
+    def n_critic_inputs(self) -> int:
+        """Columns of `critic_inputs`."""
+        return self.n_units + self.n_body_parts + 1
+
+    @abstractmethod
+    def standardise(self, table: Predictions) -> None:
+        """Take the mean and scale of what is standardised from the training table."""
 
     def inputs(self, observations: Tensor) -> Tensor:
         """Return what is computed of observations without parameters, `(..., n, n_inputs)`.
@@ -88,9 +108,15 @@ class StackedNetwork(nn.Module):
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Score the members from what `hidden` returned; shape `(n_policies, n, n_outputs)`."""
 
-    @abstractmethod
-    def standardise(self, observations: NDArray[np.float32]) -> None:
-        """Take the inputs' mean and scale from the observations of the training table."""
+    def critic_inputs(self, hidden: Tensor, study: Tensor) -> Tensor:
+        """Return what a critic can read of what `hidden` returned: units averaged over members, and `study`.
+
+        Returns:
+            Shape `(n_policies, n, n_critic_inputs)`, without gradient.
+        """
+        # A sum member by member: torch's own over an axis in the middle takes twice as long.
+        members = hidden.detach().unbind(2)
+        return torch.cat((sum(members[1:], members[0]) / len(members), study), dim=-1)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Score the members.
@@ -104,17 +130,14 @@ class StackedNetwork(nn.Module):
         return self.logits(self.inputs(observations))
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Do the same from what `inputs` returned, `(n_policies, n, n_inputs)`; a gradient is taken once."""
+        """Score the members from what `inputs` returned, `(n_policies, n, n_inputs)`."""
         return self.scores(*self.hidden(inputs))
 
-    def logits_and_critic_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits, and what a critic can read, `(n_policies, n, n_critic_inputs)`, without gradient."""
-        hidden, study = self.hidden(inputs)
-        return self.scores(hidden, study), torch.cat((hidden.detach().mean(2), study), dim=-1)
-
-    def resized(self, n_policies: int) -> Self:
+    def resized(self, n_policies: int, generator: torch.Generator | None = None) -> Self:
         """Return a new network of the same kind with another number of policies."""
-        return type(self)(self.layout, self.n_models, n_policies, self.hidden_size, **self._options)
+        return type(self)(
+            self.layout, self.n_models, n_policies, self.hidden_size, generator, **self._options
+        )
 
     def subset(self, policies: slice) -> Self:
         """Return a network of some policies of the stack, which shares their parameters' values."""
@@ -123,24 +146,67 @@ class StackedNetwork(nn.Module):
         chosen.load_state_dict({**of_parameters, **dict(self.named_buffers())}, assign=True)
         return chosen
 
+    def log_probabilities(self, observations: Tensor) -> Tensor:
+        """Return what the members say, `(..., n_outputs, n_classes)`, for observations `(..., n_columns)`."""
+        shape = (*observations.shape[:-1], self.n_models, -1)
+        of_members = observations[..., self._columns["log_probability"]].reshape(shape)
+        if self.n_outputs == self.n_models:
+            return of_members
+        return torch.cat((of_members, of_members.exp().mean(-2, keepdim=True).log()), dim=-2)
+
+    def study_columns(self, observations: Tensor) -> Tensor:
+        """Return the body part one-hot and the number of views, `(..., n_body_parts + 1)`."""
+        parts, views = (observations[..., self._columns[group]] for group in ("body_part", "log_views"))
+        return torch.cat((parts, views), dim=-1)
+
+    def _add_standardization(self, n_columns: int) -> None:
+        """Make room for a mean and a scale, which change nothing until `_take` has been called."""
+        self.register_buffer("input_mean", torch.zeros(n_columns))
+        self.register_buffer("input_scale", torch.ones(n_columns))
+
+    def _take(self, statistics: Standardization) -> None:
+        """Keep the statistics of the training table; they are saved with the parameters."""
+        self.input_mean.copy_(torch.tensor(statistics.mean))
+        self.input_scale.copy_(torch.tensor(statistics.scale))
+
+    def _standardised(self, values: Tensor) -> Tensor:
+        return (values - self.input_mean) / self.input_scale
+
     def _uniform(self, fan_in: int, *shape: int) -> nn.Parameter:
         """Return first weights drawn evenly from ±1/√fan_in."""
         bound = 1.0 / math.sqrt(fan_in)
         return nn.Parameter((torch.rand(*shape, generator=self._generator) * 2.0 - 1.0) * bound)
 
-    def split(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut observations into what members say and the study's own columns.
 
-        Returns:
-            Log-probabilities of shape `(..., n_outputs, n_classes)` and shape `(..., n_body_parts + 1)`.
-        """
-        shape = (*observations.shape[:-1], self.n_models, -1)
-        log_probabilities = observations[..., self._columns["log_probability"]].reshape(shape)
-        if self.n_outputs > self.n_models:
-            average = log_probabilities.exp().mean(-2, keepdim=True).log()
-            log_probabilities = torch.cat((log_probabilities, average), dim=-2)
-        parts, views = (observations[..., self._columns[group]] for group in ("body_part", "log_views"))
-        return log_probabilities, torch.cat((parts, views), dim=-1)
+def parts_named(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return the indices of chosen body parts, whatever their case and with or without `XR_`.
+
+    Args:
+        chosen: Their names; those that a table does not have are left out.
+        names: Names of the table's body parts.
+    """
+    wanted = {_plain(part) for part in chosen}
+    return [index for index, name in enumerate(names) if _plain(name) in wanted]
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().removeprefix("xr_")
+
+
+def observe_with_parts(
+    table: Predictions, body_parts: NDArray[np.int64], names: tuple[str, ...]
+) -> tuple[NDArray[np.float32], ObservationLayout]:
+    """Return the observations of a table with the body parts of a training table, and their layout.
+
+    Args:
+        table: The studies.
+        body_parts: Index of their body parts into `names`; `len(names)` for a part without an indicator.
+        names: Names of the training table's body parts.
+    """
+    own = replace(table, body_parts=np.minimum(body_parts, len(names) - 1), body_part_names=names)
+    layout, observations = ObservationLayout.of(own), observe(own)
+    observations[body_parts == len(names), layout.columns("body_part")] = 0.0
+    return observations, layout
 
 
 def network_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
@@ -153,10 +219,21 @@ def network_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         make: Makes the network, on torch's default device.
 
     Raises:
-        ValueError: If no network can be of that size.
+        UserError: If no network can be of that size.
     """
     try:
         with torch.device("meta"):
             return {name: tuple(value.shape) for name, value in make().state_dict().items()}
     except (RuntimeError, TypeError, OverflowError) as error:
         raise UserError("expected options of a network that can be made, got too large ones") from error
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let torch use one thread, so that sums have one order whatever the number of CPUs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,15 +1,13 @@
-"""The weight network of MURA-RLEnsemble-V1 as a policy network, for agents that learn from real rewards."""
+"""The weight network of MURA-RLEnsemble-V1, for the published agent and for those with a policy gradient."""
 
 import math
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.policy.networks.base import StackedNetwork
-from agents.policy.networks.body_part_attention import parts_named
+from mura_env import Predictions, Standardization
 
 _LEAST_WEIGHT = 1e-8
 
@@ -17,7 +15,7 @@ _LEAST_WEIGHT = 1e-8
 class RLEnsembleV1Network(StackedNetwork):
     """Logits of the published network's weights: its softmax, blended with an attention for some body parts.
 
-    The network reads the members' concatenated log-probabilities, here standardised; its weights are
+    The network reads the members' concatenated log-probabilities, standardised; its weights are
 
         w = (1 - beta) · softmax(output · relu(hidden · x)) + beta · softmax(attention_part · x)
 
@@ -31,53 +29,52 @@ class RLEnsembleV1Network(StackedNetwork):
 
     Args:
         *arguments: See `StackedNetwork`.
-        body_parts: Names of the parts with an attention of their own; see `BodyPartAttention`.
-        beta: Its share in their weights, in [0, 1].
+        as_published: Whether hidden units are summed up, not averaged, and the first weights are near
+            uniform, not uniform: there, the published loss has no gradient.
         **options: See `StackedNetwork`.
     """
 
-    column_mean: Tensor
-    column_scale: Tensor
-
-    def __init__(
-        self, *arguments: Any, body_parts: tuple[str, ...] = (), beta: float = 0.5, **options: Any
-    ) -> None:
+    def __init__(self, *arguments: Any, as_published: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._options |= {"body_parts": body_parts, "beta": beta}
-        self.own_parts, self.beta = parts_named(body_parts, self.body_part_names), beta
+        self._options |= {"as_published": as_published}
+        self.n_summed = 1 if as_published else self.hidden_size
+        self._add_standardization(self.n_columns)
         columns = self._columns["log_probability"]
         self.n_read: int = columns.stop - columns.start
-        self.register_buffer("column_mean", torch.zeros(self.n_read))
-        self.register_buffer("column_scale", torch.ones(self.n_read))
         n_policies, n_own = self.n_policies, len(self.own_parts) * self.n_outputs
         self.hidden_weight = self._uniform(self.n_read, n_policies, self.n_read, self.hidden_size)
         self.hidden_bias = nn.Parameter(torch.zeros(n_policies, 1, self.hidden_size))
-        self.output_weight = nn.Parameter(torch.zeros(n_policies, self.hidden_size, self.n_outputs))
+        self.output_weight = self._uniform(self.hidden_size, n_policies, self.hidden_size, self.n_outputs)
         self.output_bias = nn.Parameter(torch.zeros(n_policies, 1, self.n_outputs))
-        self.attention_weight = nn.Parameter(torch.zeros(n_policies, self.n_read, n_own))
+        self.attention_weight = self._uniform(self.n_read, n_policies, self.n_read, n_own)
         self.attention_bias = nn.Parameter(torch.zeros(n_policies, 1, n_own))
+        with torch.no_grad():
+            for weight in (self.output_weight, self.attention_weight):
+                weight.mul_(0.1 if as_published else 0.0)
 
     @property
-    def n_critic_inputs(self) -> int:
-        """What a critic can read: the hidden units, the columns read, and the study's own columns."""
-        return self.hidden_size + self.n_read + self.n_body_parts + 1
+    def n_units(self) -> int:
+        """Hidden units and columns read."""
+        return self.hidden_size + self.n_read
 
-    def standardise(self, observations: NDArray[np.float32]) -> None:
-        """Take the columns' mean and scale from the observations of the training table."""
-        read = observations[:, self._columns["log_probability"]]
-        self.column_mean.copy_(torch.from_numpy(read.mean(axis=0)))
-        self.column_scale.copy_(torch.from_numpy(np.maximum(read.std(axis=0), np.float32(1e-3))))
+    def standardise(self, table: Predictions) -> None:
+        """Take the columns' mean and scale from the training table."""
+        self._take(Standardization.fit(table))
+
+    def inputs(self, observations: Tensor) -> Tensor:
+        """Return standardised observations."""
+        return self._standardised(observations)
 
     def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden layer and columns read, `(n_policies, n, 1, n_units)`, and the study's columns."""
-        read = (inputs[..., self._columns["log_probability"]] - self.column_mean) / self.column_scale
+        read = inputs[..., self._columns["log_probability"]]
         hidden = torch.relu(read @ self.hidden_weight + self.hidden_bias)
-        return torch.cat((hidden, read), dim=-1).unsqueeze(2), self.split(inputs)[1]
+        return torch.cat((hidden, read), dim=-1).unsqueeze(2), self.study_columns(inputs)
 
     def scores(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Score the members from what `hidden` returned."""
         units, read = hidden[..., 0, : self.hidden_size], hidden[..., 0, self.hidden_size :]
-        common = units @ self.output_weight / self.hidden_size + self.output_bias
+        common = units @ self.output_weight / self.n_summed + self.output_bias
         routed = study[..., self.own_parts]  # (n_policies, n, n_own_parts), 1 for the study's own part
         attention = read @ self.attention_weight + self.attention_bias
         own = (attention.view(*routed.shape, self.n_outputs) * routed.unsqueeze(-1)).sum(2)

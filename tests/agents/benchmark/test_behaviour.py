@@ -10,7 +10,7 @@ from agents import make_agent
 from agents.benchmark.behaviour import (
     Actions,
     behaviour_document,
-    changed_verdicts,
+    changed_predictions,
     distance_from_uniform,
     entropy,
     gap_closed,
@@ -59,18 +59,20 @@ def test_weights_by_body_part_are_what_a_plain_loop_gives(document):
     assert summary["entropy"]["seed_spread"] == pytest.approx(np.std(nats, ddof=1), abs=1e-6)
 
 
-def test_changed_verdicts_are_all_there_with_their_consequence(document):
-    found = document["agents"]["learned"]["changed_verdicts"]
+def test_changed_predictions_are_all_there_with_their_consequence(document):
+    found = document["agents"]["learned"]["changed_predictions"]
     expected = {}
     for row in range(250):
         before = int(np.argmax(UNIFORM.probabilities[0, row]))
         after = int(np.argmax(LEARNED.probabilities[:, row].mean(axis=0)))
         if before != after:
-            expected[str(TEST.study_ids[row])] = "better" if after == TEST.labels[row] else "worse"
+            expected[str(TEST.study_ids[row])] = (
+                "correct_after" if after == TEST.labels[row] else "incorrect_after"
+            )
     assert {study["study_id"]: study["change"] for study in found["studies"]} == expected
-    assert found["better"] == sum(change == "better" for change in expected.values())
-    assert found["worse"] == sum(change == "worse" for change in expected.values())
-    assert found["neither"] == 0
+    assert found["correct_after"] == sum(change == "correct_after" for change in expected.values())
+    assert found["incorrect_after"] == sum(change == "incorrect_after" for change in expected.values())
+    assert found["incorrect_throughout"] == 0
     assert 0 < len(expected) < 250
     study = found["studies"][0]
     row = list(TEST.study_ids).index(study["study_id"])
@@ -83,16 +85,18 @@ def test_changed_verdicts_are_all_there_with_their_consequence(document):
         LEARNED.probabilities[s, row].argmax() != UNIFORM.probabilities[0, row].argmax() for s in range(4)
     ]
     assert study["seed_share"] == sum(differs) / 4
-    assert document["agents"]["uniform"]["changed_verdicts"]["studies"] == []
+    assert document["agents"]["uniform"]["changed_predictions"]["studies"] == []
 
 
 def test_one_wrong_class_for_another_is_neither_better_nor_worse():
     table = Predictions.from_arrays(np.array([[[0.0, 2.0, 1.0], [0.0, 1.0, 2.1]]]), [0])
     second = np.array([[[0.0, 1.0]]], dtype=np.float32)
-    found = changed_verdicts(
+    found = changed_predictions(
         table, Actions(second, table.probabilities[:, 1][None]), table.probabilities[:, 0][None]
     )
-    assert (found["better"], found["worse"], found["neither"]) == (0, 0, 1)
+    assert tuple(
+        found[change] for change in ("correct_after", "incorrect_after", "incorrect_throughout")
+    ) == (0, 0, 1)
 
 
 def test_the_oracle_bound_is_the_oracle_agents_accuracy(document):

@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from agents import make_agent
-from agents.benchmark.cross_validation import N_FOLDS, cross_validate, hold_out, why_not_cross_validated
+from agents.benchmark.cross_validation import N_FOLDS, cross_validate, why_not_cross_validated
 from mura_env import Predictions
 from tests.agents.tables import switching_table
 
 TRAIN = switching_table(180, 0, n_parts=3)
-SMALL = {"total_steps": 64, "n_checkpoints": 1, "kl_strengths": (0.1,), "n_folds": 2}
+SMALL = {"total_steps": 64, "n_checkpoints": 1, "kl_coefficients": (0.1,), "n_folds": 2}
 AGENTS = {"uniform": {}, "static_per_body_part": {}, "reinforce": SMALL, "oracle": {}}
 
 
 def test_no_study_is_weighted_by_an_agent_that_learned_from_its_patient(tmp_path):
-    held_out = cross_validate(TRAIN, AGENTS, [4, 2], tmp_path, n_jobs=1)
+    held_out = cross_validate(TRAIN, AGENTS, [4, 2], tmp_path, n_jobs=1).probabilities
     assert {name: len(values) for name, values in held_out.items()} == {
         "uniform": 1,
         "static_per_body_part": 1,
@@ -31,7 +31,7 @@ def test_no_study_is_weighted_by_an_agent_that_learned_from_its_patient(tmp_path
     place = tmp_path / "cross_validation" / "reinforce-seed4-fold1"
     written = (place / "agent.json").stat().st_mtime_ns
     (tmp_path / "cross_validation" / "reinforce-seed2-fold0" / "agent.json").unlink()
-    again = cross_validate(TRAIN, AGENTS, [4, 2], tmp_path, n_jobs=1)
+    again = cross_validate(TRAIN, AGENTS, [4, 2], tmp_path, n_jobs=1).probabilities
     assert all(np.array_equal(again[name], values) for name, values in held_out.items())
     assert (place / "agent.json").stat().st_mtime_ns == written
 
@@ -39,7 +39,7 @@ def test_no_study_is_weighted_by_an_agent_that_learned_from_its_patient(tmp_path
 def test_a_body_part_of_one_patient_is_weighted_without_a_warning():
     parts = np.where(TRAIN.patient_ids == "patient3", 2, TRAIN.body_parts % 2)
     table = Predictions.from_arrays(TRAIN.logits, TRAIN.labels, parts, patient_ids=TRAIN.patient_ids)
-    held_out = cross_validate(table, {"static_per_body_part": {}}, [0], n_jobs=1)
+    held_out = cross_validate(table, {"static_per_body_part": {}}, [0], n_jobs=1).probabilities
     assert np.isfinite(held_out["static_per_body_part"]).all()
 
 
@@ -50,12 +50,12 @@ def test_tables_that_cannot_be_divided_are_left_out_with_a_reason():
     positive, negative = (np.flatnonzero(TRAIN.labels == label) for label in (1, 0))
     rare = TRAIN.select(np.append(negative[:30], positive[:1]))
     assert why_not_cross_validated(rare) == "the studies outside a fold are all of one class"
-    assert hold_out(rare, AGENTS, [0]).reason == "the studies outside a fold are all of one class"
-    assert hold_out(TRAIN, AGENTS, []).reason == "it was turned off"
+    assert cross_validate(rare, AGENTS, [0]).reason == "the studies outside a fold are all of one class"
+    assert cross_validate(TRAIN, AGENTS, []).reason == "it was turned off"
 
 
 @pytest.mark.parametrize("n_jobs", [2])
 def test_the_number_of_processes_changes_nothing(n_jobs):
     agents = {"static": {}, "uniform": {}}
-    one, several = (cross_validate(TRAIN, agents, [0], n_jobs=jobs) for jobs in (1, n_jobs))
+    one, several = (cross_validate(TRAIN, agents, [0], n_jobs=jobs).probabilities for jobs in (1, n_jobs))
     assert all(np.array_equal(one[name], several[name]) for name in agents)

@@ -42,10 +42,10 @@ def test_reliability_bins_are_what_a_plain_loop_gives():
     ranked = sorted(range(400), key=lambda row: probability[row])
     for number in range(10):
         rows = ranked[40 * number : 40 * (number + 1)]
-        assert found["predicted"][number] == pytest.approx(
+        assert found["predicted_probability"][number] == pytest.approx(
             sum(float(probability[r]) for r in rows) / 40, abs=1e-5
         )
-        assert found["observed"][number] == pytest.approx(
+        assert found["observed_frequency"][number] == pytest.approx(
             sum(int(TABLE.labels[r]) for r in rows) / 40, abs=1e-5
         )
         assert found["n"][number] == 40
@@ -54,7 +54,7 @@ def test_reliability_bins_are_what_a_plain_loop_gives():
 def test_equal_probabilities_stay_together():
     labels = np.array([0, 1] * 50)
     found = reliability(labels, np.tile([0.4, 0.6], (2, 100, 1)))
-    assert found == {"predicted": [0.6], "observed": [0.5], "n": [100.0]}
+    assert found == {"predicted_probability": [0.6], "observed_frequency": [0.5], "n": [100.0]}
 
 
 def test_with_three_classes_it_is_the_predicted_class():
@@ -62,7 +62,7 @@ def test_with_three_classes_it_is_the_predicted_class():
     found = reliability(table.labels, table.probabilities[:, :2].transpose(1, 0, 2))
     assert sum(found["n"]) == pytest.approx(50, abs=1e-3)
     confidences = table.probabilities[:, :2].max(axis=2)
-    weighted = np.average(found["predicted"], weights=found["n"])
+    weighted = np.average(found["predicted_probability"], weights=found["n"])
     assert weighted == pytest.approx(float(confidences.mean()), abs=1e-4)
 
 

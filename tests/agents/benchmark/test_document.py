@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from agents.benchmark.document import AgentResult, benchmark_document
+from agents.benchmark.document import Benchmark, benchmark_document
+from agents.benchmark.fits import AgentResult
 from agents.benchmark.out_of_fold import HeldOut
 from agents.metrics import FIGURES, auroc_within, youden_threshold
 from agents.statistics.hypothesis_tests import holm, mcnemar, sign_flip_test
@@ -27,7 +28,7 @@ def document():
     learned = AgentResult(LEARNED, WEIGHTS, [10, 10, 10, 10], CURVES)
     uniform = AgentResult(UNIFORM, np.full((1, 300, 3), 1 / 3, np.float32), [0], [[]], uses_seed=False)
     other = AgentResult(LEARNED[:1], WEIGHTS[:1], [0], [[]])
-    bound = AgentResult(np.eye(2)[TEST.labels][None], None, [0], [[]], is_bound=True)
+    bound = AgentResult(np.eye(2)[TEST.labels][None], WEIGHTS[:1], [0], [[]], is_bound=True)
     results = {"uniform": uniform, "learned": learned, "other": other, "bound": bound}
     uniform_held_out = TRAIN.probabilities.mean(axis=1)[None]
     held_out = HeldOut({"uniform": uniform_held_out, "learned": HELD_OUT}, (0, 1), 3)
@@ -71,6 +72,7 @@ def test_every_row_has_every_figure(document):
         assert list(row["per_body_part"]) == ["part0", "part1", "part2"]
         for part in row["per_body_part"].values():
             assert set(FIGURES) < set(part)
+    Benchmark.model_validate(document)
     json.dumps(document, allow_nan=False)
 
 
@@ -187,10 +189,12 @@ def test_a_part_with_few_studies_has_none_and_a_reason():
     few = Predictions.from_arrays(
         rows.logits, rows.labels, rows.body_parts, body_part_names=["a", "b", "c", "nothing"]
     )
-    results = {"uniform": AgentResult(few.probabilities.mean(axis=1)[None], None, [0], [[]])}
+    weights = np.full((1, len(few), 3), 1 / 3, np.float32)
+    results = {"uniform": AgentResult(few.probabilities.mean(axis=1)[None], weights, [0], [[]])}
     document = benchmark_document(TRAIN, few, results, [0], controls={}, n_resamples=50)
     for part in ("c", "nothing"):
         row = document["agents"]["uniform"]["per_body_part"][part]
         assert row["accuracy"] == {"mean": None, "ci95": None, "seed_spread": None}
         assert "fewer than 5" in row["reason"]
+    Benchmark.model_validate(document)
     json.dumps(document, allow_nan=False)

@@ -25,9 +25,7 @@ UNIFORM = np.full((1, 120, 3), 1 / 3, dtype=np.float32)
 
 def level(**weights):
     chosen = {"uniform": UNIFORM, **weights}
-    return image_level_document(
-        STUDIES, IMAGES, chosen, CONTROLS, {"learned": 0.4}, baseline="uniform", n_resamples=100
-    )
+    return image_level_document(STUDIES, IMAGES, chosen, CONTROLS, {"learned": 0.4}, n_resamples=100)
 
 
 def test_each_radiograph_gets_the_weights_of_its_study():
@@ -59,9 +57,7 @@ def test_each_radiograph_gets_the_weights_of_its_study():
 
 def test_one_radiograph_a_study_needs_no_figures_of_its_own():
     single = replace(STUDIES, n_views=np.ones(120, dtype=np.int64))
-    document = image_level_document(
-        single, STUDIES, {"uniform": UNIFORM}, {}, {}, baseline="uniform", n_resamples=10
-    )
+    document = image_level_document(single, STUDIES, {"uniform": UNIFORM}, {}, {}, n_resamples=10)
     assert list(document) == ["reason"]
 
 

@@ -17,7 +17,7 @@ EXPERTS = TRAIN.probabilities[np.arange(240), TRAIN.body_parts % 3][None]
 @pytest.fixture(scope="module")
 def document():
     held_out = HeldOut({"uniform": UNIFORM, "members": MEMBERS, "experts": EXPERTS}, (0, 1), 3)
-    return out_of_fold_document(TRAIN, held_out, {"first": TRAIN.probabilities[:, 0]}, baseline="uniform")
+    return out_of_fold_document(TRAIN, held_out, {"first": TRAIN.probabilities[:, 0]})
 
 
 def test_every_study_of_the_training_table_is_compared(document):
@@ -54,6 +54,4 @@ def test_it_is_corrected_for_its_own_family_and_labelled(document):
 
 
 def test_where_there_is_nothing_there_is_a_reason():
-    assert out_of_fold_document(TRAIN, HeldOut(reason="too few"), {}, baseline="uniform") == {
-        "reason": "too few"
-    }
+    assert out_of_fold_document(TRAIN, HeldOut(reason="too few"), {}) == {"reason": "too few"}

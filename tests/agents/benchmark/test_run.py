@@ -22,7 +22,7 @@ from tests.agents.tables import noise_table, switching_table
 
 TRAIN, TEST = switching_table(300, 0, n_parts=3), switching_table(240, 1, n_parts=3, prefix="t")
 SMALL = {
-    "reinforce": {"total_steps": 256, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1), "n_folds": 2},
+    "reinforce": {"total_steps": 256, "n_checkpoints": 2, "kl_coefficients": (0.0, 0.1), "n_folds": 2},
 }
 AGENTS = {"static": {}, **SMALL}
 MORE = {**AGENTS, "a2c": SMALL["reinforce"]}
@@ -153,7 +153,7 @@ def test_the_number_of_processes_changes_nothing(finished):
 
 def test_the_second_comparison_is_that_of_cross_validated_agents():
     document = run_benchmark(TRAIN, TEST, ["static", "oracle"], [3], n_jobs=1)
-    held_out = cross_validate(TRAIN, {"static": {}}, [3], n_jobs=1)["static"]
+    held_out = cross_validate(TRAIN, {"static": {}}, [3], n_jobs=1).probabilities["static"]
     expected = (held_out[0].argmax(axis=1) == TRAIN.labels).mean()
     row = document["cross_validated"]["agents"]["static"]
     assert row["accuracy"]["mean"] == pytest.approx(expected)

@@ -47,7 +47,7 @@ def effective_wilson(estimate, of_patients):
 
 
 def test_intervals_of_shares_of_studies_are_by_patient_and_need_no_resamples():
-    row = TABLE.row(TEST.probabilities[None, :, 0], [0.4])
+    row = TABLE.row(TEST.probabilities[None, :, 0], 0.4)
     positive, called = TEST.labels == 1, TEST.probabilities[:, 0, 1] >= 0.4
     means, of_patients = [], dict.fromkeys(TEST.patient_ids[positive], 0.0)
     for part, name in enumerate(TEST.body_part_names):
@@ -73,4 +73,4 @@ def test_the_baseline_does_not_differ_from_itself_but_its_double_might_have():
     assert double["accuracy_difference"] == 0.0
     assert double["ci95"][0] < 0 < double["ci95"][1]
     assert double["permutation_p"] == double["mcnemar_p"] == double["delong"]["p"] == 1.0
-    assert double["smallest_detectable_difference"] > 0
+    assert double["minimum_detectable_difference"] > 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.benchmark.behaviour import weights_vary
+from agents.benchmark.seed_summaries import weights_vary
 
 
 def test_weights_vary_by_hand():

@@ -6,8 +6,7 @@ import torch
 
 from agents import load_agent, make_agent
 from agents.controls.gate import _FoldStudies, mixture_loss
-from agents.policy.inner_folds import InnerFold
-from agents.policy.reference import reference_weights
+from agents.policy.inner_folds import InnerFold, reference_weights
 from mura_env.weighting_task import contested
 from tests.agents.tables import (
     accuracy,
@@ -18,7 +17,7 @@ from tests.agents.tables import (
     switching_table,
 )
 
-SMALL = {"total_steps": 1_024, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
+SMALL = {"total_steps": 1_024, "n_checkpoints": 2, "kl_coefficients": (0.0, 0.1)}
 
 
 def test_the_loss_agrees_with_a_loop():

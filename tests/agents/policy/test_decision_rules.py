@@ -1,6 +1,6 @@
 import numpy as np
 
-from agents.policy.decision_rules import choice_or_softmax, clipped_softmax, greedy_choice, squashed_softmax
+from agents.policy.selection import choice_or_softmax, clipped_softmax, greedy_choice, squashed_softmax
 
 REFERENCES = np.log(np.array([[0.5, 0.2], [0.3, 0.2], [0.2, 0.6]], np.float32))  # two studies
 

@@ -1,11 +1,9 @@
-from functools import partial
-
 import pytest
 import torch
 
-from agents.policy.independent_training import single_thread, stacked_state, train_separately
+from agents.policy.independent_training import stacked_state, train_independently
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.networks.shared_head import PolicyNetwork
+from agents.policy.networks.shared_head import SharedHeadNetwork
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env import ObservationLayout
 from tests.agents.tables import switching_table
@@ -18,12 +16,12 @@ def make_env(index: int) -> PolicyStackEnv:
     return PolicyStackEnv([FOLDS[index]], (0.0,), width=8, reward="correctness")
 
 
-def make_networks() -> list[PolicyNetwork]:
-    layout = ObservationLayout.of(TABLE)
-    return [PolicyNetwork(layout, 3, 1, 4, torch.Generator().manual_seed(seed)) for seed in range(2)]
+def make_stack(n_policies: int = 2) -> SharedHeadNetwork:
+    generator = torch.Generator().manual_seed(0)
+    return SharedHeadNetwork(ObservationLayout.of(TABLE), 3, n_policies, 4, generator)
 
 
-def train(env: PolicyStackEnv, network: PolicyNetwork, seed: int, report) -> None:
+def train(env: PolicyStackEnv, network: SharedHeadNetwork, seed: int, report) -> None:
     """Write the number of steps and the seed into the network, ten steps an update."""
     env.reset(seed=seed)
     for steps in range(10, 60, 10):
@@ -37,10 +35,10 @@ def train(env: PolicyStackEnv, network: PolicyNetwork, seed: int, report) -> Non
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs):
-    snapshots = train_separately(
+    snapshots = train_independently(
         train,
         make_env,
-        make_networks(),
+        make_stack(),
         seed=5,
         checkpoints=[15, 30, 50],
         n_jobs=n_jobs,
@@ -55,8 +53,9 @@ def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs):
 
 
 def test_a_report_past_several_checkpoints_counts_once():
-    networks = make_networks()[:1]
-    (of_policy,) = train_separately(train, make_env, networks, seed=0, checkpoints=[1, 2, 45], n_jobs=1)
+    (of_policy,) = train_independently(
+        train, make_env, make_stack(1), seed=0, checkpoints=[1, 2, 45], n_jobs=1
+    )
     assert [snapshot.steps for snapshot in of_policy] == [10, 50]
 
 
@@ -65,28 +64,16 @@ def test_mean_rewards_are_those_since_the_checkpoint_before():
     env.reset(seed=0)
     rewards = [float(env.step(torch.zeros(8, 3).numpy())[1].mean()) for _ in range(5)]
     options = {"seed": 0, "checkpoints": [20, 50], "n_jobs": 1}
-    (of_policy,) = train_separately(train, partial(make_env), make_networks()[:1], **options)
+    (of_policy,) = train_independently(train, make_env, make_stack(1), **options)
     assert of_policy[0].mean_reward == pytest.approx(sum(rewards[:2]) / 2, abs=1e-6)
     assert of_policy[1].mean_reward == pytest.approx(sum(rewards[2:]) / 3, abs=1e-6)
 
 
 def test_single_policies_make_a_stack():
-    networks = make_networks()
+    networks = [make_stack().subset(slice(index, index + 1)) for index in range(2)]
     stack = networks[0].resized(2)
     stack.load_state_dict(stacked_state([network.state_dict() for network in networks], stack))
     for index, network in enumerate(networks):
         for name, value in network.named_parameters():
             assert torch.equal(dict(stack.named_parameters())[name][index], value[0])
-    assert torch.equal(stack.feature_scale, networks[0].feature_scale)
-
-
-def test_the_number_of_threads_is_given_back_also_after_an_error():
-    before = torch.get_num_threads()
-
-    def fail() -> None:
-        with single_thread():
-            raise ValueError(f"inside with {torch.get_num_threads()}")
-
-    with pytest.raises(ValueError, match="inside with 1"):
-        fail()
-    assert torch.get_num_threads() == before
+    assert torch.equal(stack.input_scale, networks[0].input_scale)

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.reference import choose_reference, reference_weights
+from agents.policy.inner_folds import choose_reference, fold_pairs, inner_folds, reference_weights
 from mura_env import Predictions, list_rewards
 from tests.agents.tables import identical_table, switching_table
 

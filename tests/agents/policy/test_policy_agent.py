@@ -26,8 +26,8 @@ from tests.agents.tables import (
     switching_table,
 )
 
-OWN = {"total_steps": 1_024, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
-SIDE_BY_SIDE = {"total_steps": 512, "n_checkpoints": 2, "kl_strengths": (0.0, 0.1)}
+OWN = {"total_steps": 1_024, "n_checkpoints": 2, "kl_coefficients": (0.0, 0.1)}
+SIDE_BY_SIDE = {"total_steps": 512, "n_checkpoints": 2, "kl_coefficients": (0.0, 0.1)}
 ONE_BY_ONE = SIDE_BY_SIDE | {"n_folds": 2}
 SMALL = {
     "reinforce": OWN,
@@ -264,9 +264,9 @@ def test_any_number_of_members_and_classes_works(n_models, n_classes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kl_strengths": ()}, "ascending"),
-        ({"kl_strengths": (0.1, 0.0)}, "ascending"),
-        ({"kl_strengths": (-1.0,)}, "from 0 upwards"),
+        ({"kl_coefficients": ()}, "ascending"),
+        ({"kl_coefficients": (0.1, 0.0)}, "ascending"),
+        ({"kl_coefficients": (-1.0,)}, "from 0 upwards"),
         ({"n_folds": 1}, "n_folds of at least 2"),
         ({"reward": "applause"}, "expected one of the rewards"),
         ({"reference": "random"}, "'reference' of the agent 'reinforce' to be"),
@@ -274,8 +274,8 @@ def test_any_number_of_members_and_classes_works(n_models, n_classes, tmp_path):
         ({"learning_rate": float("nan")}, "learning_rate greater than 0"),
         ({"learning_rate": float("inf")}, "expected finite learning_rate"),
         ({"exploration": float("inf")}, "expected finite exploration"),
-        ({"kl_strengths": (float("nan"),)}, "finite kl_strengths"),
-        ({"kl_strengths": (0.0, float("inf"))}, "finite kl_strengths"),
+        ({"kl_coefficients": (float("nan"),)}, "finite kl_coefficients"),
+        ({"kl_coefficients": (0.0, float("inf"))}, "finite kl_coefficients"),
         ({"hidden_size": 10**12}, "hidden_size of at most 16384"),
     ],
 )
@@ -297,9 +297,9 @@ def test_another_network_is_trained_saved_and_read(name, network, tmp_path):
 @pytest.mark.parametrize("name", ONE_AT_A_TIME)
 def test_the_number_of_processes_changes_no_bit(name):
     table = switching_table(300, 0)
-    options = {key: value for key, value in SMALL[name].items() if key != "kl_strengths"}
+    options = {key: value for key, value in SMALL[name].items() if key != "kl_coefficients"}
     one, two = (
-        make_agent(name, **options, kl_strengths=(0.0,), n_jobs=jobs).fit(table, seed=1) for jobs in (1, 2)
+        make_agent(name, **options, kl_coefficients=(0.0,), n_jobs=jobs).fit(table, seed=1) for jobs in (1, 2)
     )
     assert one.learning_curve_ == two.learning_curve_
     assert np.array_equal(one.weights(table), two.weights(table))
@@ -309,22 +309,22 @@ def test_the_number_of_processes_changes_no_bit(name):
 def test_nothing_is_left_in_the_temporary_folder(name, monkeypatch, tmp_path):
     """stable-baselines3 leaves a folder there at every training, unless it is told not to."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    make_agent(name, **SMALL[name] | {"kl_strengths": (0.0,), "n_folds": 2}).fit(switching_table(300, 0))
+    make_agent(name, **SMALL[name] | {"kl_coefficients": (0.0,), "n_folds": 2}).fit(switching_table(300, 0))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_agent_chooses_from_the_same_strengths_of_the_pull():
+def test_every_agent_selects_from_the_same_kl_coefficients():
     for name in list_agents():
         if (
             agent_class(name).learns_by_reinforcement and name != "rlensemble_v1"
         ):  # the published one has none
-            assert make_agent(name).config.kl_strengths == (0.0, 0.03, 0.1, 0.3)
+            assert make_agent(name).config.kl_coefficients == (0.0, 0.03, 0.1, 0.3)
             assert make_agent(name).config.n_folds == 5
 
 
 def test_ppo_keeps_its_buffer_small():
     """2,048 steps, the library's default, times thousands of environments would be millions of rows."""
     config = make_agent("ppo").config
-    assert config.n_steps * config.studies_per_step * config.n_folds * len(config.kl_strengths) < 10_000
+    assert config.n_steps * config.studies_per_step * config.n_folds * len(config.kl_coefficients) < 10_000
     with pytest.raises(ValueError, match="n_minibatches to divide the studies of an update, 128, got 3"):
         make_agent("ppo", n_minibatches=3)

@@ -8,12 +8,12 @@ from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0, n_parts=3)
 FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", "correctness")
-STRENGTHS = (0.1, 0.5)
+COEFFICIENTS = (0.1, 0.5)
 
 
 def make(action: str, draws: int) -> tuple[PolicyStackEnv, torch.Tensor, torch.Tensor]:
     env = PolicyStackEnv(
-        FOLDS, STRENGTHS, width=4 * draws, reward="correctness", draws_per_study=draws, action=action
+        FOLDS, COEFFICIENTS, width=4 * draws, reward="correctness", draws_per_study=draws, action=action
     )
     observations, _ = env.reset(seed=0)
     studies = torch.from_numpy(observations[::draws]).reshape(4, 4, -1)
@@ -24,7 +24,7 @@ def make(action: str, draws: int) -> tuple[PolicyStackEnv, torch.Tensor, torch.T
 def test_gaussian_draws_have_their_density_and_become_clipped_actions():
     env, studies, outputs = make("softmax", 5)
     exploration = GaussianExploration(env, 5, 1.5)
-    drawn, actions = exploration.draw(outputs, studies, [torch.Generator().manual_seed(0)])
+    drawn, actions = exploration.draw(outputs, studies, torch.Generator().manual_seed(0))
     assert drawn.shape == (4, 4, 5, 3)
     expected = np.clip(drawn.reshape(-1, 3).numpy() / env.row_scales, -1, 1)
     np.testing.assert_allclose(actions, expected, rtol=1e-6)
@@ -33,14 +33,14 @@ def test_gaussian_draws_have_their_density_and_become_clipped_actions():
     torch.testing.assert_close(difference, torch.full_like(difference, float(difference.mean())))
 
 
-def test_members_are_drawn_as_often_as_they_weigh_and_the_pull_is_the_divergence():
+def test_members_are_drawn_as_often_as_they_weigh_and_the_penalty_is_the_divergence():
     draws = 20_000
     env, studies, outputs = make("select", draws)
     exploration = MemberExploration(env, draws, 1.0)
-    drawn, actions = exploration.draw(outputs, studies, [torch.Generator().manual_seed(0)])
+    drawn, actions = exploration.draw(outputs, studies, torch.Generator().manual_seed(0))
     _, rewards, _, _, _ = env.step(actions)
     free = torch.from_numpy(rewards).view(4, 4, draws)
-    pulled = free - exploration.pull(exploration.log_density(outputs, drawn))
+    penalised = free - exploration.remaining_penalty(exploration.log_density(outputs, drawn))
     for policy in range(4):
         fold = FOLDS[policy // 2]
         for study in range(4):
@@ -53,8 +53,8 @@ def test_members_are_drawn_as_often_as_they_weigh_and_the_pull_is_the_divergence
             np.testing.assert_allclose(shares, weights, atol=0.015)
             # The mean of what is subtracted is beta * KL.
             right = env_reward(fold, studies[policy, study], env, drawn[policy, study])
-            expected = STRENGTHS[policy % 2] * (weights * np.log(weights / reference)).sum()
-            assert abs(float((right - pulled[policy, study]).mean()) - expected) < 0.02
+            expected = COEFFICIENTS[policy % 2] * (weights * np.log(weights / reference)).sum()
+            assert abs(float((right - penalised[policy, study]).mean()) - expected) < 0.02
 
 
 def env_reward(fold, observation, env, drawn) -> torch.Tensor:

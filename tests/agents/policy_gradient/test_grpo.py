@@ -40,7 +40,7 @@ def test_k3_is_never_negative_and_its_mean_is_the_divergence():
 def test_the_loss_agrees_with_a_loop():
     rng = np.random.default_rng(1)
     now, before, reference, advantages = (rng.normal(size=(1, 3, 2)) for _ in range(4))
-    agent = make_agent("grpo", clip_range=0.3, kl_coefficient=0.1)
+    agent = make_agent("grpo", clip_range=0.3, kl_loss_coefficient=0.1)
     draws = Draws(torch.zeros(1, 3, 2), torch.from_numpy(before), torch.from_numpy(reference))
     loss = agent._loss(torch.from_numpy(now), draws, torch.from_numpy(advantages))
     for index in np.ndindex(1, 3, 2):
@@ -52,7 +52,7 @@ def test_the_loss_agrees_with_a_loop():
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="kl_coefficient of at least 0, got -1"):
-        make_agent("grpo", kl_coefficient=-1.0)
+    with pytest.raises(ValueError, match="kl_loss_coefficient of at least 0, got -1"):
+        make_agent("grpo", kl_loss_coefficient=-1.0)
     with pytest.raises(ValueError, match="clip_range greater than 0"):
         make_agent("grpo", clip_range=0.0)

@@ -24,7 +24,7 @@ def test_the_running_mean_is_of_the_updates_before():
 def test_it_learns_with_the_other_baselines_too(baseline):
     train, test = switching_table(2_000, 0, n_parts=3), switching_table(5_000, 1, n_parts=3)
     agent = make_agent(
-        "reinforce", baseline=baseline, draws_per_study=1, total_steps=20_000, kl_strengths=(0.03,)
+        "reinforce", baseline=baseline, draws_per_study=1, total_steps=20_000, kl_coefficients=(0.03,)
     )
     uniform = accuracy(test.probabilities.mean(axis=1), test)
     gain = accuracy(experts_probabilities(test), test) - uniform

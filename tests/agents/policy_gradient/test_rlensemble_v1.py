@@ -33,7 +33,7 @@ def test_the_published_loss_learns_to_average_where_a_policy_gradient_finds_the_
     assert off > 0.01
     assert left < 0.005
     assert abs(accuracy(published.predict_proba(test), test) - uniform) < 0.1 * gain
-    own = {"attention_beta": 1.0, "total_steps": 32_000, "kl_strengths": (0.0,)}
+    own = {"attention_beta": 1.0, "total_steps": 32_000, "kl_coefficients": (0.0,)}
     learned = make_agent("reinforce", network="rlensemble_v1", **own).fit(train)
     assert accuracy(learned.predict_proba(test), test) - uniform > 0.95 * gain
 
@@ -83,7 +83,7 @@ def test_any_number_of_members_and_classes_and_a_part_never_seen(n_models, n_cla
     )  # no attention was learned: all alike
 
 
-def test_the_training_can_be_watched():
+def test_the_training_can_be_monitored():
     train, validation = shoulders_and_elbows(200, 0), shoulders_and_elbows(100, 1, prefix="v")
     rows, bars = [], []
     agent = make_agent("rlensemble_v1", **SMALL)

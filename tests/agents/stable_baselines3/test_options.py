@@ -1,7 +1,7 @@
 import pytest
 
 from agents import make_agent
-from agents.stable_baselines3.options import added, merged
+from agents.stable_baselines3.model import added, merged
 from tests.agents.policy.test_policy_agent import SMALL
 from tests.agents.tables import switching_table
 
@@ -22,7 +22,7 @@ FURTHER = {
 
 @pytest.mark.parametrize("name", NAMED)
 def test_arguments_without_an_option_reach_the_class(name):
-    small = SMALL[name] | {"kl_strengths": (0.0,), "n_folds": 2}
+    small = SMALL[name] | {"kl_coefficients": (0.0,), "n_folds": 2}
     assert make_agent(name, **small, algorithm_options=FURTHER[name]).fit(TABLE).total_steps_ > 0
     with pytest.raises(ValueError, match=r"algorithm_options that it takes, got .* 'nonsense'"):
         make_agent(name, **small, algorithm_options='{"nonsense": 1}').fit(TABLE)

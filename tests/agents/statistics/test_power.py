@@ -4,9 +4,9 @@ from scipy import stats
 
 from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.hypothesis_tests import (
+    minimum_detectable_difference,
     patient_standard_error,
     sign_flip_test,
-    smallest_detectable_difference,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def test_the_standard_error_is_that_of_the_patient_bootstrap():
 def test_the_power_of_the_textbook():
     """Machin et al.: z(0.975) + z(0.80) = 2.80 standard errors."""
     values = GENERATOR.normal(size=400)
-    found = smallest_detectable_difference(values, np.arange(400))
+    found = minimum_detectable_difference(values, np.arange(400))
     assert found / stats.sem(values) == pytest.approx(2.8016, abs=1e-4)
 
 
@@ -41,7 +41,7 @@ def test_the_primary_test_has_that_power():
         share = np.array([0.05 - gain / 2, 0.05 + gain / 2])  # lost and gained
         return generator.choice([-1.0, 1.0, 0.0], 600, p=[*share, 1 - share.sum()])
 
-    difference = smallest_detectable_difference(draw(0.03), np.arange(600))
+    difference = minimum_detectable_difference(draw(0.03), np.arange(600))
     rejected = sum(
         sign_flip_test(draw(difference), np.arange(600), n_permutations=500) <= 0.05 for _ in range(200)
     )
@@ -50,7 +50,7 @@ def test_the_primary_test_has_that_power():
 
 def test_agents_that_never_differ_could_still_have_shown_something():
     n_studies = 1_000
-    difference = smallest_detectable_difference(np.zeros(n_studies), np.arange(n_studies))
+    difference = minimum_detectable_difference(np.zeros(n_studies), np.arange(n_studies))
     gains = np.random.default_rng(2).poisson(difference * n_studies, 4_000)
     p_values = {n: sign_flip_test(np.ones(n), np.arange(n)) if n else 1.0 for n in np.unique(gains)}
     power = np.mean([p_values[n] <= 0.05 for n in gains])

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from base_models.data.augmentation import create_augmentation
-from base_models.data.loader import EpochSampler, TrainingImages, training_batches
+from base_models.data.loader import EpochBatches, TrainingImages, training_batches
+from base_models.distributed import ProcessGroup
 from tests.base_models.trees import picture
 from tests.processors import processors
 
@@ -24,15 +25,30 @@ def _samples(preset: str = "standard") -> TrainingImages:
 
 
 def test_an_epoch_visits_each_image_once_in_an_order_of_its_own() -> None:
-    sampler = EpochSampler(50, seed=1)
+    batches = EpochBatches(50, 10, seed=1)
     orders = []
     for epoch in (0, 1, 0):
-        sampler.set_epoch(epoch)
-        keys = list(sampler)
+        batches.epoch = epoch
+        keys = [key for batch in batches for key in batch]
         assert {key[0] for key in keys} == {epoch}
         assert sorted(key[1] for key in keys) == list(range(50))
         orders.append([key[1] for key in keys])
     assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize(("n_images", "sizes"), [(11, [4, 4]), (12, [4, 4, 4]), (3, [3])])
+def test_the_last_incomplete_batch_is_dropped_unless_it_is_alone(n_images: int, sizes: list[int]) -> None:
+    batches = EpochBatches(n_images, 4, seed=1)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_processes_share_each_batch() -> None:
+    whole = list(EpochBatches(16, 4, seed=1))
+    parts = [list(EpochBatches(16, 4, seed=1, group=ProcessGroup(rank, 2))) for rank in range(2)]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert len(first) == len(second) == 2
+        assert sorted(first + second) == sorted(batch)
 
 
 def test_samples_are_images_of_their_rows() -> None:
@@ -58,16 +74,16 @@ def test_a_mapped_cache_goes_to_other_processes_by_the_name_of_its_file(tmp_path
 
 def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
     def epoch_of(loader: DataLoader, epoch: int) -> torch.Tensor:
-        loader.batch_sampler.sampler.set_epoch(epoch)
+        loader.batch_sampler.epoch = epoch
         return torch.cat([batch[0] for batch in loader])
 
     whole = training_batches(_samples(), 4, seed=9)
     epochs = [epoch_of(whole, epoch) for epoch in range(3)]
     assert not torch.equal(epochs[0], epochs[1])
-    resumed = training_batches(_samples(), 4, seed=9, first_epoch=2)
-    assert torch.equal(epoch_of(resumed, 0), epochs[2])
+    resumed = training_batches(_samples(), 4, seed=9)
+    assert torch.equal(epoch_of(resumed, 2), epochs[2])
     context = multiprocessing.get_context("spawn")
-    batches = BatchSampler(EpochSampler(10, seed=9), 4, drop_last=True)
+    batches = EpochBatches(10, 4, seed=9)
     with processors(2):  # torch warns of more workers than that
         workers = DataLoader(
             _Rebuilt(), batch_sampler=batches, num_workers=2, multiprocessing_context=context

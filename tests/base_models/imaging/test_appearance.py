@@ -9,8 +9,6 @@ from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import read_grey
 
-FRACATLAS = Path(__file__).parents[4] / "shared" / "data" / "fracatlas"
-
 
 def _bone(seed: int, shape: tuple[int, int] = (120, 90)) -> np.ndarray:
     """A bright stripe on dark ground, with some noise."""
@@ -64,9 +62,7 @@ def test_a_nearly_black_image_is_told() -> None:
     assert found[1].startswith("nearly black: 99 % of its pixels are below")
 
 
-@given(
-    height=st.integers(1, 80), width=st.integers(1, 80), size=st.integers(16, 64), seed=st.integers(0, 9)
-)
+@given(height=st.integers(1, 80), width=st.integers(1, 80), size=st.integers(16, 64), seed=st.integers(0, 9))
 def test_the_black_around_an_image_does_not_count(height: int, width: int, size: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(1, 256, (height, width)).astype(np.uint8)
     square = fit_into_square(image, size)
@@ -79,9 +75,10 @@ def test_the_black_around_an_image_does_not_count(height: int, width: int, size:
     assert bright == pytest.approx(np.percentile(inner, 99), abs=60)
 
 
-@pytest.mark.skipif(not FRACATLAS.is_dir(), reason="FracAtlas is not there")
-def test_few_radiographs_of_fracatlas_and_most_of_their_negatives_are_called_inverted() -> None:
-    paths = sorted((FRACATLAS / "images").glob("*/*.jpg"))
+def test_few_radiographs_of_fracatlas_and_most_of_their_negatives_are_called_inverted(
+    real_fracatlas: Path,
+) -> None:
+    paths = sorted((real_fracatlas / "images").glob("*/*.jpg"))
     images = list(each_image(paths, lambda path: read_grey(path, at_least=128)))
     found = _odd([image for image in images if isinstance(image, np.ndarray)])
     assert len(found) <= 5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from base_models.imaging.reader import ImageError, read_grey
-from tests.base_models.imaging.test_dicom import write_dicom
+from tests.base_models.imaging.dicoms import write_dicom
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 

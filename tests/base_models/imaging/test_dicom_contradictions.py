@@ -1,4 +1,4 @@
-"""DICOM files whose header contradicts their pixels: the pixels are followed where they tell, else refused."""
+"""DICOM files whose header contradicts their pixels, which are followed where they tell."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base_models.imaging.reader import ImageError, decode
-from tests.base_models.imaging.test_dicom import write_dicom
+from tests.base_models.imaging.dicoms import write_dicom
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 
@@ -135,7 +135,9 @@ def test_a_window_that_leaves_nothing_is_left_out(
     assert "window leaves nothing of its values" in remark
 
 
-@pytest.mark.parametrize("window", [{"WindowCenter": 4000, "WindowWidth": 300}, {"WindowCenter": 1, "WindowWidth": 1}])
+@pytest.mark.parametrize(
+    "window", [{"WindowCenter": 4000, "WindowWidth": 300}, {"WindowCenter": 1, "WindowWidth": 1}]
+)
 def test_a_window_that_leaves_something_is_followed(tmp_path: Path, window: dict[str, int]) -> None:
     grey, remarks = _read(write_dicom(tmp_path / "a.dcm", RAMP, **window))
     assert remarks == ()
@@ -206,7 +208,9 @@ def test_bits_that_nothing_tells_apart_are_refused_by_name(tmp_path: Path) -> No
     noise = np.random.default_rng(0).integers(0, 2**16, (40, 50)).astype(np.uint16)
     for pixels in (noise, RAMP | (1 << 13)):
         path = write_dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11)
-        with pytest.raises(ImageError, match=r"a\.dcm: expected values of 12 bits, as its Bits Stored says, got"):
+        with pytest.raises(
+            ImageError, match=r"a\.dcm: expected values of 12 bits, as its Bits Stored says, got"
+        ):
             _read(path)
 
 
@@ -227,9 +231,7 @@ def test_pixels_that_keep_to_bits_stored_are_as_pydicom_reads_them(
     lowest = -(2 ** (bits - 1)) if signed else 0
     values = rng.integers(lowest, lowest + 2**bits, (6, 7)).astype(np.int16 if signed else np.uint16)
     values[0, :2] = lowest, lowest + 2**bits - 1
-    path = write_dicom(
-        tmp_path_factory.mktemp("bits") / "a.dcm", values, BitsStored=bits, HighBit=bits - 1
-    )
+    path = write_dicom(tmp_path_factory.mktemp("bits") / "a.dcm", values, BitsStored=bits, HighBit=bits - 1)
     array = pydicom.dcmread(path).pixel_array
     grey, remarks = _read(path)
     np.testing.assert_array_equal(grey, _scaled(array, array.min(), array.max()))

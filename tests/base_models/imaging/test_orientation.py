@@ -1,4 +1,5 @@
 import io
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -47,9 +48,7 @@ DEEP = GREY.astype(np.uint16) * 257
 COLOURS = np.dstack([DEEP, DEEP // 2, DEEP // 3])
 ENCODERS = {
     "a.jpg": lambda turn: _encoded(GREY, "JPEG", quality=100, exif=_exif(turn)),
-    "progressive.jpg": lambda turn: _encoded(
-        GREY, "JPEG", quality=100, progressive=True, exif=_exif(turn)
-    ),
+    "progressive.jpg": lambda turn: _encoded(GREY, "JPEG", quality=100, progressive=True, exif=_exif(turn)),
     "xmp.jpg": lambda turn: _encoded(GREY, "JPEG", quality=100, xmp=XMP % turn),
     "a.png": lambda turn: _encoded(GREY, "PNG", exif=_exif(turn)),
     "late.png": lambda turn: _png(GREY, _chunk(b"eXIf", _exif(turn)[6:]), behind=True),
@@ -152,3 +151,21 @@ def test_pixels_go_where_a_plain_loop_puts_them(height: int, width: int, turn: i
                 right = shape[1] - 1 - right
             expected[down, right] = stored[row, column]
     np.testing.assert_array_equal(upright(stored, turn), expected)
+
+
+def test_real_annotations_lie_on_the_image_that_its_file_shows(tmp_path: Path, real_fracatlas: Path) -> None:
+    """An image stored on its side has the size, and the pixels, that its annotations speak of."""
+    document = json.loads(next((real_fracatlas / "Annotations").rglob("*.json")).read_text())
+    described = next(row for row in document["images"] if row["width"] != row["height"])
+    source = next((real_fracatlas / "images").glob(f"*/{described['file_name']}"))
+    shown = read_grey(source)
+    for turn in TURNS:
+        stored = next(
+            pixels
+            for pixels in (np.rot90(side, times) for side in (shown, shown[::-1]) for times in range(4))
+            if np.array_equal(upright(pixels, turn), shown)
+        )
+        path = tmp_path / f"{turn}.png"
+        path.write_bytes(_encoded(np.ascontiguousarray(stored), "PNG", exif=_exif(turn)))
+        np.testing.assert_array_equal(read_grey(path), shown)
+        assert image_size(path) == (described["width"], described["height"])

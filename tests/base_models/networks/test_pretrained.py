@@ -15,10 +15,11 @@ from base_models.networks.input_format import GREY as GREY_FORMAT
 from base_models.networks.input_format import IMAGENET, InputFormat
 from base_models.networks.pretrained import (
     learned_format,
-    load_initial_weights,
+    load_pretrained_weights,
     pretrained_state_dict,
     read_state_dict,
 )
+from mura_env.errors import UserFileError
 
 GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
 
@@ -28,7 +29,7 @@ def test_a_file_of_torchvision_fills_all_but_the_head(tmp_path: Path) -> None:
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()
     head = network.model.fc.weight.clone()
-    fresh = load_initial_weights(network, read_state_dict(tmp_path / "resnet18.pth"), "resnet18.pth")
+    fresh = load_pretrained_weights(network, read_state_dict(tmp_path / "resnet18.pth"), "resnet18.pth")
     assert fresh == ["model.fc.weight", "model.fc.bias"]
     assert torch.equal(network.model.fc.weight, head)
     source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
@@ -40,11 +41,11 @@ def test_weights_of_this_package_with_the_same_classes_fill_everything(tmp_path:
     source = create_model("attention_cnn", 2, 1, width=4).eval()
     save_file(source.state_dict(), tmp_path / "fold0.safetensors")
     network = create_model("attention_cnn", 2, 1, width=4).eval()
-    assert load_initial_weights(network, read_state_dict(tmp_path / "fold0.safetensors"), "it") == []
+    assert load_pretrained_weights(network, read_state_dict(tmp_path / "fold0.safetensors"), "it") == []
     for name, tensor in source.state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor)
     other = create_model("attention_cnn", 5, 1, width=4)
-    assert load_initial_weights(other, source.state_dict(), "it") == ["fc.weight", "fc.bias"]
+    assert load_pretrained_weights(other, source.state_dict(), "it") == ["fc.weight", "fc.bias"]
 
 
 def test_the_spelling_of_the_densenet_download_is_understood() -> None:
@@ -55,20 +56,23 @@ def test_the_spelling_of_the_densenet_download_is_understood() -> None:
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in spelt
     network = create_model("densenet121", 2, 3)
-    assert load_initial_weights(network, spelt, "it") == ["model.classifier.weight", "model.classifier.bias"]
+    assert load_pretrained_weights(network, spelt, "it") == [
+        "model.classifier.weight",
+        "model.classifier.bias",
+    ]
     for name, tensor in source.features.state_dict().items():
         assert torch.equal(network.model.features.state_dict()[name], tensor)
 
 
 def test_weights_of_another_network_are_refused() -> None:
     network = create_model("attention_cnn", 2, 1, width=4)
-    with pytest.raises(ValueError, match=r"in wide\.pth, .*another shape of 'conv1\.weight'"):
-        load_initial_weights(network, create_model("attention_cnn", width=8).state_dict(), "wide.pth")
-    with pytest.raises(ValueError, match="lacks 'conv1"):
-        load_initial_weights(network, {"encoder.weight": torch.ones(1)}, "foreign.pth")
+    with pytest.raises(ValueError, match=r"in wide\.pth, .*shape mismatch of 'conv1\.weight'"):
+        load_pretrained_weights(network, create_model("attention_cnn", width=8).state_dict(), "wide.pth")
+    with pytest.raises(ValueError, match="missing key 'conv1"):
+        load_pretrained_weights(network, {"encoder.weight": torch.ones(1)}, "foreign.pth")
     state = {**network.state_dict(), "encoder.weight": torch.ones(1)}
-    with pytest.raises(ValueError, match=r"does not know 'encoder\.weight'"):
-        load_initial_weights(network, state, "more.pth")
+    with pytest.raises(ValueError, match=r"unexpected key 'encoder\.weight'"):
+        load_pretrained_weights(network, state, "more.pth")
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [1, 2], {}])
@@ -108,7 +112,7 @@ def test_pretrained_weights_are_torchvisions_own(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
     network = create_model("resnet18", 2, 1)
-    load_initial_weights(network, pretrained_state_dict(network), "it")
+    load_pretrained_weights(network, pretrained_state_dict(network), "it")
     assert asked == [torchvision.models.ResNet18_Weights.DEFAULT.url]
     assert torch.equal(network.model.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
 
@@ -118,7 +122,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         raise URLError("no such host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
-    with pytest.raises(OSError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
+    with pytest.raises(UserFileError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
         pretrained_state_dict(create_model("resnet18"))
     with pytest.raises(ValueError, match="expected a classifier of torchvision"):
         pretrained_state_dict(create_model("attention_cnn"))
@@ -127,7 +131,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["attention_cnn", "attention_cnn_se", "attention_cnn_cbam"])
 def test_the_head_of_every_attention_cnn_is_its_last_layer(name: str) -> None:
     source, target = create_model(name, 3, width=2), create_model(name, 2, width=2)
-    fresh = load_initial_weights(target, source.state_dict(), "here")
+    fresh = load_pretrained_weights(target, source.state_dict(), "here")
     assert fresh == ["fc.weight", "fc.bias"]
     torch.testing.assert_close(target.attention[0].weight, source.attention[0].weight)
 
@@ -141,7 +145,7 @@ def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned
         source.conv1.weight.copy_(source.conv1.weight[:, :1].expand(-1, 3, -1, -1).clone())
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()
-    load_initial_weights(network, source.state_dict(), "it")
+    load_pretrained_weights(network, source.state_dict(), "it")
     source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
     images = (GREY[:, 0] * 255).to(torch.uint8)
     assert learned_format(network, tmp_path / "resnet18.pth") == IMAGENET.one_plane

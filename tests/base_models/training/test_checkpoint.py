@@ -1,3 +1,4 @@
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -5,31 +6,60 @@ from pathlib import Path
 import pytest
 import torch
 
-from base_models.training.checkpoint import Elapsed, EpochState, load_shared_epoch, save_epoch
+from base_models.training.checkpoint import EpochCounter, EpochState, Stopwatch, load_shared_epoch, save_epoch
 
 
 @dataclass
 class _Later:
-    """A process behind the first one, which goes on behind epoch `epochs`."""
+    """A process of a higher rank than 0, which resumes after epoch `epochs`."""
 
     epochs: int
-    is_first: bool = False
+    is_global_zero: bool = False
 
-    def share(self, value: int) -> int:
+    def broadcast(self, value: int) -> int:
         assert value == 0  # it has not looked by itself
         return self.epochs
 
-    together = staticmethod(nullcontext)
+    synchronized = staticmethod(nullcontext)
 
 
-def test_every_process_goes_on_behind_the_epoch_of_the_first(tmp_path: Path) -> None:
+def test_every_process_resumes_after_the_epoch_of_rank_0(tmp_path: Path) -> None:
     path, facts = tmp_path / "fold0.epoch.safetensors", {"fingerprint": "f"}
     for epochs in (1, 2):
-        state = EpochState(epochs, epochs, (0.5,) * epochs, Elapsed(), {"w": torch.ones(2)}, {}, {})
+        state = EpochState(epochs, epochs, (0.5,) * epochs, Stopwatch(), {"w": torch.ones(2)}, {}, {})
         save_epoch(state, path, facts)
     found = load_shared_epoch(path, facts, _Later(2))
     assert found is not None
     assert found.epochs == 2
-    assert load_shared_epoch(path, facts, _Later(0)) is None  # the first one has found nothing
-    with pytest.raises(ValueError, match=r"go on behind epoch 3 of .* as the first one"):
+    assert load_shared_epoch(path, facts, _Later(0)) is None  # rank 0 has found nothing
+    with pytest.raises(ValueError, match=r"resume after epoch 3 of .* as rank 0"):
         load_shared_epoch(path, facts, _Later(3))
+
+
+def test_a_pause_takes_wall_time_but_no_cpu_time() -> None:
+    began = Stopwatch.now()
+    time.sleep(0.05)
+    elapsed = Stopwatch.now() - began
+    assert elapsed.wall_seconds >= 0.05
+    assert 0 <= elapsed.cpu_seconds < elapsed.wall_seconds
+
+
+def test_durations_add_up() -> None:
+    assert Stopwatch(2.0, 1.5) + Stopwatch(1.0, 0.25) - Stopwatch(0.5, 0.25) == Stopwatch(2.5, 1.5)
+    assert Stopwatch() == Stopwatch(0.0, 0.0)
+
+
+def test_epochs_are_counted_by_the_checkpoints(tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    paths = [tmp_path / f"fold{fold}.epoch.safetensors" for fold in range(3)]
+    report = EpochCounter(paths, [4, 2, 3], [False, False, True], lambda *call: calls.append(call))
+    for epochs in (1, 2):
+        state = EpochState(epochs, epochs, (0.5,) * epochs, Stopwatch(), {"w": torch.ones(2)}, {}, {})
+        save_epoch(state, paths[0], {})
+        report()
+        report()  # says nothing new
+    paths[0].write_bytes(b"damaged")
+    report()
+    report.finish([1])
+    report.finish([0])  # stopped early
+    assert calls == [("training", done, 9) for done in (3, 4, 5, 7, 9)]

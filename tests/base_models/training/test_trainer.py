@@ -1,5 +1,8 @@
 import contextlib
 import copy
+import signal
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +11,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.plugins import MixedPrecision
+from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.members import seeded_network
+from base_models.networks.input_format import GREY
 from base_models.prediction import view_logits
+from base_models.seeding import derive_seed
 from base_models.storage import save_tensors
 from base_models.training.checkpoint import EpochState, load_epoch, save_epoch
-from base_models.training.device import PROCESSOR, Placement
-from base_models.training.optimization import one_cycle
-from base_models.training.trainer import autocast_precision, fit_network
-from base_models.training.validation import ValidationImages
+from base_models.training.device import CPU, DeviceConfig
+from base_models.training.optimization import moving_average, one_cycle
+from base_models.training.trainer import (
+    _batch_seed,
+    _refuse_divergence,
+    _summary_writer,
+    _training_loss,
+    _write_curves,
+    fit_network,
+)
+from base_models.training.validation import Score, ValidationImages
+from mura_env.errors import UserError
 from tests.base_models.trees import picture
 
 LABELS = np.arange(24) % 2
@@ -117,9 +131,10 @@ def test_batches_are_pinned_for_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> N
         raise InterruptedError
 
     monkeypatch.setattr("base_models.training.trainer.training_batches", noted)
-    for placement in (PROCESSOR, Placement(0)):
+    monkeypatch.setattr(DeviceConfig, "fabric", lambda *_: None)
+    for device in (CPU, DeviceConfig(0)):
         with pytest.raises(InterruptedError):
-            _fit(placement=placement)
+            _fit(device=device)
     assert pinned == [False, True]
 
 
@@ -130,30 +145,31 @@ class _Scaled(MixedPrecision):
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=4)
         super().__init__("16-mixed", "cpu", scaler)
 
+    def convert_input(self, data: Any) -> Any:
+        return data
+
     def forward_context(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
 
-class _ScaledPlacement(Placement):
-    def trainer_options(self) -> dict[str, Any]:
-        options = super().trainer_options()
-        return {**options, "plugins": [*options["plugins"], _Scaled()]}
+class _ScaledDevice(DeviceConfig):
+    def fabric(self, _: object) -> Fabric:
+        fabric = Fabric(accelerator="cpu", plugins=[_Scaled()])
+        fabric.launch()
+        return fabric
 
 
-def test_a_loss_that_is_scaled_goes_on_from_its_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("base_models.training.trainer.autocast_precision", lambda *_: None)  # the plugin's
+def test_a_scaled_loss_resumes_with_its_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.base_models.training.test_trainer.WEIGHTS", 16 * WEIGHTS)
     states: list[EpochState] = []
-    place = _ScaledPlacement()
-    whole, losses = _fit(placement=place, on_epoch=lambda state: states.append(copy.deepcopy(state)))
+    device = _ScaledDevice()
+    whole, losses = _fit(device=device, on_epoch=lambda state: states.append(copy.deepcopy(state)))
     scales = [state.scaler["scale"] for state in states]
     assert scales[0] < 2.0**126  # steps were left out
     assert {state.scaler["_growth_tracker"] for state in states} > {0}
     save_epoch(states[0], tmp_path / "e.safetensors", {})
     start = load_epoch(tmp_path / "e.safetensors", {})
-    resumed, again = _fit(placement=place, start=start, on_epoch=states.append)
+    resumed, again = _fit(device=device, start=start, on_epoch=states.append)
     assert again == losses
     assert states[-1].scaler == states[2].scaler
     for (name, tensor), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
@@ -180,21 +196,6 @@ def test_an_easy_task_is_learned() -> None:
         seed=0,
     )
     assert history.epoch_losses[-1] < 0.5 * history.epoch_losses[0]
-
-
-def test_the_arithmetic_is_one_that_lightning_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
-    assert autocast_precision("auto", cpu) in {"bf16-mixed", "32-true"}
-    assert [autocast_precision(name, gpu) for name in ("bf16", "fp16", "fp32")] == [
-        "bf16-mixed",
-        "16-mixed",
-        "32-true",
-    ]
-    for supported, name in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda yes=supported, **_: yes)
-        assert autocast_precision("auto", gpu) == name
-    with pytest.raises(ValueError, match="expected precision fp16 on a GPU"):
-        autocast_precision("fp16", cpu)
 
 
 def test_processes_that_prepare_batches_change_no_bit(tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_curves_are_written_under_lightnings_names(tmp_path: Path, monkeypatch: 
         return step(optimizer, *arguments, **options)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", noted)
-    _, states = _validated(tmp_path, accumulate=2)
+    _, states = _validated(tmp_path, gradient_accumulation=2)
     events = EventAccumulator(str(tmp_path)).Reload()
     curves = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
     epoch_curves = {"epoch", "train_loss_epoch", "val_loss", "val_auroc"}
@@ -301,23 +302,7 @@ def test_curves_are_written_under_lightnings_names(tmp_path: Path, monkeypatch: 
     )
 
 
-def test_the_curve_of_the_rate_is_what_the_optimizer_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    schedule = torch.optim.lr_scheduler.LambdaLR
-    monkeypatch.setattr(
-        torch.optim.lr_scheduler,
-        "LambdaLR",
-        lambda optimizer, rate: schedule(optimizer, lambda step: 0.5**step),
-    )
-    _validated(tmp_path)
-    rates = [event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("lr-AdamW")]
-    np.testing.assert_allclose(
-        rates, [TrainingConfig().learning_rate * 0.5**step for step in range(6)], rtol=1e-6
-    )
-
-
-def test_frozen_layers_of_weights_from_elsewhere_stay_bit_for_bit(tmp_path: Path) -> None:
+def test_frozen_layers_of_pretrained_weights_stay_bit_for_bit(tmp_path: Path) -> None:
     save_tensors(seeded_network(MEMBER, 2, 7).state_dict(), tmp_path / "w.safetensors", {})
     for file, share, learns in ((str(tmp_path / "w.safetensors"), 1.0, False), ("", 0.0, True)):
         member = replace(MEMBER, init_weights=file)
@@ -329,3 +314,190 @@ def test_frozen_layers_of_weights_from_elsewhere_stay_bit_for_bit(tmp_path: Path
         assert {"fc.weight", "fc.bias"} <= changed
         assert ("conv1.weight" in changed) == ("bn1.running_mean" in changed) == learns
         assert learns or changed == {"fc.weight", "fc.bias"}
+
+
+WEIGHTED = np.linspace(0.5, 3, 24)
+BATCH = (torch.from_numpy(IMAGES), torch.from_numpy(LABELS), torch.from_numpy(WEIGHTED))
+
+
+def _loss(network: torch.nn.Module, seed: int = 0, batch: Any = BATCH, **choices: object) -> torch.Tensor:
+    training = TrainingConfig(**choices)  # type: ignore[arg-type]
+    return _training_loss(network, batch, training, GREY, lambda purpose: derive_seed(seed, purpose))
+
+
+def _losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.array([np.log(np.exp(row).sum()) - row[k] for row, k in zip(logits, labels, strict=True)])
+
+
+def test_the_loss_is_weighted_and_divided_by_the_batch_size() -> None:
+    network = seeded_network(MEMBER, 2, 0).eval()
+    with torch.no_grad():
+        loss = _loss(network)
+        logits = network(GREY.planes(BATCH[0])).double().numpy()
+    assert float(loss) == pytest.approx(np.sum(WEIGHTED * _losses(logits, LABELS)) / 24, rel=1e-5)
+
+
+def test_mixup_blends_images_and_losses_as_a_function_of_the_seed() -> None:
+    network = seeded_network(MEMBER, 2, 0).eval()
+    rng = np.random.default_rng(derive_seed(5, "mixup"))
+    share, order = float(rng.beta(0.4, 0.4)), rng.permutation(24)
+    planes = GREY.planes(BATCH[0])
+    with torch.no_grad():
+        found = [float(_loss(network, seed, mixup=0.4)) for seed in (5, 6, 5)]
+        logits = network(share * planes + (1 - share) * planes[order]).double().numpy()
+    own = np.sum(WEIGHTED * _losses(logits, LABELS)) / 24
+    partner = np.sum(WEIGHTED[order] * _losses(logits, LABELS[order])) / 24
+    assert found[0] == pytest.approx(share * own + (1 - share) * partner, rel=1e-5)
+    assert found[0] == found[2] != found[1]
+
+
+def test_dropout_masks_are_functions_of_the_seed() -> None:
+    network = seeded_network(MEMBER, 2, 0).train()
+    losses = []
+    for seed in (0, 0, 1):
+        losses.append(float(_loss(network, seed).detach()))
+        torch.rand(3)  # whatever the global generator does
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_each_batch_of_each_process_has_seeds_of_its_own() -> None:
+    seeds = {
+        _batch_seed(seed, batch, rank, purpose)
+        for seed in range(2)
+        for batch in range(3)
+        for rank in range(2)
+        for purpose in ("dropout", "mixup")
+    }
+    assert len(seeds) == 24
+
+
+def test_no_other_gpu_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)  # as torch.manual_seed does
+    _loss(seeded_network(MEMBER, 2, 0).train())
+    assert seeded == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU, for which a CPU might wait, is needed")
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_a_step_does_not_wait_for_the_gpu(mixup: float) -> None:
+    network = seeded_network(MEMBER, 2, 0).train().cuda()
+    batch = tuple(part.cuda() for part in BATCH)
+    average = moving_average(network, 0.9)
+    _loss(network, mixup=mixup, batch=batch)  # the first one sets libraries up
+    average.update_parameters(network)
+    state = torch.cuda.get_rng_state()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _loss(network, 1, mixup=mixup, batch=batch).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("full", [4, 3])
+def test_optimizer_steps_of_equal_batches_have_equal_gradients(
+    monkeypatch: pytest.MonkeyPatch, full: int
+) -> None:
+    step, gradients = torch.optim.AdamW.step, []
+
+    def noted(optimizer: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
+        gradients.append(optimizer.param_groups[0]["params"][0].grad.clone())
+        return step(optimizer, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    member = replace(MEMBER, epochs=1, options={"blocks": 1, "width": 4, "dropout": 0.0})
+    training = TrainingConfig(
+        batch_size=4,
+        gradient_accumulation=full,
+        learning_rate=1e-12,
+        augmentation="none",
+        precision="fp32",
+    )
+    fit_network(
+        seeded_network(member, 2, 0),
+        np.stack([IMAGES[1]] * 24),
+        rows=np.arange(24),
+        labels=np.ones(24, dtype=np.int64),
+        weights=np.ones(24, dtype=np.float32),
+        member=member,
+        training=training,
+        seed=0,
+    )
+    assert len(gradients) == 2  # of four batches and of the last two, or of three each
+    assert float(gradients[0].abs().max()) > 0
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-6)
+
+
+def test_a_gradient_is_clipped_to_the_maximum_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, norms = torch.optim.AdamW.step, []
+
+    def noted(optimizer: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
+        gradients = [p.grad.flatten() for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.cat(gradients).norm()))
+        return step(optimizer, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    _fit(training=TrainingConfig(batch_size=8, gradient_clip=1e-3))
+    assert norms == pytest.approx([1e-3] * 9, rel=1e-2)
+
+
+def test_non_finite_losses_and_weights_end_a_training() -> None:
+    network = seeded_network(MEMBER, 2, 0)
+    _refuse_divergence(network, [0.5], MEMBER)
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[3] = torch.inf
+    with pytest.raises(UserError, match="'tiny' to converge, got non-finite weights in epoch 1; take"):
+        _refuse_divergence(network, [0.5], MEMBER)
+    with pytest.raises(UserError, match="a mean loss of nan in epoch 2; take a lower"):
+        _refuse_divergence(network, [0.5, float("nan")], MEMBER)
+
+
+def test_curves_of_a_killed_training_end_where_it_resumes(tmp_path: Path) -> None:
+    with _summary_writer(tmp_path, 0) as killed:
+        for epoch in range(3):
+            _write_curves(
+                killed,
+                epoch=epoch,
+                last_step=2 * epoch + 2,
+                losses=[9.0, 9.0],
+                rates=[0.1, 0.1],
+                score=Score(9.0, 0.5),
+            )
+    with _summary_writer(tmp_path, 4) as resumed:
+        _write_curves(resumed, epoch=2, last_step=6, losses=[1.0, 3.0], rates=[0.2, 0.1], score=None)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    steps = [(event.step, event.value) for event in events.Scalars("train_loss_step")]
+    assert steps == [(1, 9.0), (2, 9.0), (3, 9.0), (4, 9.0), (5, 1.0), (6, 3.0)]
+    assert [(event.step, event.value) for event in events.Scalars("train_loss_epoch")][-1] == (6, 2.0)
+    assert [event.step for event in events.Scalars("val_loss")] == [2, 4]
+
+
+INTERRUPTED = """
+import os, signal, sys
+from base_models.training import trainer
+from tests.base_models.training.test_trainer import _fit
+
+own_loss, handlers = trainer._training_loss, [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+
+def interrupting_loss(*arguments):
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    return own_loss(*arguments)
+
+trainer._training_loss = interrupting_loss
+_fit()
+print("trained on")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signals_end_a_training(name: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, name], check=False, capture_output=True, text=True
+    )
+    assert "trained on" not in process.stdout
+    if name == "SIGINT":
+        assert "KeyboardInterrupt" in process.stderr
+    else:
+        assert process.returncode == -signal.SIGTERM, process.stderr

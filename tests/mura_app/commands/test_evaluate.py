@@ -174,7 +174,7 @@ def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch)
     assert set(document["controls"]) == {"metadata only", "majority"}
     (outside, drawn), *_ = asked
     assert outside.root.is_relative_to(hospitals / "there")
-    changed = document["behaviour"]["agents"]["best_single"]["changed_verdicts"]["studies"]
+    changed = document["behaviour"]["agents"]["best_single"]["changed_predictions"]["studies"]
     assert drawn == {study["study_id"] for study in changed}
     parts = document["protocol"]["body_part_names"]
     mapping = ["--map-body-part", f"{parts[0]}={parts[1]}", "--overwrite", "--json"]
@@ -227,7 +227,7 @@ def test_outside_images_that_cannot_be_read_are_named_and_left_out_only_when_tol
     ]
     assert run_command(command) == 2
     error = capsys.readouterr().err
-    assert all(f"{name}: truncated" in error for name in ("2.png", "4.png", "5.png"))
+    assert all(f"{name}: " in error for name in ("2.png", "4.png", "5.png"))
     assert "--skip-bad-images" in error
     assert not (tmp_path / "e").exists()
     assert run_command([*command, "--skip-bad-images"]) == 0

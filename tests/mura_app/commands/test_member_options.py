@@ -5,7 +5,7 @@ import pytest
 
 from base_models.ensemble import weak_members
 from base_models.presets import PRESETS
-from base_models.training.checkpoint import Elapsed
+from base_models.training.checkpoint import Stopwatch
 from base_models.training.fit import FitResult
 from base_models.training.validation import Score
 from mura_app.commands.member_options import choose_initial_weights, choose_members
@@ -71,7 +71,9 @@ def test_pretrained_weights_for_no_member_are_refused(line: str, files: list[str
 
 def test_members_far_below_the_best_on_inner_validation_are_left_out() -> None:
     areas = [(0.81, 0.79), (0.70, 0.90), (0.77, 0.74)]
-    fits = [[FitResult(np.zeros((0, 2)), [], Elapsed(), "", Score(0.5, area)) for area in of] for of in areas]
+    fits = [
+        [FitResult(np.zeros((0, 2)), [], Stopwatch(), "", Score(0.5, area)) for area in of] for of in areas
+    ]
     training = replace(FULL.training, inner_validation=0.1)
     weak = weak_members(replace(FULL, training=training, drop_below=0.04), fits)
     assert list(weak) == [FULL.members[2].name]
@@ -99,7 +101,7 @@ def test_numbers_with_a_digit_too_many_are_refused_at_once(line: str, message: s
     [
         (["resnet18="], "for 'resnet18', got an empty name"),
         ([""], "for all members, got an empty name"),
-        (["a.pth", "b.pth"], "one file of initial weights for all members, got a.pth and b.pth"),
+        (["a.pth", "b.pth"], "one file of pretrained weights for all members, got a.pth and b.pth"),
         (["resnet18=a.pth", "resnet18=b.pth"], "for 'resnet18', got a.pth and b.pth"),
     ],
 )
@@ -120,7 +122,7 @@ def test_a_member_keeps_its_own_initial_weights() -> None:
     ]
     assert choose_initial_weights(config, [], pretrained=True).members[0].init_weights == "own.pth"
     for file in ("resnet18=r.pth", "resnet34=r.pth", "r.pth"):
-        with pytest.raises(ValueError, match=r"expected one source of initial weights .* got r\.pth and "):
+        with pytest.raises(ValueError, match=r"expected one source of pretrained weights .* got r\.pth and "):
             choose_initial_weights(config, [file])
     with pytest.raises(ValueError, match="which it replaces; name them with --init-weights"):
         choose_members(config, "resnet18")

@@ -4,7 +4,7 @@ import re
 from mura_app.report.behaviour_tables import (
     behaviour_table,
     calibration_table,
-    changed_verdicts_table,
+    changed_predictions_table,
     pairs_table,
 )
 
@@ -26,7 +26,12 @@ def test_what_the_policies_did():
     row = {
         "entropy": figure(math.log(2)),
         "distance_from_uniform": figure(0.25),
-        "changed_verdicts": {"better": 5, "worse": 3, "neither": 0, "studies": []},
+        "changed_predictions": {
+            "correct_after": 5,
+            "incorrect_after": 3,
+            "incorrect_throughout": 0,
+            "studies": [],
+        },
         "gap_closed": 0.5,
         "regret": {"to_oracle": figure(0.1), "to_best_member": figure(-0.012)},
         "learning_regret": None,
@@ -51,26 +56,26 @@ def test_pairs_and_calibration():
     ]
 
 
-def test_changed_verdicts_come_clearest_first_with_weights_and_pictures():
+def test_changed_predictions_come_clearest_first_with_weights_and_images():
     def study(name, probability):
         return {
             "study_id": name,
             "body_part": "hand",
             "label": "normal",
-            "change": "better",
+            "change": "correct_after",
             "baseline_probability": 0.4,
             "probability": probability,
             "weights": [0.25, 0.75],
         }
 
     changed = {"studies": [study("a/b", 0.51), study("c<d", 0.9), study("e", 0.6)]}
-    table = changed_verdicts_table("ppo", changed, ["m", "n"], {"e": "data:image/jpeg;base64,AAAA"})
+    table = changed_predictions_table("ppo", changed, ["m", "n"], {"e": "data:image/jpeg;base64,AAAA"})
     shown = cells(table)
     assert [row[0] for row in shown] == ["c&lt;d", "e", "a/b"]
-    assert shown[0] == ["c&lt;d", "–", "hand", "normal", "better", "0.40", "0.90", "0.25", "0.75"]
+    assert shown[0] == ["c&lt;d", "–", "hand", "normal", "correct", "0.40", "0.90", "0.25", "0.75"]
     assert table.count("<img ") == 1
     assert 'alt="hand, normal: study e"' in table
     assert "width:75%" in table
-    without = changed_verdicts_table("ppo", changed, ["m", "n"], {})
+    without = changed_predictions_table("ppo", changed, ["m", "n"], {})
     assert "radiograph" not in without
     assert len(cells(without)[0]) == 8

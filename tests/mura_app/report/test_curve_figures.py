@@ -14,6 +14,8 @@ def test_roc_names_every_agent_and_starts_in_its_corner():
 
 
 def test_reliability_says_its_figures():
-    svg = reliability_plot("ppo", {"predicted": [0.2, 0.8], "observed": [0.1, 1.0], "n": [10.0, 10.0]})
+    svg = reliability_plot(
+        "ppo", {"predicted_probability": [0.2, 0.8], "observed_frequency": [0.1, 1.0], "n": [10.0, 10.0]}
+    )
     assert "0.20 0.10; 0.80 1.00" in svg
     assert 'id="reliability-ppo-' in svg

@@ -18,7 +18,7 @@ NEITHER = compared(0.01, (-0.01, 0.03), 0.4)
     [
         (0.02, (0.004, 0.03), "better"),
         (-0.02, (-0.03, -0.01), "worse"),
-        (0.01, (-0.01, 0.03), "no difference"),
+        (0.01, (-0.01, 0.03), "not significant"),
     ],
 )
 def test_the_verdict_follows_the_interval(difference, interval, word):
@@ -35,12 +35,11 @@ def test_what_cannot_be_compared_is_said():
     assert "no more" in weights_sentence("ppo", {"between_body_parts": 0.01, "between_seeds": 0.1})
 
 
-def test_a_difference_that_does_not_survive_the_correction_is_not_shown():
-    corrected = compared(0.02, (0.004, 0.03), 0.03, holm_p=0.09, smallest_detectable_difference=0.0214)
+def test_a_difference_that_does_not_survive_the_correction_is_not_significant():
+    corrected = compared(0.02, (0.004, 0.03), 0.03, holm_p=0.09, minimum_detectable_difference=0.0214)
     sentence = verdict_sentence("ppo", corrected).replace(NBSP, " ")
-    assert "no difference" in sentence
-    assert "p = 0.030, after Holm's correction 0.090" in sentence
-    assert sentence.endswith("this test set could have shown 2.1 points.")
+    assert "not significant, p = 0.030, after Holm's correction 0.090" in sentence
+    assert sentence.endswith("minimum detectable difference 2.1 points.")
     assert "better" in verdict_sentence("ppo", {**corrected, "holm_p": 0.049})
 
 
@@ -53,12 +52,11 @@ def test_a_difference_that_does_not_survive_the_correction_is_not_shown():
         (
             {"ppo": BETTER, "a": WORSE, "b": NEITHER},
             "Yes: ppo beats uniform averaging; a is worse than uniform averaging; "
-            "for 1 of 3 learned weightings no difference is shown.",
+            "1 of 3 learned weightings: not significant.",
         ),
         (
             {"ppo": NEITHER},
-            "No: no difference between the learned weighting and uniform averaging is shown "
-            "on this test set.",
+            "No: the learned weighting does not differ significantly from uniform averaging.",
         ),
     ],
 )
@@ -75,7 +73,8 @@ def test_few_seeds_weaken_the_answer():
 def test_no_sentence_gives_a_sign_to_what_rounds_to_zero():
     nothing = compared(-0.0004, (-0.0001, 0.0002), 0.9)
     assert verdict_sentence("ppo", nothing).replace(NBSP, " ") == (
-        "ppo: no difference from uniform averaging shown (0.0 points, 95 % interval 0.0 to 0.0, p = 0.90)."
+        "ppo: 0.0 points of accuracy over uniform averaging (95 % interval 0.0 to 0.0): not significant, "
+        "p = 0.90."
     )
     over_repeats = {"values": [-0.0001, 0.0001], "mean": -0.0, "spread": 0.0001}
     assert "base models: 0.0 points" in repeats_sentence("ppo", over_repeats)

@@ -1,7 +1,6 @@
 import json
 import os
 import socket
-import os
 from pathlib import Path
 
 import pytest

@@ -1,11 +1,11 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from agents.policy.independent_training import stacked_state
-from agents.policy.networks.registry import make_policy_network
+from agents.policy.networks import NETWORKS
+from agents.policy.networks.base import network_shapes, single_thread
 from agents.stable_baselines3.extracted_actor import ExtractedActor
 from mura_env import ObservationLayout, observe
 from tests.agents.tables import noise_table
@@ -15,18 +15,12 @@ KINDS = ["shared_head", "mlp", "body_part_attention", "rlensemble_v1", "extracte
 
 
 def make(kind: str, n_policies: int, with_average: bool = False):
-    config = SimpleNamespace(
-        network="shared_head" if kind == "extracted" else kind,
-        hidden_size=4,
-        attention_body_parts=(TABLE.body_part_names[1],),
-        attention_beta=0.5,
-    )
+    network_class = NETWORKS["shared_head" if kind == "extracted" else kind]
     generator = torch.Generator().manual_seed(1)
-    network = make_policy_network(
-        config, ObservationLayout.of(TABLE), 3, n_policies, generator, with_average=with_average
-    )
+    layout, parts = ObservationLayout.of(TABLE), (TABLE.body_part_names[1],)
+    network = network_class(layout, 3, n_policies, 4, generator, with_average=with_average, body_parts=parts)
     network = ExtractedActor(network) if kind == "extracted" else network
-    network.standardise(observe(TABLE))
+    network.standardise(TABLE)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name not in {"scale", "squash"}:
@@ -54,7 +48,7 @@ def test_the_average_is_scored_as_one_more_member(kind):
     observations = torch.from_numpy(observe(TABLE))
     outputs = network(observations.expand(2, -1, -1))
     assert outputs.shape == (2, 30, 4)
-    log_probabilities, _ = network.split(observations)
+    log_probabilities = network.log_probabilities(observations)
     expected = TABLE.probabilities.mean(axis=1)
     np.testing.assert_allclose(log_probabilities[:, 3].exp(), expected, atol=1e-4)
 
@@ -65,12 +59,14 @@ def test_a_critic_can_read_what_it_is_told_it_can(kind):
     inputs = network.inputs(torch.from_numpy(observe(TABLE)).expand(2, -1, -1))
     assert inputs.shape == (2, 30, network.n_inputs)
     hidden, study = network.hidden(inputs)
-    logits, critic_inputs = network.logits_and_critic_inputs(inputs)
-    assert critic_inputs.shape[-1] == network.n_critic_inputs
+    critic_inputs = network.critic_inputs(hidden, study)
+    assert critic_inputs.shape == (2, 30, network.n_critic_inputs)
     assert not critic_inputs.requires_grad
-    torch.testing.assert_close(critic_inputs, torch.cat((hidden.mean(2), study), dim=-1).detach())
-    torch.testing.assert_close(logits, network.scores(hidden, study))
-    torch.testing.assert_close(logits, network.logits(inputs))
+    units = hidden.mean(2)
+    if kind in {"shared_head", "body_part_attention"}:  # logistic functions, shown as hyperbolic tangents
+        units = torch.cat((2.0 * units[..., :4] - 1.0, units[..., 4:]), dim=-1)
+    torch.testing.assert_close(critic_inputs, torch.cat((units, study), dim=-1).detach())
+    logits = network.logits(inputs)
     logits.sum().backward()
     assert any(parameter.grad is not None for parameter in network.parameters())
 
@@ -85,3 +81,29 @@ def test_an_extracted_actor_is_bounded_as_its_algorithm_bounds_it():
         torch.testing.assert_close(network(observations)[0], 2.5 * raw.clamp(-1, 1))
         network.squash.fill_(1.0)
         torch.testing.assert_close(network(observations)[0], 2.5 * torch.tanh(raw))
+
+
+def test_shapes_are_those_of_the_network():
+    expected = {name: tuple(value.shape) for name, value in nn.Linear(3, 5).state_dict().items()}
+    assert network_shapes(lambda: nn.Linear(3, 5)) == expected
+    assert torch.zeros(1).device.type == "cpu"  # what was made for the shapes alone is not the default
+
+
+@pytest.mark.parametrize("size", [10**12, 2**62, 10**30])
+def test_no_memory_is_asked_for(size):
+    try:
+        assert network_shapes(lambda: nn.Linear(3, size))["bias"] == (size,)
+    except ValueError as error:
+        assert "too large" in str(error)  # noqa: PT017 - a size that torch can name, or this
+
+
+def test_the_number_of_threads_is_given_back_also_after_an_error():
+    before = torch.get_num_threads()
+
+    def fail() -> None:
+        with single_thread():
+            raise ValueError(f"inside with {torch.get_num_threads()}")
+
+    with pytest.raises(ValueError, match="inside with 1"):
+        fail()
+    assert torch.get_num_threads() == before

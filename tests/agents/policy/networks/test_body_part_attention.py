@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from agents.policy.networks.body_part_attention import BodyPartAttention
-from agents.policy.networks.mlp import MLPNetwork
 from mura_env import ObservationLayout, Predictions, observe
 from tests.agents.tables import noise_table
 
@@ -17,7 +16,7 @@ def shaken(beta: float) -> BodyPartAttention:
     network = BodyPartAttention(
         ObservationLayout.of(NAMED), 3, 2, 4, body_parts=("shoulder", "elbow", "knee"), beta=beta
     )
-    network.standardise(observe(NAMED))
+    network.standardise(NAMED)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -60,19 +59,3 @@ def test_a_table_without_the_chosen_parts_gets_the_common_head_alone():
     assert network.own_parts == []
     assert (scores(network, observe(TABLE)) == 0).all()
     assert network.subset(slice(1)).n_policies == 1
-
-
-def test_the_mlp_agrees_with_a_loop():
-    network = MLPNetwork(ObservationLayout.of(TABLE), 3, 1, 4, torch.Generator().manual_seed(0))
-    observations = observe(TABLE)
-    network.standardise(observations)
-    with torch.no_grad():
-        network.output_weight.normal_(generator=torch.Generator().manual_seed(1))
-    parts = ObservationLayout.of(TABLE).columns("body_part")
-    mean, scale = observations.mean(axis=0), observations.std(axis=0)
-    mean[parts], scale[parts] = 0.0, 1.0
-    scale[scale < 1e-3] = 1.0
-    arrays = {name: value.detach().double().numpy()[0] for name, value in network.named_parameters()}
-    for row, got in zip(observations, scores(network, observations)[0], strict=True):
-        hidden = np.tanh((row - mean) / scale @ arrays["input_weight"] + arrays["hidden_bias"][0])
-        np.testing.assert_allclose(got, hidden @ arrays["output_weight"] / 4, atol=1e-5)

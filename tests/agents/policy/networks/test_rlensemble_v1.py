@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from agents.policy.networks.rlensemble_v1 import RLEnsembleV1Network
-from agents.policy_gradient.rlensemble_v1 import WeightNetwork
 from mura_env import ObservationLayout, observe
 from tests.agents.tables import noise_table
 
@@ -32,29 +31,41 @@ def scores(network: RLEnsembleV1Network, observations: np.ndarray = OBSERVATIONS
         return network(torch.from_numpy(observations).expand(network.n_policies, -1, -1)).numpy()
 
 
-@pytest.mark.parametrize("policy", [0, 1])
+@pytest.mark.parametrize("as_published", [False, True])
 @pytest.mark.parametrize("beta", [0.0, 0.25, 1.0])
-def test_its_weights_are_those_of_the_published_network(beta, policy):
-    """Without standardisation, and with the same parameters."""
-    network = shaken(new(beta=beta))
-    single = network.subset(slice(policy, policy + 1))
-    published = WeightNetwork(9, 3, hidden_size=4, attended=[0, 2], beta=beta)
-    state = {name: value[0] for name, value in single.named_parameters()}
-    of_parts = state["attention_weight"].view(9, 2, 3).transpose(0, 1)
-    published.load_state_dict(
-        {name: value.squeeze(0) for name, value in state.items() if "attention" not in name}
-        | {"output_weight": state["output_weight"] / 4}  # the mean over units, not the sum
-        | {"attention_weight": of_parts, "attention_bias": state["attention_bias"].view(2, 3)}
-    )
-    read = torch.from_numpy(OBSERVATIONS[:, LAYOUT.columns("log_probability")].copy())
-    expected = published(read, torch.from_numpy(TABLE.body_parts.copy())).exp().detach()
-    np.testing.assert_allclose(np.exp(scores(network)[policy]) / 3, expected, atol=1e-6)
+def test_its_weights_are_those_of_the_published_formula(beta, as_published):
+    """Without standardisation, in a loop in float64."""
+    network = shaken(new(beta=beta, as_published=as_published))
+    state = {name: value.detach().numpy().astype(float) for name, value in network.named_parameters()}
+
+    def softmax(values):
+        return np.exp(values) / np.exp(values).sum()
+
+    for policy, row in np.ndindex(2, 40):
+        own = {name: value[policy] for name, value in state.items()}
+        x = OBSERVATIONS[row, LAYOUT.columns("log_probability")].astype(float)
+        hidden = np.maximum(x @ own["hidden_weight"] + own["hidden_bias"][0], 0)
+        summed = hidden @ own["output_weight"] / (1 if as_published else 4)  # else the mean over units
+        weights = softmax(summed + own["output_bias"][0])
+        if TABLE.body_parts[row] != 1:
+            columns = slice(0, 3) if TABLE.body_parts[row] == 0 else slice(3, 6)
+            attention = x @ own["attention_weight"][:, columns] + own["attention_bias"][0, columns]
+            weights = (1 - beta) * weights + beta * softmax(attention)
+        np.testing.assert_allclose(np.exp(scores(network)[policy, row]) / 3, weights, atol=1e-5)
+
+
+def test_as_published_first_weights_are_near_uniform_not_uniform():
+    before = torch.get_rng_state()
+    weights = np.exp(scores(new(as_published=True))) / 3
+    assert torch.equal(torch.get_rng_state(), before)
+    assert 0.0 < np.abs(weights - 1 / 3).max() < 0.1
+    np.testing.assert_allclose(weights.sum(axis=2), 1.0, atol=1e-6)
 
 
 def test_standardised_columns_have_mean_0_and_deviation_1():
     network = new(1)
-    network.standardise(OBSERVATIONS)
-    hidden, _ = network.hidden(torch.from_numpy(OBSERVATIONS)[None])
+    network.standardise(TABLE)
+    hidden, _ = network.hidden(network.inputs(torch.from_numpy(OBSERVATIONS)[None]))
     read = hidden[0, :, 0, 4:].double()
     torch.testing.assert_close(read.mean(0), torch.zeros(9).double(), atol=1e-5, rtol=0)
     torch.testing.assert_close(read.std(0, correction=0), torch.ones(9).double(), atol=1e-4, rtol=0)

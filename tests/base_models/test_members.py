@@ -2,11 +2,10 @@ import pytest
 import torch
 
 from base_models.config import MemberConfig
-from base_models.members import new_network
-from base_models.training.flops import empty_network, forward_cost
+from base_models.members import forward_flops, meta_network, new_network
 
 
-def test_the_cost_is_that_of_the_convolutions_and_matrices() -> None:
+def test_flops_are_those_of_the_convolutions_and_matrices() -> None:
     member = MemberConfig("a", image_size=32, options={"blocks": 1, "width": 4})
     network, total = new_network(member, 3), 0
 
@@ -18,7 +17,7 @@ def test_the_cost_is_that_of_the_convolutions_and_matrices() -> None:
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             module.register_forward_hook(count)
     network.eval()(torch.zeros(1, 1, 32, 32))
-    assert forward_cost(empty_network(member, 3), member) == total
+    assert forward_flops(meta_network(member, 3), member) == total
 
 
 @pytest.mark.parametrize(
@@ -33,4 +32,4 @@ def test_sizes_that_a_network_does_not_take_are_refused(network: str, size: int,
     member = MemberConfig("a", network, size)
     words = rf"the network '{network}' takes, got {size} \(.*{reason}.*\); try 224"
     with pytest.raises(ValueError, match=words):
-        forward_cost(empty_network(member, 2), member)
+        forward_flops(meta_network(member, 2), member)

@@ -3,9 +3,9 @@ import torch
 from gymnasium import spaces
 
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.networks.shared_head import PolicyNetwork
+from agents.policy.networks.shared_head import SharedHeadNetwork
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.off_policy_training import StackActor, StackQPolicy, StackReplayBuffer
+from agents.stable_baselines3.off_policy import StackActor, StackQPolicy, StackReplayBuffer
 from agents.stable_baselines3.stack_critic import StackCritic
 from mura_env import ObservationLayout
 from tests.agents.tables import noise_table
@@ -14,8 +14,8 @@ TABLE = noise_table(200, 0, n_classes=3)
 FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "static_per_body_part", "correctness")
 
 
-def shaken_network(n_policies: int) -> PolicyNetwork:
-    network = PolicyNetwork(ObservationLayout.of(TABLE), 3, n_policies, 4)
+def shaken_network(n_policies: int) -> SharedHeadNetwork:
+    network = SharedHeadNetwork(ObservationLayout.of(TABLE), 3, n_policies, 4)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -90,7 +90,7 @@ def test_the_critic_agrees_with_a_loop():
 
 
 def test_the_q_policy_takes_the_highest_value_and_keeps_its_target_apart():
-    network = PolicyNetwork(ObservationLayout.of(TABLE), 3, 2, 4, with_average=True)
+    network = SharedHeadNetwork(ObservationLayout.of(TABLE), 3, 2, 4, with_average=True)
     env = PolicyStackEnv(FOLDS, (0.0,), 5, "correctness", action="select")
     policy = StackQPolicy(
         env.single_observation_space, env.single_action_space, lambda _: 0.1, network=network

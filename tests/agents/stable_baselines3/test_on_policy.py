@@ -3,9 +3,9 @@ import torch
 from gymnasium import spaces
 
 from agents.policy.inner_folds import fold_pairs, inner_folds
-from agents.policy.networks.shared_head import PolicyNetwork
+from agents.policy.networks.shared_head import SharedHeadNetwork
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.on_policy_training import NetworkInputs, StackPolicy, StackRolloutBuffer
+from agents.stable_baselines3.on_policy import NetworkInputs, StackPolicy, StackRolloutBuffer
 from mura_env import ObservationLayout
 from tests.agents.tables import switching_table
 
@@ -35,7 +35,7 @@ def test_minibatches_hold_every_row_once_and_policies_in_order():
 def test_the_policys_densities_are_those_of_torch():
     folds = inner_folds(fold_pairs(TABLE, None, 2, 0), "static", "correctness")
     env = PolicyStackEnv(folds, (0.0, 0.1), 3, "correctness")
-    network = PolicyNetwork(ObservationLayout.of(TABLE), 3, 4, 8)
+    network = SharedHeadNetwork(ObservationLayout.of(TABLE), 3, 4, 8)
     torch.manual_seed(0)
     shown = NetworkInputs(env, network)
     policy = StackPolicy(

@@ -1,4 +1,4 @@
-"""What can be watched of a training, whatever the algorithm, and what an interrupt keeps of it."""
+"""What can be monitored of a training, whatever the algorithm, and what an interrupt keeps of it."""
 
 from itertools import pairwise
 
@@ -20,17 +20,17 @@ CURVE = {
 }
 
 
-WATCHED = SMALL | {
+MONITORED = SMALL | {
     "trpo": SMALL["trpo"] | {"studies_per_step": 128},
     "gate": OWN | {"total_steps": 512},
     "rlensemble_v1": {"total_steps": 512, "n_checkpoints": 3},
 }
 
 
-@pytest.mark.parametrize("name", WATCHED)
-def test_the_training_can_be_watched(name):
+@pytest.mark.parametrize("name", MONITORED)
+def test_the_training_can_be_monitored(name):
     rows, bars = [], []
-    agent = make_agent(name, **WATCHED[name])
+    agent = make_agent(name, **MONITORED[name])
     table = switching_table(400, 0)
     agent.fit(table, progress=lambda *bar: bars.append(bar), callback=rows.append)
     steps, total = [row["steps"] for row in rows], agent.config.total_steps
@@ -39,7 +39,7 @@ def test_the_training_can_be_watched(name):
     assert steps == sorted(set(steps))
     assert steps[-2] < total <= steps[-1]
     if name in SMALL:
-        assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two strengths
+        assert agent.total_steps_ >= 2 * agent.config.n_folds * total  # two coefficients
     for row in agent.learning_curve_:
         assert row.keys() == CURVE
         assert -1 <= row["expected_reward"] <= 1
@@ -66,11 +66,11 @@ RULES = {
 RULES |= {"train/critic_loss": ["sac", "td3", "tqc"], "train/value_loss": ["ppo", "a2c", "trpo"]}
 
 
-@pytest.mark.parametrize("name", WATCHED)
+@pytest.mark.parametrize("name", MONITORED)
 def test_scalars_are_written_for_tensorboard(name, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    table, options = switching_table(300, 0), WATCHED[name]
+    table, options = switching_table(300, 0), MONITORED[name]
     plain = make_agent(name, **options).fit(table, seed=2)
     watched = make_agent(name, **options, tensorboard_dir=str(tmp_path)).fit(table, seed=2)
     assert np.array_equal(plain.weights(table), watched.weights(table))
@@ -94,7 +94,7 @@ def test_an_interrupt_keeps_the_best_policies(name):
         raise KeyboardInterrupt
 
     table = switching_table(1_000, 0, n_parts=3)
-    options = {"n_checkpoints": 2, "kl_strengths": (0.0,), "n_folds": 3}
+    options = {"n_checkpoints": 2, "kl_coefficients": (0.0,), "n_folds": 3}
     if name in ONE_AT_A_TIME:
         options |= {"total_steps": 2_048}
     agent = make_agent(name, **options)
@@ -112,8 +112,8 @@ def test_an_interrupt_keeps_the_best_policies(name):
 
 @pytest.mark.parametrize(("name", "n_jobs"), [("trpo", 1), pytest.param("trpo", 2, marks=pytest.mark.slow)])
 def test_an_interrupt_keeps_the_policies_of_finished_folds(name, n_jobs):
-    """Two strengths: the fifth policy is the first of the third fold."""
-    options = {"total_steps": 1_024, "n_checkpoints": 1, "kl_strengths": (0.0, 0.1), "n_folds": 3}
+    """Two coefficients: the fifth policy is the first of the third fold."""
+    options = {"total_steps": 1_024, "n_checkpoints": 1, "kl_coefficients": (0.0, 0.1), "n_folds": 3}
     table = switching_table(1_000, 0, n_parts=3)
     whole = make_agent(name, **options).fit(table)
     trained = []

@@ -1,0 +1,90 @@
+"""Weights and learning curves of several seeds, summarised as mean and standard deviation."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from agents.benchmark.schema import Document
+
+
+class WeightsVary(Document):
+    """Standard deviations of the mean weights, root mean square over members; null for one part or seed."""
+
+    between_body_parts: float | None
+    between_seeds: float | None
+
+
+class Spread(Document):
+    """One figure of a learning curve."""
+
+    mean: list[float]
+    """Mean over seeds of each row."""
+    seed_spread: list[float]
+    """Standard deviation over seeds of each row."""
+
+
+class LearningCurve(Document):
+    """Figures during training, row by row, over seeds."""
+
+    model_config = ConfigDict(extra="allow")  # an agent of another package may log other figures
+
+    steps: list[float]
+    """Environment steps of each row."""
+
+    __pydantic_extra__: dict[str, Spread]
+
+
+def weights_vary(
+    weights: NDArray[Any], body_parts: NDArray[np.int64], uses_seed: bool = True
+) -> dict[str, float | None]:
+    """Compare how far mean weights differ between body parts and between seeds.
+
+    Args:
+        weights: Shape `(n_seeds, n_studies, n_models)`.
+        body_parts: Shape `(n_studies,)`.
+        uses_seed: Whether another seed could give other weights; if not, one seed shows that they do not
+            differ.
+
+    Returns:
+        `between_body_parts`: standard deviation over body parts of the weights averaged over seeds and the
+        part's studies; `between_seeds`: standard deviation over seeds of the weights averaged over a part's
+        studies. Both are root mean squares over members (and parts), None where there is only one part or one
+        seed.
+    """
+    parts = [weights[:, body_parts == part].mean(axis=1, dtype=np.float64) for part in np.unique(body_parts)]
+    means = np.stack(parts)  # (n_body_parts, n_seeds, n_models)
+    between_parts = means.mean(axis=1).std(axis=0, ddof=1) if len(means) > 1 else None
+    between_seeds = means.std(axis=1, ddof=1) if means.shape[1] > 1 else None
+    if not uses_seed:
+        between_seeds = np.zeros(1)
+    return {
+        "between_body_parts": _root_mean_square(between_parts),
+        "between_seeds": _root_mean_square(between_seeds),
+    }
+
+
+def weights_over_seeds(weights: NDArray[Any]) -> dict[str, list[float]]:
+    """Average weights over studies, then mean and standard deviation over seeds, in model order."""
+    means = weights.mean(axis=1, dtype=np.float64)
+    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
+    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
+
+
+def mean_learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | None:
+    """Average the seeds' learning curves row by row, as far as all of them go; None where there is none."""
+    length = min(map(len, curves), default=0)
+    if length == 0:
+        return None
+    fields = [name for name in curves[0][0] if name != "steps"]
+    summary: dict[str, Any] = {"steps": [float(row["steps"]) for row in curves[0][:length]]}
+    for name in fields:
+        values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
+        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(length)
+        summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
+    return summary
+
+
+def _root_mean_square(values: NDArray[np.float64] | None) -> float | None:
+    return None if values is None else float(np.sqrt(np.mean(np.square(values))))

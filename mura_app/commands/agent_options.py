@@ -1,0 +1,87 @@
+"""The options of every command that benchmarks agents: which ones, with what options and how many seeds."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import tyro
+
+from agents.registry import BASELINE
+from mura_app.commands.config_file import ConfigOption
+from mura_app.run_directory import read_config
+from mura_env.errors import UserError
+
+DEFAULT_AGENTS = (
+    "uniform",
+    "best_single",
+    "static",
+    "static_per_body_part",
+    "stacking",
+    "gate",
+    "reinforce",
+    "ppo",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentOptions(ConfigOption):
+    """The agents of a benchmark."""
+
+    agents: tuple[str, ...] = DEFAULT_AGENTS
+    """Names of the weighting agents to compare with uniform averaging."""
+
+    agent: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Options of an agent, such as `ppo.total_steps=200000`, several with commas between them; may be
+    repeated. `mura fit-agent NAME --help` explains the options of each agent."""
+
+    agent_seeds: int = 10
+    """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
+
+    cross_validation_seeds: int = 1
+    """Number of these seeds that agents are cross-validated with on the training table, for thresholds and
+    the secondary comparison; three more fits a seed, none with 0."""
+
+    def chosen_agents(self) -> dict[str, dict[str, Any]]:
+        """Return the options of each agent: those of `--config`, and on top of them those of `--agent`.
+
+        Raises:
+            ValueError: If options are of another form, or for an agent that is not compared.
+        """
+        saved = {} if self.config is None else read_config(self.config).get("agent_options") or {}
+        given = parse_agent_options(self.agent)
+        names = dict.fromkeys((BASELINE, *self.agents))
+        if strange := given.keys() - names:
+            raise UserError(
+                f"expected --agent options of agents that are compared ({', '.join(names)}), got some of "
+                f"{min(strange)!r}; add it to --agents"
+            )
+        return {name: {**saved.get(name, {}), **given.get(name, {})} for name in names}
+
+
+def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Read options such as `ppo.total_steps=2000,ppo.network=mlp`.
+
+    A value is read as JSON (`2000`, `0.5`, `true`, `[64, 64]`); what is no JSON is a text.
+
+    Returns:
+        By agent, its options by name.
+
+    Raises:
+        ValueError: If a word is of another form.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for word in (part for line in words for part in re.split(r",(?=\w+\.\w+=)", line)):
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", word, re.DOTALL)
+        if match is None:
+            raise UserError(
+                f"expected --agent NAME.OPTION=VALUE, such as ppo.total_steps=200000, got {word!r}"
+            )
+        name, option, text = match.groups()
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        options.setdefault(name, {})[option] = value
+    return options

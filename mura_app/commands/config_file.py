@@ -1,0 +1,71 @@
+"""The option `--config`: the settings of an earlier run as the defaults of a command."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from base_models.config import ensemble_from_document
+from mura_app.run_directory import read_config
+from mura_env.errors import UserError
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("data", "train", "test", "test_images"), Path),
+    **dict.fromkeys(("seed", "agent_seeds", "cross_validation_seeds", "repeats"), int),
+    "agents": tuple,
+    "ensemble": ensemble_from_document,
+}
+"""Key of `config.json` → how its value becomes that of the option with the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOption:
+    """The option of every command that can repeat a run."""
+
+    config: Path | None = None
+    """`config.json` of a run, whose settings are taken; other options of the command line go on top of it."""
+
+
+def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the defaults that the file behind `--config` gives the options of a command.
+
+    Args:
+        command: The dataclass of the options.
+        arguments: The command line.
+
+    Returns:
+        Values by option; empty without `--config`. What a `mura train` has left open, such as its agents, is
+        left out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, no run's, of an external validation, or has settings that are
+            out of range.
+    """
+    path = last_value(arguments, "--config")
+    if path is None:
+        return {}
+    settings = read_config(Path(path))
+    if "evaluated_run" in settings:
+        raise UserError(
+            f"expected the config.json of a training or a benchmark, got {path} of an external validation; "
+            "name that of the run which it evaluates"
+        )
+    options = {field.name for field in fields(command)}
+    return {
+        name: read(settings[name])
+        for name, read in _READERS.items()
+        if name in options
+        and settings.get(name) not in (None, [])
+        and (name, settings[name]) != ("agent_seeds", 0)
+    }
+
+
+def last_value(arguments: Sequence[str], option: str) -> str | None:
+    """Return the value of an option on a command line, in either spelling; the last one counts."""
+    for index in reversed(range(len(arguments))):
+        if arguments[index].startswith(f"{option}="):
+            return arguments[index].partition("=")[2]
+        if arguments[index] == option and index + 1 < len(arguments):
+            return arguments[index + 1]
+    return None
