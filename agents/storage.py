@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 
 from agents.config import shortened
 from mura_env import Predictions
-from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
-from mura_env.utils.files import read_json, replacing, write_json
+from mura_env.utils.files import read_json, regular_file, replacing, write_json
 
 FORMAT = "mura-agent"
 FORMAT_VERSION = 1
@@ -59,7 +59,7 @@ def read_agent(directory: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     document = _read_document(directory / DOCUMENT_NAME)
     path = directory / ARRAYS_NAME
     try:
-        arrays = safetensors.numpy.load(_read_bytes(path))
+        arrays = safetensors.numpy.load(regular_file(path, "the arrays of a saved agent").read_bytes())
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"expected a safetensors file, got a damaged or foreign one: {path} ({error})"
@@ -85,12 +85,6 @@ def check_array(name: str, array: NDArray[Any], expected: Any, path: Path) -> No
         raise UserError(f"expected the array {name!r} in {path} to be {shortened(expected)}, got {got}")
     if not np.isfinite(array).all():
         raise UserError(f"expected finite values in the array {name!r} of {path}, got NaN or infinity")
-
-
-def _read_bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise UserFileNotFoundError(f"expected the file {path}, which a saved agent has, got none")
-    return path.read_bytes()
 
 
 def _read_document(path: Path) -> dict[str, Any]:

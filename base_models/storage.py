@@ -34,8 +34,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: the tensors and the facts.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        OSError: If something that is no file is in its place.
+        FileNotFoundError: If there is no such file, or what is in its place is none.
         ValueError: If the file is damaged or was written by something else.
     """
     regular_file(path, "a file of tensors")
@@ -57,8 +56,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     """Return the facts in the header of a file, without reading its tensors.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        OSError: If something that is no file is in its place.
+        FileNotFoundError: If there is no such file, or what is in its place is none.
         ValueError: If the file is damaged or was written by something else.
     """
     regular_file(path, "a file of tensors")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mura_env import Predictions
-from mura_env.errors import UserFileNotFoundError
+from mura_env.utils.files import regular_file
 
 
 def load_table(path: Path) -> Predictions:
@@ -13,10 +13,7 @@ def load_table(path: Path) -> Predictions:
         FileNotFoundError: There is no such file.
         ValueError: The file is no predictions table; the message says what is wrong.
     """
-    if not path.is_file():
-        raise UserFileNotFoundError(
-            f"expected a predictions table (.npz or .csv), got no file {path}; check the path"
-        )
+    regular_file(path, "a predictions table (.npz or .csv)")
     if path.suffix == ".csv":
         return Predictions.from_csv(path)
     return Predictions.load(path)

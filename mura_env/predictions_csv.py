@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.errors import UserError
 from mura_env.table_checks import PROBABILITY_SUM_TOLERANCE, logits_from_probabilities
-from mura_env.utils.files import replacing
+from mura_env.utils.files import regular_file, replacing
 
 if TYPE_CHECKING:
     from mura_env.predictions import Predictions
@@ -89,11 +88,7 @@ def read_csv(path: str | PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: Names the file, the row and what is wrong with it.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise UserFileNotFoundError(
-            f"expected a CSV file of predictions, found none at {source}: check the path"
-        )
+    source = regular_file(path, "a CSV file of predictions")
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)

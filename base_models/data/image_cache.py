@@ -195,7 +195,7 @@ def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     Zeros take no room on the disk before the parts are filled.
 
     Raises:
-        OSError: If something that is no file stands in its place.
+        FileNotFoundError: If something that is no file stands in its place.
     """
     if os.path.lexists(file):
         regular_file(file, "the file of an image cache")
@@ -219,12 +219,14 @@ def _whole_parts(
 
     Parts with files that could not be read and can be by now are left out: a library may have been installed.
     """
+    if not _manifest(file).exists():
+        return {}
     try:
         document = read_json(_manifest(file), "the manifest of an image cache")
         if document["key"] != key:
             return {}
         named = {int(number): _Part(**part) for number, part in document["parts"].items()}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
     def is_whole(number: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import stat
@@ -12,8 +13,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mura_env.errors import UserError, UserFileError, UserFileExistsError, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
 
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of paths that lead nowhere: through no folder, through a file, or through links in a circle."""
 _NOT_FILES = {
     Path.is_dir: "the folder",
     Path.is_fifo: "the pipe",
@@ -43,16 +46,18 @@ def regular_file(path: str | PathLike[str], expected: str) -> Path:
         expected: What the reader hopes to find, for the messages.
 
     Raises:
-        FileNotFoundError: If there is no such file, or a link leads nowhere.
-        OSError: If something that is no file stands there, or it cannot be reached.
+        FileNotFoundError: If there is no such file, or what stands there is none, or a link leads nowhere.
+        OSError: If it cannot be reached.
     """
     path = Path(path)
     try:
         other = other_than_file(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
         raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path") from error
     if other is not None:
-        raise UserFileError(f"expected {expected}, got {other} {path}; name a file")
+        raise UserFileNotFoundError(f"expected {expected}, got {other} {path}; name a file")
     return path
 
 

@@ -34,9 +34,9 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         load_tensors(tmp_path / "none.safetensors")
     os.mkfifo(tmp_path / "pipe.safetensors")
     for read in (load_tensors, read_facts):
-        with pytest.raises(OSError, match=r"got the pipe .*pipe\.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"got the pipe .*pipe\.safetensors"):
             read(tmp_path / "pipe.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
     for read in (load_tensors, read_facts):
-        with pytest.raises(OSError, match=r"got the folder .*folder\.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"got the folder .*folder\.safetensors"):
             read(tmp_path / "folder.safetensors")

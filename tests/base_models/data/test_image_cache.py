@@ -13,7 +13,7 @@ from base_models.data import image_cache
 from base_models.data.image_cache import odd_images, open_image_cache
 from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import Radiograph, read_grey
-from mura_env.errors import UserFileError
+from mura_env.errors import UserFileNotFoundError
 from tests.base_models.imaging.dicoms import write_dicom
 from tests.base_models.trees import picture, save_picture
 
@@ -332,5 +332,5 @@ def test_a_pipe_in_place_of_a_file_of_the_cache_is_refused_at_once(
     file = open_image_cache(paths, 24, tmp_path / "cache").file.with_name(name)
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(UserFileError, match=f"got the pipe {file}"):
+    with pytest.raises(UserFileNotFoundError, match=f"got the pipe {file}"):
         open_image_cache(paths, 24, tmp_path / "cache")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mura_env.errors import UserFileError, UserFileExistsError, UserFileNotFoundError
+from mura_env.errors import UserFileExistsError, UserFileNotFoundError
 from mura_env.utils.files import read_json, regular_file, write_json
 
 
@@ -61,13 +61,14 @@ def _special(folder: Path) -> dict[str, Path]:
 def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
     for name, path in _special(tmp_path).items():
         for read in (regular_file, read_json):
-            with pytest.raises(UserFileError, match=f"expected a run, got the {name} {path}; name a file"):
+            with pytest.raises(UserFileNotFoundError, match=f"expected a run, got the {name} {path}; name a file"):
                 read(path, "a run")
-    with pytest.raises(UserFileError, match="got the pipe"):
+    with pytest.raises(UserFileNotFoundError, match="got the pipe"):
         regular_file(tmp_path / "link", "a run")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").write_text("{}")
-    for name in ("none", "broken", "file/below"):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for name in ("none", "broken", "circle", "file/below"):
         with pytest.raises(UserFileNotFoundError, match=f"expected a run, got no file .*{name}; check"):
             regular_file(tmp_path / name, "a run")
     (tmp_path / "to file").symlink_to(tmp_path / "file")
