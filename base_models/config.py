@@ -115,8 +115,9 @@ class TrainingConfig:
     """Share of the layers, from the stem on, that keep their pretrained weights; at 1 only the head
     learns."""
     layer_decay: float = 1.0
-    """Layer-wise learning-rate decay of pretrained networks: each layer's learning rate as a share of the next
-    one's, the head at the full rate; 1 trains all layers alike. Often 0.7 to 0.9."""
+    """Layer-wise learning-rate decay of pretrained networks: the first layer's learning rate as a share of
+    the head's, falling by the same factor from layer to layer; a share over the whole depth, since a factor
+    per layer would mean another thing for 18 layers than for 169. 1 trains all layers alike."""
     inner_validation: float = 0.0
     """Share of a fit's training patients that are held out to validate it after each epoch."""
     early_stopping: int = 0

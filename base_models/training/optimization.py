@@ -35,12 +35,12 @@ def layers_of_parameters(network: nn.Module) -> dict[str, int]:
 def layer_rates(network: nn.Module, layer_decay: float) -> dict[str, float]:
     """Return the learning rate of each parameter as a share of the head's.
 
-    Each layer has the given share of the next one's (discriminative fine-tuning, Howard & Ruder,
-    arXiv:1801.06146, section 3.2).
+    The first layer has the given share, and from each layer to the next it grows by the same factor
+    (discriminative fine-tuning, Howard & Ruder, arXiv:1801.06146, section 3.2).
     """
     layers = layers_of_parameters(network)
     last = max(layers.values())
-    return {name: layer_decay ** (last - layer) for name, layer in layers.items()}
+    return {name: layer_decay ** (1 - layer / max(last, 1)) for name, layer in layers.items()}
 
 
 def freeze_layers(network: nn.Module, share: float) -> None:

@@ -51,7 +51,7 @@ class FoldImages:
     """The training images of the fits without one fold."""
 
     rows: NDArray[np.int64]
-    """Rows of the image cache to learn from, shape (n_images,); those of a hard study occur several times."""
+    """Rows of the image cache to learn from, shape (n_images,); hard examples occur several times."""
     labels: NDArray[np.int64]
     """Their classes, shape (n_images,)."""
     body_parts: NDArray[np.int64]

@@ -96,7 +96,8 @@ def test_a_claim_of_a_large_network_takes_no_memory(originals, tmp_path, name, s
     (tmp_path / "agent.json").write_text(json.dumps(document))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(
-        ValueError, match=r"expected (the array|hidden_size|options of a network that can be)"
+        ValueError,
+        match=r"expected (the array|hidden_size|the option 'hidden_size'|options of a network that can be)",
     ):
         load_agent(tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000  # kilobytes

@@ -23,7 +23,7 @@ from base_models.prediction import predict_studies, predict_studies_and_images
 from base_models.storage import load_tensors
 from base_models.training.fit import FitJob, FitResult, is_finished, run_fit
 from mura_env import Predictions
-from tests.base_models.trees import write_mura
+from tests.base_models.trees import save_picture, write_mura
 
 OPTIONS = {"blocks": 1, "width": 4, "dropout": 0.2}
 CONFIG = EnsembleConfig(

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from base_models.storage import load_tensors, read_facts, save_tensors
+from mura_env.errors import UserFileError
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "n": torch.tensor(4)}
 
@@ -38,5 +39,5 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
             read(tmp_path / "pipe.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
     for read in (load_tensors, read_facts):
-        with pytest.raises(FileNotFoundError, match=r"got the folder .*folder\.safetensors"):
+        with pytest.raises(UserFileError, match=r"got the folder .*folder\.safetensors"):
             read(tmp_path / "folder.safetensors")

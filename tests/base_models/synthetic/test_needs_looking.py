@@ -12,6 +12,7 @@ from base_models.prediction import study_logits
 from base_models.presets import PRESETS
 from base_models.synthetic import synthesize
 from base_models.training.fit import FitJob, run_fit
+from base_models.training.validation import FoldImages
 from mura_app.commands.demo import TEST_SHARE, Command
 
 
@@ -37,9 +38,7 @@ def test_one_attention_cnn_of_the_demo_reads_unseen_patients(tmp_path: Path) -> 
         n_classes=2,
         images=cache.file,
         pixels=cache.digest,
-        train_rows=views.rows,
-        train_labels=labels[views.study],
-        train_parts=parts[views.study],
+        train=FoldImages(views.rows, labels[views.study], parts[views.study], None),
         predict_rows=test_views.rows,
         weights=tmp_path / "fold0.safetensors",
     )

@@ -39,8 +39,8 @@ def test_layers_go_from_the_stem_to_the_head(name: str) -> None:
     ]
 
 
-def test_each_layer_has_the_same_share_of_the_next_one_s_rate() -> None:
-    rates = layer_rates(TINY, 0.1)
+def test_rates_grow_by_one_factor_from_the_first_layer_to_the_head() -> None:
+    rates = layer_rates(TINY, 0.01)
     assert rates["0.weight"] == rates["1.bias"] == pytest.approx(0.01)
     assert rates["2.weight"] == pytest.approx(0.1)
     assert rates["3.weight"] == 1.0

@@ -61,7 +61,9 @@ def _special(folder: Path) -> dict[str, Path]:
 def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
     for name, path in _special(tmp_path).items():
         for read in (regular_file, read_json):
-            with pytest.raises(UserFileNotFoundError, match=f"expected a run, got the {name} {path}; name a file"):
+            with pytest.raises(
+                UserFileNotFoundError, match=f"expected a run, got the {name} {path}; name a file"
+            ):
                 read(path, "a run")
     with pytest.raises(UserFileNotFoundError, match="got the pipe"):
         regular_file(tmp_path / "link", "a run")
