@@ -4,7 +4,7 @@ import hashlib
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -12,19 +12,15 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import checked_seed, make_config, plain_values, shortened
-from agents.storage import DOCUMENT_NAME, SAVED_FIELDS, saved_fields, write_agent
-from agents.tensorboard import write_fitted
+from agents.config import checked_seed, make_config, plain_values
+from agents.monitor import Callback, write_fitted
+from agents.storage import FITTED_FIELDS, SavedAgent, write_agent
 from mura_env import Predictions
 from mura_env.combination import combine
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
-
-
-Callback = Callable[[dict[str, float]], None]
-"""Called at the end of each epoch with its row of the learning curve."""
 
 
 class Agent(ABC, Generic[ConfigType]):
@@ -69,7 +65,6 @@ class Agent(ABC, Generic[ConfigType]):
     def __init__(self, config: ConfigType | None = None) -> None:
         self.config: ConfigType = self.config_class() if config is None else config
         self._fitted = False
-        self._checked: set[str] = set()
 
     def __repr__(self) -> str:
         """Return name, options, and whether it is fitted."""
@@ -153,14 +148,13 @@ class Agent(ABC, Generic[ConfigType]):
                 f"expected finite weights from the agent {self.name!r}, got NaN or infinity: its training "
                 "has diverged; lower its learning rate"
             )
-        if weights.shape != (len(table), len(self.model_names_)) or not (weights >= 0).all():
+        totals = weights.sum(axis=-1, keepdims=True)
+        shape = len(table), len(self.model_names_)
+        if weights.shape != shape or not ((weights >= 0).all() and (totals > 0).all()):
             raise ValueError(
-                f"expected non-negative weights of shape {(len(table), len(self.model_names_))} from the "
-                f"agent {self.name!r}, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
+                f"expected non-negative weights of shape {shape} from the agent {self.name!r}, in each row a "
+                f"positive sum, got shape {weights.shape}, least value {weights.min(initial=np.inf)}"
             )
-        totals = weights.sum(axis=1, keepdims=True)
-        if not (totals > 0).all():
-            raise ValueError(f"expected rows of weights with a positive sum from the agent {self.name!r}")
         return np.asarray(weights / totals, dtype=np.float32)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
@@ -178,32 +172,23 @@ class Agent(ABC, Generic[ConfigType]):
         document = {
             "agent": self.name,
             "config": plain_values(self.config),
-            **{field: getattr(self, f"{field}_") for field in SAVED_FIELDS},
+            **{field: getattr(self, f"{field}_") for field in FITTED_FIELDS},
         }
         write_agent(Path(directory), document, self.arrays_)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+    def from_saved(cls, saved: SavedAgent, arrays: dict[str, NDArray[Any]]) -> Self:
         """Restore a fitted agent from what `agents.storage.read_agent` returned.
 
         Raises:
-            ValueError: If a field is missing or of another type, or the arrays do not fit the agent.
+            ValueError: If an option is unknown or out of its range, or the arrays do not fit the agent.
         """
-        config = document.get("config")
-        if not isinstance(config, dict):
-            raise UserError(f"expected the options of the agent in {DOCUMENT_NAME}, got {shortened(config)}")
-        agent = cls(make_config(cls.config_class, config, f"the agent {cls.name!r}"))
-        for field, value in saved_fields(document).items():
-            setattr(agent, f"{field}_", value)
-        agent.arrays_, agent._checked = arrays, set()
+        agent = cls(make_config(cls.config_class, saved.config, f"the agent {cls.name!r}"))
+        for field in FITTED_FIELDS:
+            value = getattr(saved, field)
+            setattr(agent, f"{field}_", tuple(value) if field.endswith("_names") else value)
+        agent.arrays_, agent._fitted = arrays, True
         agent._check_arrays()
-        others = sorted(arrays.keys() - agent._checked)
-        if agent._checked and others:
-            raise UserError(
-                f"expected no arrays of the agent {cls.name!r} but {', '.join(sorted(agent._checked))}, "
-                f"got {shortened(others[0])} too"
-            )
-        agent._fitted = True
         return agent
 
     @abstractmethod
@@ -233,32 +218,16 @@ class Agent(ABC, Generic[ConfigType]):
     def _check_arrays(self) -> None:
         """Check loaded arrays against names and configuration; raise ValueError if they do not fit.
 
-        A subclass calls `_require_shape` for every array that it has; others are refused then.
+        A subclass calls `_require_shape` for every array that it has.
         """
 
     def _require_shape(self, name: str, shape: tuple[int, ...], kind: str = "f") -> None:
-        """Check one loaded array.
-
-        Args:
-            name: Its name.
-            shape: Its shape.
-            kind: Its kind of numbers, as in `numpy.dtype.kind`: f, i or b.
-
-        Raises:
-            ValueError: If it is not there or is otherwise.
-        """
-        self._checked.add(name)
+        """Check one loaded array; `kind` is its kind of numbers, as in `numpy.dtype.kind`: f, i or b."""
         array = self.arrays_.get(name)
-        if array is None or array.shape != shape:
-            got = "none" if array is None else array.shape
-            raise UserError(
-                f"expected the array {name!r} of the agent {self.name!r} in shape {shape}, got {got}"
-            )
-        if array.dtype.kind != kind:
-            raise UserError(
-                f"expected the array {name!r} of the agent {self.name!r} with numbers of the kind {kind!r}, "
-                f"got {array.dtype}"
-            )
+        if array is None or array.shape != shape or array.dtype.kind != kind:
+            got = "none" if array is None else f"{array.dtype} {array.shape}"
+            wanted = f"in shape {shape}, numbers of the kind {kind!r}"
+            raise UserError(f"expected the array {name!r} of the agent {self.name!r} {wanted}, got {got}")
 
     def _check_table(self, table: Predictions) -> None:
         for what, expected, got in (
@@ -297,12 +266,7 @@ def combine_probabilities(
 ) -> NDArray[np.float32]:
     """Average class probabilities with weights.
 
-    Args:
-        probabilities: Shape `(n_studies, n_models, n_classes)`.
-        weights: Shape `(n_studies, n_models)`.
-
-    Returns:
-        Shape `(n_studies, n_classes)`.
+    From `(n_studies, n_models, n_classes)` and `(n_studies, n_models)` to `(n_studies, n_classes)`.
     """
     return combine(probabilities.swapaxes(0, 1), weights.T[:, :, None])
 
@@ -329,11 +293,7 @@ def _check_training_table(train: Predictions) -> None:
 
 
 def _with_body_parts(table: Predictions, names: Sequence[str]) -> Predictions:
-    """Return the table with these body parts, matched by name.
-
-    Raises:
-        ValueError: If it has studies of another one.
-    """
+    """Return the table with these body parts, matched by name; refuse studies of others."""
     index = {name: number for number, name in enumerate(names)}
     others = sorted({table.body_part_names[part] for part in np.unique(table.body_parts)} - index.keys())
     if others:

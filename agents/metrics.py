@@ -114,14 +114,8 @@ def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float
     """Return the probability above which to call a study positive: the most sensitivity + specificity.
 
     Youden, Cancer 3:32 (1950). It is half-way between two probabilities that occur; the highest where several
-    are as good. Choose it on other studies than those it is scored on.
-
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_studies, n_classes)`.
-
-    Returns:
-        A probability in [0, 1]; None with more than two classes, or where all studies are of one class.
+    are as good. Choose it on other studies than those it is scored on. Labels and probabilities are as in
+    `evaluate`; None with more than two classes, or where all studies are of one class.
     """
     labels, probabilities = _checked(labels, probabilities)
     if probabilities.shape[1] != 2 or len(np.unique(labels)) < 2:
@@ -137,12 +131,8 @@ def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float
 def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
     """Return the AUROC within groups, `mura_env.auroc.auroc_within`, of the positive class.
 
-    With more than two classes, it is the macro average over classes against the rest.
-
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_studies, n_classes)`.
-        groups: Shape `(n_studies,)`; None is returned where no group has a pair.
+    With more than two classes, it is the macro average over classes against the rest; None where no group has
+    a pair. Labels and groups are of shape `(n_studies,)`, probabilities `(n_studies, n_classes)`.
     """
     of_class = (
         auroc_of_pairs(labels == positive, probabilities[:, positive], groups)
@@ -153,16 +143,10 @@ def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDAr
 
 
 def study_losses(labels: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """Return what each study adds to the Brier score and the log loss.
+    """Return what each study adds to the Brier score and the log loss, each of shape `(…, n_studies)`.
 
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(…, n_studies, n_classes)`, rows with sum 1; for the log loss they are at least
-            1e-7.
-
-    Returns:
-        `brier` (halved with two classes, so that it is the squared error of class 1) and `log_loss` (natural
-        logarithm), each of shape `(…, n_studies)`.
+    Probabilities of shape `(…, n_studies, n_classes)` are taken as at least 1e-7 for the log loss (natural
+    logarithm); `brier` is halved with two classes, so that it is the squared error of class 1.
     """
     n_classes = probabilities.shape[-1]
     one_hot = np.eye(n_classes)[labels]
@@ -177,14 +161,10 @@ def calibration_error(
 ) -> float:
     """Return the expected calibration error over bins of equal mass.
 
-    Studies are sorted by confidence and cut into bins of nearly the same number, where equal confidences stay
-    together, so that the order of the table does not matter; the error is the mean over bins, weighted by
-    their studies, of |share correct - mean confidence| (Nguyen and O'Connor 2015).
-
-    Args:
-        correct: Whether the predicted class is the true one, shape `(n_studies,)`.
-        confidence: Probability of the predicted class, shape `(n_studies,)`.
-        n_bins: Number of bins; fewer where there are fewer studies.
+    Studies are sorted by confidence, the probability of the predicted class, and cut into bins of nearly the
+    same number, where equal confidences stay together, so that the order of the table does not matter; the
+    error is the mean over bins, weighted by their studies, of |share correct - mean confidence| (Nguyen and
+    O'Connor 2015). Both arrays are of shape `(n_studies,)`.
     """
     order = np.argsort(confidence, kind="stable")
     starts = equal_mass_bins(confidence[order], n_bins)
@@ -193,14 +173,9 @@ def calibration_error(
 
 
 def equal_mass_bins(ascending: NDArray[Any], n_bins: int) -> NDArray[np.intp]:
-    """Cut sorted values into bins of nearly the same number, without dividing equal values between bins.
+    """Return where bins of nearly the same number begin in ascending values; equal ones stay together.
 
-    Args:
-        ascending: Values in ascending order, shape `(n,)`, `n` at least 1.
-        n_bins: Number of bins; fewer come out where there are fewer values, or many equal ones.
-
-    Returns:
-        Where each bin begins, in ascending order; the first is 0.
+    Fewer bins come out where there are fewer values, or many equal ones.
     """
     edges = np.linspace(0, len(ascending), min(n_bins, len(ascending)) + 1).round().astype(int)[:-1]
     return np.unique(np.searchsorted(ascending, ascending[edges]))

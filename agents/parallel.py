@@ -87,11 +87,7 @@ def workers_stopped() -> Iterator[None]:
 
 
 def check_backend(backend: str) -> None:
-    """Make sure that a backend can be used.
-
-    Raises:
-        ValueError: If it is unknown or its package is not installed.
-    """
+    """Refuse a backend that is unknown or whose package is not installed."""
     packages = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
     if backend not in packages:
         raise UserError(f"expected one of the backends {', '.join(packages)}, got {backend!r}")

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.agent import Agent, fingerprint
-from agents.config import make_config, shortened
-from agents.storage import DOCUMENT_NAME, read_agent
+from agents.config import make_config
+from agents.storage import read_agent
 from mura_env import Predictions
-from mura_env.errors import UserError
 from mura_env.utils.plugins import Registry
 
 BASELINE = "uniform"
@@ -54,13 +53,10 @@ AGENTS: Registry[type[Agent[Any]]] = Registry(
 
 
 def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
-    """Return a class decorator that makes an agent available by name.
+    """Return a class decorator that makes an agent available by name: lower case words joined by underscores.
 
     A package whose agent is to be known to every command names the class in an entry point of the group
     `mura.agents` instead; see `mura_env.utils.plugins`.
-
-    Args:
-        name: Lower case words joined by underscores.
 
     Raises:
         UserError: If the name holds other characters, or another class has it.
@@ -107,32 +103,16 @@ def make_agent(name: str, **config: Any) -> Agent[Any]:
 def load_agent(directory: str | Path) -> Agent[Any]:
     """Read an agent that `Agent.save` wrote; nothing in the files is executed.
 
-    Args:
-        directory: The folder with `agent.json` and `agent.safetensors`.
-
     Raises:
-        FileNotFoundError: If a file is missing.
+        FileNotFoundError: If `agent.json` or `agent.safetensors` is missing.
         ValueError: If a file is damaged, of another version or of an agent that is not installed.
     """
-    document, arrays = read_agent(Path(directory))
-    name = document.get("agent")
-    if not isinstance(name, str):
-        raise UserError(f"expected the agent's name in {DOCUMENT_NAME}, got {shortened(name)}")
-    return agent_class(name).from_document(document, arrays)
+    saved, arrays = read_agent(Path(directory))
+    return agent_class(saved.agent).from_saved(saved, arrays)
 
 
 def saved_agent(directory: Path, wanted: Agent[Any], seed: int, train: Predictions) -> Agent[Any] | None:
-    """Return the agent of an earlier run if it is complete and the same; others are fitted again.
-
-    Args:
-        directory: Where it would have been saved.
-        wanted: An agent of the same name and options; it need not be fitted.
-        seed: Seed of the fit.
-        train: What it must have learned from.
-
-    Returns:
-        The fitted agent, or None.
-    """
+    """Return the agent of an earlier run if it is complete and was fitted alike, else None."""
     try:
         agent = load_agent(directory)
     except (FileNotFoundError, ValueError):

@@ -36,12 +36,7 @@ class Calibration:
     def apply(
         self, logits: NDArray[np.floating], body_parts: Sequence[str] | None = None
     ) -> NDArray[np.float64]:
-        """Calibrate logits of shape (n_studies, …, n_classes).
-
-        Args:
-            logits: The logits.
-            body_parts: Name of each study's body part; without them only the common bias is added.
-        """
+        """Calibrate logits of shape (n_studies, …, n_classes); without body parts only by the common bias."""
         calibrated = np.asarray(logits / self.temperature + np.asarray(self.bias), dtype=np.float64)
         if self.part_biases and body_parts is not None:
             none = (0.0,) * len(self.bias)
@@ -65,13 +60,9 @@ def fit_calibration(
 
     Args:
         logits: Shape (n_studies, n_classes).
-        labels: True classes, shape (n_studies,).
+        labels: True classes, shape (n_studies,); every class must occur.
         body_parts: Name of each study's body part.
-        part_bias_std: Standard deviation of the parts' own biases around the common one, in logits; 0 gives
-            them none.
-
-    Raises:
-        ValueError: If a class has no study.
+        part_bias_std: Standard deviation of the parts' own biases, in logits; 0 gives them none.
     """
     n_classes = logits.shape[1]
     counts = np.bincount(labels, minlength=n_classes)
@@ -139,16 +130,10 @@ def cross_calibrate(
     body_parts: Sequence[str] = (),
     part_bias_std: float = 0.0,
 ) -> tuple[NDArray[np.float64], list[Calibration]]:
-    """Calibrate out-of-fold logits such that no row is calibrated by its own label.
+    """Calibrate a member's out-of-fold logits such that no row is calibrated by its own label.
 
-    Rows of a fold use the parameters fitted on all other folds.
-
-    Args:
-        logits: One member's out-of-fold logits, shape (n_studies, n_classes).
-        labels: True classes, shape (n_studies,).
-        folds: Fold of each study, shape (n_studies,).
-        body_parts: Name of each study's body part.
-        part_bias_std: See `fit_calibration`.
+    Rows of a fold use the parameters fitted on all other folds. `folds` has shape (n_studies,); the other
+    arguments are those of `fit_calibration`.
 
     Returns:
         The calibrated logits, shape (n_studies, n_classes), and the parameters that each fold's rows use.

@@ -22,12 +22,12 @@ from base_models.members import (
     remove_index,
     save_index,
     save_member,
-    save_weights,
     weights_path,
 )
 from base_models.networks import create_model
 from base_models.networks.input_format import PUBLISHED_RGB
 from base_models.networks.pretrained import read_state_dict
+from base_models.storage import save_tensors
 from mura_env.errors import UserError
 from mura_env.utils.files import replacing
 
@@ -71,12 +71,12 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
     """
     groups: dict[str, dict[str, Tensor]] = {}
     weighting: dict[str, Tensor] = {}
-    state = read_state_dict(path)
-    for full_name, tensor in state.items():
+    for full_name, tensor in read_state_dict(path).items():
         name = full_name.removeprefix("rl_ensemble.")
-        if name != full_name and name in state:
-            raise UserError(f"expected each tensor once in {path}, got {name!r} and {full_name!r}")
-        _check_values(full_name, tensor, path)
+        if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
+            raise UserError(f"expected floating-point values of {name!r} in {path}, got {tensor.dtype}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"expected finite values of {name!r} in {path}, got others; get the file anew")
         part, _, rest = name.partition(".")
         if part in {"model1", "model2", "model3"}:
             groups.setdefault(part, {})[rest] = tensor
@@ -103,14 +103,6 @@ def read_checkpoint(path: str | Path) -> ImportedCheckpoint:
     return ImportedCheckpoint(members, weighting)
 
 
-def _check_values(name: str, tensor: Tensor, path: str | Path) -> None:
-    """Refuse values that no trained network has."""
-    if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
-        raise UserError(f"expected floating-point values of {name!r} in {path}, got {tensor.dtype}")
-    if not bool(torch.isfinite(tensor).all()):
-        raise UserError(f"expected finite values of {name!r} in {path}, got others; get the file anew")
-
-
 def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoint:
     """Write a published checkpoint's networks as the members of a run.
 
@@ -134,7 +126,7 @@ def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoi
         n = member.n_classes
         identity = Calibration(temperature=1.0, bias=(0.0,) * n)
         class_names = CLASS_NAMES if n == len(CLASS_NAMES) else tuple(f"class{i}" for i in range(n))
-        save_weights(member.network, weights_path(run_dir, name, 0), facts)
+        save_tensors(member.network.state_dict(), weights_path(run_dir, name, 0), facts)
         trained = TrainedMember(
             member.config, (), identity, (identity,), class_names, IMAGE_SIZE, PUBLISHED_RGB
         )
@@ -191,11 +183,7 @@ def _specialist(name: str, state: dict[str, Tensor], path: str | Path) -> Import
 def _filled(
     config: MemberConfig, n_classes: int, in_channels: int, state: Mapping[str, Tensor], where: str
 ) -> nn.Module:
-    """Create a network in evaluation mode with all of its tensors filled.
-
-    Raises:
-        ValueError: If a tensor is missing, unknown or of another shape.
-    """
+    """Create a network in evaluation mode with all of its tensors filled."""
     with torch.random.fork_rng(devices=[]):  # the values drawn here are overwritten
         network = new_network(config, n_classes, in_channels)
     for key, tensor in network.state_dict().items():

@@ -1,9 +1,8 @@
 """Every choice in the training of an ensemble, as frozen dataclasses: also the command line's options."""
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from mura_env.errors import UserError
@@ -64,8 +63,7 @@ class MemberConfig:
                 f"expected frozen_layers and layer_decay of pretrained members only, got them for "
                 f"{self.name!r}; leave them out, or set pretrained or init_weights"
             )
-        _in_range("image_size", self.image_size, 16, MAX_IMAGE_SIZE)
-        _at_least("epochs", self.epochs, 1)
+        _check_ranges(self, image_size=f"[16, {MAX_IMAGE_SIZE}]", epochs="[1, inf)")
 
     @property
     def is_pretrained(self) -> bool:
@@ -134,34 +132,26 @@ class TrainingConfig:
     """CPU threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 
     def __post_init__(self) -> None:
-        _check_finite(self)
-        _at_least("batch_size", self.batch_size, 2)
-        _at_least("gradient_accumulation", self.gradient_accumulation, 1)
-        _in_range("threads_per_fit", self.threads_per_fit, 1, MAX_THREADS)
-        _at_least("loader_processes", self.loader_processes, -1)
-        if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.warm_up < 1):
-            raise UserError(
-                f"expected learning_rate > 0, weight_decay ≥ 0 and warm_up between 0 and 1, got "
-                f"{self.learning_rate}, {self.weight_decay} and {self.warm_up}"
-            )
-        if not (self.gradient_clip >= 0 and 0 <= self.ema < 1 and self.mixup >= 0):
-            raise UserError(
-                f"expected gradient_clip ≥ 0, ema from 0 to below 1 and mixup ≥ 0, got {self.gradient_clip}, "
-                f"{self.ema} and {self.mixup}"
-            )
-        if not (0 <= self.frozen_layers <= 1 and 0 < self.layer_decay <= 1):
-            raise UserError(
-                f"expected frozen_layers from 0 to 1 and layer_decay above 0, at most 1, got "
-                f"{self.frozen_layers} and {self.layer_decay}"
-            )
-        if not (self.focal_gamma >= 0 and 0 <= self.smoothing < 1):
-            raise UserError(
-                f"expected focal_gamma ≥ 0 and smoothing from 0 to below 1, got {self.focal_gamma} and "
-                f"{self.smoothing}"
-            )
-        _in_range("augmentation_share", self.augmentation_share, 0, 1)
-        _in_range("inner_validation", self.inner_validation, 0, 0.5)
-        _at_least("early_stopping", self.early_stopping, 0)
+        _check_ranges(
+            self,
+            batch_size="[2, inf)",
+            gradient_accumulation="[1, inf)",
+            learning_rate="(0, inf)",
+            warm_up="(0, 1)",
+            weight_decay="[0, inf)",
+            gradient_clip="[0, inf)",
+            ema="[0, 1)",
+            mixup="[0, inf)",
+            augmentation_share="[0, 1]",
+            focal_gamma="[0, inf)",
+            smoothing="[0, 1)",
+            frozen_layers="[0, 1]",
+            layer_decay="(0, 1]",
+            inner_validation="[0, 0.5]",
+            early_stopping="[0, inf)",
+            loader_processes="[-1, inf)",
+            threads_per_fit=f"[1, {MAX_THREADS}]",
+        )
         if self.early_stopping and not self.inner_validation:
             raise UserError(
                 "expected a share of patients for early stopping, got inner_validation of 0; set it, to 0.1 "
@@ -215,19 +205,19 @@ class EnsembleConfig:
     """Write the training curves of each fit to the run's folder `tensorboard/`."""
 
     def __post_init__(self) -> None:
-        _check_finite(self)
+        _check_ranges(
+            self,
+            folds="[2, inf)",
+            cache_size=f"[0, {MAX_IMAGE_SIZE}]",
+            jobs="[0, inf)",
+            part_bias_std="[0, inf)",
+            drop_below="[0, inf)",
+            oversample="[1, inf)",
+            devices="[0, inf)",
+        )
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names):
             raise UserError(f"expected at least one member, each with its own name, got {names}")
-        _at_least("folds", self.folds, 2)
-        _at_least("jobs", self.jobs, 0)
-        _in_range("cache_size", self.cache_size, 0, MAX_IMAGE_SIZE)
-        _at_least("devices", self.devices, 0)
-        _at_least("oversample", self.oversample, 1)
-        if not (self.part_bias_std >= 0 and self.drop_below >= 0):
-            raise UserError(
-                f"expected part_bias_std and drop_below ≥ 0, got {self.part_bias_std} and {self.drop_below}"
-            )
         shares = {self.training_of(member).inner_validation for member in self.members}
         if self.drop_below and (0.0 in shares or len(shares) > 1):
             raise UserError(
@@ -256,22 +246,15 @@ class EnsembleConfig:
         return max(self.cache_size, *(member.image_size for member in self.members))
 
 
-def _check_finite(config: TrainingConfig | EnsembleConfig) -> None:
-    """Refuse NaN and infinite numbers, which pass some comparisons and do not exist in JSON."""
-    for of in fields(config):
-        value = getattr(config, of.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"expected a finite {of.name}, got {value}")
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise UserError(f"expected {name} of at least {least}, got {value}")
-
-
-def _in_range(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise UserError(f"expected {name} from {least} to {most}, got {value}")
+def _check_ranges(config: object, **ranges: str) -> None:
+    """Refuse numbers outside of intervals such as "[0, 1)"; NaN and infinity are in none."""
+    for name, interval in ranges.items():
+        value, (least, most) = getattr(config, name), map(float, interval[1:-1].split(","))
+        if not (
+            (value >= least if interval[0] == "[" else value > least)
+            and (value <= most if interval[-1] == "]" else value < most)
+        ):
+            raise UserError(f"expected {name} in the range {interval}, got {value}")
 
 
 def ensemble_document(config: EnsembleConfig) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 Folds, the images of each fold's fits, and the way from their view logits to calibrated prediction tables.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,13 @@ from numpy.typing import NDArray
 from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.config import EnsembleConfig
 from base_models.data.image_cache import ImageCache
+from base_models.data.loader import derive_seed
 from base_models.datasets.study import Dataset, Study, single_images
 from base_models.members import TrainedMember, save_index, save_member
+from base_models.metadata_control import metadata_logits
 from base_models.prediction import image_log_probabilities, study_logits
-from base_models.seeding import derive_seed
 from base_models.training.fit import FitResult
-from base_models.training.validation import FoldImages, ValidationImages, inner_split
+from base_models.training.validation import FoldImages, ValidationImages
 from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
@@ -44,16 +47,40 @@ def views_of(studies: Sequence[Study], cache: ImageCache) -> Views:
 def validating_studies(
     studies: Sequence[Study], outside: NDArray[np.bool_], inner_share: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Draw the studies that validate the fits without a fold; arguments and errors as in the next function.
-
-    Returns:
-        Whether each study validates, shape (n_studies,).
-    """
+    """Draw which of the studies outside a fold validate its fits, shape (n_studies,)."""
     validates = np.zeros(len(studies), dtype=np.bool_)
     if inner_share:
         candidates = [study for study, is_outside in zip(studies, outside, strict=True) if is_outside]
         validates[outside] = inner_split(candidates, inner_share, derive_seed(seed, "inner validation"))
     return validates
+
+
+def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np.bool_]:
+    """Draw which studies validate a fit, by patient, stratified by body part and label; shape (n_studies,).
+
+    The share, at most 0.5, is taken as a fraction p / q of two small numbers: of q folds, p validate, evenly
+    spaced, since patients of a rare stratum are dealt out from the first fold on.
+    """
+    labels = np.array([study.label for study in studies])
+    strata = [f"{study.body_part}/{study.label}" for study in studies]
+    patients = [study.patient_id for study in studies]
+    if round(1 / share) > (n_patients := len(set(patients))):
+        raise UserError(
+            f"expected an inner_validation of at least one of the {n_patients} patients outside a fold, got "
+            f"{share:g}; take {math.ceil(1000 / n_patients) / 1000:g} or more, or 0 for none"
+        )
+    # any share is within half a percent of a number of 100 folds, or of fewer
+    finest = max(round(1 / share), min(100, n_patients))
+    taken, n_folds = Fraction(share).limit_denominator(finest).as_integer_ratio()
+    folds = stratified_group_folds(strata, patients, n_folds, seed)
+    inside = np.isin(folds, [k * n_folds // taken for k in range(taken)])
+    missing = set(labels.tolist()) - (set(labels[inside].tolist()) & set(labels[~inside].tolist()))
+    if missing:
+        raise UserError(
+            f"expected studies of every class on both sides of the inner validation split, got none of class "
+            f"{min(missing)} on one; choose another inner_validation or more patients"
+        )
+    return np.asarray(inside)
 
 
 def images_outside_fold(
@@ -67,18 +94,9 @@ def images_outside_fold(
 ) -> FoldImages:
     """Return the images that the fits without a fold learn from, and those that validate them.
 
-    All members are validated on the same patients, so that their scores can be compared.
-
-    Args:
-        studies: The training studies.
-        views: Their views.
-        outside: Whether each study is outside the fold, shape (n_studies,).
-        repeats: How often an epoch shows each study, shape (n_studies,).
-        inner_share: Share of the studies outside the fold that validates; 0 takes none.
-        seed: Seed of their draw.
-
-    Raises:
-        ValueError: If there are too few patients to validate on.
+    All members are validated on the same patients, so that their scores can be compared. `outside` says which
+    studies are outside the fold, `repeats` how often an epoch shows each, both of shape (n_studies,);
+    `inner_share` of those outside validates.
     """
     labels = np.array([study.label for study in studies], dtype=np.int64)
     part_names = sorted({study.body_part for study in studies})
@@ -93,42 +111,8 @@ def images_outside_fold(
     )
 
 
-@dataclass(frozen=True)
-class CrossFit:
-    """The uncalibrated logits of all members."""
-
-    train: NDArray[np.float64]
-    """Out-of-fold logits of the training studies, shape (n_train, n_models, n_classes)."""
-    test: NDArray[np.float64]
-    """Logits of the test studies by every fold's network, shape (n_test, n_models, n_folds, n_classes)."""
-    test_images: NDArray[np.float64]
-    """The same of each radiograph of the test studies, study by study, shape (n_images, …)."""
-    fits: tuple[tuple[FitResult, ...], ...]
-    """The fits, by member and fold."""
-    folds: NDArray[np.int64]
-    """Fold of each training study, shape (n_train,)."""
-
-    def of_members(self, kept: Sequence[int]) -> "CrossFit":
-        """Return what some of the members say, in the given order."""
-        fits = tuple(self.fits[index] for index in kept)
-        return replace(
-            self,
-            train=self.train[:, kept],
-            test=self.test[:, kept],
-            test_images=self.test_images[:, kept],
-            fits=fits,
-        )
-
-
 def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.int64]:
-    """Divide training studies into folds by patient, stratified by body part and label.
-
-    Returns:
-        Fold of each study, shape (n_studies,).
-
-    Raises:
-        ValueError: If there are fewer patients than folds, or the studies outside a fold lack a class.
-    """
+    """Draw the fold of each training study, by patient, stratified by body part and label."""
     labels = np.array([study.label for study in studies])
     strata = [f"{study.body_part}/{study.label}" for study in studies]
     folds = stratified_group_folds(strata, [study.patient_id for study in studies], n_folds, seed)
@@ -142,73 +126,51 @@ def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.
     return folds
 
 
-def assemble(
-    dataset: Dataset,
-    cache: ImageCache,
-    results: Sequence[FitResult],
-    folds: NDArray[np.int64],
-    view_aggregation: str,
-) -> CrossFit:
-    """Turn the view logits of the fits, member by member and fold by fold, into logits of studies.
-
-    Args:
-        dataset: Gives the studies.
-        cache: Image cache with their views.
-        results: The fits, which predicted the views of the fold that they held out and of the test split.
-        folds: Fold of each training study, shape (n_train,).
-        view_aggregation: A name in `base_models.view_aggregation.VIEW_RULES`.
-    """
-    train_views, test_views = (views_of(dataset.of_split(split), cache) for split in ("train", "test"))
-    n_folds, n_test = int(folds.max()) + 1, int(test_views.study.max()) + 1
-    n_models, n_classes = len(results) // n_folds, results[0].logits.shape[1]
-    train_logits = np.zeros((len(folds), n_models, n_classes))
-    test_logits = np.zeros((n_test, n_models, n_folds, n_classes))
-    image_logits = np.zeros((len(test_views.study), n_models, n_folds, n_classes))
-    fold_of_view = folds[train_views.study]
-    for index, result in enumerate(results):
-        model, fold = divmod(index, n_folds)
-        held_out = np.flatnonzero(folds == fold)
-        study = np.searchsorted(held_out, train_views.study[fold_of_view == fold])
-        of_held_out, of_test = result.logits[: len(study)], result.logits[len(study) :]
-        train_logits[held_out, model] = study_logits(of_held_out, study, len(held_out), view_aggregation)
-        test_logits[:, model, fold] = study_logits(of_test, test_views.study, n_test, view_aggregation)
-        image_logits[:, model, fold] = image_log_probabilities(of_test)
-    fits = [tuple(results[i : i + n_folds]) for i in range(0, len(results), n_folds)]
-    return CrossFit(train_logits, test_logits, image_logits, tuple(fits), folds)
-
-
 def calibrated_tables(
     dataset: Dataset,
-    fitted: CrossFit,
+    cache: ImageCache,
+    fits: Sequence[Sequence[FitResult]],
+    folds: NDArray[np.int64],
     *,
     config: EnsembleConfig,
     run_dir: Path,
     seed: int,
 ) -> dict[str, Predictions]:
-    """Calibrate each member, write it, and return the tables `train` and `test…`.
+    """Turn view logits into logits of studies, calibrate each member, write it, and return the tables.
 
     Args:
-        dataset: Gives the labels and names.
-        fitted: The uncalibrated logits of the members.
-        config: Its members are those of the tables.
+        dataset: Gives the studies.
+        cache: Image cache with their views.
+        fits: By member and fold: each predicted the views of the fold that it held out and of the test split.
+        folds: Fold of each training study, shape (n_train,).
+        config: Its members are those of the tables `train`, `test`, `test-images` and `test-folds`.
         run_dir: Folder of the run, which gets `members/`.
         seed: Seed of the run.
     """
     train, test = dataset.of_split("train"), dataset.of_split("test")
-    labels = np.array([study.label for study in train], dtype=np.int64)
-    train_logits, test_logits = np.empty_like(fitted.train), np.empty_like(fitted.test)
-    images, image_logits = single_images(test), np.empty_like(fitted.test_images)
+    train_views, test_views = views_of(train, cache), views_of(test, cache)
+    images, labels = single_images(test), np.array([study.label for study in train], dtype=np.int64)
     train_parts, test_parts, image_parts = (
         [study.body_part for study in studies] for studies in (train, test, images)
     )
-    std = config.part_bias_std
-    for index, member in enumerate(config.members):
-        train_logits[:, index], of_folds = cross_calibrate(
-            fitted.train[:, index], labels, fitted.folds, train_parts, std
-        )
-        calibration = fit_calibration(fitted.train[:, index], labels, train_parts, std)
-        test_logits[:, index] = calibration.apply(fitted.test[:, index], test_parts)
-        image_logits[:, index] = calibration.apply(fitted.test_images[:, index], image_parts)
+    std, rule = config.part_bias_std, config.view_aggregation
+    n_models, n_folds, n_classes = len(fits), len(fits[0]), fits[0][0].logits.shape[1]
+    train_logits = np.zeros((len(train), n_models, n_classes))
+    test_logits = np.zeros((len(test), n_models, n_folds, n_classes))
+    image_logits = np.zeros((len(images), n_models, n_folds, n_classes))
+    for index, (member, of_member) in enumerate(zip(config.members, fits, strict=True)):
+        for fold, fit in enumerate(of_member):
+            held_out = np.flatnonzero(folds == fold)
+            study = np.searchsorted(held_out, train_views.study[folds[train_views.study] == fold])
+            of_held_out, of_test = np.split(fit.logits, [len(study)])
+            train_logits[held_out, index] = study_logits(of_held_out, study, len(held_out), rule)
+            test_logits[:, index, fold] = study_logits(of_test, test_views.study, len(test), rule)
+            image_logits[:, index, fold] = image_log_probabilities(of_test)
+        out_of_fold = train_logits[:, index].copy()
+        train_logits[:, index], of_folds = cross_calibrate(out_of_fold, labels, folds, train_parts, std)
+        calibration = fit_calibration(out_of_fold, labels, train_parts, std)
+        test_logits[:, index] = calibration.apply(test_logits[:, index], test_parts)
+        image_logits[:, index] = calibration.apply(image_logits[:, index], image_parts)
         trained = TrainedMember(
             member,
             (),
@@ -216,25 +178,35 @@ def calibrated_tables(
             tuple(of_folds),
             dataset.class_names,
             config.cached_side,
-            fitted.fits[index][0].input_format,
-            view_aggregation=config.view_aggregation,
+            of_member[0].input_format,
+            view_aggregation=rule,
             tta_flip=config.tta_flip,
         )
         save_member(run_dir, trained, {"training": asdict(config.training_of(member)), "seed": seed})
     names = [member.name for member in config.members]
     save_index(run_dir, names)
-    fold_names = [f"{name}/fold{fold}" for name in names for fold in range(config.folds)]
-    n_test, _, _, n_classes = test_logits.shape
+    by_fold = test_logits.reshape(len(test), -1, n_classes)
+    fold_names = [f"{name}/fold{fold}" for name in names for fold in range(n_folds)]
     return {
         "train": prediction_table(dataset, train, train_logits, names),
         "test": prediction_table(dataset, test, test_logits.mean(axis=2), names),
         "test-images": prediction_table(dataset, images, image_logits.mean(axis=2), names),
-        "test-folds": prediction_table(dataset, test, test_logits.reshape(n_test, -1, n_classes), fold_names),
+        "test-folds": prediction_table(dataset, test, by_fold, fold_names),
+    }
+
+
+def metadata_tables(dataset: Dataset, folds: NDArray[np.int64]) -> dict[str, Predictions]:
+    """Return the tables of the control that sees no pixel, which uses the same folds, shape (n_train,)."""
+    train, test = dataset.of_split("train"), dataset.of_split("test")
+    of_train, of_test = metadata_logits(train, test, folds, dataset.body_part_names, len(dataset.class_names))
+    return {
+        "metadata-train": prediction_table(dataset, train, of_train[:, None], ["metadata"]),
+        "metadata-test": prediction_table(dataset, test, of_test[:, None], ["metadata"]),
     }
 
 
 def prediction_table(
-    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.float64], model_names: Sequence[str]
+    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.floating], model_names: Sequence[str]
 ) -> Predictions:
     """Put logits of shape (n_studies, n_models, n_classes) into a prediction table."""
     part = {name: index for index, name in enumerate(dataset.body_part_names)}

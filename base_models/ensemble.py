@@ -1,39 +1,42 @@
-"""The ensemble: from a data set's radiographs to cross-fitted, calibrated prediction tables."""
+"""The ensemble: from a data set's radiographs to cross-fitted, calibrated prediction tables.
+
+What could not be finished is refused before an image is decoded or a file written (`check_training`).
+"""
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig, ensemble_document
 from base_models.cross_fitting import (
-    CrossFit,
-    assemble,
     calibrated_tables,
     draw_folds,
     images_outside_fold,
-    prediction_table,
+    metadata_tables,
+    validating_studies,
     views_of,
 )
-from base_models.data.distributed_cache import shared_image_cache
-from base_models.data.hard_examples import study_repeats
-from base_models.data.image_cache import ImageCache, odd_images
+from base_models.data.hard_examples import refuse_other_split, study_repeats
+from base_models.data.image_cache import ImageCache, odd_images, shared_image_cache
 from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
+from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
-from base_models.distributed import join_process_group
-from base_models.members import log_path, training_format, weights_path
-from base_models.metadata_control import metadata_logits
-from base_models.preflight import check_training
-from base_models.seeding import derive_seed
+from base_models.distributed import ProcessGroup, join_process_group, launched_group
+from base_models.members import forward_flops, meta_network, training_format, weights_path
+from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
+from base_models.training.device import CPU, autocast_precision, machine_gpus
 from base_models.training.fit import FitJob, FitResult, run_fits
 from base_models.training.validation import FoldImages
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.utils.files import write_json
 from mura_env.utils.progress import Progress
 
@@ -94,24 +97,106 @@ def train_ensemble(
         )
         with group.synchronized():
             if group.is_global_zero:
-                fitted = assemble(readable, cache, results, folds, config.view_aggregation)
-                dropped = weak_members(config, fitted.fits)
-                _write_tables(readable, config, fitted, dropped=dropped, run_dir=run_dir, seed=seed)
-                record = _training_record(readable, config, fitted, dropped=dropped, seed=seed)
-                record |= _file_remarks(dataset, readable, cache)
+                fits = [results[i : i + config.folds] for i in range(0, len(results), config.folds)]
+                dropped = weak_members(config, fits)
+                kept = [i for i, member in enumerate(config.members) if member.name not in dropped]
+                tables = calibrated_tables(
+                    readable,
+                    cache,
+                    [fits[index] for index in kept],
+                    folds,
+                    config=replace(config, members=tuple(config.members[index] for index in kept)),
+                    run_dir=run_dir,
+                    seed=seed,
+                )
+                tables |= metadata_tables(readable, folds)
+                (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
+                for name, table in tables.items():
+                    table.save(run_dir / "predictions" / f"{name}.npz")
+                record = _training_record(readable, config, fits, folds, seed)
+                record |= {"dropped_members": dropped, **_file_remarks(dataset, readable, cache)}
                 write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
 
 
+def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, resume: bool = False) -> None:
+    """Refuse a training that could not be finished, as far as it can be known beforehand.
+
+    Args:
+        dataset: From `open_dataset`.
+        config: The ensemble.
+        seed: Seed of the folds.
+        resume: Finished fits are kept, so that pretrained weights need not be there any more.
+
+    Raises:
+        UserError: If the data set, a network at its size, pretrained weights, the number of folds, GPUs or
+            processes, the precision or the run with the hard examples cannot be used, or batches cannot be
+            shared; the message says what to do.
+        UserFileNotFoundError: If pretrained weights or the run with the hard examples are not there.
+        UserFileError: If pretrained weights cannot be downloaded.
+    """
+    check_dataset(dataset)
+    gpus, group = machine_gpus(config.devices), launched_group()
+    trainings = [config.training_of(member) for member in config.members]
+    if not gpus:
+        for training in trainings:
+            autocast_precision(training.precision, CPU.device)
+    _check_processes(config, len(gpus), group)
+    train = dataset.of_split("train")
+    repeats = np.ones(len(train), dtype=np.int64)
+    if config.hard_examples:
+        repeats = study_repeats(train, config.hard_examples, config.oversample)
+    n_images = repeats * [len(study.image_paths) for study in train]
+    folds = draw_folds(train, config.folds, seed)
+    for share, batch_size in sorted({(t.inner_validation, t.batch_size) for t in trainings}):
+        for fold in range(config.folds):  # drawn as the training draws them
+            outside, fold_seed = folds != fold, derive_seed(seed, "fold", fold)
+            learned = outside & ~validating_studies(train, outside, share, fold_seed)
+            if group.world_size > 1 and config.parallelism == "ddp":
+                check_shared_batches(int(n_images[learned].sum()), batch_size, group)
+    _check_networks(config.members, len(dataset.class_names), download=not resume)
+    if config.hard_examples:
+        refuse_other_split(dataset.of_split("test"), config.hard_examples)
+    if any(member.init_weights for member in config.members):
+        paths = (path for study in dataset.studies for path in study.image_paths)
+        refuse_seen_images(config.members, files_sketch(paths, dataset.root))
+
+
+def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
+    """Refuse processes of torchrun that the machines, or their GPUs, cannot share the work evenly between."""
+    if group.world_size % group.local_world_size:
+        raise UserError(
+            f"expected the same number of processes on every machine, got {group.local_world_size} on this "
+            f"one of {group.world_size} in all; give each torchrun the same --nproc-per-node"
+        )
+    if config.parallelism == "ddp" and group.world_size > 1 and 0 < n_gpus < group.local_world_size:
+        raise UserError(
+            f"expected a GPU for each process that shares batches, got {n_gpus} for {group.local_world_size} "
+            f"of a machine; give torchrun --nproc-per-node {n_gpus}, or leave --ensemble.parallelism or "
+            "--ensemble.devices out"
+        )
+
+
+def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download: bool) -> None:
+    """Create each network once on the meta device, run an image through it and fit its pretrained weights."""
+    read = cached(read_state_dict)
+    checked: list[MemberConfig] = []
+    for member in members:
+        alike = replace(member, name="any", epochs=1, training={})
+        if alike in checked:
+            continue
+        checked.append(alike)
+        network = meta_network(member, n_classes)
+        forward_flops(network, member)
+        if member.init_weights:
+            fitted_state(network, read(member.init_weights), member.init_weights)
+        elif member.pretrained and download:
+            fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+
+
 def _fit_jobs(
-    dataset: Dataset,
-    cache: ImageCache,
-    folds: list[int],
-    *,
-    config: EnsembleConfig,
-    run_dir: Path,
-    seed: int,
+    dataset: Dataset, cache: ImageCache, folds: list[int], *, config: EnsembleConfig, run_dir: Path, seed: int
 ) -> list[FitJob]:
     """List the fits, member by member and fold by fold."""
     train = dataset.of_split("train")
@@ -144,7 +229,7 @@ def _fit_jobs(
             predict_rows=np.concatenate([views.rows[fold_of_view == fold], test_rows]),
             tta_flip=config.tta_flip,
             weights=weights_path(run_dir, member.name, fold),
-            log_folder=log_path(run_dir, member.name, fold) if config.tensorboard else None,
+            log_folder=run_dir / "tensorboard" / member.name / f"fold{fold}" if config.tensorboard else None,
         )
         for member in config.members
         for training, input_format in [(config.training_of(member), training_format(member))]
@@ -152,52 +237,14 @@ def _fit_jobs(
     ]
 
 
-def _write_tables(
-    dataset: Dataset,
-    config: EnsembleConfig,
-    fitted: CrossFit,
-    *,
-    dropped: Mapping[str, str],
-    run_dir: Path,
-    seed: int,
-) -> None:
-    """Write the members that are kept and the tables of a run."""
-    kept = [index for index, member in enumerate(config.members) if member.name not in dropped]
-    tables = calibrated_tables(
-        dataset,
-        fitted.of_members(kept),
-        config=replace(config, members=tuple(config.members[index] for index in kept)),
-        run_dir=run_dir,
-        seed=seed,
-    )
-    splits = {split: dataset.of_split(split) for split in ("train", "test")}
-    control = metadata_logits(
-        splits["train"], splits["test"], fitted.folds, dataset.body_part_names, len(dataset.class_names)
-    )
-    for (split, studies), logits in zip(splits.items(), control, strict=True):
-        tables[f"metadata-{split}"] = prediction_table(dataset, studies, logits[:, None], ["metadata"])
-    (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        table.save(run_dir / "predictions" / f"{name}.npz")
-
-
 def _training_record(
     dataset: Dataset,
     config: EnsembleConfig,
-    fitted: CrossFit,
-    *,
-    dropped: Mapping[str, str],
+    fits: Sequence[Sequence[FitResult]],
+    folds: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Any]:
-    """Return the JSON document by which a run can be checked.
-
-    Args:
-        dataset: The data set without its unreadable images.
-        config: The ensemble, with all members that were trained.
-        fitted: The fits of all members.
-        dropped: Member that the tables do not have → why.
-        seed: Seed of the run.
-    """
+    """Return the JSON document by which a run can be checked; the data set is without unreadable images."""
     train = dataset.of_split("train")
     return {
         "dataset": {"name": dataset.name, "root": str(dataset.root), "remarks": list(dataset.remarks)},
@@ -223,12 +270,11 @@ def _training_record(
                     "epoch_losses": fit.epoch_losses,
                     "inner_score": asdict(fit.inner_score) if fit.inner_score else None,
                 }
-                for fold, fit in enumerate(fits)
+                for fold, fit in enumerate(of_member)
             ]
-            for member, fits in zip(config.members, fitted.fits, strict=True)
+            for member, of_member in zip(config.members, fits, strict=True)
         },
-        "dropped_members": dict(dropped),
-        "folds": {study.study_id: int(fold) for study, fold in zip(train, fitted.folds, strict=True)},
+        "folds": {study.study_id: int(fold) for study, fold in zip(train, folds, strict=True)},
     }
 
 
@@ -251,10 +297,6 @@ def weak_members(config: EnsembleConfig, fits: Sequence[Sequence[FitResult]]) ->
     Each fit is validated on patients of its own training folds, and all members on the same ones; neither the
     test split nor the fold that a fit holds out has a say in its score. A fold's patients do validate fits of
     other folds: the members are chosen on patients of the training table, never on those of the test table.
-
-    Args:
-        config: Says how far below the best is too far.
-        fits: The fits by member and fold.
 
     Returns:
         Name of the member → the reason to leave it out; empty where weak members stay.

@@ -3,27 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
-from base_models.config import MemberConfig
-from base_models.networks.input_format import GREY, InputFormat
+from base_models.config import MemberConfig, ViewAggregation
+from base_models.networks.input_format import GREY, INPUT_FORMAT, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
+    fitted_state,
     learned_format,
-    load_pretrained_weights,
     pretrained_state_dict,
     read_state_dict,
 )
 from base_models.networks.registry import create_model, fresh_format
-from base_models.storage import load_tensors, save_tensors
-from base_models.view_aggregation import VIEW_RULES
+from base_models.storage import load_tensors
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
+
+_CALIBRATION = TypeAdapter(Calibration)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class TrainedMember:
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
     view_aggregation: str = "mean"
-    """How the views of a study are aggregated, a name in `base_models.view_aggregation.VIEW_RULES`."""
+    """How the views of a study are aggregated, a name in `base_models.prediction.VIEW_RULES`."""
     tta_flip: bool = False
     """Whether it averages over each view and its mirror image."""
 
@@ -55,22 +57,8 @@ def weights_path(run_dir: Path, member: str, fold: int) -> Path:
     return run_dir / "members" / member / f"fold{fold}.safetensors"
 
 
-def log_path(run_dir: Path, member: str, fold: int) -> Path:
-    """Return the folder of the curves of the fit without one fold."""
-    return run_dir / "tensorboard" / member / f"fold{fold}"
-
-
-def save_weights(network: nn.Module, path: Path, facts: dict[str, Any]) -> None:
-    """Write a network's weights atomically, with JSON-ready facts about them in the header."""
-    save_tensors(network.state_dict(), path, facts)
-
-
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
-    """Load weights into a network and put it in evaluation mode.
-
-    Raises:
-        UserError: If the file is damaged or belongs to another network.
-    """
+    """Load weights into a network and put it in evaluation mode."""
     tensors, _ = load_tensors(path)
     try:
         network.load_state_dict(tensors)
@@ -147,7 +135,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
     try:
         config = MemberConfig(**document["config"])
         class_names = tuple(document["class_names"])
-        input_format = InputFormat.from_json(document["input_format"])
+        input_format = INPUT_FORMAT.validate_python(document["input_format"])
         in_channels = input_format.in_channels
         networks = tuple(
             load_weights(
@@ -155,19 +143,21 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             )
             for fold in range(document["folds"])
         )
-        calibrations = [_calibration(values) for values in document["fold_calibrations"]]
+        if document["view_aggregation"] not in get_args(ViewAggregation):
+            raise KeyError(document["view_aggregation"])
+        calibrations = [_CALIBRATION.validate_python(values) for values in document["fold_calibrations"]]
         return TrainedMember(
             config,
             networks,
-            _calibration(document["calibration"]),
+            _CALIBRATION.validate_python(document["calibration"]),
             tuple(calibrations),
             class_names,
             document["cache_size"],
             input_format,
-            _known_rule(document["view_aggregation"]),
+            document["view_aggregation"],
             bool(document["tta_flip"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValidationError) as error:
         raise UserError(
             f"expected a member of this package in {run_dir / 'members' / name}, got {error!r}"
         ) from error
@@ -181,25 +171,13 @@ def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = 
 
 
 def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
-    """Create a member's network on torch's meta device, where tensors have shapes but no values.
-
-    Raises:
-        UserError: If there is no such network, or it does not take the member's options.
-    """
+    """Create a member's network on torch's meta device, where tensors have shapes but no values."""
     with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
         return new_network(config, n_classes).to("meta")
 
 
 def forward_flops(network: nn.Module, config: MemberConfig) -> int:
-    """Return the floating-point operations of a member's network on one image.
-
-    Args:
-        network: From `meta_network`.
-        config: Gives the image size.
-
-    Raises:
-        UserError: If the network does not take images of this size.
-    """
+    """Return the floating-point operations of a network from `meta_network` on one image."""
     size, planes = config.image_size, fresh_format(config.network).in_channels
     try:
         with FlopCounterMode(display=False) as counter:
@@ -217,10 +195,6 @@ def training_format(config: MemberConfig) -> InputFormat:
     """Return what a member's network takes a radiograph as, in training and prediction.
 
     Pretrained weights keep the normalisation that they were trained with.
-
-    Raises:
-        UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
-        UserError: If that file holds no weights.
     """
     own = fresh_format(config.network)
     if not config.is_pretrained:
@@ -233,36 +207,18 @@ def training_format(config: MemberConfig) -> InputFormat:
     return learned.one_plane if own.in_channels == 1 else own  # a stem is fitted to one plane
 
 
-def _calibration(values: dict[str, Any]) -> Calibration:
-    own = values["part_biases"]
-    return Calibration(
-        temperature=float(values["temperature"]),
-        bias=tuple(map(float, values["bias"])),
-        part_biases={part: tuple(map(float, bias)) for part, bias in own.items()},
-    )
-
-
-def _known_rule(name: str) -> str:
-    """Return the name of a rule for views, or raise a KeyError where there is none of this name."""
-    VIEW_RULES[name]
-    return name
-
-
 def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module:
     """Create a member's network with initial weights that are a function of the seed only.
 
     Of a pretrained network only the head is drawn.
-
-    Raises:
-        UserFileNotFoundError: If there is no file of pretrained weights where the configuration says.
-        UserError: If the pretrained weights are those of another network.
-        UserFileError: If pretrained weights cannot be downloaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too
         network = new_network(config, n_classes)
     if config.init_weights:
-        load_pretrained_weights(network, read_state_dict(config.init_weights), config.init_weights)
+        state = fitted_state(network, read_state_dict(config.init_weights), config.init_weights)
+        network.load_state_dict(state, strict=False)
     elif config.pretrained:
-        load_pretrained_weights(network, pretrained_state_dict(network), "torchvision's download")
+        state = fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+        network.load_state_dict(state, strict=False)
     return network

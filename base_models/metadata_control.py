@@ -21,17 +21,11 @@ from base_models.imaging.reader import ImageError, image_size
 def feature_groups(
     studies: Sequence[Study], body_part_names: Sequence[str], sizes: Mapping[Path, tuple[int, int]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return what is known of each study without its pixels, in groups of columns.
+    """Return what is known of each study without its pixels: name of a group → (n_studies, n_features).
 
-    Args:
-        studies: The studies.
-        body_part_names: Names of the body parts.
-        sizes: Width and height of the image files, of at least one for each study.
-
-    Returns:
-        Arrays of shape (n_studies, n_features of the group): `body part` (one column each, 1 or 0), `size and
-        aspect` (means over views of log aspect ratio and log number of pixels), `views` (their number) and
-        `metadata` (the data set's, in alphabetical order; 0 where a study lacks one).
+    `body part` (one column each, 1 or 0), `size and aspect` (means over views of log aspect ratio and log
+    number of pixels; of each study at least one file must be in `sizes`), `views` (their number) and
+    `metadata` (the data set's, in alphabetical order; 0 where a study lacks one).
     """
     keys = sorted({key for study in studies for key in study.metadata})
     views = [np.array([sizes[path] for path in study.image_paths if path in sizes]) for study in studies]
@@ -46,11 +40,7 @@ def feature_groups(
 
 
 def metadata_features(studies: Sequence[Study], body_part_names: Sequence[str]) -> NDArray[np.float64]:
-    """Return all features of each study, shape (n_studies, n_features); the images' headers are read.
-
-    Raises:
-        ValueError: If an image file has no readable header.
-    """
+    """Return all features of each study, shape (n_studies, n_features); the images' headers are read."""
     paths = [path for study in studies for path in study.image_paths]
     sizes = {}
     for path, size in zip(paths, each_image(paths, image_size), strict=True):
@@ -70,16 +60,7 @@ def metadata_logits(
     """Fit the control as the members are fitted: out of fold on the training studies, on all for the test.
 
     The control is a logistic regression; on FracAtlas trees, forests and products of features were no better.
-
-    Args:
-        train: Training studies.
-        test: Test studies.
-        folds: Fold of each training study, shape (n_train,).
-        body_part_names: Names of the body parts.
-        n_classes: Number of classes.
-
-    Returns:
-        Log-probabilities of shapes (n_train, n_classes) and (n_test, n_classes).
+    Returned are log-probabilities of shapes (n_train, n_classes) and (n_test, n_classes).
     """
     features = metadata_features([*train, *test], body_part_names)
     labels = np.array([study.label for study in train])
@@ -94,11 +75,7 @@ def metadata_logits(
 def metadata_log_probabilities(
     train: Sequence[Study], other: Sequence[Study], body_part_names: Sequence[str], n_classes: int
 ) -> NDArray[np.float64]:
-    """Fit the control on some studies and ask it for others, such as those of another data set.
-
-    Returns:
-        Log-probabilities of the others, shape (n_other, n_classes).
-    """
+    """Fit the control on some studies; log-probabilities of others, shape (n_other, n_classes)."""
     features = metadata_features([*train, *other], body_part_names)
     labels = np.array([study.label for study in train])
     return log_probabilities(features[: len(train)], labels, features[len(train) :], n_classes)

@@ -1,9 +1,14 @@
-"""From views to studies: the logits of networks that have been trained."""
+"""From views to studies: the logits of networks that have been trained, and how the views are aggregated.
+
+Class 0 is the one in which nothing is found. A study is abnormal if one of its views shows a finding, which
+the maximum and the noisy-or take literally; the mean also trusts the views in which nothing is seen.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,7 +21,6 @@ from base_models.imaging.decoding import each_image, fit_into_square, stretch_in
 from base_models.imaging.reader import ImageError, read_grey
 from base_models.members import TrainedMember
 from base_models.networks.input_format import GREY, Aspect, InputFormat
-from base_models.view_aggregation import SMALLEST_PROBABILITY, VIEW_RULES
 from mura_env.utils.progress import Progress
 
 _SQUARES: Mapping[Aspect, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
@@ -44,13 +48,7 @@ class DecodedImages:
 def decode_images(
     members: Sequence[TrainedMember], paths: Sequence[Path], progress: Progress | None = None
 ) -> DecodedImages:
-    """Decode image files for all members, in parallel threads.
-
-    Args:
-        members: From `load_trained_members`.
-        paths: The image files.
-        progress: Called as `progress(description, completed, total)`.
-    """
+    """Decode image files for all members, in parallel threads."""
     shapes = {(member.cache_size, member.input_format.aspect) for member in members}
     squares = {shape: np.zeros((len(paths), shape[0], shape[0]), dtype=np.uint8) for shape in shapes}
 
@@ -84,7 +82,7 @@ def view_logits(
     *,
     tta_flip: bool = False,
 ) -> NDArray[np.float32]:
-    """Return a network's logits on rows of the image cache, computed on the network's device.
+    """Return a network's logits (n_images, n_classes) on rows of the image cache, computed on its device.
 
     In single precision; a GPU may round the factors of convolutions to TF32, as torch does by default.
 
@@ -95,9 +93,6 @@ def view_logits(
         size: Side of the network's input in pixels.
         input_format: What the network takes a radiograph as.
         tta_flip: Return the log of the mean probability of each image and its mirror image instead.
-
-    Returns:
-        Array of shape (n_images, n_classes).
     """
     device = next(network.parameters()).device
     parts = []
@@ -112,19 +107,56 @@ def view_logits(
     return np.concatenate(parts)
 
 
+SMALLEST_PROBABILITY = 1e-7
+
+Floats = NDArray[np.float64]
+
+
+def mean(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+    """Return the mean over each study's views."""
+    sums = np.zeros((n_studies, probabilities.shape[1]))
+    np.add.at(sums, study, probabilities)
+    return np.asarray(sums / np.bincount(study, minlength=n_studies)[:, None])
+
+
+def maximum(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+    """Return the probabilities of each study's view that is surest of a finding."""
+    order = np.lexsort((probabilities[:, 0], study))
+    first = np.searchsorted(study[order], np.arange(n_studies))
+    return np.asarray(probabilities[order[first]])
+
+
+def noisy_or(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+    """Return the probabilities if each view could show a finding independently of the others.
+
+    Nothing is found if every view shows nothing, with the product of their probabilities (Pearl,
+    Probabilistic Reasoning in Intelligent Systems, 1988, section 4.3.2). Several kinds of findings share the
+    rest in proportion to 1 − ∏(1 − p) over the views.
+    """
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    nothing = np.zeros(n_studies)
+    np.add.at(nothing, study, np.log(clipped[:, 0]))
+    absent = np.zeros((n_studies, probabilities.shape[1] - 1))
+    np.add.at(absent, study, np.log1p(-clipped[:, 1:]))
+    found = -np.expm1(absent)
+    found *= -np.expm1(nothing)[:, None] / found.sum(axis=1, keepdims=True)
+    return np.column_stack([np.exp(nothing), found])
+
+
+VIEW_RULES: Mapping[str, Callable[[Floats, NDArray[np.int64], int], Floats]] = MappingProxyType(
+    {"mean": mean, "maximum": maximum, "noisy_or": noisy_or}
+)
+"""Name → function of view probabilities (n_views, n_classes), the study of each view (n_views,), every study
+at least once, and the number of studies; it returns (n_studies, n_classes)."""
+
+
 def study_logits(
     views: NDArray[np.floating], study_of_view: NDArray[np.int64], n_studies: int, rule: str = "mean"
 ) -> NDArray[np.float64]:
-    """Return the log of each study's aggregated view probabilities.
+    """Return the log of each study's aggregated view probabilities, shape (n_studies, n_classes), ≤ 0.
 
-    Args:
-        views: Logits of the views, shape (n_views, n_classes).
-        study_of_view: Index of each view's study, shape (n_views,), every study at least once.
-        n_studies: Number of studies.
-        rule: A name in `VIEW_RULES`.
-
-    Returns:
-        Array of shape (n_studies, n_classes), dtype float64, ≤ 0.
+    `views` are logits (n_views, n_classes), `study_of_view` the index of each view's study (n_views,), every
+    study at least once; `rule` is a name in `VIEW_RULES`.
     """
     logits = views.astype(np.float64)
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -141,14 +173,7 @@ def image_log_probabilities(views: NDArray[np.floating]) -> NDArray[np.float64]:
 def predict_studies(
     members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
 ) -> NDArray[np.float32]:
-    """Return the calibrated logits of trained members on studies they have never seen.
-
-    As for the test split of a run: views aggregated, log, mean over folds, calibration. Arguments and errors
-    are those of `predict_studies_and_images`, which gives the radiographs one by one as well.
-
-    Returns:
-        Array of shape (n_studies, n_models, n_classes).
-    """
+    """Return the first of what `predict_studies_and_images` gives, shape (n_studies, n_models, n_classes)."""
     return predict_studies_and_images(members, studies, progress)[0]
 
 
@@ -159,7 +184,9 @@ def predict_studies_and_images(
     *,
     images: DecodedImages | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the calibrated logits of trained members on studies and on each of their radiographs.
+    """Return the calibrated logits of trained members on studies they have never seen, and on their images.
+
+    As for the test split of a run: views aggregated, log, mean over folds, calibration.
 
     Args:
         members: From `load_trained_members`.
@@ -168,11 +195,10 @@ def predict_studies_and_images(
         images: The studies' radiographs, if they are decoded already; there may be others among them.
 
     Returns:
-        Arrays of shape (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), the radiographs
-        study by study.
+        Shapes (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), study by study.
 
     Raises:
-        ValueError: If images cannot be read; the message names them.
+        UserError: If images cannot be read; the message names them.
     """
     paths = [path for study in studies for path in study.image_paths]
     if images is None:

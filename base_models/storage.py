@@ -34,16 +34,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: the tensors and the facts.
 
     Raises:
-        FileNotFoundError: If there is no such file, or what is in its place is none.
-        ValueError: If the file is damaged or was written by something else.
+        UserFileNotFoundError: If there is no such file, or what is in its place is none.
+        UserError: If the file is damaged or was written by something else.
     """
-    regular_file(path, "a file of tensors")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            header = file.metadata() or {}
-    except SafetensorError as error:
-        raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
+    tensors, header = _read(path)
     if header.get("sha256") != _digest(tensors):
         raise UserError(
             f"expected the tensors that were written to {path}, got damaged or foreign ones; "
@@ -53,16 +47,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return the facts in the header of a file, without reading its tensors.
+    """Return the facts in the header of a file, without reading its tensors; errors as of `load_tensors`."""
+    return _facts(_read(path, header_only=True)[1], path)
 
-    Raises:
-        FileNotFoundError: If there is no such file, or what is in its place is none.
-        ValueError: If the file is damaged or was written by something else.
-    """
+
+def _read(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
     regular_file(path, "a file of tensors")
     try:
         with safe_open(path, framework="pt") as file:
-            return _facts(file.metadata() or {}, path)
+            names = [] if header_only else file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError as error:
         raise UserError(f"expected tensors of this package in {path}, got a damaged file: {error}") from error
 

@@ -15,8 +15,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import make_agent
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
 from agents.policy.networks.base import single_thread
+from agents.policy.selection import inner_folds
 from mura_env import EnsembleWeightingEnv, Predictions, observe
 
 CHECKPOINTS = 20

@@ -102,7 +102,7 @@ def batched(table: Predictions, num_envs: int, **options: Any) -> Callable[[], A
 
 def adapted(table: Predictions, num_envs: int) -> Callable[[], Any] | None:
     try:
-        from agents.stable_baselines3.vec_env import VectorEnvAdapter  # noqa: PLC0415 - optional contestant
+        from agents.stable_baselines3.adapter import VectorEnvAdapter  # noqa: PLC0415 - optional contestant
     except ImportError:
         return None
     env = VectorEnvAdapter(EnsembleWeightingVectorEnv(table, num_envs, infos=False))

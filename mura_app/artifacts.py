@@ -7,12 +7,12 @@ from typing import Any
 from agents.benchmark.document import Benchmark
 from base_models.datasets import Dataset, open_dataset
 from mura_app.report import write_report
-from mura_app.report.model_card import write_model_card
+from mura_app.report.model_card import render_model_card
 from mura_app.report.sections import shown_changes
 from mura_app.report.thumbnails import study_thumbnails
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import TrainingRecord, read_document
-from mura_env.utils.files import write_json
+from mura_env.utils.files import write_json, write_text
 
 METADATA_CONTROL = "metadata only"
 """Name of the control that sees no pixel."""
@@ -23,16 +23,9 @@ _ADVICE = "run its command again with --resume"
 def write_benchmark(
     run: RunDirectory, figures: Mapping[str, Any], *, title: str, dataset: Dataset | None = None
 ) -> dict[str, Any]:
-    """Write `benchmark.json` of a run and what shows it.
+    """Write `benchmark.json` of a run, which has its `config.json`, and what shows it; return the document.
 
-    Args:
-        run: The run, with its `config.json`.
-        figures: What `agents.benchmark` has found.
-        title: What it is about, such as the data set's name.
-        dataset: Where the radiographs lie, for thumbnails.
-
-    Returns:
-        The document of `benchmark.json`.
+    Thumbnails of changed predictions come from the data set.
     """
     document = {"title": title, **figures}
     Benchmark.model_validate(document)
@@ -42,37 +35,22 @@ def write_benchmark(
 
 
 def write_pages(run: RunDirectory, document: Mapping[str, Any], dataset: Dataset | None = None) -> None:
-    """Write `report.html` and `MODEL_CARD.md` of a run.
-
-    Args:
-        run: The run, with its `config.json`.
-        document: What `benchmark.json` holds.
-        dataset: Where the radiographs lie, for thumbnails of changed predictions; without it there are none.
-    """
+    """Write `report.html`, with thumbnails if there is a data set, and `MODEL_CARD.md` of a run."""
     settings, title = run.read_config(), document.get("title") or run.path.resolve().name
     thumbnails = {} if dataset is None else study_thumbnails(dataset, shown_changes(document))
     write_report(run.report_path, document, title=title, settings=settings, thumbnails=thumbnails)
     training = read_training(run) if run.training_path.is_file() else None
-    write_model_card(run.model_card_path, document, title=title, settings=settings, training=training)
+    card = render_model_card(document, title=title, settings=settings, training=training)
+    write_text(run.model_card_path, card)
 
 
 def read_benchmark(run: RunDirectory) -> dict[str, Any]:
-    """Read the document of a finished benchmark.
-
-    Raises:
-        FileNotFoundError: If the run has none.
-        ValueError: If the file is damaged or edited, or of another version.
-    """
+    """Read the document of a finished benchmark; a damaged or edited one is refused."""
     return read_document(run.benchmark_path, Benchmark, "a finished benchmark of this version", _ADVICE)
 
 
 def read_training(run: RunDirectory) -> dict[str, Any]:
-    """Read the record of the base models' training.
-
-    Raises:
-        FileNotFoundError: If the run has none.
-        ValueError: If the file is damaged or edited.
-    """
+    """Read the record of the base models' training; a damaged or edited one is refused."""
     return read_document(run.training_path, TrainingRecord, "the record of a training", _ADVICE)
 
 

@@ -15,13 +15,7 @@ from mura_app.terminal import message, print_json
 
 
 def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: bool) -> None:
-    """Print the result of a benchmark on standard output.
-
-    Args:
-        document: What `benchmark.json` holds.
-        run: Where it and the report lie.
-        as_json: The document itself instead of a table and sentences.
-    """
+    """Print the result of a benchmark on standard output, as a table and sentences or as JSON."""
     if as_json:
         print_json(document)
         return
@@ -36,12 +30,7 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
 
 
 def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
-    """Say on standard error which of the data's files were left out, or are not what they seem.
-
-    Args:
-        training: What `training.json` holds.
-        run: Where it lies.
-    """
+    """Say on standard error which of the data's files were left out, or are not what they seem."""
     if skipped := training["skipped_images"]:
         lost = training.get("skipped_studies")
         studies = f", and with them {len(lost):,} whole study(ies)" if lost else ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base_models.cross_fitting import prediction_table
 from base_models.datasets import Dataset, open_dataset
 from base_models.datasets.study import Study, check_index, single_images, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
@@ -23,12 +24,7 @@ from mura_env.utils.progress import Progress
 
 
 def training_table(run: RunDirectory) -> Predictions:
-    """Read what the agents of a run learned from, wherever the run got it from.
-
-    Raises:
-        FileNotFoundError: It is not there any more.
-        ValueError: The folder holds no run, or the table is damaged.
-    """
+    """Read what the agents of a run learned from, wherever the run got it from."""
     own = run.predictions / "train.npz"
     return load_table(own if own.is_file() else Path(str(run.read_config().get("train", own))))
 
@@ -54,17 +50,9 @@ class Outside:
 def outside_tables(
     predictions: Path, images: Path | None, mapping: Mapping[str, str], known: Sequence[str]
 ) -> Outside:
-    """Read tables of outside studies, and of their radiographs, from files.
+    """Read tables of outside studies and, if they are known, of their radiographs, from files.
 
-    Args:
-        predictions: The studies.
-        images: Their radiographs, if they are known.
-        mapping: The outside body parts → the run's; see `map_body_parts`.
-        known: Body parts of the run.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A table is damaged, or a body part is unknown.
+    Outside body parts are mapped to the `known` ones of the run, see `map_body_parts`.
     """
     tables = [load_table(path) for path in (predictions, images) if path is not None]
     mapped = [map_body_parts(table, mapping, known) for table in tables]
@@ -83,15 +71,7 @@ def predict_dataset(
     """Let the trained members of a run read the radiographs of a data set.
 
     All studies of the data set are read, whatever split they are of, and one split will do; of the run's own
-    data set, those of the test split only.
-
-    Args:
-        run: The run.
-        data: Folder of the radiographs.
-        mapping: The outside body parts → the run's; see `map_body_parts`.
-        known: Body parts of the run.
-        progress: Called as `progress(description, completed, total)`.
-        skip_bad_images: Continue without images that cannot be read, and say so.
+    data set, those of the test split only. The arguments are those of `outside_tables`.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.
@@ -111,15 +91,22 @@ def predict_dataset(
     )
     decoded = decode_images(members, [path for study in studies for path in study.image_paths], progress)
     studies = without_bad_images(studies, decoded.unreadable, skip_bad_images)
+    if decoded.unreadable:
+        first = next(iter(decoded.unreadable.values()))
+        remarks.append(
+            f"{len(decoded.unreadable):,} image(s) that cannot be read were left out, the first one: {first}."
+        )
     of_studies, of_images = predict_studies_and_images(members, studies, progress, images=decoded)
     names = [member.config.name for member in members]
     controls, why_none = metadata_control(run, studies, known, len(classes))
+    parts = tuple(sorted({study.body_part for study in studies}))
+    named = replace(dataset, class_names=classes, body_part_names=parts)
     return Outside(
-        table=_table(of_studies, studies, names, classes),
-        images=_table(of_images, single_images(studies), names, classes),
+        table=prediction_table(named, studies, of_studies, names),
+        images=prediction_table(named, single_images(studies), of_images, names),
         dataset=dataset,
         controls=controls,
-        remarks=(*remarks, *_left_out(decoded.unreadable), *why_none),
+        remarks=(*remarks, *why_none),
         skipped_images={str(path): reason for path, reason in decoded.unreadable.items()},
     )
 
@@ -145,9 +132,8 @@ def metadata_control(
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Ask the control that sees no pixel, fitted on the run's training studies, for outside studies.
 
-    Returns:
-        Its class probabilities, shape (n_studies, n_classes), by its name; nothing, and a sentence that says
-        why, where the run's own radiographs, whose sizes it learns from, are no longer in their place.
+    By its name, class probabilities of shape (n_studies, n_classes); nothing, and a sentence that says why,
+    where the run's own radiographs, whose sizes it learns from, are no longer in their place.
     """
     dataset = dataset_of_run(run)
     skipped = set(read_training(run)["skipped_images"])
@@ -165,14 +151,6 @@ def metadata_control(
     return {METADATA_CONTROL: probabilities / probabilities.sum(axis=1, keepdims=True)}, []
 
 
-def _left_out(unreadable: Mapping[Path, str]) -> list[str]:
-    """Say that images were left out, if any were."""
-    if not unreadable:
-        return []
-    first = next(iter(unreadable.values()))
-    return [f"{len(unreadable):,} image(s) that cannot be read were left out, the first one: {first}."]
-
-
 def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """Say how classes are matched; those of another number are refused."""
     if len(ours) != len(theirs):
@@ -183,27 +161,8 @@ def _matched_classes(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     return [f"The data set's classes are matched with the run's by position: {pairs}."]
 
 
-def _table(
-    logits: NDArray[np.float32], studies: Sequence[Study], names: Sequence[str], classes: Sequence[str]
-) -> Predictions:
-    return Predictions.from_arrays(
-        logits,
-        np.array([study.label for study in studies]),
-        [study.body_part for study in studies],
-        study_ids=[study.study_id for study in studies],
-        patient_ids=[study.patient_id for study in studies],
-        n_views=[len(study.image_paths) for study in studies],
-        model_names=names,
-        class_names=classes,
-    )
-
-
 def parse_mapping(words: Sequence[str]) -> dict[str, str]:
-    """Read `theirs=ours` pairs of body parts.
-
-    Raises:
-        ValueError: A word is no such pair, or a body part is mapped twice.
-    """
+    """Read `theirs=ours` pairs of body parts."""
     mapping: dict[str, str] = {}
     for word in words:
         theirs, equals, ours = word.partition("=")
@@ -215,11 +174,7 @@ def parse_mapping(words: Sequence[str]) -> dict[str, str]:
 
 
 def check_mapping(mapping: Mapping[str, str], theirs: Sequence[str], known: Sequence[str]) -> None:
-    """Make sure that body parts are mapped from the outside data's names to the run's.
-
-    Raises:
-        ValueError: A name is not in the outside data, or not in the run.
-    """
+    """Make sure that body parts are mapped from names of the outside data to names of the run."""
     for which, names, given in (
         ("the outside data", theirs, mapping.keys()),
         ("the run", known, mapping.values()),
@@ -230,16 +185,7 @@ def check_mapping(mapping: Mapping[str, str], theirs: Sequence[str], known: Sequ
 
 
 def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequence[str]) -> Predictions:
-    """Rename body parts of an outside table; several may become one.
-
-    Args:
-        table: The outside table.
-        mapping: Its names → the run's names; others stay as they are.
-        known: Body parts of the run.
-
-    Raises:
-        ValueError: A name is not in the table, or not in the run.
-    """
+    """Rename body parts of an outside table from its names to the run's; several may become one."""
     check_mapping(mapping, table.body_part_names, known)
     names = [
         mapping.get(table.body_part_names[part], table.body_part_names[part]) for part in table.body_parts

@@ -59,14 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one subcommand and return the exit status.
-
-    Args:
-        arguments: The command line without the program's name.
-
-    Raises:
-        Exception: Whatever is a defect of the program; with `MURA_TRACEBACK=1` errors of the user, too.
-    """
+    """Run one subcommand and return the exit status; defects are raised, and errors of users if asked for."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     if not arguments or arguments[0] in {"-h", "--help"}:
@@ -142,9 +135,6 @@ def parse(command: Any, name: str, options: list[str], default: Any = None, *, f
         options: The words of the command line after the name.
         default: An instance with other defaults than the dataclass's own.
         flat: Name options of nested dataclasses without their field's name in front.
-
-    Raises:
-        UserError: If an option is unknown or missing, or a value does not fit it.
     """
     keywords = {} if default is None else {"default": default}
     box = io.StringIO()
@@ -168,15 +158,9 @@ def parse(command: Any, name: str, options: list[str], default: Any = None, *, f
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    rows = [f"  {name:<{width}}  {line}" for name, line in COMMANDS.items()]
-    return "\n".join(
-        [
-            "mura: learn how to weight an ensemble of CNNs that read musculoskeletal radiographs",
-            "",
-            "usage: mura COMMAND [OPTIONS]",
-            "",
-            *rows,
-            "",
-            "`mura COMMAND --help` explains every option. Start with `mura demo`.",
-        ]
+    rows = "\n".join(f"  {name:<{width}}  {line}" for name, line in COMMANDS.items())
+    return (
+        "mura: learn how to weight an ensemble of CNNs that read musculoskeletal radiographs\n\n"
+        f"usage: mura COMMAND [OPTIONS]\n\n{rows}\n\n"
+        "`mura COMMAND --help` explains every option. Start with `mura demo`."
     )

@@ -8,13 +8,11 @@ from typing import Any
 from agents import make_agent
 from agents.benchmark import run_benchmark
 from agents.benchmark.calibration_shift import single_folds_summary
-from agents.parallel import Backend
 from base_models.config import EnsembleConfig, ensemble_document
 from base_models.data.leakage import doubtful_weights
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import join_process_group, launched_group
-from base_models.ensemble import train_ensemble
-from base_models.preflight import check_training
+from base_models.ensemble import check_training, train_ensemble
 from mura_app.artifacts import METADATA_CONTROL, write_benchmark
 from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory
@@ -46,11 +44,7 @@ class PipelineConfig:
     """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
     def settings(self, data: Path) -> dict[str, Any]:
-        """Return the settings that `config.json` keeps, JSON-ready, for a run on the data at this path.
-
-        Raises:
-            ValueError: If an agent, an option or a number cannot be.
-        """
+        """Return the settings that `config.json` keeps for a run on the data at this path, JSON-ready."""
         _at_least("--seed", 0, self.seed)
         _at_least("--repeats", 1, self.repeats)
         return {
@@ -65,11 +59,7 @@ class PipelineConfig:
 def agent_settings(
     agents: Mapping[str, Mapping[str, Any]], agent_seeds: int, cross_validation_seeds: int
 ) -> dict[str, Any]:
-    """Return the settings of a benchmark that `config.json` keeps, JSON-ready.
-
-    Raises:
-        ValueError: If an agent, an option or a number cannot be.
-    """
+    """Return the settings of a benchmark that `config.json` keeps; refuse what cannot be."""
     for name, options in agents.items():
         make_agent(name, **options)
     _at_least("--agent-seeds", 1 if agents else 0, agent_seeds)
@@ -107,10 +97,6 @@ def train_base_models(  # one argument a choice of the command line
 
     Returns:
         The data set, the out-of-fold table to learn a weighting from, and the test table.
-
-    Raises:
-        ValueError: The data cannot be used; the message says what to do.
-        OSError: A path is missing or already taken.
     """
     with join_process_group() as group:
         with group.synchronized():
@@ -152,13 +138,7 @@ def benchmark_agents(
     *,
     title: str,
     dataset: Dataset | None = None,
-    controls: Mapping[str, Any] | None = None,
-    train_controls: Mapping[str, Any] | None = None,
-    test_images: Predictions | None = None,
-    jobs: int | None = None,
-    backend: Backend = "loky",
-    resume: bool = False,
-    progress: Progress | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Predictions → policies → report: fit, score, write `benchmark.json` and what shows it.
 
@@ -169,13 +149,7 @@ def benchmark_agents(
         settings: The agents and their seeds, see `agent_settings`.
         title: What the report is about.
         dataset: Where the radiographs lie, if they are there.
-        controls: Name → class probabilities `(n_studies, n_classes)` of predictors that see no pixel.
-        train_controls: The same on the training table, out of fold.
-        test_images: The radiographs of the test studies one by one, where they are known.
-        jobs: Processes that fit agents, by default one per CPU core.
-        backend: Who fits them, see `agents.parallel.run_all`.
-        resume: Agents that are already saved in the run are not fitted again.
-        progress: Called as `progress(description, completed, total)`.
+        **options: Further ones of `agents.benchmark.run_benchmark`.
 
     Returns:
         The document of `benchmark.json`.
@@ -186,14 +160,8 @@ def benchmark_agents(
         agents={name: settings["agent_options"].get(name, {}) for name in settings["agents"]},
         seeds=list(range(settings["agent_seeds"])),
         directory=run.path,
-        n_jobs=jobs,
-        backend=backend,
-        controls=controls,
-        train_controls=train_controls,
-        test_images=test_images,
         n_cross_validated=settings["cross_validation_seeds"],
-        resume=resume,
-        progress=progress,
+        **options,
     )
     single_folds = run.predictions / "test-folds.npz"
     if single_folds.is_file():  # how calibrated members are before their outputs are averaged over folds
@@ -214,12 +182,9 @@ def run_pipeline(
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run the whole pipeline on one data set; arguments and errors as in `train_base_models`.
+    """Run the whole pipeline on one data set and return the document of `benchmark.json`.
 
-    The report is headed by `title`, by default the data set's name.
-
-    Returns:
-        The document of `benchmark.json`.
+    Arguments as in `train_base_models`; `title` heads the report, by default the data set's name.
     """
     if launched_group().world_size > 1:
         raise UserError(

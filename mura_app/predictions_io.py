@@ -7,12 +7,7 @@ from mura_env.utils.files import regular_file
 
 
 def load_table(path: Path) -> Predictions:
-    """Read a predictions table from `.npz` or, in long form, from `.csv`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no predictions table; the message says what is wrong.
-    """
+    """Read a predictions table from `.npz` or, in long form, from `.csv`."""
     regular_file(path, "a predictions table (.npz or .csv)")
     if path.suffix == ".csv":
         return Predictions.from_csv(path)

@@ -14,17 +14,10 @@ Document = dict[str, Any]
 
 
 def with_repeats(document: Document, others: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Document:
-    """Set what other trainings gave beside what the first gave.
+    """Set what other trainings gave, with the same agents and test split, beside what the first gave.
 
-    Args:
-        document: The benchmark of the first training; its tables are those of the report.
-        others: The benchmarks of the others, of the same agents on the same test split.
-        seeds: Seeds of all trainings, in order.
-
-    Returns:
-        The document with `repeats` (`n`, `training_seeds` and `uniform_accuracy`) and in each agent's
-        `vs_uniform` the difference in accuracy `over_repeats`: `values` in the order of the trainings, `mean`
-        and `spread`, their standard deviation.
+    The tables stay those of the first; `repeats` and each agent's `over_repeats` are added, see
+    `agents.benchmark.document`.
     """
     documents = [document, *others]
     agents = {}

@@ -42,11 +42,7 @@ comes out."""
 
 
 class RunDirectory:
-    """A folder that belongs to one run.
-
-    Args:
-        path: The folder.
-    """
+    """A folder that belongs to one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -87,9 +83,8 @@ class RunDirectory:
             The settings in force.
 
         Raises:
-            FileExistsError: The folder holds another run, or files that are no run.
-            OSError: The path is a file.
-            ValueError: Both options are given, the run to resume had other settings, or the folder to
+            UserFileError: The folder holds another run, or files that are no run, or is a file.
+            UserError: Both options are given, the run to resume had other settings, or the folder to
                 overwrite is no run's or holds a source.
         """
         if overwrite and resume:
@@ -173,15 +168,7 @@ class RunDirectory:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the settings of a run.
-
-    Args:
-        path: Its `config.json`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or edited, of another program, or of another format.
-    """
+    """Read the settings of a run from its `config.json`, and refuse a damaged or foreign one."""
     expected = "a run directory, with config.json in it"
     settings = read_json(path, expected)
     found = settings.get("format_version", FORMAT_VERSION)

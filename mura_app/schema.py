@@ -101,8 +101,9 @@ class TrainingRecord(_Part):
     skipped_images: dict[str, Any]
     """Image that could not be read → why."""
     misnamed_images: dict[str, Any] | None = None
-    odd_images: dict[str, Any] | None = None
     """Image whose name belies its content → what it is."""
+    odd_images: dict[str, Any] | None = None
+    """Image that contradicts itself or looks unlike the others → how."""
     unlisted_files: list[str] | None = None
     """Files that belong to no study."""
     skipped_studies: list[str] | None = None
@@ -112,13 +113,7 @@ class TrainingRecord(_Part):
 
 
 def read_document(path: Path, model: type[Document], expected: str, advice: str) -> dict[str, Any]:
-    """Read a JSON document.
-
-    Args:
-        path: The file.
-        model: What it must hold.
-        expected: What the reader hopes to find, for the messages.
-        advice: What to do where it holds something else.
+    """Read a JSON document of a model; `expected` and `advice` begin and end the message where it is another.
 
     Raises:
         FileNotFoundError: If there is no such file.

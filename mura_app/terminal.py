@@ -29,6 +29,14 @@ def print_json(document: Mapping[str, Any]) -> None:
     print_text(json.dumps(document, indent=2, allow_nan=False))
 
 
+def print_result(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print a result: with `--json` the document on standard output, else the text on standard error."""
+    if as_json:
+        print_json(document)
+    else:
+        message(text)
+
+
 def message(text: str) -> None:
     """Print a message on standard error."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text))

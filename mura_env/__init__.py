@@ -6,14 +6,26 @@ Wrap the logits of your own models in a `Predictions` table and train any RL lib
     env = gymnasium.make("mura_env/EnsembleWeighting-v0", predictions=table)
 """
 
+import gymnasium
+
 from mura_env.checker import check_vector_env, find_faults
-from mura_env.decisions import Decisions
 from mura_env.kl_penalty import KLPenalty, VectorKLPenalty
 from mura_env.observations import ObservationLayout, Standardization, observe
 from mura_env.predictions import Predictions
-from mura_env.registration import ENVIRONMENT_ID, register_environments
-from mura_env.reward_rules import Balanced, Brier, Correctness, CostSensitive, HardCases, LogScore
-from mura_env.rewards import Reward, RewardRule, list_rewards, make_reward, register_reward
+from mura_env.rewards import (
+    Balanced,
+    Brier,
+    Correctness,
+    CostSensitive,
+    Decisions,
+    HardCases,
+    LogScore,
+    Reward,
+    RewardRule,
+    list_rewards,
+    make_reward,
+    register_reward,
+)
 from mura_env.scalar_env import EnsembleWeightingEnv
 from mura_env.vector_env import EnsembleWeightingVectorEnv
 from mura_env.weighting_task import contested
@@ -45,4 +57,14 @@ __all__ = [
     "register_reward",
 ]
 
-register_environments()
+ENVIRONMENT_ID = "mura_env/EnsembleWeighting-v0"
+"""``gymnasium.make(id, predictions=…)`` gives the scalar env, ``gymnasium.make_vec(id, num_envs=…,
+predictions=…)`` the batched one."""
+
+if ENVIRONMENT_ID not in gymnasium.registry:
+    # no max_episode_steps: episodes terminate by themselves, and make_vec would pass it to the constructor
+    gymnasium.register(
+        id=ENVIRONMENT_ID,
+        entry_point="mura_env.scalar_env:EnsembleWeightingEnv",
+        vector_entry_point="mura_env.vector_env:EnsembleWeightingVectorEnv",
+    )

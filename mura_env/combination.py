@@ -8,6 +8,8 @@ alone and in a batch of any size.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,9 @@ from mura_env.errors import UserError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+Combine = Literal["probabilities", "logits"]
+
+_TINY = np.finfo(np.float32).tiny
 
 REFERENCE_FLOOR = np.float32(0.01)
 """Reference weights are raised to this before their logarithm is taken: no member is out of reach."""
@@ -24,14 +29,7 @@ REACHABLE_ODDS = 100.0
 
 
 def log_reference(reference: FloatArray) -> FloatArray:
-    """Return the logarithms of reference weights, the logits of the weights at a zero action.
-
-    Args:
-        reference: float32 ``(n_models, n_rows)``, non-negative, columns summing to one.
-
-    Returns:
-        float32 of the same shape: log(max(reference, 0.01)).
-    """
+    """Return log(max(reference, 0.01)) of weights ``(n_models, n)``: the logits of a zero action."""
     logarithms: FloatArray = np.log(np.maximum(reference, REFERENCE_FLOOR))
     return logarithms
 
@@ -40,14 +38,8 @@ def action_scale(log_references: FloatArray) -> float:
     """Return the factor on actions in [-1, 1] with which any member reaches a weight of 0.99.
 
     With action +1 for member i and -1 for the others its odds are exp(2·scale)·r_i / sum of the other r_j;
-    the scale makes them 100 for the member who starts lowest. Unscaled, three members would never exceed
-    0.787.
-
-    Args:
-        log_references: float32 ``(n_models, n_rows)``, from `log_reference`.
-
-    Returns:
-        The scale, at least 1.
+    the scale, at least 1, makes them 100 for the member who starts lowest. Unscaled, three members would
+    never exceed 0.787.
     """
     references = np.exp(log_references.astype(np.float64))
     odds_against = (references.sum(axis=0) - references) / references
@@ -55,18 +47,15 @@ def action_scale(log_references: FloatArray) -> float:
 
 
 def softmax_weights(actions: FloatArray, scale: float | np.float32, log_references: FloatArray) -> FloatArray:
-    """Return the weights softmax(log reference + scale · action).
+    """Return the weights softmax(log reference + scale · action), ``(n_models, n)``.
 
     Args:
-        actions: float32 ``(n, n_models)``, finite.
+        actions: float32 ``(n, n_models)``.
         scale: Factor on the actions, from `action_scale`.
         log_references: float32 ``(n_models, n)`` or ``(n_models, 1)``.
 
-    Returns:
-        float32 ``(n_models, n)``, positive, columns summing to one.
-
     Raises:
-        ValueError: If an action is NaN or infinite.
+        UserError: If an action is NaN or infinite.
     """
     logits = np.multiply(actions.T, np.float32(scale), order="C")
     logits += log_references
@@ -81,16 +70,10 @@ def softmax_weights(actions: FloatArray, scale: float | np.float32, log_referenc
 
 
 def simplex_weights(actions: FloatArray) -> FloatArray:
-    """Return the positive parts of an action divided by their sum; without positive part, uniform weights.
-
-    Args:
-        actions: float32 ``(n, n_models)``, finite.
-
-    Returns:
-        float32 ``(n_models, n)``, non-negative, columns summing to one.
+    """Return the positive parts of actions ``(n, n_models)`` over their sum; without any, uniform weights.
 
     Raises:
-        ValueError: If an action is NaN or infinite.
+        UserError: If an action is NaN or infinite.
     """
     weights = np.maximum(actions.T, np.float32(0), order="C")
     total = sum_over_models(weights)
@@ -108,11 +91,7 @@ def combine(scores: FloatArray, weights: FloatArray) -> FloatArray:
 
     Args:
         scores: float32 ``(n_models, n_classes, n)``, or any other shape with the models first.
-        weights: float32 ``(n_models, n)``, or any other shape that broadcasts against it: with rows of
-            studies, scores ``(n_models, n, n_classes)`` and weights ``(n_models, n, 1)``.
-
-    Returns:
-        float32 ``(n_classes, n)``: what is left of the scores without the axis of the models.
+        weights: float32 ``(n_models, n)``, or any other shape that broadcasts against it.
     """
     combined: FloatArray = scores[0] * weights[0]
     for score, weight in zip(scores[1:], weights[1:], strict=True):
@@ -121,14 +100,7 @@ def combine(scores: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def predicted_classes(scores: FloatArray) -> IntArray:
-    """Return the class of the highest score, ties to the lowest class.
-
-    Args:
-        scores: float32 ``(n_classes, n)``.
-
-    Returns:
-        int64 ``(n,)``.
-    """
+    """Return the class of the highest of the scores ``(n_classes, n)``, ties to the lowest class."""
     if len(scores) == 2:
         second: IntArray = (scores[1] > scores[0]).astype(np.int64)
         return second
@@ -141,14 +113,7 @@ def predicted_classes(scores: FloatArray) -> IntArray:
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Return the class probabilities of logits.
-
-    Args:
-        logits: float32 ``(..., n_classes, n)``.
-
-    Returns:
-        float32 of the same shape, in [0, 1], summing to one over the classes, in class order.
-    """
+    """Return the class probabilities of logits ``(..., n_classes, n)``, summed in class order."""
     exponentials: FloatArray = np.exp(logits - logits.max(axis=-2, keepdims=True))
     total = exponentials[..., 0, :].copy()
     for k in range(1, logits.shape[-2]):
@@ -163,6 +128,17 @@ def sum_over_models(columns: FloatArray) -> FloatArray:
     for row in columns[1:]:
         total += row
     return total
+
+
+def kl_divergence(weights: FloatArray, log_references: FloatArray) -> FloatArray:
+    """Return the Kullback-Leibler divergence KL(w ‖ reference) = Σ w·(log w − log reference), in nats.
+
+    Args:
+        weights: float32 ``(n_models, …)``, summing to one over the models; a weight of zero adds nothing.
+        log_references: Logarithms of reference weights, of a shape that broadcasts against the weights'.
+    """
+    logarithms: FloatArray = np.log(np.maximum(weights, _TINY))
+    return sum_over_models(weights * (logarithms - log_references))
 
 
 def _require_finite(values: FloatArray) -> None:

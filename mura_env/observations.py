@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from mura_env.combination import FloatArray
+from mura_env.combination import Combine, FloatArray, IntArray, softmax
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 
@@ -21,8 +22,8 @@ LOG_PROBABILITY_FLOOR = -10.0
 LOG_VIEWS_CEILING = 5.0
 """log(148): more views than any radiographic study has."""
 
-CHUNK = 16_384
-"""Studies computed at once, so that a table of a million needs no large temporary arrays."""
+COLUMNS_UP_TO = 2**20
+"""Bytes of scores that are kept column by column: as much as the cache nearest to a core holds."""
 
 GROUPS = ("log_probability", "confidence", "disagreement", "log_views", "body_part")
 
@@ -61,11 +62,7 @@ class ObservationLayout:
         return cls(tuple(bounds), low, high)
 
     def columns(self, group: str) -> slice:
-        """Return the columns of one of the `GROUPS`.
-
-        Raises:
-            ValueError: If there is no such group.
-        """
+        """Return the columns of one of the `GROUPS`."""
         indices = [i for i, name in enumerate(self.names) if name.split("/", 1)[0] == group]
         if not indices:
             raise UserError(f"expected a group of columns among {', '.join(GROUPS)}, got {group!r}")
@@ -114,24 +111,15 @@ class Standardization:
         return cls(layout.names, tuple(mean), tuple(scale))
 
     def apply(self, values: FloatArray, names: tuple[str, ...]) -> FloatArray:
-        """Standardise observations, or bounds of them.
-
-        Args:
-            values: float32 ``(..., n_columns)``.
-            names: The columns of the table they come from.
-
-        Returns:
-            float32 of the same shape.
+        """Standardise observations, or bounds of them, ``(..., n_columns)``, of a table with these columns.
 
         Raises:
-            ValueError: If the columns are not those that the statistics were taken from.
+            UserError: If the columns are not those that the statistics were taken from.
         """
         if names != self.names:
-            different = next(
-                (pair for pair in zip(self.names, names, strict=False) if pair[0] != pair[1]), None
-            )
+            pairs = zip(self.names, names, strict=False)
             lengths = f"{len(self.names)} and {len(names)}"
-            detail = f"{different[0]!r} and {different[1]!r}" if different else lengths
+            detail = next((f"{mine!r} and {other!r}" for mine, other in pairs if mine != other), lengths)
             raise UserError(
                 f"expected a table with the models, classes and body parts of the training table, "
                 f"got the columns {detail}: use the same names in the same order"
@@ -141,37 +129,77 @@ class Standardization:
         return standardized
 
 
-def observe(predictions: Predictions, out: FloatArray | None = None) -> FloatArray:
-    """Return the observations of every study of a table.
-
-    Args:
-        predictions: The table; its labels are not looked at.
-        out: Where to write them, float32 ``(n_studies, n_columns)``; a new array by default.
+def observe(predictions: Predictions) -> FloatArray:
+    """Return the observations of every study of a table, whose labels are not looked at.
 
     Returns:
         float32 ``(n_studies, n_columns)``, columns as `ObservationLayout.of` names them, within its bounds.
     """
     layout = ObservationLayout.of(predictions)
-    if out is None:
-        out = np.empty((len(predictions), len(layout)), dtype=np.float32)
-    for start in range(0, len(predictions), CHUNK):
-        rows = slice(start, start + CHUNK)
-        np.clip(_observe_rows(predictions, rows), layout.low, layout.high, out=out[rows])
-    return out
-
-
-def _observe_rows(predictions: Predictions, rows: slice) -> FloatArray:
-    logits = predictions.logits[rows]  # (n, n_models, n_classes)
+    logits = predictions.logits  # (n_studies, n_models, n_classes)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     probabilities = np.exp(log_probabilities)
     mean = probabilities.mean(axis=1, keepdims=True)
-    parts = np.arange(len(predictions.body_part_names))
     columns = [
         log_probabilities.reshape(len(logits), -1),
         probabilities.max(axis=-1),
         0.5 * np.abs(probabilities - mean).sum(axis=-1),
-        np.log(predictions.n_views[rows, None]),
-        predictions.body_parts[rows, None] == parts,
+        np.log(predictions.n_views[:, None]),
+        predictions.body_parts[:, None] == np.arange(len(predictions.body_part_names)),
     ]
-    return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
+    observations: FloatArray = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
+    return np.clip(observations, layout.low, layout.high, out=observations)
+
+
+@dataclass(slots=True)
+class StudyBatch:
+    """What deciding some studies takes, gathered."""
+
+    studies: IntArray
+    """Row indices, int64 ``(n,)``."""
+    scores: FloatArray
+    """Members' probabilities or logits, contiguous float32 ``(n_models, n_classes, n)``."""
+    labels: IntArray
+    """True classes, int64 ``(n,)``."""
+
+
+class StudyColumns:
+    """Whatever a step gathers of a table, computed once for all environments on it.
+
+    A small table keeps a contiguous column per model and class, from which numpy gathers fastest. In a
+    large one each gathered number would be a cache miss: there a study is one row.
+    """
+
+    def __init__(self, table: Predictions, combine: Combine) -> None:
+        self.observations = observe(table)
+        """float32 ``(n_studies, n_columns)``."""
+        scores = np.ascontiguousarray(table.logits.transpose(1, 2, 0))
+        scores = softmax(scores) if combine == "probabilities" else scores
+        self._labels, self._shape = table.labels, scores.shape[:2]
+        self._scores = scores if scores.nbytes <= COLUMNS_UP_TO else None
+        if self._scores is None:
+            by_study = scores.reshape(-1, len(table)).T, table.labels[:, None]  # exact up to 2**24 classes
+            self._rows = np.concatenate((self.observations, *by_study), axis=1, dtype=np.float32)
+            self.observations = self._rows[:, : self.observations.shape[1]]
+
+    @classmethod
+    def of(cls, table: Predictions, combine: Combine) -> StudyColumns:
+        """Return the columns of a table, from memory if an environment used them before."""
+        known = _COLUMNS.setdefault(table, {})
+        if combine not in known:
+            known[combine] = cls(table, combine)
+        return known[combine]
+
+    def gather(self, studies: IntArray) -> tuple[FloatArray, StudyBatch]:
+        """Return the observations of studies, a new array, and what deciding them takes."""
+        if self._scores is not None:
+            scores, labels = self._scores.take(studies, axis=2), self._labels.take(studies)
+            return self.observations.take(studies, axis=0), StudyBatch(studies, scores, labels)
+        rows, width = self._rows.take(studies, axis=0), self.observations.shape[1]
+        columns = np.ascontiguousarray(rows[:, width:].T)
+        scores = columns[:-1].reshape(*self._shape, studies.size)
+        return rows[:, :width].copy(), StudyBatch(studies, scores, columns[-1].astype(np.int64))
+
+
+_COLUMNS: WeakKeyDictionary[Predictions, dict[Combine, StudyColumns]] = WeakKeyDictionary()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
-from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.errors import UserError
 from mura_env.utils.files import regular_file, replacing
 
 FORMAT = "mura-predictions-1"
@@ -22,51 +22,27 @@ NAMES = ("model_names", "class_names", "body_part_names")
 
 
 def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
-    """Write columns: to a temporary file in the same folder, which then replaces ``path`` in one operation.
-
-    Args:
-        path: The file to write.
-        columns: The fields of a `Predictions` table by name; None is left out.
-
-    Raises:
-        FileNotFoundError: If the folder does not exist.
-    """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise UserFileNotFoundError(
-            f"expected an existing folder to write to, got {target.parent}: create it first"
-        )
+    """Write the fields of a `Predictions` table by name, atomically; None is left out."""
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if value is not None}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, format=np.array(FORMAT), **arrays)
 
 
 def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the columns that `write_npz` wrote; nothing in the file is executed.
-
-    Returns:
-        The fields of a `Predictions` table by name, not yet checked.
+    """Read the columns that `write_npz` wrote, not yet checked; nothing in the file is executed.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, holds pickled objects, or is no predictions table.
     """
     source = regular_file(path, "a predictions file")
-    if not zipfile.is_zipfile(source):  # numpy would advise to unpickle it
+    if not is_zipfile(source):  # numpy would advise to unpickle it
         raise UserError(_no_table(source, "a file that is no .npz archive, or half of one"))
     try:
         with source.open("rb") as file:  # opened here: np.load would leave a damaged file open
             archive = np.load(file, allow_pickle=False)
             columns: dict[str, Any] = {name: archive[name] for name in archive.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zlib.error, BadZipFile) as error:
         raise UserError(_no_table(source, f"a file that cannot be read ({error})")) from None
     mark = columns.pop("format", None)
     if mark is None or mark.shape != () or str(mark) != FORMAT:

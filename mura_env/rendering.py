@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mura_env.combination import softmax
-from mura_env.decisions import Decisions
-from mura_env.errors import UserError
 from mura_env.predictions import Predictions
+from mura_env.rewards import Decisions
 
 BAR_WIDTH = 20
 """Characters of a weight of 1."""
-
-RENDER_METADATA: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}
-"""What an environment says of its frames, in gymnasium's terms."""
-
-
-def require_render_mode(render_mode: str | None) -> None:
-    """Refuse an unknown render mode.
-
-    Raises:
-        ValueError: If it is neither ``ansi`` nor None.
-    """
-    if render_mode not in {None, "ansi"}:
-        raise UserError(f"expected render_mode 'ansi' or None, got {render_mode!r}")
 
 
 def render_study(
@@ -31,11 +15,7 @@ def render_study(
 ) -> str:
     """Return a study as text: each member's prediction with its probability, and its weight as a bar.
 
-    Args:
-        table: The table.
-        study: The row of a study that is yet to be decided; not used if it is decided.
-        decisions: The decided studies, None if this one is not decided yet.
-        position: Which of the decided studies.
+    It is the study of that row of the table, or that of this position among decided ones.
     """
     row = study if decisions is None else int(decisions.studies[position])
     views = int(table.n_views[row])

@@ -10,11 +10,11 @@ import numpy as np
 from gymnasium import spaces
 
 from mura_env.combination import FloatArray, IntArray
-from mura_env.decisions import Decisions
+from mura_env.observations import StudyBatch
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_METADATA, render_study, require_render_mode
-from mura_env.study_columns import StudyBatch
-from mura_env.weighting_task import TaskOptions, WeightingTask
+from mura_env.rendering import render_study
+from mura_env.rewards import Decisions
+from mura_env.weighting_task import TaskOptions, WeightingTask, require_one_of
 
 
 class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
@@ -34,7 +34,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
-    metadata = RENDER_METADATA.copy()
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}  # noqa: RUF012 - gymnasium's own
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         render_mode: str | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        require_render_mode(render_mode)
+        require_one_of("render_mode", render_mode, (None, "ansi"))
         self.task = WeightingTask(predictions, **options)
-        self.observation_space = self.task.single_observation_space
+        self.observation_space: spaces.Space[Any] = self.task.single_observation_space
         self.action_space: spaces.Space[Any] = self.task.single_action_space
         self.render_mode = render_mode
         self._infos = infos
@@ -88,9 +88,8 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         self.decisions = decisions
         info: dict[str, Any] = {}
         if self._infos:
-            info["weights"] = weights[:, 0].copy()
-            info["prediction"] = int(decisions.predictions[0])
-            info["study"] = int(shown.studies[0])
+            study, prediction = int(shown.studies[0]), int(decisions.predictions[0])
+            info = {"weights": weights[:, 0].copy(), "prediction": prediction, "study": study}
         if self._position + 1 < self._studies.size:
             return self._show(self._position + 1), reward, False, False, info
         self._shown = None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from mura_env.errors import UserError
 
 Order = Literal["shuffled", "sequential"]
 
@@ -27,14 +25,9 @@ class StudyOrder:
     Args:
         pool: Row indices of the studies, int64 ``(n_pool,)``.
         order: ``shuffled`` or ``sequential``.
-
-    Raises:
-        ValueError: If the order is another.
     """
 
     def __init__(self, pool: NDArray[np.int64], order: Order = "shuffled") -> None:
-        if order not in get_args(Order):
-            raise UserError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
         # the smallest integers that will do: thousands of scalar envs hold a permutation each
         self._pool = pool.astype(np.min_scalar_type(int(pool.max())))
         self._shuffled = order == "shuffled"
@@ -46,27 +39,13 @@ class StudyOrder:
         self._position = 0
 
     def take(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the next studies.
-
-        Args:
-            count: How many, possibly more than an epoch holds.
-            rng: Draws the permutations.
-
-        Returns:
-            A new int64 array ``(count,)`` of row indices.
-        """
-        end = self._position + count
-        if end <= self._epoch.size:
-            studies = self._epoch[self._position : end]
-            self._position = end
-            return studies.astype(np.int64)
-        pieces = [self._epoch[self._position :]]
-        missing = count - pieces[0].size
-        while missing > 0:
+        """Return the next studies, a new int64 array ``(count,)``; ``rng`` draws the permutations."""
+        pieces = [self._epoch[self._position : self._position + count]]
+        self._position += count
+        while self._position > self._epoch.size:
+            self._position -= self._epoch.size
             self._begin_epoch(rng)
-            self._position = min(missing, self._epoch.size)
             pieces.append(self._epoch[: self._position])
-            missing -= self._position
         return np.concatenate(pieces, dtype=np.int64)
 
     def _begin_epoch(self, rng: np.random.Generator) -> None:
@@ -85,13 +64,6 @@ def reshuffled(order: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     column by column, the few studies that do not fit first. The permutation does not depend on the order
     given, so that one that was uniformly distributed stays exactly so; consecutive epochs are not quite
     independent of each other.
-
-    Args:
-        order: Integers ``(n,)``.
-        rng: Draws the permutations of rows and columns.
-
-    Returns:
-        The same numbers in another order, a new array.
     """
     n_rows = isqrt(order.size)
     n_columns = order.size // n_rows

@@ -11,12 +11,13 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from mura_env.combination import FloatArray
-from mura_env.decisions import Decisions
 from mura_env.errors import UserError
+from mura_env.observations import StudyBatch
 from mura_env.predictions import Predictions
-from mura_env.rendering import RENDER_METADATA, render_study, require_render_mode
-from mura_env.study_columns import StudyBatch
-from mura_env.weighting_task import TaskOptions, WeightingTask
+from mura_env.rendering import render_study
+from mura_env.rewards import Decisions
+from mura_env.scalar_env import EnsembleWeightingEnv
+from mura_env.weighting_task import TaskOptions, WeightingTask, require_one_of
 
 
 class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any]]):
@@ -40,7 +41,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
-    metadata = {**RENDER_METADATA, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata = {**EnsembleWeightingEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         render_mode: str | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        require_render_mode(render_mode)
+        require_one_of("render_mode", render_mode, (None, "ansi"))
         self.task = WeightingTask(predictions, **options)
         draws = self.task.draws_per_study
         if not isinstance(num_envs, int | np.integer) or num_envs < 1 or num_envs % draws:

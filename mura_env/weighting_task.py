@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from mura_env.best_weights import best_rewards
 from mura_env.combination import (
+    Combine,
     FloatArray,
     IntArray,
     action_scale,
@@ -20,13 +20,18 @@ from mura_env.combination import (
     simplex_weights,
     softmax_weights,
 )
-from mura_env.decisions import Decisions
 from mura_env.errors import UserError
-from mura_env.observations import ObservationLayout
+from mura_env.observations import ObservationLayout, StudyBatch, StudyColumns
 from mura_env.predictions import Predictions
-from mura_env.reward_rules import SMALLEST_PROBABILITY
-from mura_env.rewards import Reward, RewardRule, depends_on_prediction_only, make_reward, reward_rule
-from mura_env.study_columns import Combine, StudyBatch, study_columns
+from mura_env.rewards import (
+    SMALLEST_PROBABILITY,
+    Decisions,
+    Reward,
+    RewardRule,
+    depends_on_prediction_only,
+    make_reward,
+    reward_rule,
+)
 from mura_env.study_order import Order, StudyOrder
 from mura_env.table_checks import doubles
 
@@ -93,9 +98,10 @@ class WeightingTask:
         draws_per_study: int = 1,
     ) -> None:
         table = _table(predictions)
-        _require_one_of("action", action, get_args(Action))
-        _require_one_of("combine", combine, get_args(Combine))
-        _require_one_of("sampling", sampling, get_args(Sampling))
+        require_one_of("action", action, get_args(Action))
+        require_one_of("combine", combine, get_args(Combine))
+        require_one_of("order", order, get_args(Order))
+        require_one_of("sampling", sampling, get_args(Sampling))
         _require_positive("episode_length", episode_length)
         _require_positive("draws_per_study", draws_per_study)
         if candidates is not None and action != "select":
@@ -106,7 +112,7 @@ class WeightingTask:
         self.episode_length = episode_length
         self.draws_per_study = draws_per_study
         self.reward = make_reward(reward)
-        self.columns = study_columns(table, combine)
+        self.columns = StudyColumns.of(table, combine)
 
         uniform = np.full(table.n_models, 1 / table.n_models)
         weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
@@ -129,11 +135,10 @@ class WeightingTask:
         self._rule = reward_rule(self.reward, table)
 
     @property
-    def single_observation_space(self) -> spaces.Space[FloatArray]:
+    def single_observation_space(self) -> spaces.Box:
         """Observation of one study; columns as `ObservationLayout` names them."""
         layout = ObservationLayout.of(self.table)
-        space: spaces.Space[Any] = spaces.Box(layout.low, layout.high, dtype=np.float32)
-        return space
+        return spaces.Box(layout.low, layout.high, dtype=np.float32)
 
     @property
     def single_action_space(self) -> spaces.Box | spaces.Discrete:
@@ -144,30 +149,17 @@ class WeightingTask:
 
     def log_references(self, studies: IntArray) -> FloatArray:
         """Return the logits of a zero action, float32 ``(n_models, n)``, or ``(n_models, 1)`` for all."""
-        if self._log_references.shape[1] == 1:
-            return self._log_references
-        return np.take(self._log_references, self.table.body_parts[studies], axis=1)
-
-    def reference_weights(self, studies: IntArray) -> FloatArray:
-        """Return the weights of a zero action on studies, float32 ``(n_models, n)``."""
-        zeros = np.zeros((len(studies), self.table.n_models), dtype=np.float32)
-        return softmax_weights(zeros, self.action_scale, self.log_references(studies))
+        return self._by_body_part(self._log_references, studies)
 
     def log_reference_weights(self, studies: IntArray) -> FloatArray:
-        """Return the logarithms of `reference_weights`, float32 ``(n_models, n)``, or ``(n_models, 1)``."""
-        if self._log_reference_weights.shape[1] == 1:
-            return self._log_reference_weights
-        return np.take(self._log_reference_weights, self.table.body_parts[studies], axis=1)
+        """Return the logarithms of a zero action's weights, of the shape of `log_references`."""
+        return self._by_body_part(self._log_reference_weights, studies)
+
+    def _by_body_part(self, columns: FloatArray, studies: IntArray) -> FloatArray:
+        return columns if columns.shape[1] == 1 else np.take(columns, self.table.body_parts[studies], axis=1)
 
     def weights(self, actions: NDArray[Any], studies: IntArray) -> FloatArray:
-        """Turn actions into weights.
-
-        Args:
-            actions: ``(n, n_models)`` float32, or ``(n,)`` integers with ``select``.
-            studies: Row indices, int64 ``(n,)``.
-
-        Returns:
-            A new float32 ``(n_models, n)`` array, columns on the simplex.
+        """Turn actions, ``(n, n_models)`` or with ``select`` ``(n,)``, into new weights ``(n_models, n)``.
 
         Raises:
             ValueError: If actions have another shape, are not finite, or name no candidate.
@@ -185,15 +177,7 @@ class WeightingTask:
         return softmax_weights(actions, self.action_scale, self.log_references(studies))
 
     def decide(self, weights: FloatArray, studies: IntArray) -> Decisions:
-        """Combine the members of studies with weights.
-
-        Args:
-            weights: float32 ``(n_models, n)``.
-            studies: Row indices, int64 ``(n,)``.
-
-        Returns:
-            The decided studies.
-        """
+        """Combine the members of studies ``(n,)`` with weights ``(n_models, n)``."""
         return self.decide_shown(weights, self.columns.gather(studies)[1])
 
     def decide_shown(self, weights: FloatArray, shown: StudyBatch) -> Decisions:
@@ -216,8 +200,22 @@ class WeightingTask:
         return self._rule(decisions)
 
     def best_rewards(self) -> FloatArray:
-        """Return the rewards of the best single members, float32 ``(n_studies,)``; see `best_weights`."""
-        return best_rewards(self)
+        """Return the best reward of one member alone, or of one candidate, on each study: ``(n_studies,)``.
+
+        The regret is measured against it. No weights earn more with two classes and a registered reward, nor
+        with ``log_score`` of combined probabilities, nor with ``select``: there it is exact. With three or
+        more classes a mixture can predict a class that no member predicts, and can have a better Brier score
+        than each; of a foreign reward nothing is known. There it is a lower bound, and a regret against it
+        may be negative.
+        """
+        n_studies = len(self.table)
+        _, shown = self.columns.gather(np.arange(n_studies))
+        alone = np.eye(self.table.n_models, dtype=np.float32)
+        best = np.full(n_studies, -np.inf, dtype=np.float32)
+        for weights in self.candidates if self.action == "select" else alone:
+            decisions = self.decide_shown(np.repeat(weights[:, None], n_studies, axis=1), shown)
+            np.maximum(best, self.rewards(decisions), out=best)
+        return best
 
     def _selected_weights(self, actions: NDArray[Any], count: int) -> FloatArray:
         if actions.shape != (count,) or actions.dtype.kind not in "iu":
@@ -232,7 +230,7 @@ class WeightingTask:
 
     def _sampled_studies(self, sampling: Sampling) -> IntArray:
         if sampling == "all":
-            return self.columns.studies
+            return np.arange(len(self.table))
         pool = np.flatnonzero(contested(self.table, self.reward))
         if pool.size == 0:
             raise UserError(
@@ -286,7 +284,8 @@ def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
     return predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
 
 
-def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+def require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    """Refuse an option's value that is not known."""
     if value not in known:
         raise UserError(f"expected {name} among {', '.join(map(repr, known))}, got {value!r}")
 

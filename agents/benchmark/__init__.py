@@ -12,15 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["check_tables", "evaluate_saved_agents", "run_benchmark"]
 
-_HOMES = {
-    "check_tables": "agents.benchmark.run",
-    "evaluate_saved_agents": "agents.benchmark.external_validation",
-    "run_benchmark": "agents.benchmark.run",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import a public function from its home at its first use (PEP 562)."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = "external_validation" if name == "evaluate_saved_agents" else "run"
+    return getattr(import_module(f"agents.benchmark.{home}"), name)

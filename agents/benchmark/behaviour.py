@@ -1,7 +1,6 @@
 """What the policies did: their weights, the predictions they changed, how much of the bound they reached."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,12 +8,11 @@ from numpy.typing import NDArray
 
 from agents.benchmark.calibration_shift import CalibrationSummary, calibration_summary
 from agents.benchmark.diversity import EnsembleDiversity, ensemble_diversity
+from agents.benchmark.fits import AgentResult
 from agents.benchmark.schema import Count, Document, SeedFigure, Share, Weights
+from agents.benchmark.seed_summaries import over_seeds, spread
 from agents.controls.oracle import oracle_accuracy
 from mura_env import Predictions
-
-Figure = dict[str, float]
-"""`mean` and `seed_spread`, the standard deviation over seeds (0 for one seed)."""
 
 
 class StudyWeights(Weights):
@@ -108,49 +106,30 @@ class Behaviour(Document):
     agents: dict[str, AgentBehaviour]
 
 
-@dataclass(frozen=True)
-class Actions:
-    """What one agent did on the test table, seed by seed."""
-
-    weights: NDArray[np.float32]
-    """Shape `(n_seeds, n_studies, n_models)`, rows on the simplex."""
-    probabilities: NDArray[np.float32]
-    """Shape `(n_seeds, n_studies, n_classes)`."""
-    learning_curves: Sequence[Sequence[Mapping[str, float]]] = ()
-    """Learning curve of each seed: rows with `steps` and `accuracy`."""
-
-
 def behaviour_document(
-    train: Predictions, test: Predictions, agents: Mapping[str, Actions], baseline: NDArray[np.floating]
+    train: Predictions, test: Predictions, agents: Mapping[str, AgentResult], baseline: NDArray[np.floating]
 ) -> dict[str, Any]:
-    """Describe what every agent did.
+    """Describe what every agent did on the test table, as `Behaviour` says.
 
-    Args:
-        train: What agents learned from.
-        test: What they weighted.
-        agents: By name.
-        baseline: Probabilities that predictions are compared with, those of uniform averaging, shape
-            `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        JSON-ready, see `Behaviour`.
+    The predictions are compared with `baseline`, the probabilities of uniform averaging, shape
+    `(n_seeds, n_studies, n_classes)`.
     """
     bound, bound_of_train = oracle_accuracy(test), oracle_accuracy(train)
-    of_baseline = _accuracy(baseline, test)
+    of_baseline = float((baseline.argmax(axis=2) == test.labels).mean())
     best_member = float((test.logits.argmax(axis=2) == test.labels[:, None]).mean(axis=0).max())
     described = {}
-    for name, actions in agents.items():
-        accuracies = (actions.probabilities.argmax(axis=2) == test.labels).mean(axis=1)
+    for name, result in agents.items():
+        accuracies = (result.probabilities.argmax(axis=2) == test.labels).mean(axis=1)
         described[name] = {
-            **weights_summary(actions.weights),
-            "by_body_part": _by_body_part(actions.weights, test),
-            "changed_predictions": changed_predictions(test, actions, baseline),
+            **weights_summary(result.weights),
+            "by_body_part": _by_body_part(result.weights, test),
+            "changed_predictions": changed_predictions(test, result, baseline),
             "gap_closed": gap_closed(float(accuracies.mean()), of_baseline, bound),
             "regret": {
-                "to_oracle": _over_seeds(bound - accuracies),
-                "to_best_member": _over_seeds(best_member - accuracies),
+                "to_oracle": over_seeds(bound - accuracies),
+                "to_best_member": over_seeds(best_member - accuracies),
             },
-            "learning_regret": learning_regret(actions.learning_curves, bound_of_train),
+            "learning_regret": learning_regret(result.learning_curves, bound_of_train),
         }
     return {
         "members": ensemble_diversity(test),
@@ -162,16 +141,10 @@ def behaviour_document(
 
 
 def gap_closed(accuracy: float, baseline: float, bound: float) -> float | None:
-    """Return the share of the gap between the baseline and the bound that an agent closes.
+    """Return the share of the gap between the baseline's and the oracle's accuracy that an agent closes.
 
-    Args:
-        accuracy: The agent's, in [0, 1].
-        baseline: The baseline's.
-        bound: The oracle's.
-
-    Returns:
-        1 at the bound, 0 at the baseline, negative below it; None where there is no gap. Above 1 only for an
-        agent that is no weighting, such as `stacking`, since the bound is of weightings.
+    None where there is no gap. Above 1 only for an agent that is no weighting, such as `stacking`, since the
+    bound is of weightings.
     """
     gap = bound - baseline
     return (accuracy - baseline) / gap if gap > 0 else None
@@ -190,43 +163,35 @@ def distance_from_uniform(weights: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(0.5 * np.abs(weights - 1.0 / weights.shape[-1]).sum(axis=-1))
 
 
-def weights_summary(weights: NDArray[np.floating]) -> dict[str, Figure]:
-    """Average entropy and distance from uniform over studies, then over seeds.
-
-    Args:
-        weights: Shape `(n_seeds, n_studies, n_models)`.
-    """
+def weights_summary(weights: NDArray[np.floating]) -> dict[str, dict[str, float]]:
+    """Average entropy and distance from uniform of weights `(n_seeds, n_studies, n_models)` over studies."""
     return {
-        "entropy": _over_seeds(entropy(weights).mean(axis=1)),
-        "distance_from_uniform": _over_seeds(distance_from_uniform(weights).mean(axis=1)),
+        "entropy": over_seeds(entropy(weights).mean(axis=1)),
+        "distance_from_uniform": over_seeds(distance_from_uniform(weights).mean(axis=1)),
     }
 
 
 def changed_predictions(
-    test: Predictions, actions: Actions, baseline: NDArray[np.floating]
+    test: Predictions, result: AgentResult, baseline: NDArray[np.floating]
 ) -> dict[str, Any]:
     """List the studies for which the agent predicts another class than the baseline.
 
-    The predicted classes are those of the probabilities averaged over seeds, as in McNemar's test.
-
-    Args:
-        test: The studies.
-        actions: What the agent did.
-        baseline: The baseline's probabilities, shape `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        JSON-ready, see `ChangedPredictions`.
+    See `ChangedPredictions`. The predicted classes are those of the probabilities averaged over seeds, as in
+    McNemar's test.
     """
     before, after = (
-        baseline.mean(axis=0, dtype=np.float64),
-        actions.probabilities.mean(axis=0, dtype=np.float64),
+        probabilities.mean(axis=0, dtype=np.float64) for probabilities in (baseline, result.probabilities)
     )
     old, new = before.argmax(axis=1), after.argmax(axis=1)
-    weights = actions.weights.mean(axis=0, dtype=np.float64)
-    seed_share = (actions.probabilities.argmax(axis=2) != old).mean(axis=0)
+    weights = result.weights.mean(axis=0, dtype=np.float64)
+    seed_share = (result.probabilities.argmax(axis=2) != old).mean(axis=0)
+    counts = dict.fromkeys(("correct_after", "incorrect_after", "incorrect_throughout"), 0)
     studies = []
     for row in np.flatnonzero(old != new):
         label = int(test.labels[row])
+        change = "incorrect_after" if old[row] == label else "incorrect_throughout"
+        change = "correct_after" if new[row] == label else change
+        counts[change] += 1
         studies.append(
             {
                 "study_id": str(test.study_ids[row]),
@@ -235,30 +200,21 @@ def changed_predictions(
                 "label": test.class_names[label],
                 "predicted_class": test.class_names[new[row]],
                 "baseline_predicted_class": test.class_names[old[row]],
-                "change": _change(int(old[row]), int(new[row]), label),
+                "change": change,
                 "baseline_probability": float(before[row, label]),
                 "probability": float(after[row, label]),
                 "weights": weights[row].tolist(),
                 "seed_share": float(seed_share[row]),
             }
         )
-    counts = {change: sum(study["change"] == change for study in studies) for change in _CHANGES}
     return {**counts, "studies": studies}
 
 
-def learning_regret(curves: Sequence[Sequence[Mapping[str, float]]], bound: float) -> Figure | None:
-    """Average over the training what the policy of the moment lost against the bound.
+def learning_regret(curves: Sequence[Sequence[Mapping[str, float]]], bound: float) -> dict[str, float] | None:
+    """Average over the training what the policy of the moment lost against the bound, as a share of studies.
 
-    The area between the bound and the learning curve, by the trapezoidal rule, per environment step: a
-    policy that learns sooner has less of it.
-
-    Args:
-        curves: Learning curve of each seed, rows with `steps` and `accuracy`, on studies held out of the
-            policy's learning.
-        bound: The oracle's accuracy on the training table.
-
-    Returns:
-        Share of studies, mean over seeds with its spread; None where a curve has no two moments.
+    The area between the oracle's accuracy and each seed's learning curve, by the trapezoidal rule, per
+    environment step: a policy that learns sooner has less of it. None where a curve has no two moments.
     """
     if min(map(len, curves), default=0) < 2:
         return None
@@ -269,16 +225,7 @@ def learning_regret(curves: Sequence[Sequence[Mapping[str, float]]], bound: floa
             return None
         shortfall = bound - np.array([row["accuracy"] for row in curve], dtype=np.float64)
         lost.append(np.trapezoid(shortfall, steps) / (steps[-1] - steps[0]))
-    return _over_seeds(np.array(lost))
-
-
-_CHANGES = ("correct_after", "incorrect_after", "incorrect_throughout")
-
-
-def _change(old: int, new: int, label: int) -> str:
-    if new == label:
-        return "correct_after"
-    return "incorrect_after" if old == label else "incorrect_throughout"
+    return over_seeds(np.array(lost))
 
 
 def _by_body_part(weights: NDArray[np.floating], test: Predictions) -> dict[str, Any]:
@@ -294,23 +241,9 @@ def _by_body_part(weights: NDArray[np.floating], test: Predictions) -> dict[str,
         parts[name] = {
             "weights": {
                 "mean": of_seeds.mean(axis=0).tolist(),
-                "study_spread": _spread(of_studies).tolist(),
-                "seed_spread": _spread(of_seeds).tolist(),
+                "study_spread": spread(of_studies).tolist(),
+                "seed_spread": spread(of_seeds).tolist(),
             },
             **weights_summary(chosen),
         }
     return parts
-
-
-def _accuracy(probabilities: NDArray[np.floating], test: Predictions) -> float:
-    return float((probabilities.argmax(axis=2) == test.labels).mean())
-
-
-def _over_seeds(values: NDArray[np.float64]) -> Figure:
-    return {"mean": float(values.mean()), "seed_spread": float(_spread(values))}
-
-
-def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standard deviation over the first axis; 0 where there is one row."""
-    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
-    return np.asarray(spread, dtype=np.float64)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from agents.benchmark.schema import Count, Document, Share
 from agents.metrics import MIN_STUDIES_PER_CLASS
 from mura_env import Predictions
-from mura_env.errors import UserError
 from mura_env.weighting_task import contested
 
 _LARGEST_SLOPE = 100.0
@@ -45,10 +45,6 @@ def recalibration(
     A calibrated member has slope 1 and intercepts 0; a slope below 1 says too extreme, above 1 too timid, and
     an intercept above 0 that its class is more frequent than the member says.
 
-    Args:
-        logits: Shape `(n_studies, n_classes)`.
-        labels: True classes, shape `(n_studies,)`.
-
     Returns:
         The slope, and one intercept for each class after the first; None where a class has fewer than five
         studies, or the member separates the classes, so that no slope is large enough.
@@ -62,8 +58,7 @@ def recalibration(
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         scores = parameters[0] * logits + np.append(0.0, parameters[1:])
-        scores = scores - scores.max(axis=1, keepdims=True)
-        log_probabilities = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        log_probabilities = log_softmax(scores, axis=1)
         error = (np.exp(log_probabilities) - one_hot) / len(labels)
         gradient = np.append((error * logits).sum(), error.sum(axis=0)[1:])
         return -float((log_probabilities * one_hot).sum()) / len(labels), gradient
@@ -79,14 +74,7 @@ def recalibration(
 
 
 def calibration_summary(table: Predictions) -> dict[str, Any]:
-    """Summarise how members' outputs relate to the truth on one table.
-
-    Args:
-        table: Predictions of the members.
-
-    Returns:
-        JSON-ready, see `CalibrationSummary`.
-    """
+    """Summarise how members' outputs relate to the truth on one table, see `CalibrationSummary`."""
     members = {}
     for index, name in enumerate(table.model_names):
         fitted = recalibration(table.logits[:, index], table.labels)
@@ -102,39 +90,26 @@ def calibration_summary(table: Predictions) -> dict[str, Any]:
 def single_folds_summary(table: Predictions) -> dict[str, Any]:
     """Summarise members before their outputs are averaged over folds, as the training table holds them.
 
-    Args:
-        table: Predictions with one model for each member and fold, named `<member>/<fold>`.
-
-    Returns:
-        As `calibration_summary`, each figure averaged over folds (None where a fold has none).
-
-    Raises:
-        ValueError: If the models' names are of another form, or members have different folds.
+    The table has one model for each member and fold, named `<member>/<fold>`. Each figure of
+    `calibration_summary` is averaged over folds; None where a fold has none.
     """
     columns: dict[str, dict[str, int]] = {}
     for index, name in enumerate(table.model_names):
         member, _, fold = name.rpartition("/")
         columns.setdefault(fold, {})[member] = index
-    members = tuple(next(iter(columns.values())))
-    if "" in members or any(tuple(of_fold) != members for of_fold in columns.values()):
-        raise UserError(
-            f"expected models named <member>/<fold>, every member in every fold, got {table.model_names}"
-        )
     summaries = [
         calibration_summary(
-            Predictions.from_arrays(
-                table.logits[:, list(of_fold.values())], table.labels, model_names=members
-            )
+            Predictions.from_arrays(table.logits[:, [*fold.values()]], table.labels, model_names=tuple(fold))
         )
-        for of_fold in columns.values()
+        for fold in columns.values()
     ]
     return {
         "members": {
             name: {
-                "slope": _mean([summary["members"][name]["slope"] for summary in summaries]),
-                "intercepts": _mean([summary["members"][name]["intercepts"] for summary in summaries]),
+                figure: _mean([summary["members"][name][figure] for summary in summaries])
+                for figure in ("slope", "intercepts")
             }
-            for name in members
+            for name in summaries[0]["members"]
         },
         "contested_share": _mean([summary["contested_share"] for summary in summaries]),
         "n_studies": len(table),

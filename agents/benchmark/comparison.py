@@ -1,13 +1,16 @@
 """Two agents' predictions for the same studies: the difference, its interval by patient, and the tests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.benchmark.seed_summaries import spread
 from agents.statistics.bootstrap import PatientBootstrap, interval
 from agents.statistics.delong import delong_test
 from agents.statistics.hypothesis_tests import (
+    holm,
     mcnemar,
     minimum_detectable_difference,
     patient_standard_error,
@@ -29,7 +32,7 @@ def paired_comparison(
     *,
     is_baseline: bool = False,
 ) -> dict[str, Any]:
-    """Compare an agent with a baseline.
+    """Compare an agent with a baseline, see `agents.benchmark.schema.PairedComparison`.
 
     Args:
         table: The studies.
@@ -37,25 +40,20 @@ def paired_comparison(
         probabilities: The agent's, shape `(n_seeds, n_studies, n_classes)`.
         baseline: The baseline's, of any number of seeds.
         is_baseline: Whether the agent is the baseline itself.
-
-    Returns:
-        JSON-ready, see `agents.benchmark.schema.PairedComparison`; `holm_p` is None, for whoever knows the
-        family.
     """
     patients = table.patient_ids
     correct = correctness(table, probabilities)
     differences = correct.mean(axis=0) - correctness(table, baseline).mean(axis=0)
-    averaged, averaged_baseline = (
-        correctness(table, of_agent.mean(axis=0)[None])[0] for of_agent in (probabilities, baseline)
+    test = mcnemar(
+        *(correctness(table, of_agent.mean(axis=0)[None])[0] for of_agent in (probabilities, baseline))
     )
-    test = mcnemar(averaged, averaged_baseline)
     return {
         "accuracy_difference": float(differences.mean()),
         "ci95": [0.0, 0.0] if is_baseline else interval(bootstrap.mean_difference(differences)),
         "standard_error": patient_standard_error(differences, patients),
-        "seed_spread": spread_over_seeds(correct.mean(axis=1)),
+        "seed_spread": float(spread(correct.mean(axis=1))),
         "permutation_p": sign_flip_test(differences, patients),
-        "holm_p": None,
+        "holm_p": None,  # see `correct_for_family`
         "mcnemar_p": test.exact_p,
         "mcnemar_mid_p": test.mid_p,
         "only_this_correct": test.only_first,
@@ -65,9 +63,11 @@ def paired_comparison(
     }
 
 
-def spread_over_seeds(values: NDArray[np.float64]) -> float:
-    """Return the standard deviation over seeds; 0 of one seed."""
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+def correct_for_family(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Fill in Holm's p-values of a family of comparisons."""
+    adjusted = holm([comparison["permutation_p"] for comparison in comparisons])
+    for comparison, p in zip(comparisons, adjusted, strict=True):
+        comparison["holm_p"] = p
 
 
 def _delong(table: Predictions, probabilities: NDArray[Any], baseline: NDArray[Any]) -> dict[str, Any] | None:

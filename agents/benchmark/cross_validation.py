@@ -5,7 +5,8 @@ and for a second comparison with uniform averaging over all studies of the train
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,73 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.benchmark.comparison import correct_for_family, paired_comparison
 from agents.benchmark.fits import Fit, Options, run_fits, seeds_of
-from agents.benchmark.out_of_fold import HeldOut
+from agents.benchmark.schema import Count, Document, Figure, PairedComparison
+from agents.benchmark.scoring import figures_over_seeds
+from agents.metrics import evaluate
 from agents.parallel import Backend
-from agents.registry import make_agent
+from agents.registry import BASELINE, make_agent
+from agents.statistics.bootstrap import PatientBootstrap
+from agents.statistics.intervals import prediction_shares, wilson_interval
 from mura_env import Predictions
 from mura_env.utils.progress import Progress
 
 N_FOLDS = 3
 """Folds: each agent is fitted so many times for each seed, on the other folds."""
 
+N_RESAMPLES = 2_000
+"""Resamples of the patient bootstrap."""
+
+LABEL = "not nested"
+WHY = (
+    "The members' outputs on the training table are out of fold, but members and agents were not fitted anew "
+    "together: the outputs that an agent learned from in the other folds come from networks that had the "
+    "studies it is scored on among theirs. It can only support what the test table shows."
+)
+"""What every reader of these figures must know."""
+
 UNSEEN_PARTS = "the body parts .* were not in the training table of the"
 """Beginning of the warning of an agent that weights a body part which its folds did not have."""
+
+
+class CrossValidatedRow(Document):
+    """An agent or control on the training table, out of fold."""
+
+    accuracy: Figure
+    kappa: Figure
+    auroc: Figure
+    vs_uniform: PairedComparison
+
+
+class CrossValidated(Document):
+    """The secondary comparison."""
+
+    label: str
+    """In short, what every reader must know of it."""
+    why: str
+    """The same in a paragraph."""
+    n_studies: Count
+    n_patients: Count
+    n_folds: Count
+    seeds: list[Count]
+    bootstrap_resamples: Count
+    agents: dict[str, CrossValidatedRow]
+    controls: dict[str, CrossValidatedRow]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What cross-validated agents say of training studies that they have not learned from."""
+
+    probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By agent, shape `(n_seeds, n_studies, n_classes)`, uniform averaging among them."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of the fits."""
+    n_folds: int = 0
+    """Folds of the cross-validation."""
+    reason: str = ""
+    """Why there is nothing."""
 
 
 def why_not_cross_validated(train: Predictions) -> str | None:
@@ -94,3 +150,56 @@ def _score_fold(fit: Fit, train: Predictions, folds: NDArray[np.int64], resume: 
         # A rare body part may be missing in the other folds; its studies count like all others.
         warnings.filterwarnings("ignore", message=UNSEEN_PARTS, category=UserWarning)
         return agent.predict_proba(train.select(folds == fit.fold))
+
+
+def out_of_fold_document(
+    train: Predictions, held_out: HeldOut, controls: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """Compare cross-validated agents with uniform averaging on all studies of the training table.
+
+    Controls are class probabilities by name, shape `(n_studies, n_classes)`, that have not learned from the
+    study either. See `CrossValidated`, Holm's correction being over these agents; or a `reason` alone.
+    """
+    if held_out.reason:
+        return {"reason": held_out.reason}
+    bootstrap = PatientBootstrap.draw(train.labels, train.n_classes, train.patient_ids, N_RESAMPLES)
+    of_baseline = held_out.probabilities[BASELINE]
+    rows = {
+        name: _row(train, bootstrap, of_agent, of_baseline, is_baseline=name == BASELINE)
+        for name, of_agent in held_out.probabilities.items()
+    }
+    correct_for_family([row["vs_uniform"] for name, row in rows.items() if name != BASELINE])
+    return {
+        "label": LABEL,
+        "why": WHY,
+        "n_studies": len(train),
+        "n_patients": len(np.unique(train.patient_ids)),
+        "n_folds": held_out.n_folds,
+        "seeds": list(held_out.seeds),
+        "bootstrap_resamples": N_RESAMPLES,
+        "agents": rows,
+        "controls": {
+            name: _row(train, bootstrap, np.asarray(probabilities)[None], of_baseline)
+            for name, probabilities in controls.items()
+        },
+    }
+
+
+def _row(
+    train: Predictions,
+    bootstrap: PatientBootstrap,
+    probabilities: NDArray[Any],
+    of_baseline: NDArray[Any],
+    *,
+    is_baseline: bool = False,
+) -> dict[str, Any]:
+    """Score one agent or control, of shape `(n_seeds, n_studies, n_classes)`, and compare it."""
+    scores = [evaluate(train.labels, of_seed) for of_seed in probabilities]
+    shares = prediction_shares(train.labels, probabilities.shape[2], probabilities.argmax(axis=2))
+    accuracy = float(np.mean([of_seed["accuracy"] for of_seed in scores]))
+    figures = figures_over_seeds(
+        [{name: of_seed[name] for name in ("accuracy", "kappa", "auroc")} for of_seed in scores],
+        {"accuracy": wilson_interval(accuracy, shares["accuracy"], train.patient_ids)},
+    )
+    compared = paired_comparison(train, bootstrap, probabilities, of_baseline, is_baseline=is_baseline)
+    return {**figures, "vs_uniform": compared}

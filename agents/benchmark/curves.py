@@ -42,15 +42,7 @@ class Curves(Document):
 
 
 def curves_document(labels: NDArray[np.int64], probabilities: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Return both curves of everything that was scored.
-
-    Args:
-        labels: True classes, shape `(n_studies,)`.
-        probabilities: By name, each of shape `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        By name, JSON-ready, see `Curves`.
-    """
+    """Return both curves of probabilities `(n_seeds, n_studies, n_classes)`, by name; see `Curves`."""
     return {
         name: {"roc": mean_roc(labels, values), "reliability": reliability(labels, values)}
         for name, values in probabilities.items()
@@ -60,16 +52,9 @@ def curves_document(labels: NDArray[np.int64], probabilities: Mapping[str, NDArr
 def mean_roc(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str, list[float]] | None:
     """Average ROC curves vertically: over seeds and, with more than two classes, each against the rest.
 
-    Vertical averaging (Fawcett 2006): at each false positive rate, the mean of the true positive rates, so
-    that the area under the mean is the mean of the areas, up to the grid.
-
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        `false_positive_rate` and `true_positive_rate`, each of `N_POINTS` numbers in [0, 1]; None where there
-        is one class only.
+    Vertical averaging (Fawcett 2006): at each of `N_POINTS` false positive rates, the mean of the true
+    positive rates, so that the area under the mean is the mean of the areas, up to the grid. None where there
+    is one class only.
     """
     n_classes = probabilities.shape[2]
     grid = np.linspace(0.0, 1.0, N_POINTS)
@@ -91,15 +76,8 @@ def reliability(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[
     """Return a reliability diagram: observed frequency against predicted probability, in bins of equal mass.
 
     With two classes the probability and the frequency of class 1; with more, the probability of the predicted
-    class and how often it is the true one. The predictions of all seeds are put together.
-
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        JSON-ready, see `Reliability`; in ascending order. Equal probabilities are never divided between bins,
-        so that there may be fewer of them.
+    class and how often it is the true one. The predictions of all seeds are put together. Equal probabilities
+    are never divided between bins, so that there may be fewer of them.
     """
     if probabilities.shape[2] == 2:
         predicted = probabilities[:, :, 1].ravel()

@@ -51,15 +51,10 @@ class EnsembleDiversity(Document):
 def pair_diversity(
     first: NDArray[np.int64], second: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> PairDiversity:
-    """Compare the predicted classes of two members.
+    """Compare the predicted classes of two members, each of shape `(n_studies,)`.
 
     With a studies that both predict correctly, b and c that only the first or the second does, and d that
     neither does: Q = (ad - bc) / (ad + bc), disagreement (b + c) / n, double fault d / n.
-
-    Args:
-        first: Predicted classes, shape `(n_studies,)`.
-        second: The other member's, same shape.
-        labels: True classes, same shape.
     """
     one, two = first == labels, second == labels
     both, neither = int((one & two).sum()), int((~one & ~two).sum())
@@ -74,14 +69,7 @@ def pair_diversity(
 
 
 def ensemble_diversity(table: Predictions) -> dict[str, Any]:
-    """Compare all pairs of members.
-
-    Args:
-        table: Predictions of the members.
-
-    Returns:
-        JSON-ready, see `EnsembleDiversity`.
-    """
+    """Compare all pairs of members, see `EnsembleDiversity`."""
     predicted = table.logits.argmax(axis=2)  # (n_studies, n_models)
     pairs = [
         {

@@ -4,18 +4,19 @@ The same tables and seeds give the same document, whatever was interrupted on th
 processes there were.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.benchmark.behaviour import Actions, Behaviour, behaviour_document
+from agents.benchmark.behaviour import Behaviour, behaviour_document
+from agents.benchmark.comparison import correct_for_family
+from agents.benchmark.cross_validation import CrossValidated, HeldOut, out_of_fold_document
 from agents.benchmark.curves import Curves, curves_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import Images, image_level_document
-from agents.benchmark.out_of_fold import CrossValidated, HeldOut, out_of_fold_document
 from agents.benchmark.schema import Count, Document, OrReason, OverRepeats, Row, Share, Weights
 from agents.benchmark.scoring import ScoredTable
 from agents.benchmark.seed_summaries import (
@@ -27,7 +28,6 @@ from agents.benchmark.seed_summaries import (
 )
 from agents.metrics import youden_threshold
 from agents.registry import BASELINE
-from agents.statistics.hypothesis_tests import holm
 from mura_env import Predictions
 from mura_env.weighting_task import contested
 
@@ -107,7 +107,7 @@ class Benchmark(Document):
 
     @model_validator(mode="after")
     def _fits_its_protocol(self) -> Self:
-        """Refuse a document without a body part or uniform averaging, or with weights of other members."""
+        """Refuse a document without a body part or uniform averaging, which every page shows."""
         if BASELINE not in self.agents:
             raise ValueError(f"without {BASELINE!r} in agents")
         for group in ("agents", "models", "controls"):
@@ -115,20 +115,7 @@ class Benchmark(Document):
                 for part in self.protocol.body_part_names:
                     if part not in row.per_body_part:
                         raise ValueError(f"without {part!r} in {group}.{name}.per_body_part")
-        for place, weights in _member_vectors(self.model_dump()):
-            if len(weights) != len(self.protocol.model_names):
-                raise ValueError(f"with {len(weights)} numbers where {place} should have one for each member")
         return self
-
-
-def _member_vectors(value: Any, place: str = "", inside: bool = False) -> Iterator[tuple[str, list[float]]]:
-    """Yield every list of numbers under a key `weights` with its place, but those of agents' options."""
-    if isinstance(value, list) and inside:
-        yield place.removeprefix("."), value
-    elif isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if key != "options":
-                yield from _member_vectors(item, f"{place}.{key}", inside or key == "weights")
 
 
 def benchmark_document(
@@ -144,7 +131,7 @@ def benchmark_document(
     thresholds: Mapping[str, float | None] | None = None,
     images: Predictions | None = None,
 ) -> dict[str, Any]:
-    """Put the results of all agents into one document.
+    """Put the results of all agents into one document, see `Benchmark`.
 
     Args:
         train: What agents learned from.
@@ -158,12 +145,8 @@ def benchmark_document(
         thresholds: Agents' thresholds, where they are known from elsewhere; chosen with `held_out` if None.
         images: Members' outputs on each radiograph of the test studies.
 
-    Returns:
-        JSON-ready, see `Benchmark`.
-
     Raises:
-        ValueError: If a control's probabilities are not of the right shape or no probabilities, or the
-            radiographs are not those of the studies.
+        ValueError: If a control's probabilities are not of the right shape or no probabilities.
     """
     table = ScoredTable(test, n_resamples, results[BASELINE].probabilities)
     fixed = _with_majority(train, test, controls)
@@ -171,7 +154,8 @@ def benchmark_document(
     held_out = held_out or HeldOut(reason="it was not asked for")
     thresholds = _thresholds(train, held_out) if thresholds is None else thresholds
     agents = {name: _agent_row(table, name, result, thresholds.get(name)) for name, result in results.items()}
-    family = _correct_for_family(agents)
+    family = [name for name, row in agents.items() if name != BASELINE and not row["is_bound"]]
+    correct_for_family([agents[name]["vs_uniform"] for name in family])
     return {
         "n_studies": len(test),
         "seeds": [int(seed) for seed in seeds],
@@ -187,15 +171,7 @@ def benchmark_document(
             name: weights_vary(result.weights, test.body_parts, result.uses_seed)
             for name, result in results.items()
         },
-        "behaviour": behaviour_document(
-            train,
-            test,
-            {
-                name: Actions(result.weights, result.probabilities, result.learning_curves)
-                for name, result in results.items()
-            },
-            results[BASELINE].probabilities,
-        ),
+        "behaviour": behaviour_document(train, test, results, results[BASELINE].probabilities),
         "curves": curves_document(
             test.labels,
             {
@@ -204,20 +180,7 @@ def benchmark_document(
             },
         ),
         "cross_validated": out_of_fold_document(train, held_out, of_train),
-        "images": {"reason": "the tables hold studies only, not their radiographs"}
-        if images is None
-        else image_level_document(
-            test,
-            images,
-            {
-                name: result.weights if result.is_weighting else None
-                for name, result in results.items()
-                if not result.is_bound
-            },
-            fixed,
-            thresholds,
-            n_resamples=n_resamples,
-        ),
+        "images": image_level_document(test, images, results, fixed, thresholds, n_resamples=n_resamples),
     }
 
 
@@ -244,15 +207,6 @@ def _thresholds(train: Predictions, held_out: HeldOut) -> dict[str, float | None
     }
     # Uniform averaging learns nothing, and the members' outputs are out of fold.
     return {**chosen, BASELINE: youden_threshold(train.labels, train.probabilities.mean(axis=1))}
-
-
-def _correct_for_family(agents: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Fill in Holm's p-values of all agents that could have won, and return their names."""
-    family = [name for name, row in agents.items() if name != BASELINE and not row["is_bound"]]
-    adjusted = holm([agents[name]["vs_uniform"]["permutation_p"] for name in family])
-    for name, p in zip(family, adjusted, strict=True):
-        agents[name]["vs_uniform"]["holm_p"] = p
-    return family
 
 
 def _model_rows(table: ScoredTable, train: Predictions, test: Predictions) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, fingerprint
-from agents.benchmark.cross_validation import UNSEEN_PARTS
+from agents.agent import fingerprint
+from agents.benchmark.cross_validation import UNSEEN_PARTS, HeldOut
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
-from agents.benchmark.out_of_fold import HeldOut
 from agents.registry import BASELINE, load_agent, make_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
@@ -104,22 +103,17 @@ def _result(
         if name == BASELINE:  # it learns nothing, and a run may have been made without it
             agent = make_agent(BASELINE).fit(train, seed=seed)
         else:
-            agent = _saved(directory / f"{name}-seed{seed}", fingerprint(train))
+            agent = load_agent(directory / f"{name}-seed{seed}")
+            if agent.fingerprint_ != fingerprint(train):
+                raise UserError(
+                    "expected an agent that learned from the run's training table in "
+                    f"{directory / f'{name}-seed{seed}'}, got one that learned from another table; run the "
+                    "benchmark again"
+                )
         results.append(AgentResult.of(agent, outside))
         if not agent.uses_seed:
             break
     return AgentResult.over_seeds(results)
-
-
-def _saved(directory: Path, digest: str) -> Agent[Any]:
-    """Read an agent, and make sure that it learned from the table with this digest."""
-    agent = load_agent(directory)
-    if agent.fingerprint_ != digest:
-        raise UserError(
-            f"expected an agent that learned from the run's training table in {directory}, got one that "
-            "learned from another table; run the benchmark again"
-        )
-    return agent
 
 
 def _check(train: Predictions, outside: Predictions, outside_images: Predictions | None) -> None:

@@ -67,10 +67,8 @@ def run_fits(
 ) -> Iterator[tuple[Fit, Scores]]:
     """Call a function on every fit in the pool of `agents.parallel.run_all`, the longest first.
 
-    The pool is left to the next call, for `agents.parallel.workers_stopped`.
-
-    Yields:
-        Each fit with what the function returned, in the order in which the calls end.
+    Each fit comes with what the function returned, in the order in which the calls end. The pool is left to
+    the next call, for `agents.parallel.workers_stopped`.
     """
     ordered = sorted(fits, key=lambda fit: not make_agent(fit.name, **fit.options).uses_seed)
     call = partial(_with_fit, function)

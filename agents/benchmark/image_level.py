@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import combine_probabilities
+from agents.benchmark.fits import AgentResult
 from agents.benchmark.schema import Count, Document, Row
 from agents.benchmark.scoring import ScoredTable
 from agents.registry import BASELINE
@@ -32,8 +33,8 @@ class Images(Document):
 
 def image_level_document(
     test: Predictions,
-    images: Predictions,
-    weights: Mapping[str, NDArray[np.float32] | None],
+    images: Predictions | None,
+    results: Mapping[str, AgentResult],
     controls: Mapping[str, NDArray[Any]],
     thresholds: Mapping[str, float | None],
     *,
@@ -43,28 +44,29 @@ def image_level_document(
 
     Args:
         test: The studies.
-        images: Members' outputs on each radiograph, the studies in the same order, `n_views` of each.
-        weights: By agent, shape `(n_seeds, n_studies, n_models)`; None for what is no weighting.
+        images: Members' outputs on each radiograph, as `check_images` wants them.
+        results: By agent; bounds have no row.
         controls: Class probabilities of the studies by name, shape `(n_studies, n_classes)`; each radiograph
             has those of its study.
         thresholds: By agent, on the probability of class 1.
         n_resamples: Resamples of the patient bootstrap, of which `MOST_RESAMPLES` are used at most.
 
     Returns:
-        JSON-ready, see `Images` (`holm_p` is None: the primary comparison is of studies), or a `reason`
-        alone, where every study has one radiograph.
-
-    Raises:
-        ValueError: If the radiographs are not those of the studies.
+        See `Images` (`holm_p` is None: the primary comparison is of studies), or a `reason` alone, where
+        there are no radiographs or every study has one.
     """
-    check_images(test, images)
+    if images is None:
+        return {"reason": "the tables hold studies only, not their radiographs"}
     if (test.n_views == 1).all():
         return {"reason": "every study has one radiograph: its figures are those of the study"}
     study = np.repeat(np.arange(len(test)), test.n_views)
+    shown = {name: result for name, result in results.items() if not result.is_bound}
     probabilities = {
-        name: np.stack([combine_probabilities(images.probabilities, of_seed[study]) for of_seed in chosen])
-        for name, chosen in weights.items()
-        if chosen is not None
+        name: np.stack(
+            [combine_probabilities(images.probabilities, weights[study]) for weights in result.weights]
+        )
+        for name, result in shown.items()
+        if result.is_weighting
     }
     table = ScoredTable(images, min(n_resamples, MOST_RESAMPLES), probabilities[BASELINE])
     return {
@@ -78,7 +80,7 @@ def image_level_document(
             for index, name in enumerate(images.model_names)
         },
         "controls": {name: table.row(of_study[study][None]) for name, of_study in controls.items()},
-        "left_out": {name: NO_WEIGHTING for name, chosen in weights.items() if chosen is None},
+        "left_out": {name: NO_WEIGHTING for name, result in shown.items() if not result.is_weighting},
     }
 
 

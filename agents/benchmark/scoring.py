@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.benchmark.comparison import correctness, paired_comparison, spread_over_seeds
+from agents.benchmark.comparison import correctness, paired_comparison
+from agents.benchmark.seed_summaries import spread
 from agents.metrics import FIGURES, evaluate, study_losses
-from agents.statistics.bootstrap import (
-    PatientBootstrap,
-    Samples,
-    auroc_of_pairs,
-    interval,
-)
+from agents.statistics.bootstrap import PatientBootstrap, Samples, auroc_of_pairs, interval
 from agents.statistics.calibration import calibration_interval, calibration_samples
 from agents.statistics.intervals import (
     Share,
@@ -71,7 +67,7 @@ class ScoredTable:
             "kappa": self._all.bootstrap.prediction_figures(baseline.argmax(axis=2))["kappa"],
             "auroc": self._all.bootstrap.auroc(baseline),
         }
-        self._baseline_figures = _over_seeds([evaluate(test.labels, seed) for seed in baseline])
+        self._baseline_figures = figures_over_seeds([evaluate(test.labels, seed) for seed in baseline])
 
     def row(
         self, probabilities: NDArray[Any], threshold: float | None = None, *, is_baseline: bool = False
@@ -99,7 +95,7 @@ class ScoredTable:
             np.sum([of_part for _, of_part in pairs.values()], axis=0),
         )
         ends = _ends(per_seed, samples, _shares(test.labels, probabilities, threshold), test.patient_ids)
-        row = {"n_studies": len(test), **_over_seeds(per_seed, ends)}
+        row = {"n_studies": len(test), **figures_over_seeds(per_seed, ends)}
         of_parts: dict[int, dict[str, Samples]] = {}
         shares_of: dict[int, dict[str, Share]] = {}
         rows: dict[str, Any] = {}
@@ -113,7 +109,7 @@ class ScoredTable:
                 of_parts[part]["auroc"] = auroc_of_pairs(*pairs[part])
                 shares_of[part] = _shares(test.labels[chosen], probabilities[:, chosen], threshold)
                 ends = _ends(figures, of_parts[part], shares_of[part], test.patient_ids[chosen])
-            rows[name] = {**facts, **_over_seeds(figures, ends)}
+            rows[name] = {**facts, **figures_over_seeds(figures, ends)}
             if not is_baseline:
                 difference = self._difference(part, probabilities) if part in of_parts else None
                 rows[name]["vs_uniform"] = difference
@@ -129,12 +125,7 @@ class ScoredTable:
         return row
 
     def _samples(self, scope: _Scope, probabilities: NDArray[Any]) -> dict[str, Samples]:
-        """Resample all figures but shares of studies and the AUROC, means over seeds.
-
-        Args:
-            scope: The studies.
-            probabilities: Of all studies, shape `(n_seeds, n_studies, n_classes)`.
-        """
+        """Resample all figures but shares of studies and the AUROC, means over seeds."""
         probabilities = probabilities[:, scope.studies]
         figures = scope.bootstrap.prediction_figures(probabilities.argmax(axis=2))
         samples = {name: figures[name] for name in ("balanced_accuracy", "kappa", "f1")}
@@ -164,7 +155,7 @@ class ScoredTable:
             for name in next(iter(shares_of.values()), {})
         }
         ends = _ends(per_seed, samples, shares, self.test.patient_ids)
-        return {"n_body_parts": per_seed[0]["n_body_parts"], **_over_seeds(per_seed, ends)}
+        return {"n_body_parts": per_seed[0]["n_body_parts"], **figures_over_seeds(per_seed, ends)}
 
     def _difference(self, part: int, probabilities: NDArray[Any]) -> dict[str, Any]:
         """Compare accuracies in one body part."""
@@ -188,13 +179,7 @@ class ScoredTable:
 def _shares(
     labels: NDArray[np.int64], probabilities: NDArray[Any], threshold: float | None
 ) -> dict[str, Share]:
-    """Return the figures that are shares of studies.
-
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-        threshold: On the probability of class 1.
-    """
+    """Return the figures that are shares of studies, those at a threshold among them if there is one."""
     n_classes = probabilities.shape[2]
     shares = prediction_shares(labels, n_classes, probabilities.argmax(axis=2))
     shares["sensitivity_at_90_specificity"] = sensitivity_share(labels, probabilities)
@@ -212,12 +197,11 @@ def _ends(
     shares: dict[str, Share],
     patients: NDArray[Any],
 ) -> Intervals:
-    """Return the interval of each figure that is defined.
+    """Return the interval of each figure that every seed has.
 
     Args:
         per_seed: Each seed's figures by name.
-        samples: Resampled figures by name, the mean over seeds each; the average precision is that without
-            each patient.
+        samples: Resampled figures, means over seeds; the average precision is that without each patient.
         shares: The figures that are shares of studies.
         patients: Each study's patient, shape `(n_studies,)`.
     """
@@ -240,24 +224,18 @@ def _ends(
     return ends
 
 
-def _over_seeds(per_seed: list[dict[str, Any]], ends: Intervals | None = None) -> dict[str, Any]:
-    """Average each figure over seeds, beside its interval.
-
-    Args:
-        per_seed: Each seed's figures by name; those of `FIGURES` and `auroc_within_body_parts` are taken.
-        ends: Intervals by name; none if None.
-    """
+def figures_over_seeds(per_seed: list[dict[str, Any]], ends: Intervals | None = None) -> dict[str, Any]:
+    """Average figures over seeds, each beside its interval, if `ends` has one; other facts are left out."""
     row: dict[str, Any] = {}
     for name in (*FIGURES, "auroc_within_body_parts"):
         if name not in per_seed[0]:
             continue
         values = [scores[name] for scores in per_seed]
-        if any(value is None for value in values):
-            row[name] = {"mean": None, "ci95": None, "seed_spread": None}
-            continue
-        row[name] = {
-            "mean": float(np.mean(values)),
-            "ci95": (ends or {}).get(name),
-            "seed_spread": spread_over_seeds(np.array(values)),
-        }
+        row[name] = {"mean": None, "ci95": None, "seed_spread": None}
+        if None not in values:
+            row[name] = {
+                "mean": float(np.mean(values)),
+                "ci95": (ends or {}).get(name),
+                "seed_spread": float(spread(np.array(values))),
+            }
     return row

@@ -1,4 +1,4 @@
-"""Weights and learning curves of several seeds, summarised as mean and standard deviation."""
+"""What several seeds gave, as mean and standard deviation: figures, weights, learning curves."""
 
 from typing import Any
 
@@ -36,40 +36,41 @@ class LearningCurve(Document):
     __pydantic_extra__: dict[str, Spread]
 
 
+def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation over the first axis, such as the seeds; 0 where there is one row."""
+    return np.asarray(values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:]))
+
+
+def over_seeds(values: NDArray[np.float64]) -> dict[str, float]:
+    """Return a `SeedFigure` of one value a seed."""
+    return {"mean": float(values.mean()), "seed_spread": float(spread(values))}
+
+
 def weights_vary(
     weights: NDArray[Any], body_parts: NDArray[np.int64], uses_seed: bool = True
 ) -> dict[str, float | None]:
-    """Compare how far mean weights differ between body parts and between seeds.
+    """Compare how far mean weights differ between body parts and between seeds, see `WeightsVary`.
 
     Args:
-        weights: Shape `(n_seeds, n_studies, n_models)`.
+        weights: Shape `(n_seeds, n_studies, n_models)`; they are averaged over the studies of a part, and
+            over seeds where parts are compared.
         body_parts: Shape `(n_studies,)`.
-        uses_seed: Whether another seed could give other weights; if not, one seed shows that they do not
-            differ.
-
-    Returns:
-        `between_body_parts`: standard deviation over body parts of the weights averaged over seeds and the
-        part's studies; `between_seeds`: standard deviation over seeds of the weights averaged over a part's
-        studies. Both are root mean squares over members (and parts), None where there is only one part or one
-        seed.
+        uses_seed: Whether another seed could give other weights; if not, one shows that they do not differ.
     """
     parts = [weights[:, body_parts == part].mean(axis=1, dtype=np.float64) for part in np.unique(body_parts)]
     means = np.stack(parts)  # (n_body_parts, n_seeds, n_models)
     between_parts = means.mean(axis=1).std(axis=0, ddof=1) if len(means) > 1 else None
     between_seeds = means.std(axis=1, ddof=1) if means.shape[1] > 1 else None
-    if not uses_seed:
-        between_seeds = np.zeros(1)
     return {
         "between_body_parts": _root_mean_square(between_parts),
-        "between_seeds": _root_mean_square(between_seeds),
+        "between_seeds": _root_mean_square(between_seeds) if uses_seed else 0.0,
     }
 
 
 def weights_over_seeds(weights: NDArray[Any]) -> dict[str, list[float]]:
     """Average weights over studies, then mean and standard deviation over seeds, in model order."""
     means = weights.mean(axis=1, dtype=np.float64)
-    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
-    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
+    return {"mean": means.mean(axis=0).tolist(), "seed_spread": spread(means).tolist()}
 
 
 def mean_learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] | None:
@@ -77,12 +78,11 @@ def mean_learning_curve(curves: list[list[dict[str, float]]]) -> dict[str, Any] 
     length = min(map(len, curves), default=0)
     if length == 0:
         return None
-    fields = [name for name in curves[0][0] if name != "steps"]
     summary: dict[str, Any] = {"steps": [float(row["steps"]) for row in curves[0][:length]]}
-    for name in fields:
-        values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
-        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(length)
-        summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread.tolist()}
+    for name in curves[0][0]:
+        if name != "steps":
+            values = np.array([[row[name] for row in curve[:length]] for curve in curves], dtype=np.float64)
+            summary[name] = {"mean": values.mean(axis=0).tolist(), "seed_spread": spread(values).tolist()}
     return summary
 
 

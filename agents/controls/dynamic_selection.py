@@ -12,23 +12,18 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent, Callback
-from agents.config import AgentConfig
-from agents.controls.fixed_weights import log_odds_weights
-from agents.mixture import members_correct, probabilities_of_label
-from agents.policy.inner_folds import fold_pairs
+from agents.config import AgentConfig, require_range
+from agents.controls.fixed_weights import Control, log_odds_weights
+from agents.mixture import fold_pairs, members_correct, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
-from mura_env.utils.progress import Progress
 
 
 def output_profiles(table: Predictions) -> NDArray[np.float32]:
-    """Describe studies by the members' outputs.
+    """Describe studies by the members' class probabilities without the first, which the others determine.
 
-    Returns:
-        The members' class probabilities without the first class's, which they determine; shape
-        `(n_studies, n_models * (n_classes - 1))`.
+    Shape `(n_studies, n_models * (n_classes - 1))`.
     """
     return np.ascontiguousarray(table.probabilities[:, :, 1:].reshape(len(table), -1))
 
@@ -46,9 +41,9 @@ def nearest_studies(
 
     Args:
         learned: Profiles to choose from, shape `(n_learned, n_features)`.
-        learned_parts: Their body parts, shape `(n_learned,)`.
+        learned_parts: Their body parts.
         queries: Profiles, shape `(n_queries, n_features)`.
-        query_parts: Their body parts, shape `(n_queries,)`.
+        query_parts: Their body parts.
         n_neighbours: How many to find; all, if there are fewer.
 
     Returns:
@@ -69,9 +64,7 @@ def nearest_studies(
 def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
     """Return what an agent keeps of the studies learned from, to judge members near others by.
 
-    Returns:
-        `profiles`, see `output_profiles`; `body_parts`, shape `(n_studies,)`; and `right`, whether a member
-        is correct, shape `(n_studies, n_models)`.
+    `right` says whether a member is correct, shape `(n_studies, n_models)`.
     """
     return {
         "profiles": output_profiles(table),
@@ -83,10 +76,8 @@ def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
 ConfigType = TypeVar("ConfigType")
 
 
-class DynamicSelection(Agent[ConfigType]):
+class DynamicSelection(Control[ConfigType]):
     """Base class: the arrays that `region_arrays` gives, and their check when an agent is loaded."""
-
-    uses_seed = False
 
     def _check_arrays(self) -> None:
         n_models, n_classes = len(self.model_names_), len(self.class_names_)
@@ -106,8 +97,7 @@ class KnoraUConfig(AgentConfig):
     """Studies in the region of competence."""
 
     def __post_init__(self) -> None:
-        if self.n_neighbours < 1:
-            raise UserError(f"expected n_neighbours of at least 1, got {self.n_neighbours}")
+        require_range(self, "n_neighbours", least=1)
 
 
 @register_agent("knora_u")
@@ -121,15 +111,8 @@ class KnoraU(DynamicSelection[KnoraUConfig]):
 
     config_class = KnoraUConfig
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        self.arrays_ = region_arrays(train)
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return region_arrays(train)
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         nearest = nearest_studies(
@@ -168,11 +151,9 @@ class MetaConfig(AgentConfig):
     """Strength of the penalty on the meta-classifier's coefficients."""
 
     def __post_init__(self) -> None:
-        for name, least in (("n_neighbours", 1), ("n_folds", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"expected {name} of at least {least}, got {getattr(self, name)}")
-        if not 0 < self.l2 < float("inf"):
-            raise UserError(f"expected l2 greater than 0, got {self.l2}")
+        require_range(self, "n_neighbours", least=1)
+        require_range(self, "n_folds", least=2)
+        require_range(self, "l2", above=0)
 
 
 @register_agent("meta")
@@ -187,18 +168,11 @@ class Meta(DynamicSelection[MetaConfig]):
 
     config_class = MetaConfig
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        self.arrays_ = {**competence_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        arrays = {**competence_arrays(train), "coefficients": np.zeros(len(META_FEATURES) + 1)}
         pairs = fold_pairs(train, None, self.config.n_folds, _FOLD_SEED)
         if not pairs:
-            return
+            return arrays
         features = np.concatenate(
             [
                 meta_features(competence_arrays(learn), score, score.body_parts, self.config.n_neighbours)
@@ -207,10 +181,11 @@ class Meta(DynamicSelection[MetaConfig]):
         )
         right = np.concatenate([members_correct(score) for _, score in pairs])
         if right.all() or not right.any():
-            return
+            return arrays
         regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
         regression.fit(features.reshape(-1, len(META_FEATURES)), right.reshape(-1))
-        self.arrays_["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
+        arrays["coefficients"] = np.append(regression.coef_[0], regression.intercept_[0])
+        return arrays
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         features = meta_features(self.arrays_, table, body_parts, self.config.n_neighbours)
@@ -236,16 +211,12 @@ def meta_features(
 ) -> NDArray[np.float64]:
     """Describe every member in every study by how far it may be trusted there.
 
-    Args:
-        region: Studies with known labels, from `competence_arrays`.
-        table: The studies to describe; their labels are not looked at.
-        body_parts: Their body parts, numbered as in `region`, shape `(n_studies,)`.
-        n_neighbours: Studies in the region of competence.
+    `region` is what `competence_arrays` returned of studies with known labels, body parts numbered alike.
 
     Returns:
         Shape `(n_studies, n_models, 5)`, all in [0, 1]: the member's accuracy in the nearest studies, its
         mean probability of their true class, its accuracy in the body part (over all parts, if the part has
-        no study), its highest class probability, and the other members' mean probability of that class.
+        no study), its highest class probability, and the others' mean probability of that class.
     """
     nearest = nearest_studies(
         region["profiles"], region["body_parts"], output_profiles(table), body_parts, n_neighbours

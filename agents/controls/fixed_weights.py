@@ -7,9 +7,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Callback
-from agents.config import AgentConfig
+from agents.agent import Agent
+from agents.config import AgentConfig, require_range
 from agents.mixture import members_correct, mixture_weights_by_body_part, probabilities_of_label
+from agents.monitor import Callback
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
@@ -18,17 +19,17 @@ from mura_env.utils.progress import Progress
 ConfigType = TypeVar("ConfigType")
 
 
-class FixedWeights(Agent[ConfigType]):
-    """One row of weights per body part, and a last row for parts that the training table did not have.
+class Control(Agent[ConfigType]):
+    """Base class of agents that learn from the labels of the training table at once.
 
-    A subclass writes `_rows`.
+    A subclass writes `_learned`.
     """
 
     uses_seed = False
 
     @abstractmethod
-    def _rows(self, train: Predictions) -> NDArray[np.float64]:
-        """Learn the weights, shape `(n_body_parts + 1, n_models)`, rows on the simplex."""
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        """Return what goes into `arrays_`."""
 
     def _fit(
         self,
@@ -38,7 +39,21 @@ class FixedWeights(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        self.arrays_ = {"weights": self._rows(train).astype(np.float32)}
+        self.arrays_ = self._learned(train)
+
+
+class FixedWeights(Control[ConfigType]):
+    """One row of weights per body part, and a last row for parts that the training table did not have.
+
+    A subclass writes `_rows`.
+    """
+
+    @abstractmethod
+    def _rows(self, train: Predictions) -> NDArray[np.float64]:
+        """Learn the weights, shape `(n_body_parts + 1, n_models)`, rows on the simplex."""
+
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return {"weights": self._rows(train).astype(np.float32)}
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return self.arrays_["weights"][body_parts]
@@ -51,21 +66,13 @@ class FixedWeights(Agent[ConfigType]):
 
 
 @register_agent("uniform")
-class Uniform(Agent[AgentConfig]):
+class Uniform(Control[AgentConfig]):
     """Every member has the same weight in every study."""
 
     config_class = AgentConfig
-    uses_seed = False
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        """Learn nothing."""
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return {}
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return np.ones((len(table), len(self.model_names_)))
@@ -97,8 +104,7 @@ class BestPerBodyPartConfig(AgentConfig):
     """With fewer studies of a body part, it gets the member that is best over all parts."""
 
     def __post_init__(self) -> None:
-        if self.min_studies < 1:
-            raise UserError(f"expected min_studies of at least 1, got {self.min_studies}")
+        require_range(self, "min_studies", least=1)
 
 
 @register_agent("best_per_body_part")
@@ -170,8 +176,7 @@ class StaticPerBodyPartConfig(AgentConfig):
     """How many studies of a body part the weights common to all parts count for."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prior_studies < float("inf"):
-            raise UserError(f"expected prior_studies of at least 0, got {self.prior_studies}")
+        require_range(self, "prior_studies", least=0)
 
 
 @register_agent("static")

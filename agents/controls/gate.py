@@ -7,20 +7,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.agent import Callback
-from agents.config import MAX_STUDIES, require_at_most
+from agents.config import MAX_STUDIES, require_range
 from agents.mixture import probabilities_of_label
-from agents.policy.inner_folds import InnerFold
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
+from agents.policy.selection import InnerFold
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from mura_env import Predictions
 from mura_env.combination import softmax_weights
-from mura_env.errors import UserError
 from mura_env.observations import observe
-from mura_env.utils.progress import Progress
 from mura_env.weighting_task import WeightingTask
 
 
@@ -40,9 +36,7 @@ class GateConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.studies_per_update < 1:
-            raise UserError(f"expected studies_per_update of at least 1, got {self.studies_per_update}")
-        require_at_most({"studies_per_update": (self.studies_per_update, MAX_STUDIES)})
+        require_range(self, "studies_per_update", least=1, most=MAX_STUDIES)
 
 
 @register_agent("gate")
@@ -56,17 +50,6 @@ class Gate(PolicyAgent[GateConfig]):
 
     config_class = GateConfig
     learns_by_reinforcement = False
-
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        super()._fit(train, validation, seed, progress, callback)
-        self.total_steps_ = 0  # no step of an environment was made
 
     def _env_width(self) -> tuple[int, int]:
         return self.config.studies_per_update, 1
@@ -112,13 +95,8 @@ class Gate(PolicyAgent[GateConfig]):
 def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:
     """Return the log loss of weighted averages, and how far the weights are from the reference.
 
-    Args:
-        logits: What is added to the reference's, shape `(..., n_models)`.
-        log_references: Logarithms of the reference weights, the same shape.
-        of_label: The members' probabilities of the true class, the same shape.
-
-    Returns:
-        -log Σ w_m p_m and KL(w ‖ reference), shape `(...)`, with w = softmax(log reference + logits).
+    With w = softmax(log reference + logits), these are -log Σ w_m p_m, p being the members' probabilities of
+    the true class, and KL(w ‖ reference); from shape `(..., n_models)` to `(...)`.
     """
     log_weights = torch.log_softmax(log_references + logits, dim=-1)
     weights = log_weights.exp()
@@ -127,14 +105,7 @@ def mixture_loss(logits: Tensor, log_references: Tensor, of_label: Tensor) -> tu
 
 
 class _FoldStudies:
-    """What a fold's networks learn from, in shuffled batches of contested studies.
-
-    Args:
-        fold: The fold.
-        reward: Name of the reward that is reported.
-        width: Studies in a batch.
-        generator: Source of the order.
-    """
+    """What a fold's networks learn from, in shuffled batches of contested studies."""
 
     def __init__(self, fold: InnerFold, reward: str, width: int, generator: np.random.Generator) -> None:
         learn = fold.learn

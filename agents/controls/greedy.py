@@ -6,11 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import AgentConfig
+from agents.config import AgentConfig, require_range
 from agents.controls.fixed_weights import FixedWeights
 from agents.registry import register_agent
 from mura_env import Predictions
-from mura_env.errors import UserError
 
 Metric = Literal["accuracy", "log_loss"]
 
@@ -25,8 +24,7 @@ class GreedyConfig(AgentConfig):
     """What each added member must improve most; a tie in accuracy is decided by the log loss."""
 
     def __post_init__(self) -> None:
-        if self.n_rounds < 1:
-            raise UserError(f"expected n_rounds of at least 1, got {self.n_rounds}")
+        require_range(self, "n_rounds", least=1)
 
 
 @register_agent("greedy")
@@ -52,11 +50,7 @@ def ensemble_selection(
 ) -> NDArray[np.float64]:
     """Select members with replacement.
 
-    Args:
-        probabilities: Shape `(n_studies, n_models, n_classes)`.
-        labels: Shape `(n_studies,)`.
-        n_rounds: Members added.
-        metric: What is improved.
+    Probabilities are `(n_studies, n_models, n_classes)`.
 
     Returns:
         Shares of the additions, shape `(n_models,)`, sum 1.

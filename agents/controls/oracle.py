@@ -6,34 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from agents.agent import Agent, Callback
 from agents.config import AgentConfig
+from agents.controls.fixed_weights import Control
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.combination import combine
-from mura_env.utils.progress import Progress
 
 
 @register_agent("oracle")
-class Oracle(Agent[AgentConfig]):
+class Oracle(Control[AgentConfig]):
     """The weights, read from the label, whose prediction is correct wherever any weights' prediction is.
 
     Its accuracy is the bound of every weighting; see `oracle_weights`.
     """
 
     config_class = AgentConfig
-    uses_seed = False
     is_bound = True
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
-        """Learn nothing: the labels are read where they are needed."""
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
+        return {}  # the labels are read where they are needed
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return oracle_weights(table)
@@ -73,12 +64,7 @@ def oracle_accuracy(table: Predictions) -> float:
 def leads_of_label(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return how far the true class leads each other class, member by member.
 
-    Args:
-        probabilities: Shape `(n_studies, n_models, n_classes)`.
-        labels: Shape `(n_studies,)`.
-
-    Returns:
-        Shape `(n_studies, n_models, n_classes - 1)`, in [-1, 1].
+    From probabilities, `(n_studies, n_models, n_classes)`, to `(n_studies, n_models, n_classes - 1)`.
     """
     n_studies, n_models, n_classes = probabilities.shape
     of_label = np.take_along_axis(probabilities, labels[:, None, None], axis=2)
@@ -90,11 +76,7 @@ def leads_of_label(probabilities: NDArray[np.float32], labels: NDArray[np.int64]
 def largest_lead(leads: NDArray[np.float64]) -> NDArray[np.float64]:
     """Maximise the least lead of the true class over the simplex, the value of a matrix game.
 
-    Args:
-        leads: Shape `(n_models, n_others)`.
-
-    Returns:
-        Weights, shape `(n_models,)`, non-negative with sum 1.
+    From leads, `(n_models, n_others)`, to weights, `(n_models,)`, non-negative with sum 1.
     """
     n_models, n_others = leads.shape
     # Variables: the weights, then the lead t; maximise t with t <= Σ w_m · lead_mc for every other class c.

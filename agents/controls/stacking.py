@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.agent import Agent, Callback
-from agents.config import AgentConfig
+from agents.config import AgentConfig, require_range
+from agents.controls.fixed_weights import Control
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions
-from mura_env.errors import UserError
-from mura_env.utils.progress import Progress
 
 LOG_PROBABILITY_FLOOR = -10.0
 """Log-probabilities are clipped from below: a member that is certain must not decide alone."""
@@ -31,12 +29,11 @@ class StackingConfig(AgentConfig):
     """Whether the regression also reads the body part, and so each part's share of the classes."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.l2 < float("inf"):
-            raise UserError(f"expected l2 greater than 0, got {self.l2}")
+        require_range(self, "l2", above=0)
 
 
 @register_agent("stacking")
-class Stacking(Agent[StackingConfig]):
+class Stacking(Control[StackingConfig]):
     """Multinomial logistic regression on the members' log-odds (Wolpert 1992; Ting and Witten 1999).
 
     This is not a weighting: the regression shifts, sharpens and sets off members against each other, so that
@@ -47,7 +44,6 @@ class Stacking(Agent[StackingConfig]):
     """
 
     config_class = StackingConfig
-    uses_seed = False
     is_weighting = False
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
@@ -60,14 +56,7 @@ class Stacking(Agent[StackingConfig]):
         """
         return self._stacked(table, self._body_parts(table)).astype(np.float32)
 
-    def _fit(
-        self,
-        train: Predictions,
-        validation: Predictions | None,
-        seed: int,
-        progress: Progress | None,
-        callback: Callback | None,
-    ) -> None:
+    def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
         regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
         features = self._features(train, train.body_parts)
         regression.fit(features, train.labels)
@@ -80,7 +69,7 @@ class Stacking(Agent[StackingConfig]):
             coefficients[present[1]] = regression.coef_[0]
         else:
             intercepts[present], coefficients[present] = regression.intercept_, regression.coef_
-        self.arrays_ = {"coefficients": coefficients, "intercepts": intercepts}
+        return {"coefficients": coefficients, "intercepts": intercepts}
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         return nearest_mixtures(table.probabilities, self._stacked(table, body_parts))

@@ -4,19 +4,17 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 
-from agents.policy.monitor import Report, TrainingMonitor
+from agents.monitor import Report, TrainingMonitor
 from agents.policy.networks.base import StackedNetwork, single_thread
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.utils.workers import end_with_parent
-
-TrainOne = Callable[[PolicyStackEnv, StackedNetwork, int, Report], None]
-"""Called as train(environment of one policy, network of one policy, seed, report)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Snapshot:
 
 
 def train_independently(
-    train: TrainOne,
+    train: Callable[[PolicyStackEnv, StackedNetwork, int, Report], None],
     make_env: Callable[[int], PolicyStackEnv],
     stack: StackedNetwork,
     *,
@@ -55,19 +53,17 @@ def train_independently(
         n_jobs: Processes.
 
     Yields:
-        The snapshots of one policy after the other, as many as checkpoints.
+        One policy after the other, its snapshots, as many as checkpoints.
     """
     calls = [
-        delayed(_train_one)(
-            train, make_env, index, _single(stack, index), seed=seed + 1_000 * index, checkpoints=checkpoints
-        )
+        (train, partial(make_env, index), _single(stack, index), seed + 1_000 * index, checkpoints)
         for index in range(stack.n_policies)
     ]
     if n_jobs == 1:
-        yield from (function(*arguments, **options) for function, arguments, options in calls)
+        yield from (_train_one(*call) for call in calls)
         return
     with parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with_parent):
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_train_one)(*call) for call in calls)
     try:
         for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered
             yield result
@@ -81,13 +77,7 @@ def train_independently(
 def score_snapshots(
     snapshots: Sequence[Sequence[Snapshot]], stack: StackedNetwork, monitor: TrainingMonitor
 ) -> None:
-    """Put policies that were trained by themselves into a stack again, and score it at every checkpoint.
-
-    Args:
-        snapshots: Those of every policy of the stack, in order.
-        stack: A stack of that many policies; its values are replaced.
-        monitor: What scores them.
-    """
+    """Put policies that were trained by themselves into a stack again, and score it at every checkpoint."""
     for checkpoint in zip(*snapshots, strict=True):
         stack.load_state_dict(stacked_state([snapshot.state for snapshot in checkpoint], stack))
         first, rewards = checkpoint[0], np.array([snapshot.mean_reward for snapshot in checkpoint])
@@ -112,21 +102,19 @@ def _single(stack: StackedNetwork, index: int) -> StackedNetwork:
 
 
 def _train_one(
-    train: TrainOne,
-    make_env: Callable[[int], PolicyStackEnv],
-    index: int,
+    train: Callable[[PolicyStackEnv, StackedNetwork, int, Report], None],
+    make_env: Callable[[], PolicyStackEnv],
     network: StackedNetwork,
-    *,
     seed: int,
     checkpoints: Sequence[float],
 ) -> list[Snapshot]:
-    env, snapshots = make_env(index), list[Snapshot]()
+    env, snapshots = make_env(), list[Snapshot]()
 
-    def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+    def report(steps: int, scalars: Mapping[str, float]) -> None:
         passed = bisect_right(checkpoints, steps)
         if passed > bisect_right(checkpoints, snapshots[-1].steps if snapshots else 0):
             state = {name: value.clone() for name, value in network.state_dict().items()}
-            snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars or {})))
+            snapshots.append(Snapshot(steps, state, float(env.mean_rewards()[0]), dict(scalars)))
 
     with single_thread():
         train(env, network, seed, report)

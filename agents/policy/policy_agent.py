@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.agent import Agent, Callback
-from agents.config import MAX_UNITS, AgentConfig, require_at_most
+from agents.agent import Agent
+from agents.config import MAX_CHECKPOINTS, MAX_UNITS, AgentConfig, require_range
+from agents.mixture import ReferenceChoice, choose_reference, fold_pairs, reference_weights
+from agents.monitor import Callback, Report, TrainingMonitor
 from agents.parallel import TrainingInterrupted
 from agents.policy.independent_training import Snapshot, score_snapshots, train_independently
-from agents.policy.inner_folds import (
-    InnerFold,
-    ReferenceChoice,
-    choose_reference,
-    fold_pairs,
-    inner_folds,
-    reference_weights,
-)
-from agents.policy.monitor import Report, TrainingMonitor
 from agents.policy.networks import NETWORKS, NetworkName
-from agents.policy.networks.base import StackedNetwork, network_shapes, observe_with_parts, single_thread
-from agents.policy.selection import DecisionRule, PolicySelection, clipped_softmax
+from agents.policy.networks.base import (
+    NETWORK_PREFIX,
+    StackedNetwork,
+    load_arrays,
+    network_arrays,
+    observe_with_parts,
+    single_thread,
+)
+from agents.policy.selection import DecisionRule, InnerFold, PolicySelection, clipped_softmax, inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.storage import saved_layout
 from mura_env import Predictions
@@ -39,8 +39,6 @@ from mura_env.utils.progress import Progress
 from mura_env.weighting_task import contested
 
 _CHUNK = 16_384
-NETWORK_PREFIX = "network."
-"""What the names of a network's arrays begin with in a saved agent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,26 +81,16 @@ class PolicyConfig(AgentConfig):
     """Learning rate of Adam at the start; it falls linearly to zero."""
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "n_checkpoints", "hidden_size", "exploration", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if self.n_folds < 2:
-            raise UserError(f"expected n_folds of at least 2, got {self.n_folds}")
-        if not 0 <= self.attention_beta <= 1:
-            raise UserError(f"expected attention_beta from 0 to 1, got {self.attention_beta}")
+        require_range(self, "total_steps", "exploration", "learning_rate", above=0)
+        require_range(self, "hidden_size", above=0, most=MAX_UNITS)
+        require_range(self, "n_checkpoints", above=0, most=MAX_CHECKPOINTS)
+        require_range(self, "n_folds", least=2, most=1_000)
+        require_range(self, "attention_beta", least=0, most=1)
         coefficients = self.kl_coefficients
+        if not np.isfinite(coefficients).all():
+            raise UserError(f"expected finite kl_coefficients, got {coefficients}")
         if not coefficients or list(coefficients) != sorted(set(coefficients)) or coefficients[0] < 0:
             raise UserError(f"expected kl_coefficients in ascending order from 0 upwards, got {coefficients}")
-        for name in ("exploration", "learning_rate", "kl_coefficients"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise UserError(f"expected finite {name}, got {getattr(self, name)}")
-        require_at_most(
-            {
-                "hidden_size": (self.hidden_size, MAX_UNITS),
-                "n_folds": (self.n_folds, 1_000),
-                "n_checkpoints": (self.n_checkpoints, 100_000),
-            }
-        )
         make_reward(self.reward)
 
 
@@ -123,7 +111,7 @@ class PolicyAgent(Agent[ConfigType]):
     An interrupt from the keyboard ends the training early, with the best policies until then. Where policies
     are trained one at a time, those of the folds that are finished take part in selection and average.
 
-    A subclass writes `_train`. `agents.policy.monitor` says what can be monitored meanwhile.
+    A subclass writes `_train`. `agents.monitor` says what can be monitored meanwhile.
 
     Attributes:
         decide: How the network's outputs become weights.
@@ -148,13 +136,9 @@ class PolicyAgent(Agent[ConfigType]):
 
     @abstractmethod
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        """Train the network on the environment.
+        """Train the network in place; only the environment's `reset` and `step` tell anything about rewards.
 
-        Args:
-            env: The environment; only its `reset` and `step` tell anything about rewards.
-            network: To be trained in place.
-            seed: Seed of every random choice.
-            report: To be called after every update.
+        `report` is to be called after every update.
         """
 
     def _fit(
@@ -183,21 +167,23 @@ class PolicyAgent(Agent[ConfigType]):
             except KeyboardInterrupt:
                 self._warn_of_interrupt(monitor.selection)
             self.learning_curve_ = monitor.learning_curve()
+            if not self.learns_by_reinforcement:
+                self.total_steps_ = 0  # no step of an environment was made
             if monitor.selection.selected is not None:
                 state = monitor.selection.selected.state
         # A new policy stands for the reference: it is what remains where nothing is learned or selected.
         self.arrays_ = {"reference": reference_weights(train, reference)}
-        self.arrays_ |= {f"{NETWORK_PREFIX}{name}": value.numpy().copy() for name, value in state.items()}
+        self.arrays_ |= network_arrays(state)
 
     def _train_stack(
         self, folds: list[InnerFold], network: StackedNetwork, seed: int, monitor: TrainingMonitor
     ) -> None:
         env = self._env(folds, self.config.kl_coefficients)
 
-        def report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+        def report(steps: int, scalars: Mapping[str, float]) -> None:
             self.total_steps_ = steps * env.n_policies
             monitor.progress(steps)
-            monitor.log(steps, env.n_policies, float(env.last_rewards.mean()), scalars or {})
+            monitor.log(steps, env.n_policies, float(env.last_rewards.mean()), scalars)
             if monitor.is_due(steps):
                 monitor.checkpoint(steps, network, env.mean_rewards())
 
@@ -257,7 +243,8 @@ class PolicyAgent(Agent[ConfigType]):
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         observations, layout = observe_with_parts(table, body_parts, self.body_part_names_)
-        network = self._restored(layout)
+        network = self._fitted_network(layout)
+        load_arrays(network, self.arrays_)
         log_references = log_reference(self.arrays_["reference"].T)
         scale = action_scale(log_references[:, :-1])
         weights = np.zeros((len(table), table.n_models))
@@ -291,28 +278,16 @@ class PolicyAgent(Agent[ConfigType]):
             beta=config.attention_beta,
         )
 
-    def _n_policies(self, layout: ObservationLayout) -> int:
-        """Return how many policies the arrays hold: the first axis of any parameter."""
+    def _fitted_network(self, layout: ObservationLayout) -> StackedNetwork:
+        """Return a network, not yet filled, of as many policies as the arrays hold: any one's first axis."""
         name, _ = next(self._network(layout, 1).named_parameters())
         array = self.arrays_.get(f"{NETWORK_PREFIX}{name}", np.empty(0))
-        return max(1, len(array)) if array.ndim else 1
-
-    def _restored(self, layout: ObservationLayout) -> StackedNetwork:
-        network = self._network(layout, self._n_policies(layout))
-        state = {
-            name.removeprefix(NETWORK_PREFIX): torch.from_numpy(array)
-            for name, array in self.arrays_.items()
-            if name.startswith(NETWORK_PREFIX)
-        }
-        network.load_state_dict(state)
-        return network
+        return self._network(layout, max(1, *array.shape[:1]) if array.ndim else 1)
 
     def _check_arrays(self) -> None:
-        n_models, n_parts = len(self.model_names_), len(self.body_part_names_)
         layout = saved_layout(
             self.observation_names_, self.model_names_, self.class_names_, self.body_part_names_
         )
-        self._require_shape("reference", (n_parts + 1, n_models))
-        shapes = network_shapes(lambda: self._network(layout, self._n_policies(layout)))
-        for name, shape in shapes.items():
-            self._require_shape(f"{NETWORK_PREFIX}{name}", shape)
+        self._require_shape("reference", (len(self.body_part_names_) + 1, len(self.model_names_)))
+        for name, value in self._fitted_network(layout).state_dict().items():
+            self._require_shape(f"{NETWORK_PREFIX}{name}", tuple(value.shape))

@@ -1,4 +1,4 @@
-"""Model selection on inner folds: which KL coefficient, at which checkpoint, and how its outputs act.
+"""Inner folds, and model selection on them: which KL coefficient, at which checkpoint.
 
 Decision rules turn a network's outputs into weights, the deterministic way. Each is a function of outputs of
 shape `(n, n_outputs)`, the environment's action scale and the logarithms of reference weights,
@@ -14,9 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.mixture import mixture_weights, probabilities_of_label
-from agents.policy.inner_folds import InnerFold, reference_logits
+from agents.mixture import (
+    Reference,
+    mixture_weights,
+    probabilities_of_label,
+    reference_logits,
+    reference_weights,
+)
 from agents.policy.networks.base import StackedNetwork
+from mura_env import Predictions
 from mura_env.combination import action_scale, softmax_weights
 from mura_env.observations import observe
 from mura_env.weighting_task import WeightingTask, contested
@@ -43,10 +49,7 @@ def squashed_softmax(outputs: FloatArray, scale: float, log_references: FloatArr
 def greedy_choice(outputs: FloatArray, scale: float, log_references: FloatArray) -> FloatArray:
     """Choose the candidate with the highest value: a member alone, or the reference, which also wins ties.
 
-    Args:
-        outputs: One value per member and, last, that of the reference; shape `(n, n_models + 1)`.
-        scale: Not needed; the rules are called alike.
-        log_references: Shape `(n_models, n)`.
+    `outputs` are one value per member and, last, that of the reference, `(n, n_models + 1)`.
     """
     n_models = outputs.shape[1] - 1
     weights = softmax_weights(np.zeros_like(outputs[:, :n_models]), 1.0, log_references)
@@ -60,6 +63,27 @@ def choice_or_softmax(outputs: FloatArray, scale: float, log_references: FloatAr
     """As `greedy_choice` where the reference has a value of its own, else as `clipped_softmax`."""
     rule = greedy_choice if outputs.shape[1] > len(log_references) else clipped_softmax
     return rule(outputs, scale, log_references)
+
+
+@dataclass(frozen=True)
+class InnerFold:
+    """One policy's studies: to learn from, and to be scored on."""
+
+    learn: Predictions
+    """The studies to learn from; policies are shown the contested ones of them."""
+    reference: NDArray[np.float32]
+    """Reference weights fitted on all studies to learn from, shape `(n_body_parts + 1, n_models)`."""
+    score: Predictions
+    """The studies that the policies are scored on."""
+
+
+def inner_folds(
+    pairs: Sequence[tuple[Predictions, Predictions]], reference: Reference, reward: str
+) -> list[InnerFold]:
+    """Plan one policy per pair of `fold_pairs`; none if in one of them no weights can change a reward."""
+    if not all(contested(learn, reward).any() for learn, _ in pairs):
+        return []
+    return [InnerFold(learn, reference_weights(learn, reference), score) for learn, score in pairs]
 
 
 @dataclass(frozen=True)

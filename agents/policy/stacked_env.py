@@ -10,9 +10,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from agents.policy.inner_folds import InnerFold, reference_logits
+from agents.mixture import reference_logits
+from agents.policy.selection import InnerFold
 from mura_env import ENVIRONMENT_ID
-from mura_env.kl_penalty import kl_divergence
+from mura_env.combination import kl_divergence
 from mura_env.observations import ObservationLayout
 
 
@@ -97,12 +98,7 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start all episodes anew.
-
-        Args:
-            seed: That of the first fold's environment, from which the others count on.
-            options: Passed on.
-        """
+        """Start all episodes anew; the folds' environments count on from the seed."""
         first = seed[0] if isinstance(seed, list) else seed
         pieces = [
             env.reset(seed=None if first is None else first + index, options=options)[0]
@@ -118,9 +114,7 @@ class PolicyStackEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray
     ]:
         """Weight one study per row; every episode ends.
 
-        Args:
-            actions: Shape `(num_envs, n_models)`, in [-1, 1]; with `select`, shape `(num_envs,)`, whole
-                numbers from 0 to `n_models`.
+        Actions are `(num_envs, n_models)`, in [-1, 1]; with `select`, `(num_envs,)`, from 0 to `n_models`.
         """
         if self.action == "select":
             parts = self._observations[:, self.body_part_columns].argmax(axis=1)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.config import require_range
 from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
-from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,8 @@ class GRPOConfig(PolicyGradientConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("n_epochs", "clip_range"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if not 0 <= self.kl_loss_coefficient < float("inf"):
-            raise UserError(f"expected kl_loss_coefficient of at least 0, got {self.kl_loss_coefficient}")
+        require_range(self, "n_epochs", "clip_range", above=0)
+        require_range(self, "kl_loss_coefficient", least=0)
 
 
 @register_agent("grpo")
@@ -63,12 +60,8 @@ class GRPO(PolicyGradientAgent[GRPOConfig]):
 def group_advantages(rewards: Tensor) -> Tensor:
     """Standardise rewards within each group; a group whose rewards are all alike gives zeros.
 
-    Args:
-        rewards: Shape `(n_policies, n_studies, n_draws)`; the draws of a study are a group, or with one draw
-            a study all studies of a policy.
-
-    Returns:
-        The same shape.
+    Rewards are `(n_policies, n_studies, n_draws)`; the draws of a study are a group, or with one draw a study
+    all studies of a policy.
     """
     group = 1 if rewards.shape[2] == 1 else 2
     centred = rewards - rewards.mean(group, keepdim=True)

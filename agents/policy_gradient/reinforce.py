@@ -71,12 +71,5 @@ class RunningMean:
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """Return for each draw the mean reward of the same study's other draws.
-
-    Args:
-        rewards: Shape `(..., n_draws)`, at least two draws.
-
-    Returns:
-        The same shape.
-    """
+    """Return for each draw the mean reward of the study's other draws, of which there is at least one."""
     return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)

@@ -2,8 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.agent import Agent, Callback
-from agents.config import MAX_STUDIES, MAX_UNITS, AgentConfig, require_at_most
+from agents.agent import Agent
+from agents.config import MAX_CHECKPOINTS, MAX_STUDIES, MAX_UNITS, AgentConfig, require_range
+from agents.mixture import fold_pairs, reference_weights
+from agents.monitor import Callback, TrainingMonitor
 from agents.parallel import TrainingInterrupted
-from agents.policy.inner_folds import InnerFold, fold_pairs, reference_weights
-from agents.policy.monitor import TrainingMonitor
-from agents.policy.networks.base import network_shapes, observe_with_parts, single_thread
+from agents.policy.networks.base import (
+    NETWORK_PREFIX,
+    load_arrays,
+    network_arrays,
+    observe_with_parts,
+    single_thread,
+)
 from agents.policy.networks.rlensemble_v1 import RLEnsembleV1Network
-from agents.policy.policy_agent import NETWORK_PREFIX
-from agents.policy.selection import PolicySelection, unbounded_softmax
+from agents.policy.selection import InnerFold, PolicySelection, unbounded_softmax
 from agents.registry import register_agent
 from agents.storage import saved_layout
 from mura_env import ENVIRONMENT_ID, Predictions
-from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 from mura_env.rewards import make_reward
 from mura_env.utils.progress import Progress
@@ -59,20 +61,12 @@ class RLEnsembleV1Config(AgentConfig):
     is called."""
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "batch_size", "learning_rate", "hidden_size", "n_checkpoints"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"expected weight_decay of at least 0, got {self.weight_decay}")
-        if not 0 <= self.beta <= 1:
-            raise UserError(f"expected beta between 0 and 1, got {self.beta}")
-        require_at_most(
-            {
-                "hidden_size": (self.hidden_size, MAX_UNITS),
-                "batch_size": (self.batch_size, MAX_STUDIES),
-                "n_checkpoints": (self.n_checkpoints, 100_000),
-            }
-        )
+        require_range(self, "total_steps", "learning_rate", above=0)
+        require_range(self, "batch_size", above=0, most=MAX_STUDIES)
+        require_range(self, "hidden_size", above=0, most=MAX_UNITS)
+        require_range(self, "n_checkpoints", above=0, most=MAX_CHECKPOINTS)
+        require_range(self, "weight_decay", least=0)
+        require_range(self, "beta", least=0, most=1)
         make_reward(self.reward)
 
 
@@ -120,9 +114,22 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         pairs = fold_pairs(train, validation, HELD_OUT, seed)
         learn, watched = pairs[0] if pairs else (train, train)
         network = self._network(layout, torch.Generator().manual_seed(seed))
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        scored = InnerFold(learn, reference_weights(learn, "uniform"), watched)
+        selection = PolicySelection([scored], (0.0,), config.reward, unbounded_softmax, sampling="all")
+        monitor = TrainingMonitor(self.name, config, selection, seed, progress=progress, callback=callback)
+        self.arrays_ = network_arrays(network.state_dict())
+        try:
+            with single_thread():
+                self._train(learn, network, seed, monitor)
+        except KeyboardInterrupt:
+            message = f"the training of {self.name!r} was interrupted; the last checkpoint's network is kept"
+            warnings.warn(message, TrainingInterrupted, stacklevel=3)
+        self.learning_curve_ = monitor.learning_curve()
+
+    def _train(
+        self, learn: Predictions, network: RLEnsembleV1Network, seed: int, monitor: TrainingMonitor
+    ) -> None:
+        config, since_checkpoint = self.config, list[float]()
         env = gymnasium.make_vec(
             ENVIRONMENT_ID,
             num_envs=config.batch_size,
@@ -131,48 +138,33 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
             reward=config.reward,
             infos=False,
         )
-        scored = InnerFold(learn, reference_weights(learn, "uniform"), watched)
-        selection = PolicySelection([scored], (0.0,), config.reward, unbounded_softmax, sampling="all")
-        monitor = TrainingMonitor(self.name, config, selection, seed, progress=progress, callback=callback)
-        self._keep(network)
-        since_checkpoint: list[float] = []
-        with single_thread(), _stop_at_interrupt(self.name):
-            observations, _ = env.reset(seed=seed)
-            for steps in range(config.batch_size, config.total_steps + config.batch_size, config.batch_size):
-                log_weights = log_weights_of(network, observations)
-                observations, rewards, _, _, _ = env.step(log_weights.detach().exp().numpy())
-                loss = reward_weighted_loss(log_weights, torch.from_numpy(rewards))
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-                optimizer.step()
-                self.total_steps_ = steps
-                scalars = {"train/loss": loss.item(), "train/learning_rate": config.learning_rate}
-                since_checkpoint.append(float(rewards.mean()))
-                monitor.progress(steps)
-                monitor.log(steps, 1, since_checkpoint[-1], scalars)
-                if monitor.is_due(steps):
-                    self._keep(network)
-                    monitor.checkpoint(steps, network, np.array([np.mean(since_checkpoint)]))
-                    since_checkpoint = []
-        self.learning_curve_ = monitor.learning_curve()
-        env.close()
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        observations, _ = env.reset(seed=seed)
+        for steps in range(config.batch_size, config.total_steps + config.batch_size, config.batch_size):
+            log_weights = log_weights_of(network, observations)
+            observations, rewards, _, _, _ = env.step(log_weights.detach().exp().numpy())
+            loss = reward_weighted_loss(log_weights, torch.from_numpy(rewards))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            optimizer.step()
+            self.total_steps_ = steps
+            scalars = {"train/loss": loss.item(), "train/learning_rate": config.learning_rate}
+            since_checkpoint.append(float(rewards.mean()))
+            monitor.progress(steps)
+            monitor.log(steps, 1, since_checkpoint[-1], scalars)
+            if monitor.is_due(steps):
+                self.arrays_ = network_arrays(network.state_dict())
+                monitor.checkpoint(steps, network, np.array([np.mean(since_checkpoint)]))
+                since_checkpoint = []
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         observations, layout = observe_with_parts(table, body_parts, self.body_part_names_)
         network = self._network(layout)
-        network.load_state_dict(
-            {
-                name.removeprefix(NETWORK_PREFIX): torch.from_numpy(array)
-                for name, array in self.arrays_.items()
-            }
-        )
+        load_arrays(network, self.arrays_)
         with single_thread(), torch.no_grad():
             return np.asarray(log_weights_of(network, observations).exp().numpy())
-
-    def _keep(self, network: RLEnsembleV1Network) -> None:
-        self.arrays_ = {
-            f"{NETWORK_PREFIX}{name}": value.numpy().copy() for name, value in network.state_dict().items()
-        }
 
     def _network(
         self, layout: ObservationLayout, generator: torch.Generator | None = None
@@ -192,18 +184,8 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
         layout = saved_layout(
             self.observation_names_, self.model_names_, self.class_names_, self.body_part_names_
         )
-        for name, shape in network_shapes(lambda: self._network(layout)).items():
-            self._require_shape(f"{NETWORK_PREFIX}{name}", shape)
-
-
-@contextmanager
-def _stop_at_interrupt(name: str) -> Iterator[None]:
-    """End the training early at an interrupt from the keyboard, with the weights of the last checkpoint."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        message = f"the training of {name!r} was interrupted; the network of the last checkpoint is kept"
-        warnings.warn(message, TrainingInterrupted, stacklevel=5)
+        for name, value in self._network(layout).state_dict().items():
+            self._require_shape(f"{NETWORK_PREFIX}{name}", tuple(value.shape))
 
 
 def log_weights_of(network: RLEnsembleV1Network, observations: NDArray[np.float32]) -> Tensor:
@@ -213,10 +195,5 @@ def log_weights_of(network: RLEnsembleV1Network, observations: NDArray[np.float3
 
 
 def reward_weighted_loss(log_weights: Tensor, rewards: Tensor) -> Tensor:
-    """Return the mean loss of a batch; see `RLEnsembleV1` for the formula.
-
-    Args:
-        log_weights: Shape `(n, n_models)`.
-        rewards: Shape `(n,)`.
-    """
+    """Return the mean loss of a batch of log weights, `(n, n_models)`; see `RLEnsembleV1` for the formula."""
     return -(rewards * log_weights.sum(dim=1)).mean()

@@ -1,13 +1,11 @@
 """Advantage actor-critic by stable-baselines3, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from agents.policy.monitor import Report
-from agents.policy.networks.base import StackedNetwork
-from agents.policy.policy_agent import PolicyAgent
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.options import NO_CLIPPING, OnPolicyConfig
+from agents.stable_baselines3.base import NO_CLIPPING, OnPolicyAgent, OnPolicyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,33 +29,21 @@ class A2CConfig(OnPolicyConfig):
 
 
 @register_agent("a2c")
-class A2C(PolicyAgent[A2CConfig]):
+class A2C(OnPolicyAgent[A2CConfig]):
     """Softmax weights, learned by advantage actor-critic (Mnih et al. 2016), without its parallel workers.
 
-    The actor is the project's own network; see `agents.stable_baselines3.ppo.PPO`. Each batch is learned
-    from once.
+    Each batch is learned from once.
     """
 
+    algorithm = "stable_baselines3.A2C"
     config_class = A2CConfig
 
-    def _env_width(self) -> tuple[int, int]:
-        return self.config.studies_per_step, 1
-
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        # Not imported above: a saved agent weights studies without the time that the library takes to import.
-        from agents.stable_baselines3.on_policy import train_on_policy  # noqa: PLC0415
-
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
         config = self.config
-        train_on_policy(
-            "stable_baselines3.A2C",
-            config,
-            env,
-            network,
-            seed=seed,
-            report=report,
-            use_rms_prop=config.use_rms_prop,
-            normalize_advantage=config.normalize_advantage,
-            ent_coef=config.entropy_coefficient,
-            vf_coef=config.value_coefficient,
-            max_grad_norm=NO_CLIPPING,
-        )
+        return {
+            "use_rms_prop": config.use_rms_prop,
+            "normalize_advantage": config.normalize_advantage,
+            "ent_coef": config.entropy_coefficient,
+            "vf_coef": config.value_coefficient,
+            "max_grad_norm": NO_CLIPPING,
+        }

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from agents.policy.monitor import Report
+from agents.config import require_range
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
-from agents.policy.policy_agent import PolicyAgent
 from agents.policy.selection import DecisionRule, greedy_choice
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.options import NO_CLIPPING, OffPolicyConfig
-from mura_env.errors import UserError
+from agents.stable_baselines3.base import NO_CLIPPING, AlgorithmAgent, OffPolicyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +27,18 @@ class DQNConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("exploration_initial_eps", "exploration_final_eps", "exploration_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
+        require_range(
+            self,
+            "exploration_initial_eps",
+            "exploration_final_eps",
+            "exploration_fraction",
+            least=0,
+            most=1,
+        )
 
 
 @register_agent("dqn")
-class DQN(PolicyAgent[DQNConfig]):
+class DQN(AlgorithmAgent[DQNConfig]):
     """One member a study, or the reference weights, chosen by deep Q-learning (Mnih et al. 2015).
 
     The environment's action is one of the one-hot weight vectors or the reference. The network values every
@@ -43,6 +47,7 @@ class DQN(PolicyAgent[DQNConfig]):
     not used; the share of random actions takes its place.
     """
 
+    algorithm = "agents.stable_baselines3.off_policy.StackDQN"
     config_class = DQNConfig
     decide: ClassVar[DecisionRule] = staticmethod(greedy_choice)
 
@@ -52,22 +57,19 @@ class DQN(PolicyAgent[DQNConfig]):
     def _scores_average(self) -> bool:
         return True
 
-    def _env_width(self) -> tuple[int, int]:
-        return self.config.studies_per_step, 1
-
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        # Not imported above: a saved agent weights studies without the time that the library takes to import.
         from agents.stable_baselines3.off_policy import StackQPolicy, train_off_policy  # noqa: PLC0415
 
         config = self.config
         train_off_policy(
-            "agents.stable_baselines3.off_policy.StackDQN",
+            self.algorithm,
             StackQPolicy,
             config,
             env,
+            network,
             seed=seed,
             report=report,
-            policy_options={"network": network},
+            policy_kwargs={},
             exploration_initial_eps=config.exploration_initial_eps,
             exploration_final_eps=config.exploration_final_eps,
             exploration_fraction=config.exploration_fraction,

@@ -14,9 +14,6 @@ class ExtractedHead(StackedNetwork):
 
     The head gives one number per output of the network: per member and, where the network scores their
     average too, one for the reference. These are the values of the environment's actions with `select`.
-
-    Args:
-        network: The network that makes the features.
     """
 
     def __init__(self, network: StackedNetwork) -> None:
@@ -54,13 +51,7 @@ class ExtractedHead(StackedNetwork):
         return hidden.squeeze(2) @ self.head_weight + self.head_bias
 
     def take(self, network: StackedNetwork, weight: Tensor, bias: Tensor) -> None:
-        """Copy a single actor's features and head.
-
-        Args:
-            network: Its network, of one policy.
-            weight: That of its last layer, shape `(n_outputs, n_units)`.
-            bias: That of its last layer, shape `(n_outputs,)`.
-        """
+        """Copy a single actor's features, and the weight and bias of its last layer."""
         with torch.no_grad():
             self.features.load_state_dict(network.state_dict())
             self.head_weight.copy_(weight.T[None])
@@ -68,10 +59,7 @@ class ExtractedHead(StackedNetwork):
 
 
 class ExtractedActor(ExtractedHead):
-    """The head for an action in a box: its numbers are bounded, and scaled to logits.
-
-    See `ExtractedHead` for the arguments.
-    """
+    """The head for an action in a box: its numbers are bounded, and scaled to logits."""
 
     def __init__(self, network: StackedNetwork) -> None:
         super().__init__(network)
@@ -86,12 +74,7 @@ class ExtractedActor(ExtractedHead):
         return bounded * self.scale
 
     def bound(self, *, squash: bool, scale: float) -> None:
-        """Take notice of how actions are bounded.
-
-        Args:
-            squash: Whether by a hyperbolic tangent, or by clipping.
-            scale: Logits per unit of the action.
-        """
+        """Take notice of how actions are bounded, and of the logits per unit of an action."""
         with torch.no_grad():
             self.scale.fill_(scale)
             self.squash.fill_(float(squash))

@@ -1,22 +1,66 @@
 """Any other algorithm of stable-baselines3 or sb3-contrib, by its import path."""
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 
-from agents.policy.monitor import Report
+from agents.config import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_range
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
-from agents.policy.policy_agent import PolicyAgent
 from agents.policy.selection import DecisionRule, choice_or_softmax
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
+from agents.stable_baselines3.base import AlgorithmAgent, AlgorithmConfig
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead
-from agents.stable_baselines3.options import StableBaselines3Config
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 
 
+@dataclass(frozen=True, kw_only=True)
+class StableBaselines3Config(AlgorithmConfig):
+    """Options of an algorithm by its import path."""
+
+    algorithm: str = "stable_baselines3.PPO"
+    """Import path of the algorithm's class: any of stable-baselines3 and sb3-contrib but RecurrentPPO and
+    ARS, or one of your own derived from them. Only a fit imports it, loading a saved agent does not."""
+    action: Literal["softmax", "select"] = "softmax"
+    """What an action is: logits of the weights (softmax), or one member or the reference (select), which the
+    classes for discrete actions alone need: DQN, QRDQN and MaskablePPO. They explore in their own way."""
+    algorithm_options: str = "{}"
+    """Arguments of the class as a JSON object, such as '{"policy_kwargs": {"log_std_init": -1}}'; they take
+    precedence over the options here, and policy_kwargs are added to the agent's own."""
+    total_steps: int = 8_192
+    """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
+    learning_rate: float = 0.01
+    """Learning rate at the start; it falls linearly to zero."""
+    n_steps: int = 4
+    """Rollout length: steps of the environment between the updates of an on-policy algorithm."""
+    batch_size: int = 128
+    """Batch size: studies in a minibatch."""
+    gradient_steps: int = 4
+    """Gradient steps of an off-policy algorithm after every step of the environment."""
+    critic_size: int = 64
+    """Units in each of the critic's two hidden layers."""
+    n_jobs: int = 1
+    """Processes that train policies; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        module, _, name = self.algorithm.rpartition(".")
+        if not all(part.isidentifier() for part in (*module.split("."), name)):
+            raise UserError(
+                "expected algorithm as an import path such as 'stable_baselines3.DDPG', "
+                f"got {self.algorithm!r}"
+            )
+        require_range(self, "gradient_steps", above=0)
+        require_range(self, "n_steps", "batch_size", above=0, most=MAX_STUDIES)
+        require_range(self, "critic_size", above=0, most=MAX_UNITS // 4)
+        require_range(self, "n_jobs", above=0, most=MAX_JOBS)
+
+
 @register_agent("stable_baselines3")
-class StableBaselines3(PolicyAgent[StableBaselines3Config]):
+class StableBaselines3(AlgorithmAgent[StableBaselines3Config]):
     """Weights, learned by a class of stable-baselines3 with its own policy and critic.
 
     The project's network is the features extractor; the actor is a linear head on it, which is saved as the
@@ -38,9 +82,6 @@ class StableBaselines3(PolicyAgent[StableBaselines3Config]):
     def _scores_average(self) -> bool:
         return self.config.action == "select"
 
-    def _env_width(self) -> tuple[int, int]:
-        return self.config.studies_per_step, 1
-
     def _network(
         self, layout: ObservationLayout, n_policies: int, generator: torch.Generator | None = None
     ) -> ExtractedHead:
@@ -48,8 +89,7 @@ class StableBaselines3(PolicyAgent[StableBaselines3Config]):
         return (ExtractedHead if self.config.action == "select" else ExtractedActor)(network)
 
     def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        # Not imported above: a saved agent weights studies without the time that the library takes to import.
-        from agents.stable_baselines3.generic_training import train_any  # noqa: PLC0415
+        from agents.stable_baselines3.generic_training import train_any  # noqa: PLC0415 - takes a second
 
         assert isinstance(network, ExtractedHead)  # noqa: S101 - made by _network
         train_any(self.config, env, network, seed, report)

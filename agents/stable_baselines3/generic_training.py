@@ -1,8 +1,10 @@
 """Training by any algorithm class of stable-baselines3 whose policy can have the project's network."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +18,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.config import MAX_STORED
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
-from agents.stable_baselines3.model import (
+from agents.stable_baselines3.adapter import (
     global_random_state_kept,
     imported,
     learn,
@@ -28,8 +29,11 @@ from agents.stable_baselines3.model import (
     merged,
     training_device,
 )
-from agents.stable_baselines3.options import StableBaselines3Config
+from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead, features, n_features
 from mura_env.errors import UserError
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.generic import StableBaselines3Config
 
 _POLICY = "MlpPolicy"
 """Name of the policies that see no image."""
@@ -45,26 +49,17 @@ def train_any(
     """Train one policy with the class that the configuration names, and copy its actor to the network.
 
     Raises:
-        ValueError: If there is no such class, it cannot act in the environment, it refuses an option, or its
-            actor is not a linear head on the features.
+        ValueError: If there is no such class, it refuses the action or an option, or its actor is not a
+            linear head on the features.
     """
     algorithm, policy = import_algorithm(config.algorithm)
     with global_random_state_kept():
         options = _options(algorithm, config, env, network, seed)
-        try:
-            model = make_model(algorithm, policy, env, options)
-        except ValueError as error:
-            if _can_act(algorithm, policy, env):
-                raise
-            other = "select" if config.action == "softmax" else "softmax"
-            raise UserError(
-                f"expected an algorithm that can act with action={config.action!r}, got "
-                f"{config.algorithm!r}, which cannot; use action={other!r} with it"
-            ) from error
+        model = make_model(algorithm, policy, env, options)
         _take_actor(model, network, env)
         _require_same_actions(model, network, env)
 
-        def copy_and_report(steps: int, scalars: Mapping[str, float] | None = None) -> None:
+        def copy_and_report(steps: int, scalars: Mapping[str, float]) -> None:
             _take_actor(model, network, env)
             report(steps, scalars)
 
@@ -73,11 +68,7 @@ def train_any(
 
 
 def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
-    """Import an algorithm's class, and find the policy that can have the project's network.
-
-    Raises:
-        ValueError: If there is no algorithm under the path, or it has no such policy.
-    """
+    """Import an algorithm's class, and find the policy that can have the project's network."""
     try:
         found = imported(path)
     except (ImportError, AttributeError) as error:
@@ -101,26 +92,8 @@ def import_algorithm(path: str) -> tuple[type[BaseAlgorithm], type[BasePolicy]]:
     return found, policy
 
 
-def _can_act(algorithm: type[BaseAlgorithm], policy: type[BasePolicy], env: PolicyStackEnv) -> bool:
-    """Tell whether an algorithm takes the environment's action space.
-
-    Which ones it takes, a class says nowhere: it asserts it first of all when it is made. So it is made,
-    without a network and by its own defaults, which leave nothing else that could be wrong.
-    """
-    try:
-        make_model(algorithm, policy, env, {"device": "cpu", "_init_setup_model": False})
-    except ValueError as error:
-        return not isinstance(error.__cause__, AssertionError)
-    return True
-
-
 class NetworkFeatures(BaseFeaturesExtractor):
-    """The project's network as a features extractor: its scores, then the observation.
-
-    Args:
-        observation_space: The observation space.
-        network: A network of one policy; every extractor has a copy of its own.
-    """
+    """The project's network of one policy as a features extractor: its scores, then the observation."""
 
     def __init__(self, observation_space: Any, network: StackedNetwork) -> None:
         super().__init__(observation_space, n_features(network))
@@ -181,11 +154,7 @@ def _actor(policy: Any) -> tuple[Any, Any]:
 
 
 def _take_actor(model: Any, network: ExtractedHead, env: PolicyStackEnv) -> None:
-    """Copy the actor.
-
-    Raises:
-        ValueError: If it is not a linear head on the features.
-    """
+    """Copy the actor, which must be a linear head on the features."""
     owner, head = _actor(model.policy)
     layers = list(head) if isinstance(head, nn.Sequential) else [head]
     extractor, linear = getattr(owner, "features_extractor", None), layers[0]

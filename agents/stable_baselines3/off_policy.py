@@ -1,8 +1,9 @@
 """Stable-Baselines3's off-policy algorithms on a stack of policies."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,20 +14,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.dqn import DQN
 from torch import Tensor, nn
 
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.model import (
-    added,
-    global_random_state_kept,
-    imported,
-    learn,
-    make_model,
-    network_on,
-    training_device,
-)
-from agents.stable_baselines3.options import ActorCriticConfig, OffPolicyConfig
+from agents.stable_baselines3.adapter import imported, train_stack
 from agents.stable_baselines3.stack_critic import StackCritic
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.base import ActorCriticConfig, OffPolicyConfig
 
 
 def train_off_policy(
@@ -34,108 +29,34 @@ def train_off_policy(
     policy: type[BasePolicy],
     config: OffPolicyConfig,
     env: PolicyStackEnv,
-    *,
-    seed: int,
-    report: Report,
-    policy_options: dict[str, Any],
-    **options: Any,
-) -> None:
-    """Train the actors in place with an off-policy algorithm of stable-baselines3.
-
-    Args:
-        algorithm: Import path of the algorithm's class.
-        policy: The policy's class, one of those below.
-        config: The algorithm's options here.
-        env: The environment of the stack.
-        seed: Seed of every random choice.
-        report: Called before every step of the environment.
-        policy_options: Arguments of the policy's class, `network` among them.
-        **options: Arguments of the algorithm's class that are particular to it.
-    """
-    device = training_device(config.device)
-    trained, report = network_on(device, policy_options["network"], report)
-    with global_random_state_kept():
-        ours = {
-            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
-            "buffer_size": config.buffer_size // config.studies_per_step * env.num_envs,
-            "learning_starts": 0,
-            "batch_size": config.batch_size * env.n_policies,
-            "gamma": 0.0,
-            "train_freq": 1,
-            "gradient_steps": config.gradient_steps,
-            "replay_buffer_class": StackReplayBuffer,
-            "replay_buffer_kwargs": {"n_policies": env.n_policies},
-            "policy_kwargs": {**policy_options, "network": trained},
-            "seed": seed,
-            "device": device,
-            **options,
-        }
-        model = make_model(imported(algorithm), policy, env, added(ours, config.options()))
-        learn(model, config.total_steps, env.n_policies, report)
-
-
-def train_actor_critic(
-    algorithm: str,
-    config: ActorCriticConfig,
-    env: PolicyStackEnv,
     network: StackedNetwork,
     *,
     seed: int,
     report: Report,
-    learn_exploration: bool = False,
-    n_quantiles: int = 0,
-    **options: Any,
+    **arguments: Any,
 ) -> None:
-    """Train the actors in place with an algorithm that has critics, which are networks of the actors' kind.
-
-    Args:
-        algorithm: Import path of the algorithm's class.
-        config: The algorithm's options here.
-        env: The environment of the stack.
-        network: The actors.
-        seed: Seed of every random choice.
-        report: Called before every step of the environment.
-        learn_exploration: Whether the standard deviation of the exploration noise is learned.
-        n_quantiles: Quantiles of each critic's value; 0 for the value alone.
-        **options: Arguments of the algorithm's class that are particular to it.
-    """
-
-    def critic_network(index: int) -> StackedNetwork:
-        """Make a network like the actors', its first weights from a seed of its own."""
-        generator = torch.Generator().manual_seed(seed + 7 + index)
-        critic = network.resized(network.n_policies, generator)
-        critic.load_state_dict({**critic.state_dict(), **dict(network.named_buffers())})
-        return critic
-
-    policy_options = {
-        "network": network,
-        "critic_networks": critic_network,
-        "env": env,
-        "exploration": config.exploration,
-        "learn_exploration": learn_exploration,
-        "sharpness": config.critic_sharpness,
-        "n_critics": config.n_critics,
-        "n_quantiles": n_quantiles,
-    }
-    train_off_policy(
-        algorithm,
-        StackActorCriticPolicy,
+    """Train the actors in place with the off-policy algorithm under an import path; see `train_stack`."""
+    train_stack(
+        imported(algorithm),
+        policy,
         config,
         env,
+        network,
         seed=seed,
         report=report,
-        policy_options=policy_options,
-        tau=config.tau,
-        **options,
+        buffer_size=config.buffer_size // config.studies_per_step * env.num_envs,
+        learning_starts=0,
+        batch_size=config.batch_size * env.n_policies,
+        train_freq=1,
+        gradient_steps=config.gradient_steps,
+        replay_buffer_class=StackReplayBuffer,
+        replay_buffer_kwargs={"n_policies": env.n_policies},
+        **arguments,
     )
 
 
 class StackReplayBuffer(ReplayBuffer):
-    """Draws the same number of rows of every policy, the rows of one policy together.
-
-    Args:
-        n_policies: Policies in the stack; the environments of one policy are neighbours.
-    """
+    """Draws the same number of rows of every policy, the rows of one policy together."""
 
     def __init__(self, *args: Any, n_policies: int, **kwargs: Any) -> None:
         self._n_policies = n_policies
@@ -161,14 +82,7 @@ class StackReplayBuffer(ReplayBuffer):
 
 
 class StackActor(nn.Module):
-    """Actors of a stack: the network's logits in units of the environment's action, squashed.
-
-    Args:
-        network: The project's network.
-        env: The environment of the stack.
-        exploration: Standard deviation of the exploration in logits.
-        learn_exploration: Whether it is learned.
-    """
+    """Actors of a stack: the network's logits in units of the environment's action, squashed."""
 
     optimizer: torch.optim.Optimizer
 
@@ -204,10 +118,6 @@ class StackActor(nn.Module):
         density = density - 2.0 * (np.log(2.0) - drawn - nn.functional.softplus(-2.0 * drawn))
         return actions.flatten(0, 1), density.sum(-1).flatten(0, 1)
 
-    def set_training_mode(self, mode: bool) -> None:
-        """Switch as torch does."""
-        self.train(mode)
-
     def _mean(self, obs: Tensor) -> Tensor:
         mean: Tensor = self.network(obs.reshape(self.network.n_policies, -1, obs.shape[-1])) / self.scales
         return mean
@@ -234,26 +144,9 @@ class StackCritics(nn.Module):
         values: Tensor = self.critics[0](obs, actions)
         return values
 
-    def set_training_mode(self, mode: bool) -> None:
-        """Switch as torch does."""
-        self.train(mode)
-
 
 class StackActorCriticPolicy(BasePolicy):
-    """Actor and critics of a stack, for SAC, TD3 and TQC.
-
-    Args:
-        *args: Spaces and learning rate, from stable-baselines3.
-        network: The actors.
-        critic_networks: A function of a seed that makes a network for a critic.
-        env: The environment of the stack.
-        exploration: Standard deviation of the exploration in logits.
-        learn_exploration: Whether it is learned.
-        sharpness: See `StackCritic`.
-        n_critics: Number of critics.
-        n_quantiles: Quantiles of each critic's value; 0 for the value alone.
-        **kwargs: Ignored options of stable-baselines3.
-    """
+    """Actor and critics of a stack, for SAC, TD3 and TQC; the critics have networks of the actors' kind."""
 
     def __init__(
         self,
@@ -262,21 +155,22 @@ class StackActorCriticPolicy(BasePolicy):
         lr_schedule: Schedule,
         *,
         network: StackedNetwork,
-        critic_networks: Callable[[int], StackedNetwork],
         env: PolicyStackEnv,
-        exploration: float,
-        learn_exploration: bool,
-        sharpness: float,
-        n_critics: int = 2,
+        config: ActorCriticConfig,
+        seed: int,
+        learn_exploration: bool = False,
         n_quantiles: int = 0,
         use_sde: bool = False,
     ) -> None:
         super().__init__(observation_space, action_space, squash_output=True)
-        self.actor = StackActor(network, env, exploration, learn_exploration)
+        critics = []
+        for index in range(config.n_critics):
+            own = network.resized(network.n_policies, torch.Generator().manual_seed(seed + 7 + index))
+            own.load_state_dict({**own.state_dict(), **dict(network.named_buffers())})
+            critics.append(StackCritic(own, env, config.critic_sharpness, n_quantiles))
+        self.actor = StackActor(network, env, config.exploration, learn_exploration)
         self.actor_target = deepcopy(self.actor)
-        self.critic = StackCritics(
-            [StackCritic(critic_networks(i), env, sharpness, n_quantiles) for i in range(n_critics)]
-        )
+        self.critic = StackCritics(critics)
         self.critic_target = deepcopy(self.critic)
         for part in (self.actor, self.critic):
             part.optimizer = torch.optim.Adam(part.parameters(), lr=lr_schedule(1.0), eps=1e-8)
@@ -290,12 +184,7 @@ class StackActorCriticPolicy(BasePolicy):
 
 
 class StackQPolicy(BasePolicy):
-    """Values of the candidates, for DQN.
-
-    Args:
-        *args: Spaces and learning rate, from stable-baselines3.
-        network: Scores the members and, last, their average, which stands for the reference.
-    """
+    """Values of the candidates, for DQN: the members and, last, the reference, scored by their average."""
 
     def __init__(
         self, observation_space: Any, action_space: Any, lr_schedule: Schedule, *, network: StackedNetwork
@@ -344,6 +233,3 @@ class _QNetwork(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         values: Tensor = self.network(obs.reshape(self.network.n_policies, -1, obs.shape[-1]))
         return values.flatten(0, 1)
-
-    def set_training_mode(self, mode: bool) -> None:
-        self.train(mode)

@@ -1,7 +1,9 @@
 """Stable-Baselines3's on-policy algorithms on a stack of policies, whose episodes have one step."""
 
+from __future__ import annotations
+
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,19 +20,13 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.policy.monitor import Report
+from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.stable_baselines3.model import (
-    added,
-    global_random_state_kept,
-    imported,
-    learn,
-    make_model,
-    network_on,
-    training_device,
-)
-from agents.stable_baselines3.options import OnPolicyConfig
+from agents.stable_baselines3.adapter import imported, train_stack
+
+if TYPE_CHECKING:
+    from agents.stable_baselines3.base import OnPolicyConfig
 
 
 def train_on_policy(
@@ -43,42 +39,27 @@ def train_on_policy(
     report: Report,
     **options: Any,
 ) -> None:
-    """Train the network in place with an on-policy algorithm of stable-baselines3.
-
-    Args:
-        algorithm: Import path of the algorithm's class.
-        config: Its options here.
-        env: The environment of the stack.
-        network: The actors of the stack.
-        seed: Seed of every random choice.
-        report: Called after every update.
-        **options: Arguments of the class that are particular to it.
-    """
-    device = training_device(config.device)
-    trained, report = network_on(device, network, report)
-    with global_random_state_kept():
-        ours = {
-            "learning_rate": lambda remaining: config.learning_rate * max(remaining, 0.0),
-            "n_steps": config.n_steps,
-            "gamma": 0.0,
-            "gae_lambda": 0.0,
-            "use_sde": False,
-            "policy_kwargs": {
-                "network": trained,
-                "exploration": config.exploration,
-                "learn_exploration": config.learn_exploration,
-                "env": env,
-            },
-            "seed": seed,
-            "device": device,
-            "rollout_buffer_class": StackRolloutBuffer,
-            "rollout_buffer_kwargs": {"n_policies": env.n_policies},
-            **options,
-        }
-        shown = NetworkInputs(env, network)
-        one_step = with_one_step_rollouts(imported(algorithm))
-        model = make_model(one_step, StackPolicy, shown, added(ours, config.options()))
-        learn(model, config.total_steps, env.n_policies, report)
+    """Train the network in place with the on-policy algorithm under an import path; see `train_stack`."""
+    train_stack(
+        with_one_step_rollouts(imported(algorithm)),
+        StackPolicy,
+        config,
+        NetworkInputs(env, network),
+        network,
+        seed=seed,
+        report=report,
+        policy_kwargs={
+            "env": env,
+            "exploration": config.exploration,
+            "learn_exploration": config.learn_exploration,
+        },
+        n_steps=config.n_steps,
+        gae_lambda=0.0,
+        use_sde=False,
+        rollout_buffer_class=StackRolloutBuffer,
+        rollout_buffer_kwargs={"n_policies": env.n_policies},
+        **options,
+    )
 
 
 class OneStepRollouts(OnPolicyAlgorithm):
@@ -92,17 +73,7 @@ class OneStepRollouts(OnPolicyAlgorithm):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill a rollout buffer.
-
-        Args:
-            env: Environments with actions in a box, of which every step ends all episodes.
-            callback: Called at the beginning, at every step and at the end.
-            rollout_buffer: The buffer.
-            n_rollout_steps: Steps of all environments that it holds.
-
-        Returns:
-            Whether the callback lets the training go on.
-        """
+        """Fill a rollout buffer; return whether the callback lets the training go on."""
         assert isinstance(self.action_space, spaces.Box)  # noqa: S101 - the environment of a stack
         low, high = self.action_space.low, self.action_space.high
         self.policy.set_training_mode(False)
@@ -134,10 +105,6 @@ class NetworkInputs(VectorWrapper):
     """Shows what a network computes of an observation without parameters, so that it is computed once.
 
     An algorithm reads a study again in every pass over an update.
-
-    Args:
-        env: The environment of the stack.
-        network: The actors of the stack.
     """
 
     def __init__(self, env: PolicyStackEnv, network: StackedNetwork) -> None:
@@ -243,11 +210,7 @@ class StackPolicy(ActorCriticPolicy):
 
 
 class StackRolloutBuffer(RolloutBuffer):
-    """Draws minibatches with the same number of rows of every policy, the rows of one policy together.
-
-    Args:
-        n_policies: Policies in the stack; the environments of one policy are neighbours.
-    """
+    """Draws minibatches with the same number of rows of every policy, the rows of one policy together."""
 
     def __init__(self, *args: Any, n_policies: int, **kwargs: Any) -> None:
         self._n_policies = n_policies

@@ -44,11 +44,7 @@ class StackCritic(nn.Module):
             self.quantile_slope = nn.Parameter(torch.ones(n_policies, 1, n_quantiles))
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """Value actions.
-
-        Args:
-            observations: Shape `(n_rows, n_columns)`, the rows of one policy together.
-            actions: Shape `(n_rows, n_models)`, in [-1, 1].
+        """Value actions, `(n_rows, n_models)` in [-1, 1], given observations; one policy's rows are together.
 
         Returns:
             Shape `(n_rows, 1)`, or `(n_rows, n_quantiles)`.

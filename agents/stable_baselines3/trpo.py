@@ -1,15 +1,12 @@
 """Trust-region policy optimisation by sb3-contrib, on the project's own policy network."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from agents.config import MAX_JOBS, require_at_most
-from agents.policy.monitor import Report
-from agents.policy.networks.base import StackedNetwork
-from agents.policy.policy_agent import PolicyAgent
+from agents.config import MAX_JOBS, require_range
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
-from agents.stable_baselines3.options import OnPolicyConfig
-from mura_env.errors import UserError
+from agents.stable_baselines3.base import OnPolicyAgent, OnPolicyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,42 +30,28 @@ class TRPOConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", "n_jobs"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"expected {name} greater than 0, got {getattr(self, name)}")
-        require_at_most({"n_jobs": (self.n_jobs, MAX_JOBS)})
+        require_range(self, "target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", above=0)
+        require_range(self, "n_jobs", above=0, most=MAX_JOBS)
 
 
 @register_agent("trpo")
-class TRPO(PolicyAgent[TRPOConfig]):
+class TRPO(OnPolicyAgent[TRPOConfig]):
     """Softmax weights, learned by TRPO (Schulman et al. 2015).
 
-    The actor is the project's own network; see `agents.stable_baselines3.ppo.PPO`. The trust region is one
-    policy's own, so policies are trained one at a time.
+    The trust region is one policy's own, so policies are trained one at a time.
     """
 
+    algorithm = "sb3_contrib.TRPO"
     config_class = TRPOConfig
     trains_independently = True
 
-    def _env_width(self) -> tuple[int, int]:
-        return self.config.studies_per_step, 1
-
-    def _train(self, env: PolicyStackEnv, network: StackedNetwork, seed: int, report: Report) -> None:
-        # Not imported above: a saved agent weights studies without the time that the library takes to import.
-        from agents.stable_baselines3.on_policy import train_on_policy  # noqa: PLC0415
-
+    def _arguments(self, env: PolicyStackEnv) -> dict[str, Any]:
         config = self.config
-        train_on_policy(
-            "sb3_contrib.TRPO",
-            config,
-            env,
-            network,
-            seed=seed,
-            report=report,
-            batch_size=env.num_envs * config.n_steps,
-            target_kl=config.target_kl,
-            cg_max_steps=config.cg_max_steps,
-            cg_damping=config.cg_damping,
-            line_search_max_iter=config.line_search_max_iter,
-            n_critic_updates=config.n_critic_updates,
-        )
+        return {
+            "batch_size": env.num_envs * config.n_steps,
+            "target_kl": config.target_kl,
+            "cg_max_steps": config.cg_max_steps,
+            "cg_damping": config.cg_damping,
+            "line_search_max_iter": config.line_search_max_iter,
+            "n_critic_updates": config.n_critic_updates,
+        }

@@ -55,15 +55,7 @@ class PatientBootstrap:
         n_resamples: int,
         seed: int = 0,
     ) -> "PatientBootstrap":
-        """Draw as many patients as there are, with replacement, `n_resamples` times.
-
-        Args:
-            labels: Shape `(n_studies,)`.
-            n_classes: Number of classes.
-            patient_ids: Shape `(n_studies,)`.
-            n_resamples: Number of resamples.
-            seed: Seed of the draws.
-        """
+        """Draw as many patients as there are, with replacement, `n_resamples` times."""
         names, patients = np.unique(patient_ids, return_inverse=True)
         generator, n_patients = np.random.default_rng(seed), len(names)
         counts = np.empty((n_resamples, n_patients), dtype=np.float32)
@@ -73,11 +65,7 @@ class PatientBootstrap:
         return cls(labels, n_classes, patients.astype(np.int64), counts, imaginary)
 
     def of_studies(self, chosen: NDArray[np.int64]) -> "PatientBootstrap":
-        """Return the same resamples of some of the studies, such as those of a body part.
-
-        Args:
-            chosen: Indices of the studies, at least one.
-        """
+        """Return the same resamples of some of the studies, given by their indices."""
         drawn, patients = np.unique(self.patients[chosen], return_inverse=True)
         return PatientBootstrap(
             self.labels[chosen],
@@ -88,14 +76,7 @@ class PatientBootstrap:
         )
 
     def total(self, values: NDArray[Any]) -> Samples:
-        """Sum values over the studies of each resample.
-
-        Args:
-            values: Shape `(…, n_studies)`.
-
-        Returns:
-            Shape `(…, n_resamples)`.
-        """
+        """Sum values `(…, n_studies)` over the studies of each resample, to shape `(…, n_resamples)`."""
         by_patient = np.add.reduceat(np.asarray(values)[..., self._order], self._starts, axis=-1, dtype=float)
         rows = by_patient.reshape(-1, by_patient.shape[-1]).astype(np.float32)
         totals = (rows @ self.counts.T).astype(np.float64)
@@ -112,21 +93,14 @@ class PatientBootstrap:
         half as often as the others. Without them, the interval of agents that hardly ever differ is far too
         short, and a point where no study of the table shows that they do; where they often differ, the two
         change nothing (half a study more of each kind: Agresti and Min, Statistics in Medicine 24:729, 2005).
-
-        Args:
-            differences: Per study, in [-1, 1], shape `(n_studies,)`.
         """
         first, second = self.imaginary
         return ratio(self.total(differences) + first - second, self._n_of_class.sum(axis=0) + first + second)
 
     def prediction_figures(self, predicted: NDArray[np.int64]) -> dict[str, Samples]:
-        """Return the figures that depend on the predicted classes alone, each the mean over seeds.
+        """Return the figures that depend on the predicted classes `(n_seeds, n_studies)`, means over seeds.
 
-        They are accuracy, balanced_accuracy, kappa, sensitivity, specificity and f1, defined as in
-        `agents.metrics.evaluate`; all follow from three counts per class.
-
-        Args:
-            predicted: Predicted classes, shape `(n_seeds, n_studies)`.
+        They are defined as in `agents.metrics.evaluate`; all follow from three counts per class.
         """
         said = predicted == np.arange(self.n_classes)[:, None, None]  # (n_classes, n_seeds, n_studies)
         totals = self.total(np.stack([said, said & (predicted == self.labels)]))
@@ -137,10 +111,7 @@ class PatientBootstrap:
 
         A pair is in order where the positive study has the higher probability; ties count half. In a
         resample, both numbers are quadratic forms in the patients' counts, one product per agent: their
-        matrix is averaged over seeds first.
-
-        Args:
-            probabilities: Shape `(n_seeds, n_studies, n_classes)`.
+        matrix is averaged over seeds first. Probabilities are of shape `(n_seeds, n_studies, n_classes)`.
 
         Returns:
             Pairs in order (the mean over seeds) and all pairs, both of shape `(n_scored, n_resamples)`: class
@@ -212,12 +183,7 @@ def auroc_of_pairs(in_order: Samples, pairs: Samples) -> Samples:
 def interval(samples: Samples, level: float = 0.95) -> list[float] | None:
     """Return the percentile interval of resampled figures, lower end first.
 
-    Args:
-        samples: Shape `(n_resamples,)`; NaN where a resample has none.
-        level: Share of the resamples inside.
-
-    Returns:
-        The two ends, or None where fewer than half of the resamples have a figure.
+    NaN counts for nothing; None where fewer than half of the resamples have a figure.
     """
     defined = samples[np.isfinite(samples)]
     if len(defined) < max(1, len(samples) / 2):
@@ -229,23 +195,17 @@ def interval(samples: Samples, level: float = 0.95) -> list[float] | None:
 def _from_counts(true: Samples, said: Samples, right: Samples) -> dict[str, Samples]:
     """Derive figures from the studies that are of each class, are said to be, and are rightly said to be.
 
-    Args:
-        true: Shape `(n_classes, 1, n_resamples)`.
-        said: Shape `(n_classes, n_seeds, n_resamples)`.
-        right: Of the same shape.
+    The shapes are `(n_classes, n_seeds, n_resamples)`, of the first with one seed.
     """
     scored = list(scored_classes(len(true)))
     n = true.sum(axis=0)
     accuracy = ratio(right.sum(axis=0), n)
     by_chance = ratio((true * said).sum(axis=0), n**2)
     recalls = ratio(right, np.broadcast_to(true, right.shape))
-    rejections = ratio(n - true - said + right, np.broadcast_to(n - true, right.shape))
     figures = {
         "accuracy": accuracy,
         "balanced_accuracy": np.where((true > 0).sum(axis=0) > 1, mean_of_defined(recalls), np.nan),
         "kappa": ratio(accuracy - by_chance, np.where(by_chance < 1.0 - 1e-9, 1.0 - by_chance, 0.0)),
-        "sensitivity": mean_of_defined(recalls[scored]),
-        "specificity": mean_of_defined(rejections[scored]),
         "f1": np.nan_to_num(ratio(2.0 * right, true + said))[scored].mean(axis=0),
     }
     return {name: np.asarray(per_seed.mean(axis=0)) for name, per_seed in figures.items()}

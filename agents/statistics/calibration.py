@@ -25,12 +25,7 @@ RESAMPLES = 1_000
 def calibration_samples(bootstrap: PatientBootstrap, probabilities: NDArray[Any]) -> NDArray[np.float64]:
     """Return the calibration errors to expect in the first `RESAMPLES` resamples, the mean over seeds.
 
-    Args:
-        bootstrap: Resamples of the studies.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        As `errors_to_expect` gives them, of shape `(2, n_errors, n_resamples)`.
+    As `errors_to_expect` gives them; the probabilities are of shape `(n_seeds, n_studies, n_classes)`.
     """
     counts = bootstrap.counts[:RESAMPLES]
     of_seeds = [

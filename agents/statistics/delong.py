@@ -53,22 +53,13 @@ def delong_test(
 def clustered_auroc(
     labels: NDArray[Any], agents: list[NDArray[Any]], patient_ids: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return the areas of several agents and their covariance over patients.
+    """Return the areas of several agents and their covariance over patients, None as in `delong_test`.
 
     Obuchowski, Biometrics 53:567 (1997): a positive study's component is the share of negative studies it
     ranks above, a negative study's the share of positive ones that rank above it; their sums over a patient's
     studies vary between patients. With one study a patient it is the covariance of DeLong, DeLong and
     Clarke-Pearson, Biometrics 44:837 (1988). Components are averaged over an agent's seeds, for the area is
     linear in them.
-
-    Args:
-        labels: 1 for positive studies, 0 for negative ones, shape `(n_studies,)`; both occur.
-        agents: Scores of each agent, shape `(n_seeds, n_studies)`.
-        patient_ids: Shape `(n_studies,)`.
-
-    Returns:
-        Areas of shape `(n_agents,)`, and their covariance of shape `(n_agents, n_agents)`, None where fewer
-        than two patients have a positive or a negative study.
     """
     positive = np.asarray(labels) == 1
     _, patients = np.unique(patient_ids, return_inverse=True)
@@ -93,12 +84,7 @@ def clustered_auroc(
 
 
 def _components(positive: NDArray[np.bool_], scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Return each study's structural component, the mean over seeds, from midranks.
-
-    Args:
-        positive: Shape `(n_studies,)`.
-        scores: Shape `(n_seeds, n_studies)`.
-    """
+    """Return each study's structural component, the mean over seeds, from midranks."""
     scores = np.atleast_2d(np.asarray(scores))
     overall = rankdata(scores, axis=1)
     components = np.empty(scores.shape)

@@ -35,13 +35,9 @@ class McNemar:
 
 
 def mcnemar(first_correct: NDArray[Any], second_correct: NDArray[Any]) -> McNemar:
-    """Compare two agents by the studies on which exactly one of them is correct.
+    """Compare two agents by the studies on which exactly one of them is correct, from bools of each study.
 
     Under the null hypothesis, which of the two it is, is a fair coin: the smaller count is binomial.
-
-    Args:
-        first_correct: Whether the first agent is correct, bool of shape `(n_studies,)`.
-        second_correct: The same of the second agent.
     """
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
@@ -95,14 +91,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values such that the chance of any false rejection at a level is at most that level.
 
     Holm, Scandinavian Journal of Statistics 6:65 (1979): the smallest p-value counts as often as there are
-    tests, the next once less, and so on; an adjusted value is never below that of a smaller p-value. It
-    holds whatever the tests have to do with one another.
-
-    Args:
-        p_values: One of each test.
-
-    Returns:
-        The adjusted p-values, in the same order, at most 1.
+    tests, the next once less, and so on; an adjusted value is never below that of a smaller p-value. It holds
+    whatever the tests have to do with one another.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
@@ -117,10 +107,6 @@ def patient_standard_error(differences: NDArray[Any], patient_ids: NDArray[Any])
 
     The linearised variance of a ratio of patient totals (Liang and Zeger 1986): patients with more studies
     count for more, and what a patient's studies share does not average out.
-
-    Args:
-        differences: Per study, shape `(n_studies,)`.
-        patient_ids: Shape `(n_studies,)`.
     """
     differences = np.asarray(differences, dtype=np.float64)
     _, patients = np.unique(patient_ids, return_inverse=True)
@@ -135,17 +121,10 @@ def minimum_detectable_difference(differences: NDArray[Any], patient_ids: NDArra
     """Return the true difference that a two-sided test at 0.05 finds with a power of 80 %.
 
     With as much variation between patients as is observed, that is (1.960 + 0.842) standard errors (Lachin,
-    Controlled Clinical Trials 2:93, 1981). Where two agents hardly ever differ, it is instead the
-    gain at which enough patients gain, with the same power, for the most favourable pattern of signs to be
-    significant: a sign-flip test of fewer than six patients cannot give p < 0.05 at all.
-
-    Args:
-        differences: Per study, the difference of two agents' correctness averaged over seeds, shape
-            `(n_studies,)`.
-        patient_ids: Shape `(n_studies,)`.
-
-    Returns:
-        A difference in accuracy, above 0.
+    Controlled Clinical Trials 2:93, 1981). Where two agents hardly ever differ, it is instead the gain at
+    which enough patients gain, with the same power, for the most favourable pattern of signs to be
+    significant: a sign-flip test of fewer than six patients cannot give p < 0.05 at all. Differences are as
+    in `sign_flip_test`.
     """
     multiple = float(norm.ppf(1.0 - SIGNIFICANCE_LEVEL / 2.0) + norm.ppf(POWER))
     by_variation = multiple * patient_standard_error(differences, patient_ids)

@@ -63,9 +63,8 @@ def prediction_shares(
 def _mean_share(right: NDArray[Any], counted: NDArray[np.bool_]) -> Share:
     """Average shares of studies, those of no study left out.
 
-    Args:
-        right: The share of seeds that are right, in [0, 1], shape `(n_shares, n_studies)`.
-        counted: Which studies each share is of, the same shape.
+    Both arguments are of shape `(n_shares, n_studies)`: the share of seeds that are right, and which studies
+    each share is of.
     """
     sizes = np.maximum(counted.sum(axis=1, keepdims=True), 1)
     shares = (right * counted).sum(axis=1, keepdims=True) / sizes
@@ -74,12 +73,7 @@ def _mean_share(right: NDArray[Any], counted: NDArray[np.bool_]) -> Share:
 
 
 def mean_over_parts(parts: Sequence[tuple[NDArray[np.int64], Share]], n_studies: int) -> Share:
-    """Average the shares of body parts.
-
-    Args:
-        parts: The indices of each part's studies, and its share.
-        n_studies: Number of all studies.
-    """
+    """Average the shares of body parts, each with the indices of its studies."""
     influence, counted = np.zeros(n_studies), np.zeros(n_studies, dtype=bool)
     for chosen, share in parts:
         influence[chosen] = share.influence / len(parts)
@@ -92,15 +86,7 @@ def wilson_interval(estimate: float, share: Share, patients: NDArray[Any]) -> li
 
     The variance is that of the sums of patients' influences, the quantile Student's with one degree of
     freedom less than there are patients. Where patients do not differ - all are correct, say - the effective
-    number of studies is that of the patients.
-
-    Args:
-        estimate: The share, in [0, 1].
-        share: Its studies.
-        patients: Each study's patient, shape `(n_studies,)`.
-
-    Returns:
-        The two ends in [0, 1], or None where fewer than two patients have a study that counts.
+    number of studies is that of the patients. None where fewer than two patients have a study that counts.
     """
     n_patients, variance = _variance(share, patients)
     if n_patients < 2:
@@ -117,8 +103,7 @@ def log_odds_interval(estimate: float, share: Share, patients: NDArray[Any]) -> 
     """Return the 95 % interval of a share whose variance is not that of counted studies alone.
 
     Wilson's takes the variance at its ends for a binomial one. Here it is constant on the scale of log odds,
-    with the same variance and quantile; the arguments and what is returned are those of `wilson_interval`,
-    which stands in for a share of 0 or 1.
+    with the same variance and quantile. A share of 0 or 1 has Wilson's.
     """
     n_patients, variance = _variance(share, patients)
     binomial = estimate * (1.0 - estimate)
@@ -162,12 +147,7 @@ def counts_by_threshold(
 
 
 def sensitivity_share(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> Share:
-    """Return `sensitivity_at_90_specificity` of `agents.metrics.evaluate`, the mean over seeds and classes.
-
-    Args:
-        labels: Shape `(n_studies,)`.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-    """
+    """Return `sensitivity_at_90_specificity` of `agents.metrics`, the mean over seeds and classes."""
     n_classes = probabilities.shape[2]
     scored = [k for k in scored_classes(n_classes) if 0 < np.count_nonzero(labels == k) < len(labels)]
     influence, counted = np.zeros(len(labels)), np.zeros(len(labels), dtype=bool)
@@ -200,11 +180,7 @@ def roc_slope(
 ) -> float:
     """Return the slope of an ROC curve at the required specificity; the module says how it is smoothed.
 
-    Args:
-        false_positive: False-positive rates of all thresholds, ascending, shape `(n_thresholds,)`.
-        true_positive: Sensitivities there, of the same shape.
-        n_negative: Number of negative studies.
-        n_positive: Number of positive studies.
+    The curve is given by the false-positive rates of all thresholds, ascending, and the sensitivities there.
     """
     squared = _QUANTILE**2 / n_negative
     half = np.sqrt(squared * _ALLOWED * (1.0 - _ALLOWED) + squared**2 / 4.0)

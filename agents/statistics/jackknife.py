@@ -24,10 +24,7 @@ MOST_GROUPS = 1_000
 def leave_out_each(labels: NDArray[np.int64], n_classes: int, patient_ids: NDArray[Any]) -> PatientBootstrap:
     """Return the table without each patient in turn, as if these were its resamples.
 
-    Args:
-        labels: Shape `(n_studies,)`.
-        n_classes: Number of classes.
-        patient_ids: Shape `(n_studies,)`; of more than `MOST_GROUPS` patients, groups are left out.
+    Of more than `MOST_GROUPS` patients, groups are left out.
     """
     names, patients = np.unique(patient_ids, return_inverse=True)
     n_groups = min(len(names), MOST_GROUPS)
@@ -39,13 +36,8 @@ def leave_out_each(labels: NDArray[np.int64], n_classes: int, patient_ids: NDArr
 def average_precisions(resamples: PatientBootstrap, probabilities: NDArray[Any]) -> Samples:
     """Return the average precision, the mean over seeds and scored classes, in each resample.
 
-    Args:
-        resamples: Of the studies.
-        probabilities: Shape `(n_seeds, n_studies, n_classes)`.
-
-    Returns:
-        As `agents.metrics.evaluate` defines it, shape `(n_resamples,)`; NaN where a resample has studies of
-        one side only.
+    As `agents.metrics.evaluate` defines it, of probabilities `(n_seeds, n_studies, n_classes)`; NaN where a
+    resample has studies of one side only.
     """
     counts = resamples.counts[:, resamples.patients]
     scored = scored_classes(resamples.n_classes)
@@ -67,13 +59,8 @@ def _of_class(positive: NDArray[np.bool_], scores: NDArray[Any], counts: NDArray
 def jackknife_interval(estimate: float, without_each: Samples) -> list[float] | None:
     """Return the 95 % interval of a figure in (0, 1) from its values without each patient.
 
-    Args:
-        estimate: The figure of the whole table.
-        without_each: Shape `(n_patients,)`, at least two; a patient who does not matter, such as one of
-            another body part, leaves the estimate as it is.
-
-    Returns:
-        The two ends, or None where a value is not defined, or is 0 or 1, which have no log odds.
+    A patient who does not matter, such as one of another body part, leaves the estimate as it is. None where
+    a value is not defined, or is 0 or 1, which have no log odds.
     """
     values = np.append(without_each, estimate)
     if len(without_each) < 2 or not ((values > 0.0) & (values < 1.0)).all():

@@ -94,11 +94,7 @@ def _matrix(
 class Warp:
     """Affine changes that follow one another, made as one: pixels are interpolated once.
 
-    It is called like a transform of albumentations.
-
-    Args:
-        changes: Drawn in this order.
-        p: Probability that they are made.
+    It is called like a transform of albumentations; `p` is the probability that the changes are made.
     """
 
     def __init__(self, *changes: Rotate | Affine, p: float = 1.0) -> None:
@@ -126,13 +122,9 @@ Step: TypeAlias = A.BasicTransform | A.BaseCompose | Warp
 
 
 class Augmentation:
-    """A pipeline of random changes that ends at a fixed size, reproducible sample by sample.
+    """A pipeline of random changes that ends at a square of `size` pixels, reproducible sample by sample.
 
-    Args:
-        steps: Applied after one another; empty for a plain reduction.
-        size: Side of the square output in pixels.
-        share: Probability that an image goes through all steps; others are flipped only, where there are
-            flips among the steps.
+    A `share` of the images goes through all steps; others are flipped only, where there are flips among them.
     """
 
     def __init__(self, steps: Sequence[Step], size: int, share: float = 1.0) -> None:
@@ -243,18 +235,10 @@ PRESETS: Mapping[str, Callable[[int], list[Step]]] = MappingProxyType(
 def create_augmentation(
     preset: str, size: int, *, side: int | None = None, share: float = 1.0
 ) -> Augmentation:
-    """Create the augmentation of a preset.
+    """Create the augmentation of a preset, a name in `PRESETS`.
 
-    Args:
-        preset: A name in `PRESETS`.
-        size: Side of the square output in pixels.
-        side: Side of the square images in pixels, at which they are changed before they are reduced; that of
-            the output if None. Small images blur where they are rotated.
-        share: Probability that an image goes through the whole preset; others are flipped only, where it
-            has flips.
-
-    Raises:
-        ValueError: If there is no such preset.
+    Images are changed at their `side` in pixels (small images blur where they are rotated) before they are
+    reduced to `size`, which is the side if None. Only a `share` of them goes through the whole preset.
     """
     if preset not in PRESETS:
         raise UserError(f"expected an augmentation among {sorted(PRESETS)}, got {preset!r}")

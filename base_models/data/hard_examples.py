@@ -12,7 +12,7 @@ from mura_env.errors import UserError, UserFileNotFoundError
 
 
 def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> NDArray[np.int64]:
-    """Return how often an epoch shows each training study.
+    """Return how often an epoch shows each of n_studies training studies: hard ones `times`, others once.
 
     A study is hard if the mean of the members' out-of-fold probabilities was highest for another class. Only
     the earlier run's training table is read, and only training studies are repeated: its test table, and
@@ -20,17 +20,9 @@ def study_repeats(studies: Sequence[Study], run_dir: str | Path, times: int) -> 
     folds, so which studies of a training fold are hard depends, weakly, on labels of the fold that is held
     out.
 
-    Args:
-        studies: The training studies.
-        run_dir: Folder of the earlier run.
-        times: How often a hard example is shown; the others once.
-
-    Returns:
-        Array of shape (n_studies,), each 1 or `times`.
-
     Raises:
-        FileNotFoundError: If the folder holds no finished run.
-        ValueError: If the run knows none of the studies.
+        UserFileNotFoundError: If the folder holds no finished run.
+        UserError: If the run knows none of the studies.
     """
     table = _out_of_fold_table(run_dir)
     wrong = table.probabilities.mean(axis=1).argmax(axis=1) != table.labels
@@ -47,14 +39,6 @@ def refuse_other_split(test: Sequence[Study], run_dir: str | Path) -> None:
     """Refuse an earlier run that learned from studies that are test studies now.
 
     Its networks knew their labels when they judged the training studies.
-
-    Args:
-        test: The test studies.
-        run_dir: Folder of the earlier run.
-
-    Raises:
-        FileNotFoundError: If the folder holds no finished run.
-        ValueError: If test studies are in the run's training table.
     """
     learned = set(_out_of_fold_table(run_dir).study_ids.tolist())
     shared = [study.study_id for study in test if study.study_id in learned]

@@ -1,22 +1,30 @@
-"""The image cache: every radiograph decoded once, to a memory-mapped array of one size."""
+"""The image cache: every radiograph decoded once, to a memory-mapped array of one size.
+
+It stands in a folder named by a hash of the files (path, length, time of change) and the size, so that
+changed files or settings never meet an old cache. Its manifest grows with the finished parts and holds
+each part's hash: an interrupted build resumes behind the parts that it names.
+"""
 
 import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from base_models.datasets.study import Dataset
+from base_models.distributed import ProcessGroup
 from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
+from mura_env.errors import UserError
 from mura_env.utils.files import read_json, regular_file, write_json
 from mura_env.utils.progress import Progress
 
@@ -26,8 +34,6 @@ PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most."""
 _Read = tuple[NDArray[np.uint8], str | None, str]
 """A decoded image, what is wrong with its name, and where its file contradicts itself, if anywhere."""
-_SECONDS_BETWEEN_WRITES = 1.0
-"""What a kill may cost: the manifest is written whole, and is large where many files cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -63,33 +69,17 @@ class _Part:
     remarks: dict[str, str]
     """Image files that contradict themselves, each with what was made of it."""
 
-    def is_of(self, paths: Iterable[Path]) -> bool:
-        """Say whether it is made of texts about these files: the manifest may have been changed."""
-        files = set(map(str, paths))
-        return isinstance(self.digest, str) and all(
-            isinstance(reasons, dict)
-            and files.issuperset(reasons)
-            and all(isinstance(reason, str) for reason in reasons.values())
-            for reasons in (self.unreadable, self.misnamed, self.remarks)
-        )
+
+_PARTS = TypeAdapter(dict[int, _Part])
 
 
 def open_image_cache(
     paths: Sequence[Path], size: int, directory: Path, progress: Progress | None = None
 ) -> ImageCache:
-    """Open the cache of these files at this size; what of it is missing or damaged is built first.
+    """Open the cache of image files as squares of `size` pixels; build what of it is missing or damaged.
 
-    The cache stands in a folder named by a hash of the files (path, length, time of change) and the size,
-    so that changed files or settings never meet an old cache. Its manifest grows with the finished parts, at
-    most once a second, and holds each part's hash: an interrupted build resumes behind the parts that it
-    names, and parts whose bytes are not what was written, or with files that could not be read and can be by
-    now, are built anew.
-
-    Args:
-        paths: The image files.
-        size: Side of the square that each image is fitted into, in pixels.
-        directory: Folder that holds the caches.
-        progress: Called as `progress(description, completed, total)`.
+    Parts with files that could not be read and can be by now are built anew, too. `progress` is called as
+    `progress(description, completed, total)`.
     """
     key = _key(paths, size)
     file = directory / f"{size}px-{key[:16]}" / "images.npy"
@@ -106,14 +96,8 @@ def open_image_cache(
 
     if missing:
         found = each_image(unread, read, progress, done=len(paths) - len(unread))
-        written = time.monotonic()
-        try:
-            for number in missing:
-                parts[number] = _fill(images[of_part[number]], paths[of_part[number]], found)
-                if time.monotonic() - written >= _SECONDS_BETWEEN_WRITES:
-                    _write_parts(file, key, parts)
-                    written = time.monotonic()
-        finally:
+        for number in missing:
+            parts[number] = _fill(images[of_part[number]], paths[of_part[number]], found)
             _write_parts(file, key, parts)
     return ImageCache(
         file,
@@ -138,11 +122,7 @@ def odd_images(cache: ImageCache) -> dict[Path, str]:
     }
 
 
-def _fill(
-    images: NDArray[np.uint8],
-    paths: Sequence[Path],
-    found: Iterator[_Read | ImageError],
-) -> _Part:
+def _fill(images: NDArray[np.uint8], paths: Sequence[Path], found: Iterator[_Read | ImageError]) -> _Part:
     """Write the next decoded images to their rows of the array."""
     unreadable: dict[str, str] = {}
     wrong_names: dict[str, str] = {}
@@ -158,16 +138,12 @@ def _fill(
                 wrong_names[str(path)] = wrong_name
             if remark:
                 remarks[str(path)] = remark
-    return _Part(_digest(images), unreadable, wrong_names, remarks)
+    return _Part(hashlib.sha256(images.data).hexdigest(), unreadable, wrong_names, remarks)
 
 
 def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
     """Put what the parts say of files together, in the files' order."""
     return {Path(path): reason for path, reason in sorted(item for of in reasons for item in of.items())}
-
-
-def _digest(images: NDArray[np.uint8]) -> str:
-    return hashlib.sha256(images.data).hexdigest()
 
 
 def _key(paths: Sequence[Path], size: int) -> str:
@@ -190,13 +166,7 @@ def _length_and_time(path: Path) -> tuple[int, int] | None:
 
 
 def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Map the array's file for writing; where it is missing or another's, it becomes one of zeros.
-
-    Zeros take no room on the disk before the parts are filled.
-
-    Raises:
-        FileNotFoundError: If something that is no file stands in its place.
-    """
+    """Map the array's file for writing; where it is missing or another's, it becomes one of zeros."""
     if os.path.lexists(file):
         regular_file(file, "the file of an image cache")
     try:
@@ -208,33 +178,26 @@ def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     return np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
 
 
-def _manifest(file: Path) -> Path:
-    return file.with_name("manifest.json")
-
-
 def _whole_parts(
     file: Path, key: str, images: NDArray[np.uint8], paths: Sequence[Path], of_part: Sequence[slice]
 ) -> dict[int, _Part]:
-    """Return the finished parts of the manifest whose pixels are those that were written.
-
-    Parts with files that could not be read and can be by now are left out: a library may have been installed.
-    """
-    if not _manifest(file).exists():
+    """Return the parts whose pixels are those that were written and whose unreadable files still are."""
+    manifest = file.with_name("manifest.json")
+    if not manifest.exists():
         return {}
     try:
-        document = read_json(_manifest(file), "the manifest of an image cache")
+        document = read_json(manifest, "the manifest of an image cache")
         if document["key"] != key:
             return {}
-        named = {int(number): _Part(**part) for number, part in document["parts"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        named = _PARTS.validate_python(document["parts"])
+    except (ValueError, KeyError):
         return {}
 
     def is_whole(number: int) -> bool:
         part = named[number]
         return (
             0 <= number < len(of_part)
-            and part.is_of(paths[of_part[number]])
-            and _digest(images[of_part[number]]) == part.digest
+            and hashlib.sha256(images[of_part[number]].data).hexdigest() == part.digest
             and not any(_readable(Path(path)) for path in part.unreadable)
         )
 
@@ -253,6 +216,57 @@ def _readable(path: Path) -> bool:
 
 def _write_parts(file: Path, key: str, parts: Mapping[int, _Part]) -> None:
     write_json(
-        _manifest(file),
+        file.with_name("manifest.json"),
         {"key": key, "parts": {str(number): asdict(parts[number]) for number in sorted(parts)}},
     )
+
+
+def shared_image_cache(
+    dataset: Dataset, size: int, directory: Path, group: ProcessGroup, progress: Progress | None = None
+) -> ImageCache:
+    """Decode all radiographs of a data set once for all processes that share a run.
+
+    Rank 0 builds the cache; the others wait and then map its file, which must be on a disk that all of them
+    see. Each machine may have its own copy of the images, but of the same index.
+    """
+    paths = [path for study in dataset.studies for path in study.image_paths]
+    if group.world_size == 1:
+        return open_image_cache(paths, size, directory, progress)
+    built: list[tuple[str, Path, ImageCache]] = []
+    with group.synchronized():
+        if group.is_global_zero:
+            cache = open_image_cache(paths, size, directory, progress)
+            facts = replace(cache, images=np.empty((0, size, size), np.uint8))
+            built.append((_index_hash(dataset), cache.file.relative_to(directory), facts))
+    ((index, place, of_rank_0),) = group.broadcast(built)
+    with group.synchronized():
+        if _index_hash(dataset) != index:
+            raise UserError(
+                f"expected the data of rank 0 in {dataset.root}, got other studies, labels or images; "
+                "give each machine the same copy"
+            )
+        file = directory / place
+        if not file.is_file():
+            raise UserError(
+                f"expected {directory} on a disk that the processes of all machines see, got no file {file}; "
+                "choose an --out on a common disk"
+            )
+        own = dict(zip(of_rank_0.rows, paths, strict=True))
+        return ImageCache(
+            file,
+            np.load(file, mmap_mode="r", allow_pickle=False),
+            of_rank_0.digest,
+            {path: row for row, path in enumerate(paths)},
+            {own[path]: reason for path, reason in of_rank_0.unreadable.items()},
+            {own[path]: reason for path, reason in of_rank_0.misnamed.items()},
+            {own[path]: reason for path, reason in of_rank_0.remarks.items()},
+        )
+
+
+def _index_hash(dataset: Dataset) -> str:
+    """Return a hash of all studies, with the names of their images below the data set's folder."""
+    hash_ = hashlib.sha256(repr((dataset.class_names, dataset.body_part_names)).encode())
+    for study in dataset.studies:
+        names = tuple(Path(os.path.relpath(path, dataset.root)) for path in study.image_paths)
+        hash_.update(repr(replace(study, image_paths=names)).encode())
+    return hash_.hexdigest()

@@ -20,19 +20,12 @@ SKETCH = 1024
 
 
 def files_sketch(paths: Iterable[Path], root: Path) -> list[str]:
-    """Return the least hashes of image files, each of a file's place below the data folder and its length.
+    """Return the 1,024 least hashes of image files: of their places in the data folder and their lengths.
 
     By them the images of a data set are known again wherever it lies, however it is split and whatever the
     size they are cached at. Two sets of which the larger shares a given share of its files with the other
     have about 1,024 times that share of hashes in common (bottom-k sketch, Broder, "On the resemblance and
     containment of documents", 1997): overlaps of one in a hundred are hardly ever missed.
-
-    Args:
-        paths: The image files.
-        root: The data folder; of files outside it, the whole path counts.
-
-    Returns:
-        Up to 1,024 hashes, sorted.
     """
     prefix = f"{root}{os.sep}"
     hashes = set()
@@ -54,9 +47,6 @@ def learned_from(file: str | Path) -> tuple[str, ...]:
     """Return the hashes of the images that weights, and those that they began with, have learned from.
 
     Only the files of this package's fits tell; of any other file nothing is known.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
     """
     try:
         return tuple(map(str, read_facts(Path(file)).get("learned_from", ())))
@@ -68,16 +58,7 @@ def refuse_seen_images(members: Sequence[MemberConfig], digests: Sequence[str]) 
     """Refuse members that begin with weights that have learned from the images at hand.
 
     Each study is either a test study or held out by one of the folds, so what a member says of it would be
-    said by weights that have seen it: neither table would measure what a member makes of an unknown study.
-
-    Args:
-        members: The members.
-        digests: Hashes of the images: of their files, or of all pixels that are cached. One in common will
-            do.
-
-    Raises:
-        FileNotFoundError: If there is no file of pretrained weights where a member says.
-        ValueError: If a file says that its weights have seen the images.
+    said by weights that have seen it. One hash in common, of image files or of all cached pixels, will do.
     """
     for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
         if set(learned_from(file)) & set(digests):
@@ -89,11 +70,7 @@ def refuse_seen_images(members: Sequence[MemberConfig], digests: Sequence[str]) 
 
 
 def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
-    """Return a remark on each file of pretrained weights that does not tell what they have learned from.
-
-    Raises:
-        FileNotFoundError: If there is no file of pretrained weights where a member says.
-    """
+    """Return a remark on each file of pretrained weights that does not tell what they have learned from."""
     files = dict.fromkeys(member.init_weights for member in members if member.init_weights)
     return [
         f"{file} does not tell from which radiographs its weights have learned. If these are among them, the "
@@ -112,16 +89,9 @@ def equal_images(digests: Mapping[Path, bytes]) -> list[list[Path]]:
 
 
 def images_of_several_patients(studies: Sequence[Study], cache: ImageCache) -> list[list[str]]:
-    """Find image files of several patients that show the same image, to the last bit of what is cached.
+    """Group image files of several patients that show the same image, to the last bit of what is cached.
 
     Images of one grey are left out: they are a fault of their own.
-
-    Args:
-        studies: The studies.
-        cache: Image cache with all of their views.
-
-    Returns:
-        Groups of paths, each of one image, in the order of the studies.
     """
     patient_of = {path: study.patient_id for study in studies for path in study.image_paths}
     cached = {path: cache.images[cache.rows[path]] for path in patient_of}

@@ -1,5 +1,6 @@
 """Training images: order and augmentation are functions of (seed, epoch, index) only."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from base_models.data.augmentation import Augmentation
 from base_models.distributed import ALONE, ProcessGroup
-from base_models.seeding import derive_seed
 from mura_env.errors import UserError
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed, 0 ≤ seed < 2⁶³, that is a function of the parts only: (seed, member, fold, epoch, …).
+
+    So no draw depends on what was drawn before, on the process or on a resumption.
+    """
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
 
 Key = tuple[int, int]
 """(epoch, index): the sampler passes the epoch on, so that a worker process need not know it."""
@@ -25,13 +35,8 @@ Sample = tuple[Tensor, int, float]
 class TrainingImages(Dataset[Sample]):
     """Augmented radiographs of the image cache, with their labels and weights.
 
-    Args:
-        images: The image cache, shape (n_cached, height, width), dtype uint8.
-        rows: Rows of the cache to learn from, shape (n_images,).
-        labels: Their classes, shape (n_images,).
-        weights: Their weights in the loss, shape (n_images,).
-        augmentation: Augments an image, given a seed.
-        seed: Seed of the fit.
+    `images` is the cache, shape (n_cached, height, width), dtype uint8; `rows` of it are learned from,
+    with labels and weights in the loss, all of shape (n_images,).
     """
 
     def __init__(
@@ -76,13 +81,7 @@ class EpochBatches(Sampler[list[Key]]):
     """This process's part of each batch of an epoch, in an order that seed and epoch decide.
 
     An epoch visits every image at most once: the last incomplete batch is dropped. n processes have every
-    n-th image of a batch each.
-
-    Args:
-        n_images: Number of images.
-        batch_size: Images of a batch, over all processes.
-        seed: Seed of the fit.
-        group: The processes that share each batch.
+    n-th image of a batch each; `batch_size` counts those of all processes.
     """
 
     epoch = 0
@@ -106,11 +105,7 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 def check_shared_batches(n_images: int, batch_size: int, group: ProcessGroup) -> None:
-    """Refuse a fit whose batches the processes of a group cannot share evenly.
-
-    Raises:
-        UserError: If the batch size is no multiple of their number, or there are too few images for a batch.
-    """
+    """Refuse a fit whose batches the processes of a group cannot share evenly."""
     if batch_size % group.world_size or n_images < batch_size:
         raise UserError(
             f"expected at least one batch of {batch_size} images that {group.world_size} processes share "
@@ -129,16 +124,8 @@ def training_batches(
 ) -> DataLoader[Sample]:
     """Return the loader of shuffled batches; its `batch_sampler` is an `EpochBatches`.
 
-    Args:
-        samples: The training images.
-        batch_size: Images of a batch, over all processes that share it.
-        seed: Seed of the fit.
-        group: The processes that share each batch.
-        processes: Worker processes; 0 loads batches when they are asked for.
-        pinned: Batches lie in pinned memory, from which a GPU copies them while the CPU goes on.
-
-    Raises:
-        UserError: If a batch cannot be shared evenly.
+    `batch_size` counts the images over all processes of the group; `processes` are worker processes, 0 loads
+    batches when they are asked for; from `pinned` memory a GPU copies while the CPU goes on.
     """
     if group.world_size > 1:
         check_shared_batches(len(samples), batch_size, group)

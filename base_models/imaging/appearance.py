@@ -20,9 +20,7 @@ _CLEAR = 0.05
 def grey_levels(square: NDArray[np.uint8]) -> tuple[float, float, float]:
     """Return the grey of an image's darkest hundredth, its mean, and the grey of its brightest hundredth.
 
-    Args:
-        square: An image that was fitted into a square of black, shape (size, size); the black around it,
-            strips of one width on both sides, does not count.
+    It was fitted into a square of black, whose strips of one width on both sides of it do not count.
     """
     step = -(-len(square) // _SIDE)
     image = square[::step, ::step]
@@ -35,17 +33,11 @@ def grey_levels(square: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def odd_looks(levels: Mapping[str, tuple[float, float, float]]) -> dict[str, str]:
-    """Say which images of a data set are nearly of one grey, nearly black, or inverted against the others.
+    """Say which images, by the name of their `grey_levels`, are nearly of one grey, black, or inverted.
 
     Most radiographs are dark around the bone, so that their mean lies in the lower half of their greys, and
     that of a negative in the upper half. Of the 3,051 of FracAtlas in development, 2 (0.07 %) are called
     inverted wrongly; of 300 negatives among them, 297 are found.
-
-    Args:
-        levels: `grey_levels` of each image, by any name.
-
-    Returns:
-        Name of the image → what is odd, a part of a sentence.
     """
     found, places = {}, {}
     for name, (dark, mean, bright) in levels.items():

@@ -123,12 +123,7 @@ def _read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = 
     """Read the elements of a DICOM file, as pydicom's data set.
 
     A deflated file is inflated no further than three bytes for each of `max_pixels`, which hold 16 bits of
-    grey or 8 of three colours.
-
-    Args:
-        file: The file, opened.
-        max_pixels: Largest image that is decoded.
-        tags: The elements that are needed, none of them behind the pixels; all by default.
+    grey or 8 of three colours. `tags` are the elements that are needed, none of them behind the pixels.
     """
     reader = _pydicom().filereader
     if not _has_letters(file.read(_PREAMBLE + len(_LETTERS))):
@@ -165,11 +160,7 @@ def _rows_and_columns(dataset: Any) -> tuple[int, int]:
 
 
 def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]:
-    """Decode the only frame of a data set; sizes are compared before anything is unpacked.
-
-    Returns:
-        Array of shape (height, width), or (height, width, 3) for colours, of the stored type.
-    """
+    """Decode the only frame, shape (height, width) or, for colours, (height, width, 3), as stored."""
     rows, columns = _rows_and_columns(dataset)
     if rows * columns > max_pixels:
         raise UserError(f"{columns}×{rows} pixels, more than {max_pixels:,}")

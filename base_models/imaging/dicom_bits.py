@@ -30,15 +30,8 @@ def values_of(stored: NDArray[Any], dataset: Any, remarks: list[str]) -> NDArray
     Pixels that keep to Bits Stored are what they seem, whatever High Bit says, and padding is left as it is.
     Values whose bits end at High Bit are shifted down. Where values need more bits than are stored, the image
     without them is compared with the whole one, at the places where these bits change: whatever is smooth
-    there is the radiograph. The data set's Bits Stored then says what the values need.
-
-    Args:
-        stored: Array of shape (height, width), as decoded, of the stored type.
-        dataset: Its data set.
-        remarks: Gets a sentence for each contradiction.
-
-    Raises:
-        ValueError: If it cannot be told which bits count.
+    there is the radiograph. The data set's Bits Stored then says what the values need, and `remarks` gets a
+    sentence for each contradiction.
     """
     bits, allocated = int(dataset.BitsStored), 8 * stored.dtype.itemsize
     if bits >= allocated:

@@ -50,17 +50,7 @@ def read_table(
 
     Entries of 8 bits stand two in a word, or one in each: their number tells. Entries that are a fourth of
     their depth at most are of the depth that they need, as DCMTK reads them, and so are those that exceed it.
-    Whether the first value is signed, the values that are looked up tell.
-
-    Args:
-        item: The item of the sequence.
-        name: What kind of table it is, for the messages.
-        limits: Lowest and highest value that will be looked up.
-        big_endian: Byte order of its words.
-        remarks: Gets a sentence for each contradiction.
-
-    Raises:
-        ValueError: If it has another number of entries than it says.
+    Whether the first value is signed, the lowest and highest value that are looked up, `limits`, tell.
     """
     descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
     if descriptor is None or isinstance(descriptor, int) or len(descriptor) != 3 or data is None:
@@ -94,17 +84,7 @@ def depth_of(entries: NDArray[Any], declared: int) -> int:
 
 
 def shown(values: NDArray[Any], dataset: Any, *, inverted: bool, remarks: list[str]) -> NDArray[np.uint8]:
-    """Return values as the data set says that they are shown, bright bone on dark ground.
-
-    Args:
-        values: Array of shape (height, width).
-        dataset: Their data set.
-        inverted: Whether the lowest value is white.
-        remarks: Gets a sentence for each contradiction.
-
-    Raises:
-        ValueError: If greys are not finite, or a table does not fit.
-    """
+    """Return values as the data set says that they are shown; `inverted` if the lowest of them is white."""
     for name, default in _DEFAULTS.items():  # an empty element says nothing
         if dataset.get(name) is None or dataset.get(name) == "":
             setattr(dataset, name, default)
@@ -153,12 +133,7 @@ def _of_interest(
     """Return the file's rule of what is of interest, and its values of black and white.
 
     The rule is its first table, else its first window, else none. Where it leaves nothing but black or white
-    of the pixels, all of them are shown, as viewers do.
-
-    Args:
-        dataset: The data set.
-        limits: Lowest and highest value, padding apart.
-        remarks: Gets a sentence for each contradiction.
+    of the pixels, whose lowest and highest value are `limits`, all of them are shown, as viewers do.
     """
     pixels = import_module("pydicom.pixels")
     if dataset.get("VOILUTSequence"):

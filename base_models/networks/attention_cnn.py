@@ -42,11 +42,7 @@ class EnhancedBlock(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Weights channels by what their means say together (Hu et al., arXiv:1709.01507).
-
-    Args:
-        channels: Channels of the features.
-    """
+    """Weights channels by what their means say together (Hu et al., arXiv:1709.01507)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,11 +57,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Weights of channels from their means and maxima, the first half of CBAM.
-
-    Args:
-        channels: Channels of the features.
-    """
+    """Weights of channels from their means and maxima, the first half of CBAM."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,11 +86,7 @@ class SpatialAttention(nn.Module):
 
 
 class ConvolutionalBlockAttention(nn.Module):
-    """Convolutional block attention module, CBAM (Woo et al., arXiv:1807.06521).
-
-    Args:
-        channels: Channels of the features.
-    """
+    """Convolutional block attention module, CBAM (Woo et al., arXiv:1807.06521)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

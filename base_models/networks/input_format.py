@@ -1,10 +1,10 @@
 """What networks take a radiograph as: planes, normalisation and aspect."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 PIXEL_MEAN = 0.25
@@ -60,17 +60,9 @@ class InputFormat:
         mean, scale = (round(sum(numbers) / len(numbers), 4) for numbers in (self.mean, self.scale))
         return InputFormat((mean,), (scale,), self.aspect)
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "InputFormat":
-        """Read what `dataclasses.asdict` gave.
 
-        Raises:
-            KeyError: If an entry is missing.
-            ValueError: If an entry is impossible.
-        """
-        return cls(tuple(document["mean"]), tuple(document["scale"]), document["aspect"])
-
-
+INPUT_FORMAT = TypeAdapter(InputFormat)
+"""Reads what `dataclasses.asdict` gave."""
 GREY = InputFormat()
 """What this package trains networks of fresh weights on: one plane."""
 IMAGENET = InputFormat((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -10,13 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from base_models.networks.input_format import GREY, IMAGENET, InputFormat
+from base_models.networks.input_format import GREY, IMAGENET, INPUT_FORMAT, InputFormat
 from base_models.networks.timm_classifier import TimmClassifier
-from base_models.networks.torchvision_classifier import (
-    PUBLISHED_PLANES,
-    TorchvisionClassifier,
-    planes_kernel,
-)
+from base_models.networks.torchvision_classifier import PUBLISHED_PLANES, TorchvisionClassifier, planes_kernel
 from base_models.storage import read_facts
 from mura_env.errors import UserError, UserFileError
 from mura_env.utils.files import regular_file
@@ -31,10 +27,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     The tensors may lie inside `model_state_dict`, `state_dict` or `model`, and their names may begin with
     `module.` as `DataParallel` writes them.
-
-    Raises:
-        UserFileNotFoundError: If there is no such file.
-        UserError: If the file is damaged, holds anything but data, or no named tensors.
     """
     path = regular_file(path, "a file of weights")
     content = _read_content(path)
@@ -81,12 +73,7 @@ def _read_content(path: Path) -> object:
 
 
 def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
-    """Return torchvision's own weights of a classifier, downloaded at the first use.
-
-    Raises:
-        UserError: If the network is none of torchvision's.
-        UserFileError: If the weights cannot be downloaded; the message says what to do.
-    """
+    """Return torchvision's own weights of a classifier, downloaded at the first use."""
     if not isinstance(network, TorchvisionClassifier):
         raise UserError(
             f"expected a classifier of torchvision for pretrained weights, got {type(network).__name__}; "
@@ -102,39 +89,12 @@ def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
         ) from error
 
 
-def load_pretrained_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Load weights into a network in place, all but a head of other classes; see `fitted_state`.
-
-    Returns:
-        The names of the head's tensors that keep their fresh values.
-
-    Raises:
-        UserError: If the tensors are those of another network.
-    """
-    fitted, fresh = fitted_state(network, state, source)
-    network.load_state_dict(fitted, strict=False)
-    return fresh
-
-
-def fitted_state(
-    network: nn.Module, state: Mapping[str, Tensor], source: str
-) -> tuple[dict[str, Tensor], list[str]]:
+def fitted_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Fit weights to a network, which is not changed and may be on the meta device.
 
-    A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane
-    what they would give on three copies of it.
-
-    Args:
-        network: From `create_model`.
-        state: Named tensors.
-        source: Where they are from, for messages.
-
-    Returns:
-        The tensors to load, and the names of the tensors of a head of other classes, which keep their fresh
-        values.
-
-    Raises:
-        UserError: If the tensors are those of another network.
+    A stem for other planes is fitted: the kernels of the colours are added, which gives on one plane what
+    they would give on three copies of it. Tensors of a head of other classes are left out, so that they keep
+    their fresh values. `source` names the weights in messages.
     """
     state = _spelt_alike(network, state)
     wanted = network.state_dict()
@@ -162,7 +122,7 @@ def fitted_state(
                 f"expected weights of the network to train in {source}, but it is another network's: "
                 f"{fault} {names[0]!r}"
             )
-    return {name: state[name] for name in state if name in wanted}, fresh
+    return {name: state[name] for name in state if name in wanted}
 
 
 def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
@@ -170,17 +130,9 @@ def learned_format(network: nn.Module, path: str | Path) -> InputFormat:
 
     Weights of this package's fits say it. Others whose stem takes three planes are taken for those of colour
     images, normalised as the network's library says, and the rest for weights of grey images like ours.
-
-    Args:
-        network: From `create_model`, of the same kind; its values do not matter.
-        path: The file.
-
-    Raises:
-        UserFileNotFoundError: If there is no such file.
-        UserError: If the file holds no weights.
     """
     try:
-        return InputFormat.from_json(read_facts(Path(path))["input_format"])
+        return INPUT_FORMAT.validate_python(read_facts(Path(path))["input_format"])
     except (ValueError, KeyError):  # of torch.save, or of another program
         colours = _takes_colours(_spelt_alike(network, read_state_dict(path)), _stem(network))
         return colour_format(network) if colours else GREY

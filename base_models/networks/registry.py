@@ -79,11 +79,7 @@ def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options:
 
 
 def check_model_name(name: str) -> None:
-    """Refuse the name of a network that does not exist; a name of timm is looked up when it is created.
-
-    Raises:
-        ValueError: If there is no network of this name.
-    """
+    """Refuse the name of a network that does not exist; a name of timm is looked up when it is created."""
     if name not in NETWORKS and name not in torchvision_names() and not name.startswith(PREFIX):
         raise UserError(
             f"expected a network among {sorted(NETWORKS.names())}, a classifier of torchvision such as "
@@ -105,11 +101,7 @@ def has_download(name: str) -> bool:
 
 
 def fresh_format(name: str) -> InputFormat:
-    """Return how a network of fresh weights takes a radiograph: its own `input_format`, or one grey plane.
-
-    Raises:
-        ValueError: If its own format stretches radiographs: the image cache pads them.
-    """
+    """Return how a network of fresh weights takes a radiograph: its own `input_format`, or one grey plane."""
     own: InputFormat = getattr(NETWORKS[name], "input_format", GREY) if name in NETWORKS else GREY
     if own.aspect != "padded":
         raise UserError(

@@ -34,12 +34,7 @@ class TorchvisionClassifier(nn.Module):
     """
 
     def __init__(
-        self,
-        name: str,
-        n_classes: int = 2,
-        in_channels: int = 1,
-        least_size: int = 0,
-        **options: Any,
+        self, name: str, n_classes: int = 2, in_channels: int = 1, least_size: int = 0, **options: Any
     ) -> None:
         super().__init__()
         self.network_name = name
@@ -67,26 +62,17 @@ class TorchvisionClassifier(nn.Module):
 
 
 def planes_kernel(kernel: Tensor, in_channels: int) -> Tensor:
-    """Turn a stem's kernel for red, green and blue into one for other planes.
+    """Turn a stem's kernel for red, green and blue (out_channels, 3, …) into one for k other planes.
 
-    Args:
-        kernel: Shape (out_channels, 3, height, width).
-        in_channels: Number of planes k.
-
-    Returns:
-        The sum over the colours divided by k for each plane, shape (out_channels, k, height, width): features
-        are the same as if the mean of the planes had been copied to the three colours.
+    The sum over the colours divided by k for each plane: features are the same as if the mean of the planes
+    had been copied to the three colours.
     """
     total = kernel.sum(dim=1, keepdim=True) / in_channels
     return total.repeat(1, in_channels, 1, 1)
 
 
 def fit_stem(network: nn.Module, in_channels: int) -> None:
-    """Replace a network's first convolution in place by one for another number of planes.
-
-    Raises:
-        ValueError: If the network does not begin with a convolution of three planes.
-    """
+    """Replace a network's first convolution in place by one for another number of planes."""
     if in_channels == PUBLISHED_PLANES:
         return
     name, stem = stem_of(network)
@@ -109,11 +95,7 @@ def fit_stem(network: nn.Module, in_channels: int) -> None:
 
 
 def stem_of(network: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Return the name and the module of a network's first convolution.
-
-    Raises:
-        ValueError: If it does not take three planes.
-    """
+    """Return the name and the module of a network's first convolution."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             if module.in_channels == PUBLISHED_PLANES and module.groups == 1:

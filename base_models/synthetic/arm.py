@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from base_models.synthetic.skeleton import Part, Site, Skeleton, bone, flex, path
-from base_models.synthetic.tube import Tube
+from base_models.synthetic.skeleton import Part, Site, Skeleton, Tube, bone, flex, path
 
 _HINGE = (0.0, -7.0, 0.0)  # axis of the elbow
 
@@ -14,74 +13,33 @@ def humerus(rng: np.random.Generator) -> Tube:
     """Draw the humerus from its head (above) to trochlea and capitellum at y = 0."""
     bow = rng.normal(0, 2.5)
     shaft = rng.normal(11, 0.7)
-    points = [
-        (-20, -318, 0),
-        (-11, -303, 0),
-        (-2, -284, 0),
-        (2, -258, 0),
-        (2 + bow, -210, 1),
-        (1 + bow, -150, 1),
-        (0, -95, 0),
-        (0, -55, -1),
-        (0, -28, 0),
-        (0, -12, 3),
-        (1, 0, 5),
-    ]
+    x = (-20, -11, -2, 2, 2 + bow, 1 + bow, 0, 0, 0, 0, 1)
+    y = (-318, -303, -284, -258, -210, -150, -95, -55, -28, -12, 0)
+    z = (0, 0, 0, 0, 1, 1, 0, -1, 0, 3, 5)
     left = np.array([19, 23, 23, 15, shaft, shaft, shaft, 14, 24, 28, 20])
     right = np.array([19, 25, 25, 16, shaft, shaft, shaft, 14, 22, 26, 22])
     depth = [1, 0.95, 0.9, 0.9, 0.95, 0.95, 0.95, 0.75, 0.42, 0.42, 0.5]
-    return path(
-        "humerus",
-        points,
-        right,
-        left,
-        depth=depth,
-        caps=(17.0, 7.0),
-        cortex=4.0 * rng.normal(1, 0.1),
-        marrow=0.28,
-    )
+    cortex = 4.0 * rng.normal(1, 0.1)
+    points = np.array([x, y, z]).T
+    return path("humerus", points, right, left, depth=depth, caps=(17.0, 7.0), cortex=cortex, marrow=0.28)
 
 
 def forearm_bones(rng: np.random.Generator, length: float = 245.0) -> list[Tube]:
     """Draw radius and ulna from the elbow (y = 0) to the wrist."""
     bow = rng.normal(5, 1.5)
     thin = rng.normal(1, 0.06)
-    radius = path(
-        "radius",
-        [
-            (14, 3.5, 2),
-            (14, 9, 2),
-            (13.5, 17, 2),
-            (12.5, 34, 3),
-            (14 + bow, 95, 2),
-            (15 + bow, 150, 1),
-            (13, length - 35, 0),
-            (11.5, length - 14, 0),
-            (11, length, 0),
-        ],
-        np.array([10.5, 10.5, 6.8, 8.4, 7, 7, 8.5, 13, 14.5]) * thin,
-        depth=[1, 1, 1, 0.95, 0.95, 0.9, 0.85, 0.75, 0.7],
-        caps=(2.0, 3.0),
-        cortex=2.6,
-    )
-    ulna = path(
-        "ulna",
-        [
-            (-3, -24, -9),
-            (-4, -12, -13),
-            (-6, 2, -11),
-            (-7, 14, -4),
-            (-8, 34, -3),
-            (-9 - bow * 0.3, 100, -1),
-            (-10, 160, -1),
-            (-10, length - 25, -1),
-            (-11, length - 4, -2),
-        ],
-        np.array([8, 9.5, 10, 10.5, 8, 6.8, 6.2, 6, 7]) * thin,
-        depth=[0.85, 0.8, 0.9, 1.0, 1, 1, 1, 1, 1],
-        caps=(5.0, 3.5),
-        cortex=2.4,
-    )
+    x = (14, 14, 13.5, 12.5, 14 + bow, 15 + bow, 13, 11.5, 11)
+    y = (3.5, 9, 17, 34, 95, 150, length - 35, length - 14, length)
+    z = (2, 2, 2, 3, 2, 1, 0, 0, 0)
+    half = np.array([10.5, 10.5, 6.8, 8.4, 7, 7, 8.5, 13, 14.5]) * thin
+    depth = [1, 1, 1, 0.95, 0.95, 0.9, 0.85, 0.75, 0.7]
+    radius = path("radius", np.array([x, y, z]).T, half, depth=depth, caps=(2.0, 3.0), cortex=2.6)
+    x = (-3, -4, -6, -7, -8, -9 - bow * 0.3, -10, -10, -11)
+    y = (-24, -12, 2, 14, 34, 100, 160, length - 25, length - 4)
+    z = (-9, -13, -11, -4, -3, -1, -1, -1, -2)
+    half = np.array([8, 9.5, 10, 10.5, 8, 6.8, 6.2, 6, 7]) * thin
+    depth = [0.85, 0.8, 0.9, 1.0, 1, 1, 1, 1, 1]
+    ulna = path("ulna", np.array([x, y, z]).T, half, depth=depth, caps=(5.0, 3.5), cortex=2.4)
     return [radius, ulna]
 
 

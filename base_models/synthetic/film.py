@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from base_models.synthetic.radiograph import Image
-from base_models.synthetic.skeleton import Part
-from base_models.synthetic.tube import View
+from base_models.synthetic.skeleton import Part, View
 
 LONGEST_SIDE = (176, 208)
 """Range of the longer side of a film in pixels."""
@@ -51,12 +50,8 @@ def draw_view(
 ) -> View:
     """Choose a projection and place the limb on the film.
 
-    Args:
-        rng: Source of this view's chances.
-        part: The body part.
-        index: Number of the view within its study; the usual projections come in turn.
-        centre: Point (x, y, z) to centre on, in millimetres.
-        side: 1 for a right limb, -1 for a left one.
+    `index` is the number of the view within its study: the usual projections come in turn. `centre` is the
+    point (x, y, z) to centre on, in millimetres; `side` is 1 for a right limb, -1 for a left one.
     """
     name, azimuth, _ = part.views[index % len(part.views)]
     turn = np.deg2rad(azimuth + rng.normal(0, 4.0))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from base_models.synthetic.skeleton import Part, Site, Skeleton, bone, path
-from base_models.synthetic.tube import Tube
+from base_models.synthetic.skeleton import Part, Site, Skeleton, Tube, bone, path
 
 _DIGITS = ("thumb", "index", "middle", "ring", "little")
 _BASE = ((19.0, -4.0), (11.5, -15.0), (3.0, -17.0), (-5.5, -15.0), (-13.0, -11.0))
@@ -123,18 +122,9 @@ def _tissue(bones: list[Tube], digits: tuple[int, ...], rng: np.random.Generator
         points.append(points[-1] + (points[-1] - points[-2]) * 0.2)
         half = np.linspace(11.5, 8.6, len(points)) * plump * (0.95 if digit == 4 else 1.0)
         sleeves.append(path(f"{_DIGITS[digit]} skin", points, half, caps=(2.0, 7.0)))
-    palm = [
-        (-1, -78, 0),
-        (-1, -58, 0),
-        (2, -35, 0),
-        (4, -5, 0),
-        (2, 20, 0),
-        (0, 45, 0),
-        (0, 90, 0),
-        (0, 150, 0),
-    ]
+    x, y = (-1, -1, 2, 4, 2, 0, 0, 0), (-78, -58, -35, -5, 20, 45, 90, 150)
     half = np.array([36, 39, 39, 36, 29, 27, 30, 36]) * plump
-    sleeves.append(path("palm", palm, half, depth=0.4, caps=(8.0, 1.0)))
+    sleeves.append(path("palm", np.array([x, y, [0] * 8]).T, half, depth=0.4, caps=(8.0, 1.0)))
     return tuple(sleeves)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from base_models.synthetic.radiograph import BoneImage, Image
-from base_models.synthetic.skeleton import Site, Skeleton
-from base_models.synthetic.tube import N_STATIONS, FloatArray, Tube, View
+from base_models.synthetic.skeleton import N_STATIONS, FloatArray, Site, Skeleton, Tube, View
 
 _METAL = 3.0  # attenuation of steel, in units of the part's penetration
 _PITCH = 9.5  # distance between fine fracture lines or small holes, in pixels of a film of 190
@@ -56,14 +55,19 @@ def _corners(points: FloatArray) -> npt.NDArray[np.int32]:
     return np.rint(points * 16).astype(np.int32)
 
 
-def _area(size: tuple[int, int], outline: FloatArray, softness: float = 0.0) -> Image:
-    """Fill an outline: coverage from 0 to 1, its edge blurred by a deviation in pixels."""
-    mask = np.zeros(size, np.uint8)
-    cv2.fillPoly(mask, [_corners(outline)], 255, lineType=cv2.LINE_AA, shift=4)
+def _coverage(mask: npt.NDArray[np.uint8], softness: float) -> Image:
+    """Coverage from 0 to 1, its edge blurred by a deviation in pixels."""
     if softness:
         cv2.GaussianBlur(mask, (0, 0), softness, dst=mask)
     coverage: Image = np.multiply(mask, 1 / 255, dtype=np.float32)
     return coverage
+
+
+def _area(size: tuple[int, int], outline: FloatArray, softness: float = 0.0) -> Image:
+    """Fill an outline: coverage from 0 to 1."""
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [_corners(outline)], 255, lineType=cv2.LINE_AA, shift=4)
+    return _coverage(mask, softness)
 
 
 def _strokes(
@@ -75,15 +79,18 @@ def _strokes(
     value = int(255 * min(width / thickness, 1.0))
     for line in lines:
         cv2.polylines(mask, [_corners(line)], False, value, thickness, cv2.LINE_AA, 4)
-    if softness:
-        cv2.GaussianBlur(mask, (0, 0), softness, dst=mask)
-    coverage: Image = np.multiply(mask, 1 / 255, dtype=np.float32)
-    return coverage
+    return _coverage(mask, softness)
 
 
-def _with_metal(bone: BoneImage, metal: Image, share: float = 1.0) -> Image:
+def _scaled(bone: BoneImage, factor: npt.ArrayLike) -> Image:
+    """Make a bone denser or thinner, pixel by pixel."""
+    changed: Image = np.multiply(bone.attenuation, factor, dtype=np.float32)
+    return changed
+
+
+def _with_metal(bone: BoneImage, metal: Image) -> Image:
     """Add steel to a bone: far beyond what bone absorbs."""
-    changed: Image = np.add(bone.attenuation, _METAL * share * bone.penetration * metal, dtype=np.float32)
+    changed: Image = np.add(bone.attenuation, _METAL * bone.penetration * metal, dtype=np.float32)
     return changed
 
 
@@ -118,8 +125,7 @@ def paint_fracture_line(bone: BoneImage, lesion: Lesion, station: float) -> Imag
     dark = _strokes(bone.view.size, lines, 3.4 * unit, softness=0.6)
     wide = _strokes(bone.view.size, lines, 8.0 * unit, softness=0.9)
     depth = 0.6 + 0.4 * lesion.severity
-    changed: Image = np.multiply(bone.attenuation, 1 + depth * (0.7 * wide - 1.6 * dark), dtype=np.float32)
-    return changed
+    return _scaled(bone, 1 + depth * (0.7 * wide - 1.6 * dark))
 
 
 def paint_displaced_fracture(bone: BoneImage, lesion: Lesion, station: float) -> Image:
@@ -178,8 +184,7 @@ def paint_lytic_lesion(bone: BoneImage, lesion: Lesion, station: float) -> Image
     hole = _area(bone.view.size, edge, softness=max(0.12 * frame.half, 0.7))
     rim = 4 * hole * (1 - hole)
     depth = 0.65 + 0.35 * lesion.severity
-    changed: Image = np.multiply(bone.attenuation, 1 - depth * hole + 0.12 * rim, dtype=np.float32)
-    return changed
+    return _scaled(bone, 1 - depth * hole + 0.12 * rim)
 
 
 def paint_moth_eaten_lesion(bone: BoneImage, lesion: Lesion, station: float) -> Image:
@@ -200,8 +205,7 @@ def paint_moth_eaten_lesion(bone: BoneImage, lesion: Lesion, station: float) -> 
     cv2.GaussianBlur(holes, (0, 0), 0.7, dst=holes)
     depth = 0.6 + 0.4 * lesion.severity
     change = depth * region * (0.55 - 1.6 / 255 * holes)
-    changed: Image = np.multiply(bone.attenuation, np.maximum(1 + change, 0), dtype=np.float32)
-    return changed
+    return _scaled(bone, np.maximum(1 + change, 0))
 
 
 def paint_joint_loss(bone: BoneImage, lesion: Lesion, station: float) -> Image:
@@ -209,8 +213,7 @@ def paint_joint_loss(bone: BoneImage, lesion: Lesion, station: float) -> Image:
     frame = frame_at(bone, 0.06 if station < 0.5 else 0.94)
     line = frame.at([0.0, 0.0], [-0.9 * frame.half, 0.9 * frame.half])
     glow = _strokes(bone.view.size, [line], max(0.5 * frame.half, 2.0), softness=max(0.2 * frame.half, 0.8))
-    changed: Image = np.multiply(bone.attenuation, 1 + (0.8 + 0.8 * lesion.severity) * glow, dtype=np.float32)
-    return changed
+    return _scaled(bone, 1 + (0.8 + 0.8 * lesion.severity) * glow)
 
 
 PAINTERS: Mapping[str, Callable[[BoneImage, Lesion, float], Image]] = {
@@ -297,15 +300,7 @@ class Lesion:
 def draw_lesion(
     rng: np.random.Generator, skeleton: Skeleton, kind: str, severity: float, along: npt.NDArray[np.float64]
 ) -> Lesion:
-    """Choose where a lesion of a kind sits.
-
-    Args:
-        rng: Source of chance.
-        skeleton: The part, for its shafts and joints.
-        kind: One of ``KINDS``.
-        severity: 0 to 1.
-        along: Preferred directions in radians about the long axis, one is chosen.
-    """
+    """Choose where a lesion of a kind sits; it faces one of the directions `along`, in radians."""
     groups = skeleton.joints if kind in JOINT_KINDS else skeleton.shafts
     sites = groups[int(rng.integers(len(groups)))]
     azimuth = float(rng.choice(along) + rng.normal(0, 0.35))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from base_models.synthetic.skeleton import Skeleton
-from base_models.synthetic.tube import Projection, Tube, View, project
+from base_models.synthetic.skeleton import Projection, Skeleton, Tube, View, project
+
+if TYPE_CHECKING:
+    from base_models.synthetic.lesion import Lesion
 
 Image = npt.NDArray[np.float32]
 _SUBPIXEL = 4  # binary digits of sub-pixel precision for OpenCV's polygon filling
@@ -32,19 +34,6 @@ class BoneImage:
     """The projection."""
     penetration: float
     """Attenuation that takes the film two thirds of the way to white."""
-
-
-class Painter(Protocol):
-    """What a lesion does to the image of a bone it sits on."""
-
-    @property
-    def bones(self) -> tuple[str, ...]:
-        """Names of the bones that it changes."""
-        ...
-
-    def paint(self, name: str, bone: BoneImage) -> Image:
-        """Return the changed attenuation of the bone of that name, same shape as the film."""
-        ...
 
 
 @lru_cache(maxsize=1)
@@ -120,19 +109,12 @@ def _soft_tissue(outlines: npt.NDArray[np.float64], view: View) -> Image:
 
 
 def expose(
-    skeleton: Skeleton, view: View, penetration: float, grain: Image, lesion: Painter | None = None
+    skeleton: Skeleton, view: View, penetration: float, grain: Image, lesion: Lesion | None = None
 ) -> Image:
-    """Project a skeleton on a film.
+    """Project a skeleton on a film: attenuation in units of the penetration (mm of bone), shape `view.size`.
 
-    Args:
-        skeleton: Bones and soft tissue.
-        view: The projection and the film.
-        penetration: Bone thickness (mm) that counts as one unit of attenuation.
-        grain: Trabecular texture, at least as large as the film.
-        lesion: Changes the bones that it names; everything else stays as it is to the last bit.
-
-    Returns:
-        Attenuation in units of the penetration, shape ``view.size``.
+    `grain` is a trabecular texture at least as large as the film. A lesion changes the bones that it names;
+    everything else stays as it is to the last bit.
     """
     tubes = (*skeleton.bones, *skeleton.tissue)
     projection = project(tubes, view)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from base_models.synthetic.arm import humerus
-from base_models.synthetic.skeleton import Part, Site, Skeleton, bone, path
-from base_models.synthetic.tube import Tube
+from base_models.synthetic.skeleton import Part, Site, Skeleton, Tube, bone, path
 
 _HEAD = np.array([-11.0, -300.0, 0.0])  # centre of the humeral head in the humerus's own coordinates
 
@@ -69,13 +70,8 @@ def _thorax(rng: np.random.Generator) -> list[Tube]:
     for index in range(5):
         y = -22 + 31 * index + rng.normal(0, 1.5)
         reach = -83 + 9 * np.sqrt(index) + rng.normal(0, 1.5)
-        points = [
-            (-165, y - 24, -30),
-            (-110, y - 14 - tilt, -30),
-            (reach, y + 8, -20),
-            (-112, y + 36 + tilt, 0),
-        ]
-        points.append((-165, y + 54, 20))
+        points = [(-165, y - 24, -30), (-110, y - 14 - tilt, -30), (reach, y + 8, -20)]
+        points += [(-112, y + 36 + tilt, 0), (-165, y + 54, 20)]
         tubes.append(
             path(f"rib {index + 2}", points, (4.8, 5.2, 5.4, 5.4, 5.4), density=0.55, cortex=1.4, marrow=0.4)
         )
@@ -88,7 +84,7 @@ def build_shoulder(rng: np.random.Generator, flexion: float) -> Skeleton:
     swing = np.deg2rad(rng.normal(6, 6)) + flexion
     cosine, sine = np.cos(swing), np.sin(swing)
     turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
-    arm = Tube("humerus", (arm.points - _HEAD) @ turn.T, arm.widths, arm.caps, arm.cortex, 1.0, arm.marrow)
+    arm = replace(arm, points=(arm.points - _HEAD) @ turn.T)
     lift = rng.normal(0, 3)
     clavicle = path(
         "clavicle",

@@ -105,11 +105,9 @@ def draw_study(
         ValueError: If the body part or the kind is unknown.
     """
     if body_part not in CASES:
-        message = f"expected a body part out of {', '.join(CASES)}, got {body_part!r}"
-        raise UserError(message)
+        raise UserError(f"expected a body part out of {', '.join(CASES)}, got {body_part!r}")
     if kind is not None and kind not in KINDS:
-        message = f"expected a kind out of {', '.join(KINDS)}, got {kind!r}"
-        raise UserError(message)
+        raise UserError(f"expected a kind out of {', '.join(KINDS)}, got {kind!r}")
     cases = CASES[body_part]
     source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     chance = _stream(source, 0)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -39,8 +37,9 @@ class WrittenStudy:
     """Number of images."""
 
 
-def _write_patient(out: str, split: str, patient: int, seed: int) -> list[WrittenStudy]:
+def _write_patient(out: Path, split: str, patient: int, seed: int) -> tuple[str, list[WrittenStudy]]:
     """Draw and write one patient's studies; depends on nothing but the arguments."""
+    cv2.setNumThreads(1)  # one process per core already
     source = np.random.SeedSequence(seed, spawn_key=(patient,))
     rng = np.random.default_rng(source)
     parts = list(CASES)
@@ -56,21 +55,13 @@ def _write_patient(out: str, split: str, patient: int, seed: int) -> list[Writte
         study = draw_study(part, np.random.SeedSequence(seed, spawn_key=(patient, number)))
         word = "positive" if study.label else "negative"
         folder = f"{ROOT}/{split}/XR_{part}/patient{patient + 1:05d}/study{taken[part]}_{word}/"
-        path = Path(out) / folder
+        path = out / folder
         path.mkdir(parents=True)
         for view, image in enumerate(study.images, start=1):
             _, png = cv2.imencode(".png", image, _FAST_PNG)
             (path / f"image{view}.png").write_bytes(png.tobytes())  # raises where the disk is full
         written.append(WrittenStudy(folder, study.label, len(study.images)))
-    return written
-
-
-def _write_chunk(
-    out: str, patients: list[tuple[str, int]], seed: int
-) -> list[tuple[str, list[WrittenStudy]]]:
-    """Write several patients, each given with its split."""
-    cv2.setNumThreads(1)  # one process per core already
-    return [(split, _write_patient(out, split, patient, seed)) for split, patient in patients]
+    return split, written
 
 
 def _write_tables(out: Path, written: Mapping[str, Sequence[WrittenStudy]]) -> None:
@@ -83,21 +74,6 @@ def _write_tables(out: Path, written: Mapping[str, Sequence[WrittenStudy]]) -> N
         ]
         (out / ROOT / f"{split}_labeled_studies.csv").write_text("".join(labels), encoding="utf-8")
         (out / ROOT / f"{split}_image_paths.csv").write_text("".join(images), encoding="utf-8")
-
-
-def _draw_all(
-    out: Path, chunks: list[list[tuple[str, int]]], seed: int, n_workers: int
-) -> Iterator[list[tuple[str, list[WrittenStudy]]]]:
-    """Draw all chunks of patients, here or in worker processes, as they are done."""
-    if n_workers == 1:
-        for chunk in chunks:
-            yield _write_chunk(str(out), chunk, seed)
-        return
-    # fresh processes: a fork of a process that has started threads (torch, OpenCV) may hang
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_chunk, str(out), chunk, seed) for chunk in chunks]
-        for future in as_completed(futures):
-            yield future.result()
 
 
 def synthesize(
@@ -134,23 +110,20 @@ def synthesize(
     n_valid = _check(out, n_patients, seed, valid_fraction)
     workers = joblib.cpu_count() if n_workers is None else n_workers
     if workers < 1:
-        message = f"expected at least 1 worker, got {n_workers}"
-        raise UserError(message)
+        raise UserError(f"expected at least 1 worker, got {n_workers}")
     order = np.random.default_rng(seed).permutation(n_patients)
     valid = {int(patient) for patient in order[:n_valid]}
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
-    chunks = [patients[start : start + _CHUNK] for start in range(0, n_patients, _CHUNK)]
     out.parent.mkdir(parents=True, exist_ok=True)
     # A folder that exists may be the current one, a link or a disk of its own: it stays, and is filled.
     is_there = out.exists()
     written: dict[str, list[WrittenStudy]] = {"train": [], "valid": []}
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder:
         draft = Path(folder) / "tree"
-        done = 0
-        for chunk in _draw_all(draft, chunks, seed, min(workers, len(chunks))):
-            for split, studies in chunk:
-                written[split] += studies
-            done += len(chunk)
+        pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=_CHUNK)
+        jobs = (joblib.delayed(_write_patient)(draft, *patient, seed) for patient in patients)
+        for done, (split, studies) in enumerate(pool(jobs), start=1):
+            written[split] += studies
             if progress:
                 progress("drawing radiographs", done, n_patients)
         _write_tables(draft, written)
@@ -163,17 +136,15 @@ def synthesize(
 def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
     """Refuse bad arguments; return the number of validation patients."""
     if any(out.iterdir()) if out.is_dir() else os.path.lexists(out):
-        message = (
+        raise UserFileExistsError(
             f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
         )
-        raise UserFileExistsError(message)
     if n_patients < 2:
-        message = f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
-        raise UserError(message)
+        raise UserError(
+            f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
+        )
     if seed < 0:
-        message = f"expected a seed of 0 or greater, got {seed}"
-        raise UserError(message)
+        raise UserError(f"expected a seed of 0 or greater, got {seed}")
     if not 0 < valid_fraction < 1:
-        message = f"expected a share of validation patients between 0 and 1, got {valid_fraction}"
-        raise UserError(message)
+        raise UserError(f"expected a share of validation patients between 0 and 1, got {valid_fraction}")
     return min(max(round(n_patients * valid_fraction), 1), n_patients - 1)

@@ -1,8 +1,7 @@
 """Checkpoints: the training state at the end of an epoch, from which a killed fit resumes.
 
 Since everything random is a function of (seed, epoch or step, index), the state is only: the weights, the
-optimizer's moments, the losses and inner validation scores so far, and the loss scale of fp16. The checkpoint
-of the epoch before is kept beside the newest one, for a disk may lose the end of what was written last.
+optimizer's moments, the losses and inner validation scores so far, and the loss scale of fp16.
 """
 
 import time
@@ -14,10 +13,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from base_models.distributed import ProcessGroup
 from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.training.validation import Score
-from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 
@@ -72,13 +69,7 @@ class EpochState:
 
 
 def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically; the one that was there stays as `earlier_epoch`.
-
-    Args:
-        state: The state.
-        path: File to write.
-        facts: What the fit depends on, JSON-ready; a fit with others does not resume from this checkpoint.
-    """
+    """Write a checkpoint atomically; a fit of other JSON-ready facts does not resume from it."""
     tensors = {_NETWORK + name: tensor for name, tensor in state.network.items()}
     tensors |= {_AVERAGE + name: tensor for name, tensor in state.average.items()}
     tensors |= {_BEST + name: tensor for name, tensor in state.best.items()}
@@ -92,31 +83,19 @@ def save_epoch(state: EpochState, path: Path, facts: Mapping[str, Any]) -> None:
         "scores": [asdict(score) for score in state.scores],
         "scaler": dict(state.scaler),
     }
-    if path.is_file():
-        path.replace(earlier_epoch(path))
     save_tensors(tensors, path, {"progress": progress, "fit": dict(facts)})
 
 
-def earlier_epoch(path: Path) -> Path:
-    """Return the checkpoint of the epoch before the newest."""
-    return path.with_suffix(".earlier.safetensors")
-
-
-def remove_epochs(path: Path) -> None:
-    """Remove the checkpoints of a fit, and what killed processes have left of theirs."""
-    for file in (path, earlier_epoch(path)):
-        file.unlink(missing_ok=True)
+def remove_checkpoint(path: Path) -> None:
+    """Remove the checkpoint of a fit, and what killed processes have left of it."""
+    path.unlink(missing_ok=True)
     remove_unfinished(path)
 
 
 class EpochCounter:
     """Reports the epochs done over all fits, whichever process trains them, by their checkpoints.
 
-    Args:
-        checkpoints: Checkpoint of each fit.
-        epochs: Epochs of each fit.
-        finished: Whether each fit is finished.
-        progress: Called as `progress(description, completed, total)`.
+    `checkpoints`, `epochs` and `finished` have an entry for each fit.
     """
 
     def __init__(
@@ -160,39 +139,7 @@ def _finished_epochs(path: Path) -> int:
 
 
 def load_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
-    """Read the last whole checkpoint of just this fit, or None if there is none.
-
-    A newest one that cannot be used is removed if the one before can, whose place it would take.
-    """
-    newest = _read_epoch(path, facts)
-    if newest is not None:
-        return newest
-    earlier = _read_epoch(earlier_epoch(path), facts)
-    if earlier is not None:
-        path.unlink(missing_ok=True)
-    return earlier
-
-
-def load_shared_epoch(path: Path, facts: Mapping[str, Any], group: ProcessGroup) -> EpochState | None:
-    """Read the checkpoint that rank 0 finds, the same in all processes.
-
-    Raises:
-        UserError: If another process does not see the file that rank 0 has read.
-    """
-    start = load_epoch(path, facts) if group.is_global_zero else None
-    epochs = group.broadcast(start.epochs if start else 0)
-    if not group.is_global_zero and epochs:
-        start = load_epoch(path, facts)
-    with group.synchronized():
-        if (start.epochs if start else 0) != epochs:
-            raise UserError(
-                f"expected every process to resume after epoch {epochs} of {path}, as rank 0, got another "
-                "state of that file; resume when the shared disk shows the same everywhere"
-            )
-    return start
-
-
-def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
+    """Read the checkpoint of just this fit; None if there is none, or a damaged one."""
     try:
         tensors, header = load_tensors(path)
         progress = header["progress"]
@@ -201,10 +148,9 @@ def _read_epoch(path: Path, facts: Mapping[str, Any]) -> EpochState | None:
     except (FileNotFoundError, ValueError, KeyError):
         return None
     optimizer: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(_OPTIMIZER):
-            index, _, moment = name.removeprefix(_OPTIMIZER).partition(".")
-            optimizer.setdefault(int(index), {})[moment] = tensor
+    for name, tensor in _below(_OPTIMIZER, tensors).items():
+        index, _, moment = name.partition(".")
+        optimizer.setdefault(int(index), {})[moment] = tensor
     return EpochState(
         epochs=progress["epochs"],
         steps=progress["steps"],

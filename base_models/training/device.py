@@ -36,12 +36,9 @@ class DeviceConfig:
     def loader_processes(self, wanted: int = -1) -> int:
         """Return the number of worker processes of a fit's data loader.
 
-        One core augments fewer images than a GPU learns from. Programs that train on a GPU outside the
-        command line need the guard `if __name__ == "__main__"` for these processes, or 0 of them.
-
-        Args:
-            wanted: How many; below 0, none for a CPU, and for a GPU its share of the CPU's cores but one,
-                which starts the GPU's work.
+        One core augments fewer images than a GPU learns from: by default (below 0) a GPU has its share of the
+        CPU's cores but one, which starts the GPU's work. Programs that train on a GPU outside the command
+        line need the guard `if __name__ == "__main__"` for these processes, or 0 of them.
         """
         if wanted >= 0:
             return wanted
@@ -54,9 +51,6 @@ class DeviceConfig:
         """Return a launched Fabric for a fit.
 
         Processes that share batches each have the GPU of their local rank: there must be as many.
-
-        Raises:
-            UserError: If the device does not compute in this precision.
         """
         name: Any = autocast_precision(precision, self.device)
         options: dict[str, Any] = {"accelerator": "cpu" if self.gpu is None else "gpu"}
@@ -98,14 +92,7 @@ def default_device() -> DeviceConfig:
 
 
 def machine_gpus(wanted: int = 0) -> list[int]:
-    """Return the numbers of this machine's GPUs to compute on.
-
-    Args:
-        wanted: How many; 0 takes all that there are, which may be none.
-
-    Raises:
-        UserError: If there are fewer.
-    """
+    """Return the numbers of as many GPUs of this machine as wanted; 0 takes all, which may be none."""
     found = torch.cuda.device_count()
     if wanted > found:
         raise UserError(
@@ -116,11 +103,7 @@ def machine_gpus(wanted: int = 0) -> list[int]:
 
 
 def autocast_precision(wanted: Precision, device: torch.device) -> str:
-    """Return Lightning's name of a precision.
-
-    Raises:
-        UserError: If fp16 is wanted on a CPU.
-    """
+    """Return Lightning's name of a precision."""
     if wanted == "fp16" and device.type == "cpu":
         raise UserError("expected precision fp16 on a GPU, got a CPU; take bf16, fp32 or auto")
     if wanted != "auto":

@@ -22,29 +22,28 @@ from torch import nn
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.data.leakage import learned_from
+from base_models.data.loader import derive_seed
 from base_models.distributed import ALONE, ProcessGroup, assign
 from base_models.members import (
     forward_flops,
     load_weights,
     meta_network,
     new_network,
-    save_weights,
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
-from base_models.seeding import derive_seed
-from base_models.storage import load_tensors, read_facts, remove_unfinished
+from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.training.checkpoint import (
     EpochCounter,
     EpochState,
     Stopwatch,
-    load_shared_epoch,
-    remove_epochs,
+    load_epoch,
+    remove_checkpoint,
     save_epoch,
 )
 from base_models.training.device import CPU, DeviceConfig, autocast_precision, machine_gpus, torch_threads
-from base_models.training.losses import image_weights
+from base_models.training.optimization import image_weights
 from base_models.training.trainer import fit_network
 from base_models.training.validation import FoldImages, Score
 from mura_env.errors import UserError
@@ -148,25 +147,14 @@ def is_finished(job: FitJob) -> bool:
 
 
 def run_fit(
-    job: FitJob,
-    resume: bool = False,
-    on_epoch: Callable[[], None] | None = None,
-    device: DeviceConfig = CPU,
+    job: FitJob, resume: bool = False, on_epoch: Callable[[], None] | None = None, device: DeviceConfig = CPU
 ) -> FitResult:
     """Train the job's network, or keep its finished weights, and predict what it has not seen.
 
     Everything random is a function of (seed, member, fold, epoch, index), so that the result depends neither
     on the process nor on what ran before. An interrupted fit resumes after its last finished epoch and ends
-    with the same weights, bit for bit, on the same CPU with the same number of threads.
-
-    Args:
-        job: The fit.
-        resume: Keep finished weights and resume from a checkpoint.
-        on_epoch: Called after each epoch that is trained, when its checkpoint is written.
-        device: Where to compute. Processes that share the fit all get rank 0's result.
-
-    Raises:
-        UserError: If the training diverges.
+    with the same weights, bit for bit, on the same CPU with the same number of threads. `on_epoch` is called
+    when the checkpoint of an epoch is written. Processes that share the fit all get rank 0's result.
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     group = device.group
@@ -208,10 +196,11 @@ def _train(
         "device": device.device.type,
         "processes": group.world_size,
     }
-    start = load_shared_epoch(job.checkpoint, facts, group) if resume else None
+    # what rank 0 finds counts: a network disk may show a file to some only
+    start = group.broadcast(load_epoch(job.checkpoint, facts) if resume and group.is_global_zero else None)
     if start is None:
         if group.is_global_zero:
-            remove_epochs(job.checkpoint)
+            remove_checkpoint(job.checkpoint)
         network = seeded_network(job.member, job.n_classes, derive_seed(job.seed, name, fold, "weights"))
     else:
         network = new_network(job.member, job.n_classes)
@@ -242,8 +231,8 @@ def _train(
         score = asdict(history.inner_score) if history.inner_score else None
         outcome = {"epoch_losses": history.epoch_losses, "elapsed": asdict(elapsed), "inner_score": score}
         origin = {"learned_from": job.learned_from, "input_format": asdict(job.input_format)}
-        save_weights(network, job.weights, {**facts, **outcome, **origin})
-        remove_epochs(job.checkpoint)
+        save_tensors(network.state_dict(), job.weights, {**facts, **outcome, **origin})
+        remove_checkpoint(job.checkpoint)
         remove_unfinished(job.weights)
     group.barrier()
     return network
@@ -257,24 +246,17 @@ def run_fits(
     progress: Progress | None = None,
     group: ProcessGroup = ALONE,
 ) -> list[FitResult]:
-    """Run all fits and return their results in the order of the jobs.
+    """Run all fits and return their results in the order of the jobs, in every process of the group.
 
     Alone, this process runs them one after another or starts processes for them. Processes of torchrun take a
     share of the fits each, or together the batches of one fit after another. How whole fits are divided
     decides how long it takes, not what comes out. A process whose fit fails does not wait for the fits of the
     others; what is finished is kept for a resumed run.
-
-    Args:
-        jobs: The fits.
-        config: Gives the number of processes and GPUs, and the parallelism.
-        resume: Keep finished weights instead of training them again.
-        progress: Called as `progress(description, completed, total)`, counting epochs of all fits.
-        group: The processes that share the run; each gets all results.
     """
     with group.synchronized():
         if group.is_global_zero and not resume:
             for job in jobs:
-                remove_epochs(job.checkpoint)
+                remove_checkpoint(job.checkpoint)
     gpus = machine_gpus(config.devices)
     n_processes = min(config.jobs or len(gpus) or joblib.cpu_count(), len(jobs))
     costs = [float(job.cost) for job in jobs]

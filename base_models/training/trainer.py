@@ -8,8 +8,8 @@ or batch, index).
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,14 +23,13 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.data.augmentation import create_augmentation
-from base_models.data.loader import TrainingImages, training_batches
+from base_models.data.loader import TrainingImages, derive_seed, training_batches
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.seeding import derive_seed
 from base_models.training.checkpoint import EpochState, Stopwatch, optimizer_tensors, restore_optimizer
 from base_models.training.device import DeviceConfig, default_device
-from base_models.training.losses import batch_loss
 from base_models.training.optimization import (
     SCHEDULES,
+    batch_loss,
     freeze_layers,
     is_kernel,
     layer_rates,
@@ -132,7 +131,9 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
             inner.scores, inner.best = list(start.scores), dict(start.best)
     module, fabric_optimizer = fabric.setup(trained, optimizer)
 
-    with _summary_writer(log_folder, first_step=step) as writer:
+    # the curves of a killed training end where it resumes
+    curves = SummaryWriter(str(log_folder), purge_step=step + 1) if log_folder else nullcontext()
+    with curves as writer:
         for epoch in range(len(epoch_losses), member.epochs):
             if inner and inner.is_over:
                 break
@@ -270,16 +271,6 @@ def _refuse_divergence(network: nn.Module, epoch_losses: list[float], member: Me
     )
 
 
-@contextmanager
-def _summary_writer(folder: Path | None, first_step: int) -> Iterator[SummaryWriter | None]:
-    """Open the curves of a fit, if they are wanted; those of a killed training end where it resumes."""
-    if folder is None:
-        yield None
-        return
-    with SummaryWriter(str(folder), purge_step=first_step + 1) as writer:
-        yield writer
-
-
 def _write_curves(
     writer: SummaryWriter,
     *,
@@ -289,16 +280,7 @@ def _write_curves(
     rates: list[float],
     score: Score | None,
 ) -> None:
-    """Write the curves of an epoch over the optimizer steps, counted from 1.
-
-    Args:
-        writer: Where to.
-        epoch: The epoch, from 0.
-        last_step: Number of its last step.
-        losses: Loss of each of its steps.
-        rates: Learning rate of each of its steps.
-        score: Its inner validation.
-    """
+    """Write the curves of an epoch over its optimizer steps, which end with `last_step`, counted from 1."""
     for step, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=last_step - len(losses) + 1):
         writer.add_scalar("train_loss_step", loss, step)
         writer.add_scalar("lr-AdamW", rate, step)

@@ -4,10 +4,8 @@ The score may choose an epoch or a member; a held-out fold never does.
 """
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -16,14 +14,8 @@ from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from base_models.datasets.study import Study
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.prediction import view_logits
-from mura_env.errors import UserError
-from mura_env.patient_split import stratified_group_folds
-
-_FINEST_FOLDS = 100
-"""Any share is within half a percent of a number of so many folds, or of fewer."""
 
 
 @dataclass(frozen=True)
@@ -60,44 +52,6 @@ class FoldImages:
     """Images of the same folds that are not learned from; None where there is no inner validation."""
 
 
-def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np.bool_]:
-    """Draw the studies that validate a fit, by patient, stratified by body part and label.
-
-    The share is taken as a fraction p / q of two small numbers: of q folds, p validate, evenly spaced, since
-    patients of a rare stratum are dealt out from the first fold on.
-
-    Args:
-        studies: The studies of the training folds.
-        share: Share of them, at most 0.5.
-        seed: Seed of the draw.
-
-    Returns:
-        Whether each study validates, shape (n_studies,).
-
-    Raises:
-        ValueError: If one of the two sides lacks a class, or there are too few patients.
-    """
-    labels = np.array([study.label for study in studies])
-    strata = [f"{study.body_part}/{study.label}" for study in studies]
-    patients = [study.patient_id for study in studies]
-    if round(1 / share) > (n_patients := len(set(patients))):
-        raise UserError(
-            f"expected an inner_validation of at least one of the {n_patients} patients outside a fold, got "
-            f"{share:g}; take {math.ceil(1000 / n_patients) / 1000:g} or more, or 0 for none"
-        )
-    finest = max(round(1 / share), min(_FINEST_FOLDS, n_patients))
-    taken, n_folds = Fraction(share).limit_denominator(finest).as_integer_ratio()
-    folds = stratified_group_folds(strata, patients, n_folds, seed)
-    inside = np.isin(folds, [k * n_folds // taken for k in range(taken)])
-    missing = set(labels.tolist()) - (set(labels[inside].tolist()) & set(labels[~inside].tolist()))
-    if missing:
-        raise UserError(
-            f"expected studies of every class on both sides of the inner validation split, got none of class "
-            f"{min(missing)} on one; choose another inner_validation or more patients"
-        )
-    return np.asarray(inside)
-
-
 def score(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Score:
     """Score logits of shape (n_images, n_classes) against the true classes, all of which occur."""
     log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
@@ -113,17 +67,8 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Score:
 class InnerValidation:
     """Scores a network after each epoch and keeps the best epoch's weights.
 
-    Args:
-        images: The image cache, shape (n_cached, height, width), dtype uint8.
-        validation: The images to score.
-        size: Side of the network's input in pixels.
-        input_format: What the network takes a radiograph as.
-        patience: Epochs without a lower loss after which the training ends; 0 never ends it, and the last
-            epoch's weights are kept.
-
-    Attributes:
-        scores: The score of each epoch.
-        best: With patience, the weights of the best epoch.
+    After `patience` epochs without a lower loss the training ends; 0 never ends it, and the last epoch's
+    weights are kept.
     """
 
     def __init__(
@@ -135,8 +80,8 @@ class InnerValidation:
         input_format: InputFormat = GREY,
         patience: int,
     ) -> None:
-        self.scores: list[Score] = []
-        self.best: dict[str, Tensor] = {}
+        self.scores: list[Score] = []  # of each epoch
+        self.best: dict[str, Tensor] = {}  # with patience, the weights of the best epoch
         self._images = images
         self._validation = validation
         self._size = size

@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from agents.registry import BASELINE
-from mura_app.commands.config_file import ConfigOption
+from mura_app.commands.config_file import RunOptions
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
 
@@ -26,7 +26,7 @@ DEFAULT_AGENTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgentOptions(ConfigOption):
+class AgentOptions(RunOptions):
     """The agents of a benchmark."""
 
     agents: tuple[str, ...] = DEFAULT_AGENTS
@@ -44,11 +44,7 @@ class AgentOptions(ConfigOption):
     the secondary comparison; three more fits a seed, none with 0."""
 
     def chosen_agents(self) -> dict[str, dict[str, Any]]:
-        """Return the options of each agent: those of `--config`, and on top of them those of `--agent`.
-
-        Raises:
-            ValueError: If options are of another form, or for an agent that is not compared.
-        """
+        """Return the options of each agent: those of `--config`, and on top of them those of `--agent`."""
         saved = {} if self.config is None else read_config(self.config).get("agent_options") or {}
         given = parse_agent_options(self.agent)
         names = dict.fromkeys((BASELINE, *self.agents))
@@ -61,15 +57,9 @@ class AgentOptions(ConfigOption):
 
 
 def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Read options such as `ppo.total_steps=2000,ppo.network=mlp`.
+    """Return, by agent, its options by name from words such as `ppo.total_steps=2000,ppo.network=mlp`.
 
     A value is read as JSON (`2000`, `0.5`, `true`, `[64, 64]`); what is no JSON is a text.
-
-    Returns:
-        By agent, its options by name.
-
-    Raises:
-        ValueError: If a word is of another form.
     """
     options: dict[str, dict[str, Any]] = {}
     for word in (part for line in words for part in re.split(r",(?=\w+\.\w+=)", line)):

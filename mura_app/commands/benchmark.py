@@ -27,9 +27,6 @@ class Command(AgentOptions):
     test: Path
     """Predictions table that is only scored (`.npz` or `.csv`), of other patients."""
 
-    out: Path
-    """Run directory to write."""
-
     test_images: Path | None = None
     """Predictions table of the test studies' radiographs one by one, study by study, for figures at image
     level, such as `RUN/predictions/test-images.npz`."""
@@ -40,14 +37,8 @@ class Command(AgentOptions):
     backend: Backend = "loky"
     """Who fits agents: processes of this machine (`loky`), or the cluster of `dask` or `ray`."""
 
-    overwrite: bool = False
-    """Replace the run that `--out` already holds."""
-
     resume: bool = False
     """Continue the run in `--out`, with more agents or seeds if named; what is saved is not fitted again."""
-
-    json: bool = False
-    """Print one JSON document on standard output."""
 
     def run(self) -> None:
         """Fit, score and report."""
@@ -73,7 +64,7 @@ class Command(AgentOptions):
                 test,
                 settings,
                 test_images=images,
-                jobs=self.jobs,
+                n_jobs=self.jobs,
                 backend=self.backend,
                 title=self.test.stem,
                 resume=self.resume,
@@ -85,6 +76,6 @@ class Command(AgentOptions):
 def parse_command(arguments: list[str]) -> Command:
     """Parse the options of `mura benchmark`."""
     required: Any = dict.fromkeys(("train", "test", "out"), tyro.MISSING)
-    default = Command(**{**required, **config_defaults(Command, arguments)})
-    command: Command = parse(Command, "benchmark", arguments, default=default)
+    defaults: dict[str, Any] = {**required, **config_defaults(Command, arguments)}
+    command: Command = parse(Command, "benchmark", arguments, default=Command(**defaults))
     return command

@@ -1,4 +1,4 @@
-"""The option `--config`: the settings of an earlier run as the defaults of a command."""
+"""Where a command writes its run, and `--config`: the settings of an earlier run as its defaults."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,28 +19,29 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigOption:
-    """The option of every command that can repeat a run."""
+class RunOptions:
+    """The options of every command that writes a run from given data or tables."""
+
+    out: Path
+    """Run directory to write."""
 
     config: Path | None = None
     """`config.json` of a run, whose settings are taken; other options of the command line go on top of it."""
 
+    overwrite: bool = False
+    """Replace the run that `--out` already holds."""
+
+    resume: bool = False
+    """Continue the run in `--out`; what is finished there is not computed again."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+
 
 def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the defaults that the file behind `--config` gives the options of a command.
+    """Return the defaults by option that the file behind `--config` gives a command; none without one.
 
-    Args:
-        command: The dataclass of the options.
-        arguments: The command line.
-
-    Returns:
-        Values by option; empty without `--config`. What a `mura train` has left open, such as its agents, is
-        left out.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, no run's, of an external validation, or has settings that are
-            out of range.
+    What a `mura train` has left open, such as its agents, is left out.
     """
     path = last_value(arguments, "--config")
     if path is None:

@@ -45,19 +45,8 @@ class Command:
     def run(self) -> None:
         """Fit the agent, save it, and say what weights it gives each body part."""
         options = self.options
-        if options.out.exists() and not options.overwrite:
-            raise UserFileExistsError(
-                f"{options.out} already exists; choose another --out, or add --overwrite"
-            )
-        if options.out.exists() and not (options.out / "agent.json").is_file():
-            raise UserFileExistsError(
-                f"expected a saved agent to replace, got {options.out} without agent.json in it"
-            )
-        if options.out.exists() and (others := {path.name for path in options.out.iterdir()} - _SAVED):
-            raise UserFileExistsError(
-                f"expected nothing but a saved agent to replace in {options.out}, got {min(others)!r} too; "
-                "choose another --out"
-            )
+        if options.out.exists():
+            _check_replaceable(options.out, overwrite=options.overwrite)
         table = load_table(options.predictions)
         agent = make_agent(self.name, **self.config)
         with ProgressBars() as progress:
@@ -77,6 +66,19 @@ class Command:
             message(f"  {part:<12} " + "  ".join(f"{model} {weight:z.2f}" for model, weight in row.items()))
 
 
+def _check_replaceable(out: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what is no saved agent, or to do it unasked."""
+    if not overwrite:
+        raise UserFileExistsError(f"{out} already exists; choose another --out, or add --overwrite")
+    if not (out / "agent.json").is_file():
+        raise UserFileExistsError(f"expected a saved agent to replace, got {out} without agent.json in it")
+    if others := {path.name for path in out.iterdir()} - _SAVED:
+        raise UserFileExistsError(
+            f"expected nothing but a saved agent to replace in {out}, got {min(others)!r} too; "
+            "choose another --out"
+        )
+
+
 def parse_command(arguments: list[str]) -> Command:
     """Parse the agent's name, the common options and every field of the agent's configuration."""
     if not arguments or arguments[0] in {"-h", "--help"}:
@@ -89,14 +91,9 @@ def parse_command(arguments: list[str]) -> Command:
 
 
 def _overview() -> str:
-    return "\n".join(
-        [
-            "usage: mura fit-agent NAME --predictions TABLE --out DIR [OPTIONS]",
-            "",
-            COMMANDS["fit-agent"],
-            "",
-            *(f"  {name}" for name in list_agents()),
-            "",
-            "`mura fit-agent NAME --help` explains every option of that agent.",
-        ]
+    names = "\n".join(f"  {name}" for name in list_agents())
+    return (
+        "usage: mura fit-agent NAME --predictions TABLE --out DIR [OPTIONS]\n\n"
+        f"{COMMANDS['fit-agent']}\n\n{names}\n\n"
+        "`mura fit-agent NAME --help` explains every option of that agent."
     )

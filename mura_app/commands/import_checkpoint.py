@@ -1,13 +1,12 @@
 """`mura import-checkpoint`: the published MURA-RLEnsemble weights as the members of a run."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from mura_app.terminal import message, print_json
-from mura_env.errors import UserFileError, UserFileExistsError
+from mura_app.terminal import print_result
+from mura_env.errors import UserFileExistsError
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,6 @@ class Command:
         """Read, check and write."""
         from base_models.checkpoint_import import import_checkpoint
 
-        if os.path.lexists(self.out) and not self.out.is_dir():
-            raise UserFileError(
-                f"expected a folder to write members into, got the file or link {self.out}; "
-                "choose another --out"
-            )
         if (self.out / "config.json").exists():
             raise UserFileExistsError(
                 f"expected a folder without a run, got {self.out} with one, whose tables are of its own "
@@ -46,13 +40,6 @@ class Command:
             )
         imported = import_checkpoint(self.checkpoint, self.out)
         networks = {name: member.config.network for name, member in imported.members.items()}
-        facts = {
-            "out": str(self.out),
-            "members": networks,
-            "weighting_tensors": sorted(imported.weighting),
-        }
-        if self.json:
-            print_json(facts)
-        else:
-            listed = ", ".join(f"{name} ({network})" for name, network in networks.items())
-            message(f"{listed} in {self.out / 'members'}")
+        facts = {"out": str(self.out), "members": networks, "weighting_tensors": sorted(imported.weighting)}
+        listed = ", ".join(f"{name} ({network})" for name, network in networks.items())
+        print_result(facts, f"{listed} in {self.out / 'members'}", as_json=self.json)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from mura_app.terminal import message, print_json
+from mura_app.terminal import print_result
 from mura_env import Predictions
 from mura_env.errors import UserError, UserFileExistsError
 
@@ -35,15 +35,11 @@ class Command:
             raise UserFileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
         table = Predictions.from_csv(self.table)
         table.save(self.out)
-        if self.json:
-            print_json(
-                {
-                    "out": str(self.out),
-                    "studies": len(table),
-                    "models": list(table.model_names),
-                    "classes": list(table.class_names),
-                    "body_parts": list(table.body_part_names),
-                }
-            )
-        else:
-            message(f"{table!r} in {self.out}")
+        facts = {
+            "out": str(self.out),
+            "studies": len(table),
+            "models": list(table.model_names),
+            "classes": list(table.class_names),
+            "body_parts": list(table.body_part_names),
+        }
+        print_result(facts, f"{table!r} in {self.out}", as_json=self.json)

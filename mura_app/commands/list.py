@@ -1,6 +1,7 @@
 """`mura list KIND`: what can be named in options, of this project and of installed plug-ins."""
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 import tyro
@@ -8,6 +9,14 @@ import tyro
 from mura_app.terminal import print_json, print_text
 from mura_env.errors import UserError
 from mura_env.utils.plugins import Registry
+
+REGISTRIES = {
+    "agents": "agents.registry:AGENTS",
+    "networks": "base_models.networks:NETWORKS",
+    "datasets": "base_models.datasets:DATASETS",
+    "rewards": "mura_env.rewards:REWARDS",
+}
+"""Kind → its registry, which is imported when it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Command:
     def run(self) -> None:
         """Print name, origin and one line of description of each."""
         rows = _torchvision_rows() if self.kind == "networks" else []
-        rows = [*_rows(_registry(self.kind)), *rows]
+        rows = [*_rows(resolve_name(REGISTRIES[self.kind])), *rows]
         if self.json:
             print_json({self.kind: rows})
             return
@@ -31,26 +40,6 @@ class Command:
         for row in rows:
             line = f"{row['name']:<{name_width}}  {row['origin']:<{origin_width}}  {row['description']}"
             print_text(line.rstrip())
-
-
-def _registry(kind: str) -> Registry[Any]:
-    """Return the registry of a kind; the modules that it needs are imported here."""
-    if kind == "agents":
-        from agents.registry import AGENTS
-
-        return AGENTS
-    if kind == "rewards":
-        import mura_env  # noqa: F401  # registers the project's own
-        from mura_env.rewards import REWARDS
-
-        return REWARDS
-    if kind == "networks":
-        from base_models.networks import NETWORKS
-
-        return NETWORKS
-    from base_models.datasets import DATASETS
-
-    return DATASETS
 
 
 def _rows(registry: Registry[Any]) -> list[dict[str, str]]:

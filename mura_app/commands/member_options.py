@@ -20,14 +20,6 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
     configuration's member at the same place, over and over: members of one network differ by seed and, as far
     as the configuration's own members do, by size. So do their options and their training, where the network
     has all of these options.
-
-    Args:
-        config: Gives what the line leaves out.
-        line: Entries, separated by commas.
-
-    Raises:
-        ValueError: If a network does not exist, a number is none, there are too many members, or initial
-            weights are for a member that the line replaces.
     """
     replaced = next((member for member in config.members if member.is_pretrained), None)
     if replaced is not None:
@@ -75,10 +67,6 @@ def choose_initial_weights(
         files: Each `FILE`, for all members, or `NETWORK=FILE`, for those of one network. With a slash before
             its first `=` it is a file.
         pretrained: Members without a file start from torchvision's pretrained weights where it has some.
-
-    Raises:
-        ValueError: If a file is for a network that no member has, for a member that has another, or for one
-            that another file is for; if none is named; or if pretrained weights are for no member.
     """
     file_of: dict[str, str] = {}
     for entry in files:

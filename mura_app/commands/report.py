@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import message, print_json
+from mura_app.terminal import print_result
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,5 @@ class Command:
         run.read_config()  # a folder that is no run is said to be none, whatever else it holds
         document = read_benchmark(run)
         write_pages(run, document, dataset_of_run(run) if self.thumbnails else None)
-        if self.json:
-            print_json({"report": str(run.report_path), "model_card": str(run.model_card_path)})
-        else:
-            message(f"report: {run.report_path}")
+        written = {"report": str(run.report_path), "model_card": str(run.model_card_path)}
+        print_result(written, f"report: {run.report_path}", as_json=self.json)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mura_app.terminal import ProgressBars, message, print_json
+from mura_app.terminal import ProgressBars, print_result
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ class Command:
             "studies": len(dataset.studies),
             "images": sum(len(study.image_paths) for study in dataset.studies),
         }
-        if self.json:
-            print_json(counts)
-        else:
-            message(
-                f"{counts['images']:,} radiographs in {counts['studies']:,} studies of "
-                f"{counts['patients']:,} patients in {counts['path']}"
-            )
+        text = (
+            f"{counts['images']:,} radiographs in {counts['studies']:,} studies of "
+            f"{counts['patients']:,} patients in {counts['path']}"
+        )
+        print_result(counts, text, as_json=self.json)

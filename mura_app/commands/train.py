@@ -8,23 +8,20 @@ import tyro
 
 from base_models.config import EnsembleConfig
 from base_models.presets import PRESETS
-from mura_app.commands.config_file import ConfigOption, config_defaults, last_value
+from mura_app.commands.config_file import RunOptions, config_defaults, last_value
 from mura_app.console import show_odd_files
 from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import ProgressBars, message, print_json
+from mura_app.terminal import ProgressBars, message, print_result
 from mura_env.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(ConfigOption):
+class TrainingOptions(RunOptions):
     """Options of every command that trains base models."""
 
     data: Path
     """Folder of the radiographs; its kind (MURA, FracAtlas, studies.csv) is recognised."""
-
-    out: Path
-    """Run directory to write."""
 
     ensemble: EnsembleConfig
     """The base models and how they are trained; the defaults are those of `--preset`."""
@@ -50,15 +47,6 @@ class TrainingOptions(ConfigOption):
 
     skip_bad_images: bool = False
     """Leave out images that cannot be read instead of stopping; the run says how many."""
-
-    overwrite: bool = False
-    """Replace the run that `--out` already holds."""
-
-    resume: bool = False
-    """Continue the run in `--out`; what is finished there is not computed again."""
-
-    json: bool = False
-    """Print one JSON document on standard output."""
 
     def chosen_ensemble(self) -> EnsembleConfig:
         """Return the preset's ensemble with the members and pretrained weights of the other options."""
@@ -113,13 +101,11 @@ class Command(TrainingOptions):
             "test_studies": len(test),
             "models": list(train.model_names),
         }
-        if self.json:
-            print_json(facts)
-        else:
-            message(
-                f"{len(train.model_names)} members, {len(train):,} out-of-fold and {len(test):,} "
-                f"test studies in {run.predictions}"
-            )
+        text = (
+            f"{len(train.model_names)} members, {len(train):,} out-of-fold and {len(test):,} test studies in "
+            f"{run.predictions}"
+        )
+        print_result(facts, text, as_json=self.json)
 
 
 def parse_command(arguments: list[str]) -> Command:

@@ -1,18 +1,14 @@
 """A check of a data set as one page with images, which needs no network."""
 
-import base64
 import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
 from markupsafe import Markup
 
-from base_models.imaging.decoding import fit_into_square
-from base_models.imaging.reader import ImageError, read_grey
 from mura_app.data_check.sentences import (
     TITLES,
     image_sentences,
@@ -22,8 +18,9 @@ from mura_app.data_check.sentences import (
     pair_counts,
     shortcut_rows,
 )
+from mura_app.report.thumbnails import thumbnail
 from mura_env.errors import UserFileError, UserFileExistsError
-from mura_env.utils.files import other_than_file, replacing
+from mura_env.utils.files import other_than_file, write_text
 
 SHOWN = 60
 """Items of each list that the page shows."""
@@ -32,47 +29,25 @@ THUMBNAIL = 144
 
 
 def check_page_path(path: Path, *, overwrite: bool) -> None:
-    """Refuse what a page cannot be written to, before minutes of reading.
-
-    Raises:
-        FileExistsError: The path is a folder, lies below a file, or is taken and `overwrite` is not set.
-        OSError: Its folder may not be written to.
-    """
+    """Refuse what a page cannot be written to, before minutes of reading."""
     if path.exists():
         if other := other_than_file(path):
             raise UserFileExistsError(f"expected a file to write, got {other} {path}: name a file")
         if not overwrite:
             raise UserFileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
-        if not _is_page(path):  # it may be the table of the data set
+        is_page = path.read_bytes().lstrip().lower().startswith(b"<!doctype html")
+        if not is_page:  # it may be the table of the data set
             raise UserFileExistsError(f"expected a page to replace, got {path}: choose another --html")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir():
-        raise UserFileExistsError(
-            f"expected a folder above {path}, got the file {folder}: choose another --html"
-        )
-    if not os.access(folder, os.W_OK):
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
         raise UserFileError(
-            f"expected a folder to write {path} into, may not write to {folder}: choose another"
+            f"expected a folder to write {path} into, may not write to {above}: choose another --html"
         )
-
-
-def _is_page(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(200).lstrip().lower().startswith(b"<!doctype html")
 
 
 def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the page atomically; missing folders are made.
-
-    Args:
-        path: The file to write.
-        document: From `base_models.audit.audit_dataset`.
-    """
-    page = render_audit_page(document)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        # names of files need not be UTF-8
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    """Write the page of a document of `base_models.audit.audit_dataset` atomically; make missing folders."""
+    write_text(path, render_audit_page(document))
 
 
 def render_audit_page(document: Mapping[str, Any]) -> str:
@@ -111,18 +86,11 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
 
 
 def _images(root: Path, item: Any) -> list[dict[str, str]]:
-    """Return the images that an item names, as JPEG data; none for files that cannot be read."""
+    """Return the images that an item names, as `data:` addresses; none for files that cannot be read."""
     named = [item] if isinstance(item, str) else item.get("paths", [])
     names = [name for name in named if (root / name).is_file()]
-    found = []
-    for name in names:
-        try:
-            square = fit_into_square(read_grey(root / name, at_least=2 * THUMBNAIL), THUMBNAIL)
-        except ImageError:
-            continue
-        data = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
-        found.append({"name": name, "data": base64.b64encode(data).decode()})
-    return found
+    drawn = ((name, thumbnail(root / name, THUMBNAIL)) for name in names)
+    return [{"name": name, "data": address} for name, address in drawn if address is not None]
 
 
 def _resource(package: str, name: str) -> str:

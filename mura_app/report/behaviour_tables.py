@@ -23,11 +23,7 @@ CHANGES = {
 
 
 def behaviour_table(agents: Mapping[str, Row]) -> str:
-    """Return a table with one row an agent: how decided its weights are, and what came of them.
-
-    Args:
-        agents: `behaviour.agents` of the benchmark's document.
-    """
+    """Return a table with one row an agent: how decided its weights are, and what came of them."""
     headings = (
         "agent",
         "effective number of members",
@@ -57,11 +53,7 @@ def behaviour_table(agents: Mapping[str, Row]) -> str:
 
 
 def pairs_table(members: Row) -> str:
-    """Return a table with one row a pair of members: how far they differ.
-
-    Args:
-        members: `behaviour.members` of the document.
-    """
+    """Return a table with one row a pair of members: how far they differ."""
     headings = ("members", "same prediction, %", "one correct, %", "both wrong, %", "Q statistic")
     rows = [
         [
@@ -78,11 +70,7 @@ def pairs_table(members: Row) -> str:
 
 
 def calibration_table(tables: Mapping[str, Row]) -> str:
-    """Return a table with one row a member and table: slope and intercepts that would calibrate it.
-
-    Args:
-        tables: `behaviour.calibration` of the document: by table, the `members`.
-    """
+    """Return a table with one row a member and table: slope and intercepts that would calibrate it."""
     rows = [
         [
             text_cell(name),
@@ -103,11 +91,7 @@ def changed_predictions_table(
 ) -> str:
     """Return a table of the studies that an agent predicts otherwise than uniform averaging, clearest first.
 
-    Args:
-        agent: Its name.
-        changed: Its `changed_predictions` in the document.
-        models: Names of the members, in the order of the weights.
-        thumbnails: Study id → image as a `data:` address; studies without one show none.
+    Thumbnails are `data:` addresses by study id; studies without one show none.
     """
     studies = sorted(changed["studies"], key=lambda study: -abs(_shift(study)))[:MOST_CHANGES]
     with_images = any(study["study_id"] in thumbnails for study in studies)

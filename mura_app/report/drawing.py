@@ -47,13 +47,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Open a figure in the report's style.
-
-    Args:
-        width: Inches.
-        height: Inches.
-        columns: Number of axes side by side.
-    """
+    """Open a figure of some inches in the report's style, with axes side by side."""
     with mpl.rc_context(_STYLE):
         drawing = Figure(figsize=(width, height), layout="constrained")
         axes = drawing.subplots(1, columns, squeeze=False)[0]
@@ -63,10 +57,7 @@ def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figu
 def to_svg(drawing: Figure, name: str, description: str) -> Markup:
     """Render a figure as an SVG element for an HTML page.
 
-    Args:
-        drawing: The figure, made inside `figure`.
-        name: Unique on the page; prefixes every id of the drawing.
-        description: What the figure shows, for those who cannot see it.
+    The name must be unique on the page; the description is for those who cannot see the figure.
     """
     buffer = io.StringIO()
     drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,7 +1,8 @@
-"""The report's figures, each from plain arrays."""
+"""The report's figures, each from parts of the benchmark's document."""
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,49 +12,37 @@ from numpy.typing import NDArray
 from agents.registry import BASELINE
 from mura_app.report.drawing import FAINT, INK, PALETTE, figure, to_svg
 from mura_app.report.numbers import number, points
+from mura_app.report.verdict import is_significant
 
-Interval = tuple[float, float]
-FloatArray = NDArray[np.float64]
+Row = Mapping[str, Any]
 
 
-def difference_plot(
-    names: Sequence[str],
-    differences: Sequence[float],
-    intervals: Sequence[Interval],
-    significant: Sequence[bool],
-) -> str:
+def difference_plot(comparisons: Mapping[str, Row]) -> str:
     """Draw a forest plot: each agent's accuracy minus uniform averaging's, with its 95 % interval, in points.
 
-    Args:
-        names: Agents, top to bottom.
-        differences: Accuracy differences as fractions in [-1, 1].
-        intervals: Lower and upper end of each 95 % interval, as fractions.
-        significant: Whether each difference is significant; the others are drawn in a neutral colour.
+    From the agents' `vs_uniform`; what is not significant is drawn in a neutral colour.
     """
-    with figure(5.4, 0.9 + 0.42 * len(names)) as (drawing, [axes]):
-        rows = _named_rows(axes, names, "points of accuracy over uniform averaging")
+    with figure(5.4, 0.9 + 0.42 * len(comparisons)) as (drawing, [axes]):
+        rows = _named_rows(axes, list(comparisons), "points of accuracy over uniform averaging")
         axes.axvline(0, color=INK, linewidth=1)
-        for row, difference, (low, high), decided in zip(
-            rows, differences, intervals, significant, strict=True
-        ):
-            colour = PALETTE[2 if difference > 0 else 5] if decided else PALETTE[0]
+        words = []
+        for row, (name, comparison) in zip(rows, comparisons.items(), strict=True):
+            difference, (low, high) = comparison["accuracy_difference"], comparison["ci95"]
+            colour = PALETTE[2 if difference > 0 else 5] if is_significant(comparison) else PALETTE[0]
             axes.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
             axes.plot([100 * difference], [row], "o", color=colour, markersize=8)
-        words = "; ".join(
-            f"{name} {points(value)} ({points(low)} to {points(high)})"
-            for name, value, (low, high) in zip(names, differences, intervals, strict=True)
-        )
+            words.append(f"{name} {points(difference)} ({points(low)} to {points(high)})")
         return to_svg(
-            drawing, "difference", f"Accuracy differences from uniform averaging in points: {words}"
+            drawing,
+            "difference",
+            f"Accuracy differences from uniform averaging in points: {'; '.join(words)}",
         )
 
 
 def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> str:
     """Draw accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
 
-    Args:
-        parts: Body parts, top to bottom.
-        accuracies: Agent → accuracy per part in [0, 1]; None where it cannot be given.
+    Accuracies are in [0, 1], None where one cannot be given.
     """
     with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, [axes]):
         rows = _named_rows(axes, parts, "accuracy, %")
@@ -75,75 +64,94 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         )
 
 
-def weights_heatmap(
-    name: str,
-    parts: Sequence[str],
-    models: Sequence[str],
-    weights: FloatArray,
-    spread: FloatArray,
-) -> str:
+def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str, Row | None]) -> str:
     """Draw the mean weight of each member in each body part, and how far it differs from study to study.
 
-    Args:
-        name: The agent.
-        parts: Body parts, top to bottom.
-        models: Members, left to right.
-        weights: `(n_body_parts, n_models)`, rows on the simplex.
-        spread: Standard deviation over the studies of a part, the same shape; not shown where all are zero.
+    From `by_body_part` of an agent's behaviour; the spread is not shown where all of it is zero.
     """
+    shown = {part: row["weights"] for part, row in by_body_part.items() if row is not None}
+    weights, spread = (
+        np.array([of_part[key] for of_part in shown.values()]) for key in ("mean", "study_spread")
+    )  # (n_body_parts, n_models)
     varies = bool((spread >= 0.005).any())
     colours = LinearSegmentedColormap.from_list("weights", ["#f3f6fa", PALETTE[0], "#123a5e"])
-    with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(parts)) as (drawing, [axes]):
-        axes.pcolormesh(np.asarray(weights), cmap=colours, vmin=0, vmax=1, edgecolors="none")
+    with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(shown)) as (drawing, [axes]):
+        axes.pcolormesh(weights, cmap=colours, vmin=0, vmax=1, edgecolors="none")
         axes.invert_yaxis()
-        for row in range(len(parts)):
-            for column in range(len(models)):
-                weight = float(weights[row, column])
-                ink = "#ffffff" if weight > 0.45 else "#16202a"
-                text = number(weight, ".2f")
-                if varies:
-                    text += f"\n± {spread[row, column]:.2f}"
-                axes.text(
-                    column + 0.5,
-                    row + 0.5,
-                    text,
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    fontsize=9,
-                    linespacing=1.1,
-                )
         axes.set_xticks(np.arange(len(models)) + 0.5, labels=list(models))
-        axes.set_yticks(np.arange(len(parts)) + 0.5, labels=list(parts))
+        axes.set_yticks(np.arange(len(shown)) + 0.5, labels=list(shown))
         axes.tick_params(length=0)
         axes.set_title(name)
         for spine in axes.spines.values():
             spine.set_visible(False)
+        for (row, column), weight in np.ndenumerate(weights):
+            text = number(weight, ".2f") + (f"\n± {spread[row, column]:.2f}" if varies else "")
+            ink = "#ffffff" if weight > 0.45 else "#16202a"
+            place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "linespacing": 1.1}
+            axes.text(column + 0.5, row + 0.5, text, color=ink, **place)
         words = "; ".join(
             f"{part} "
             + ", ".join(f"{model} {number(weight, '.2f')}" for model, weight in zip(models, row, strict=True))
-            for part, row in zip(parts, np.asarray(weights), strict=True)
+            for part, row in zip(shown, weights, strict=True)
         )
         return to_svg(drawing, f"weights-{name}", f"Mean weights of {name}: {words}")
 
 
-def learning_curves(curves: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]]) -> str:
-    """Draw accuracy during training against environment steps.
-
-    Args:
-        curves: Agent → steps, mean accuracy over seeds in [0, 1], its standard deviation, each `(n_points,)`.
-    """
+def learning_curves(curves: Mapping[str, Row]) -> str:
+    """Draw accuracy during training against environment steps, from the `learning_curve` of each agent."""
     with figure(5.4, 3.4) as (drawing, [axes]):
-        for colour, (name, (steps, mean, spread)) in zip(PALETTE * 3, curves.items(), strict=False):
-            low, high = 100 * (mean - spread), 100 * (mean + spread)
-            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(steps, 100 * mean, color=colour, linewidth=2, label=name)
+        for colour, (name, curve) in zip(PALETTE * 3, curves.items(), strict=False):
+            mean, spread = (100 * np.array(curve["accuracy"][key]) for key in ("mean", "seed_spread"))
+            axes.fill_between(
+                curve["steps"], mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0
+            )
+            axes.plot(curve["steps"], mean, color=colour, linewidth=2, label=name)
         axes.set_xlabel("environment steps (studies decided)")
         axes.set_ylabel("accuracy, %")
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.legend(loc="lower right")
         return to_svg(drawing, "learning", "Learning curves of " + ", ".join(curves))
+
+
+def roc_plot(curves: Mapping[str, Row]) -> str:
+    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
+    with figure(4.6, 4.6) as (drawing, [axes]):
+        colours = itertools.cycle(PALETTE)
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        for name, curve in curves.items():
+            is_uniform = name == BASELINE
+            axes.plot(
+                curve["false_positive_rate"],
+                curve["true_positive_rate"],
+                color=INK if is_uniform else next(colours),
+                linestyle="--" if is_uniform else "-",
+                linewidth=1.6,
+                label=name,
+            )
+        _unit_square(axes, "1 − specificity", "sensitivity")
+        axes.legend(loc="lower right", fontsize=9)
+        return to_svg(drawing, "roc", f"ROC curves of {', '.join(curves)}; the table holds the areas")
+
+
+def reliability_plot(name: str, curve: Row) -> str:
+    """Draw a reliability diagram; it is perfect on the diagonal."""
+    keys = ("predicted_probability", "observed_frequency", "n")
+    predicted, observed, sizes = (np.asarray(curve[key]) for key in keys)
+    with figure(2.9, 2.9) as (drawing, [axes]):
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        # one standard error of a share in bins of independent studies
+        errors = np.sqrt(observed * (1 - observed) / np.maximum(sizes, 1))
+        axes.vlines(predicted, observed - errors, observed + errors, color=PALETTE[0], linewidth=1)
+        axes.plot(predicted, observed, "o-", color=PALETTE[0], markersize=4, linewidth=1.4)
+        _unit_square(axes, "predicted probability", "observed frequency")
+        axes.set_title(name)
+        words = "; ".join(f"{p:.2f} {o:.2f}" for p, o in zip(predicted, observed, strict=True))
+        return to_svg(
+            drawing,
+            f"reliability-{name}",
+            f"Reliability diagram of {name}, predicted probability and observed frequency: {words}",
+        )
 
 
 def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.int64]:
@@ -157,3 +165,13 @@ def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.in
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)
     return rows
+
+
+def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid()
+    axes.set_axisbelow(True)

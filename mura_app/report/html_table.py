@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mura_app.report.numbers import number
+from mura_app.report.numbers import estimate, number
 
 Cell = tuple[str, float | str | None]
 """What a cell shows (HTML) and the value it is sorted by; None goes last in either direction."""
@@ -18,10 +18,8 @@ MISSING: Cell = ("–", None)
 def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Markup:
     """Return a table that scrolls sideways where it is too wide, and sorts by its headings.
 
-    Args:
-        caption: What the table holds, for those who cannot see it; unique on the page.
-        headings: Plain text.
-        rows: Cells; the first of each row names it.
+    The caption, for those who cannot see the table, must be unique on the page; the first cell of a row names
+    it.
     """
     head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in headings)
     body = "".join(f"<tr>{_row(list(row))}</tr>\n" for row in rows)
@@ -44,13 +42,8 @@ def number_cell(value: float | None, digits: str = ".3f", scale: float = 1.0) ->
 
 def estimate_cell(figure: Mapping[str, Any] | None, digits: str = ".3f", scale: float = 1.0) -> Cell:
     """Return a `mean` with its `ci95`, where it has one; a dash where there is no mean."""
-    if figure is None or figure["mean"] is None:
-        return MISSING
-    text = number(figure["mean"], digits, scale)
-    if figure.get("ci95") is not None:
-        low, high = (number(end, digits, scale) for end in figure["ci95"])
-        text += f" <small>{low} to {high}</small>"
-    return text, figure["mean"]
+    shown = estimate(figure, digits, scale, " <small>{} to {}</small>")
+    return shown, None if figure is None else figure["mean"]
 
 
 def _row(cells: list[Cell]) -> str:

@@ -12,36 +12,17 @@ from typing import Any
 import jinja2
 
 from agents.registry import BASELINE
-from mura_app.report.claim import claim_items
-from mura_app.report.numbers import number
-from mura_app.report.sections import further_comparisons, learned_agents, verdict
-from mura_env.utils.files import replacing
+from mura_app.report.claim import claim_facts
+from mura_app.report.numbers import estimate, number
+from mura_app.report.sections import further_comparisons, learned_agents, reasons, verdict
 
 Document = Mapping[str, Any]
-
-
-def write_model_card(
-    path: Path, document: Document, *, title: str, settings: Document, training: Document | None
-) -> None:
-    """Write the card, atomically; arguments as in `render_model_card`."""
-    card = render_model_card(document, title=title, settings=settings, training=training)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        # names of files need not be UTF-8
-        temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
 def render_model_card(
     document: Document, *, title: str, settings: Document, training: Document | None
 ) -> str:
-    """Return the card as Markdown.
-
-    Args:
-        document: What `benchmark.json` holds.
-        title: What the run is about, such as the data set's name.
-        settings: What `config.json` holds.
-        training: What `training.json` holds; None where the tables came from elsewhere.
-    """
+    """Return the card as Markdown; `training` is None where the tables came from elsewhere."""
     # Markdown, not HTML: names are escaped by the filter `cell`, which keeps them inside their table cell
     environment = jinja2.Environment(  # noqa: S701
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
@@ -63,17 +44,15 @@ def render_model_card(
         agents=agents,
         rows={**agents, **document["controls"]},
         shown=[BASELINE, *learned_agents(document), *document["controls"]],
-        reasons={
-            part: row["reason"] for part, row in agents[BASELINE]["per_body_part"].items() if "reason" in row
-        },
+        reasons=reasons(document),
         n_studies=document["n_studies"],
         seeds=document["seeds"],
         contested_share=document["contested_share"],
         **further_comparisons(document),
         training=training,
         evaluated_run=Path(settings["evaluated_run"]).name if "evaluated_run" in settings else "",
-        claim=claim_items(document, settings, training),
-        estimate=_estimate,
+        claim=claim_facts(document, settings, training),
+        estimate=estimate,
         difference=_difference,
         percent=lambda share: f"{100 * share:.1f} %",
         weights=_weights,
@@ -88,23 +67,12 @@ def _cell(text: str) -> str:
     return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", flat)
 
 
-def _estimate(figure: Mapping[str, Any] | None, scale: float, digits: str) -> str:
-    """Return an estimate with its interval; a dash where there is none."""
-    if figure is None or figure["mean"] is None:
-        return "–"
-    text = number(figure["mean"], digits, scale)
-    if figure.get("ci95") is None:
-        return text
-    low, high = (number(end, digits, scale) for end in figure["ci95"])
-    return f"{text} ({low} to {high})"
-
-
 def _difference(name: str, row: Mapping[str, Any]) -> str:
     if name == BASELINE:
         return "–"
     comparison = row["vs_uniform"]
     figure = {"mean": comparison["accuracy_difference"], "ci95": comparison["ci95"]}
-    return _estimate(figure, 100.0, "+.1f")
+    return estimate(figure, "+.1f", 100.0)
 
 
 def _weights(row: Mapping[str, Any]) -> str:

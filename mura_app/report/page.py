@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from mura_app.report import sections
 from mura_app.report.sections import Document
-from mura_env.utils.files import replacing
+from mura_env.utils.files import write_text
 
 
 def write_report(
@@ -30,11 +30,7 @@ def write_report(
         settings: What `config.json` holds.
         thumbnails: Study id → image as a `data:` address, for the changed predictions; none by default.
     """
-    page = render_page(document, title=title, settings=settings, thumbnails=thumbnails)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        # names of files need not be UTF-8
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_text(path, render_page(document, title=title, settings=settings, thumbnails=thumbnails))
 
 
 def render_page(

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from agents.registry import BASELINE
 from mura_app.report import behaviour_tables as behaviour
 from mura_app.report import tables
-from mura_app.report.curve_figures import reliability_plot, roc_plot
-from mura_app.report.figures import body_part_plot, difference_plot, learning_curves, weights_heatmap
+from mura_app.report.figures import (
+    body_part_plot,
+    difference_plot,
+    learning_curves,
+    reliability_plot,
+    roc_plot,
+    weights_heatmap,
+)
 from mura_app.report.numbers import points
 from mura_app.report.verdict import (
     is_significant,
@@ -37,6 +41,12 @@ def compared_agents(document: Document) -> list[str]:
     return [name for name, row in document["agents"].items() if name != BASELINE and not row["is_bound"]]
 
 
+def reasons(document: Document) -> dict[str, str]:
+    """Return why body parts have no figures, by part."""
+    parts = document["agents"][BASELINE]["per_body_part"]
+    return {part: row["reason"] for part, row in parts.items() if "reason" in row}
+
+
 def verdict(document: Document) -> dict[str, Any]:
     """Return the answer: over all learned agents, and one sentence for each."""
     comparisons = {name: document["agents"][name]["vs_uniform"] for name in learned_agents(document)}
@@ -59,9 +69,6 @@ def figure_tables(document: Document) -> dict[str, Any]:
     """Return the tables of figures."""
     agents, controls = document["agents"], document["controls"]
     parts = document["protocol"]["body_part_names"]
-    reasons = {
-        part: row["reason"] for part, row in agents[BASELINE]["per_body_part"].items() if "reason" in row
-    }
     shown = {name: agents[name] for name in (BASELINE, *compared_agents(document))}
     return {
         "agents_table": tables.agents_table(agents, controls),
@@ -69,7 +76,7 @@ def figure_tables(document: Document) -> dict[str, Any]:
         "comparisons_table": tables.comparisons_table(agents, controls),
         "models_table": tables.models_table(document["models"], controls),
         "body_part_table": tables.body_part_table(parts, shown, controls),
-        "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons.items()),
+        "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
         "no_weightings": [name for name, row in agents.items() if not row["is_weighting"]],
     }
 
@@ -108,15 +115,10 @@ def plots(document: Document) -> dict[str, Any]:
     agents, protocol = document["agents"], document["protocol"]
     learned, others = learned_agents(document), compared_agents(document)
     parts, models = protocol["body_part_names"], protocol["model_names"]
-    comparisons = [agents[name]["vs_uniform"] for name in others]
-    curves = {name: _curve(row) for name in learned if (row := agents[name]["learning_curve"]) is not None}
+    curves = {name: curve for name in learned if (curve := agents[name]["learning_curve"]) is not None}
+    acts = document["behaviour"]["agents"]
     return {
-        "difference_plot": difference_plot(
-            others,
-            [comparison["accuracy_difference"] for comparison in comparisons],
-            [(comparison["ci95"][0], comparison["ci95"][1]) for comparison in comparisons],
-            [is_significant(comparison) for comparison in comparisons],
-        ),
+        "difference_plot": difference_plot({name: agents[name]["vs_uniform"] for name in others}),
         "body_part_plot": body_part_plot(
             parts,
             {
@@ -125,7 +127,10 @@ def plots(document: Document) -> dict[str, Any]:
             },
         ),
         "learning_curves": learning_curves(curves) if curves else "",
-        "weights": [_heatmap(name, document, parts, models) for name in dict.fromkeys((*learned, *others))],
+        "weights": [
+            weights_heatmap(name, models, acts[name]["by_body_part"])
+            for name in dict.fromkeys((*learned, *others))
+        ],
         "weights_notes": [weights_sentence(name, document["weights_vary"][name]) for name in learned],
     }
 
@@ -176,18 +181,3 @@ def shown_changes(document: Document) -> set[str]:
         for name in learned_agents(document)
         for study in acts[name]["changed_predictions"]["studies"]
     }
-
-
-def _heatmap(name: str, document: Document, parts: list[str], models: list[str]) -> str:
-    by_part = document["behaviour"]["agents"][name]["by_body_part"]
-    shown = [part for part in parts if by_part[part] is not None]
-    means, spread = (
-        np.array([by_part[part]["weights"][key] for part in shown]) for key in ("mean", "study_spread")
-    )
-    return weights_heatmap(name, shown, models, means, spread)
-
-
-def _curve(curve: Document) -> tuple[Any, Any, Any]:
-    """Return steps, mean accuracy and its standard deviation over seeds."""
-    accuracy = curve["accuracy"]
-    return np.array(curve["steps"]), np.array(accuracy["mean"]), np.array(accuracy["seed_spread"])

@@ -1,4 +1,4 @@
-"""The report's tables of figures: agents, members, body parts."""
+"""The report's tables of figures: agents, members, body parts. All take parts of the benchmark's document."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from mura_app.report.numbers import NBSP, format_p, points
 
 Row = Mapping[str, Any]
 
+_MAIN = ("accuracy, %", "kappa", "AUROC", "AUROC within parts", "minus uniform, points")
 _PERCENT = (".1f", 100.0)
 _PLAIN = (".3f", 1.0)
 
@@ -30,23 +31,8 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 
 
 def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
-    """Return a table of the main figures, and the comparison with uniform averaging.
-
-    Args:
-        agents: `agents` of the benchmark's document.
-        others: `controls` of the document.
-    """
-    headings = [
-        "agent",
-        "accuracy, %",
-        "kappa",
-        "AUROC",
-        "AUROC within parts",
-        "minus uniform, points",
-        "p",
-        "Holm p",
-        "McNemar p",
-    ]
+    """Return a table of the main figures, and the comparison with uniform averaging."""
+    headings = ["agent", *_MAIN, "p", "Holm p", "McNemar p"]
     repeated = any("over_repeats" in row["vs_uniform"] for row in agents.values())
     if repeated:
         headings.insert(6, "over trainings, points")
@@ -60,12 +46,7 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
 
 
 def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
-    """Return a table of the other tests against uniform averaging of the same rows, and of the spreads.
-
-    Args:
-        agents: `agents` of the benchmark's document.
-        controls: `controls` of the document.
-    """
+    """Return a table of the other tests against uniform averaging of the same rows, and of the spreads."""
     headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
     headings += ["standard error over patients, points", "standard deviation over seeds, points"]
     headings.append("minimum detectable difference, points")
@@ -88,27 +69,19 @@ def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) ->
 
 
 def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
-    """Return a table with one row an agent, member or control: the main figures of single radiographs.
-
-    Args:
-        images: `images` of the document.
-    """
-    headings = ["agent or member", "accuracy, %", "kappa", "AUROC", "AUROC within parts"]
-    headings.append("minus uniform, points")
+    """Return a table with one row an agent, member or control: the main figures of single radiographs."""
     controls = images["controls"]
     rows = [
         [_name(name, row, controls), *_main_figures(row), _comparison(name, row["vs_uniform"])[0]]
         for name, row in {**images["agents"], **images["models"], **controls}.items()
     ]
-    return html_table("Agents and members on single radiographs of the test table", headings, rows)
+    return html_table(
+        "Agents and members on single radiographs of the test table", ["agent or member", *_MAIN], rows
+    )
 
 
 def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
-    """Return a table of the comparison with uniform averaging on the training table.
-
-    Args:
-        cross_validated: `cross_validated` of the document.
-    """
+    """Return a table of the comparison with uniform averaging on the training table."""
     headings = ["agent", "accuracy, %", "kappa", "AUROC", "minus uniform, points", "p", "Holm p"]
     headings += ["McNemar p", "minimum detectable difference, points"]
     rows, controls = [], cross_validated["controls"]
@@ -142,28 +115,16 @@ def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
 
 
 def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
-    """Return a table with one row a member of the ensemble, alone, and one a control.
-
-    Args:
-        models: `models` of the benchmark's document.
-        controls: `controls` of the document.
-    """
-    headings = ("member", "accuracy, %", "kappa", "AUROC", "AUROC within parts", "minus uniform, points", "p")
+    """Return a table with one row a member of the ensemble, alone, and one a control."""
     rows = [
         [_name(name, row, controls), *_main_figures(row), *_comparison(name, row["vs_uniform"])[:2]]
         for name, row in _with_controls(models, controls)
     ]
-    return html_table("Members alone on the test table", headings, rows)
+    return html_table("Members alone on the test table", ["member", *_MAIN, "p"], rows)
 
 
 def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
-    """Return a table of accuracy by body part, one row an agent or control, and the mean of the parts.
-
-    Args:
-        parts: Names of the body parts; one column each, with its number of studies.
-        agents: Agents to show.
-        controls: `controls` of the document.
-    """
+    """Return a table of accuracy by body part, one row an agent or control, and the mean of the parts."""
     shown = _with_controls(agents, controls)
     counts = {part: next(iter(agents.values()))["per_body_part"][part]["n_studies"] for part in parts}
     headings = ["agent", *(f"{part} ({counts[part]:,})" for part in parts)]

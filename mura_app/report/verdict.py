@@ -9,9 +9,7 @@ from mura_app.report.numbers import NBSP, format_p, points
 def is_significant(comparison: Mapping[str, Any]) -> bool:
     """Return whether the primary test and the interval say that an agent differs from uniform averaging.
 
-    Args:
-        comparison: `vs_uniform` of the agent: `ci95` as fractions, `permutation_p`, and `holm_p`, which
-            counts instead where the agent is in the corrected family.
+    Where the agent is in the corrected family, Holm's p counts.
     """
     from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL  # noqa: PLC0415 - imports scipy
 
@@ -22,13 +20,7 @@ def is_significant(comparison: Mapping[str, Any]) -> bool:
 
 
 def verdict_sentence(name: str, comparison: Mapping[str, Any]) -> str:
-    """Return a sentence that says whether an agent beats uniform averaging.
-
-    Args:
-        name: The agent.
-        comparison: As in `is_significant`, with `accuracy_difference`, and `minimum_detectable_difference` if
-            it is known.
-    """
+    """Return a sentence that says whether an agent beats uniform averaging, from its `vs_uniform`."""
     difference = comparison["accuracy_difference"]
     low, high = comparison["ci95"]
     p = f"p{NBSP}{format_p(comparison['permutation_p'])}"
@@ -46,12 +38,7 @@ def verdict_sentence(name: str, comparison: Mapping[str, Any]) -> str:
 
 
 def repeats_sentence(name: str, over_repeats: Mapping[str, Any]) -> str:
-    """Return a sentence that says how an agent's difference varies over trainings of the base models.
-
-    Args:
-        name: The agent.
-        over_repeats: Its differences in accuracy, see `mura_app.repeats.with_repeats`.
-    """
+    """Return a sentence that says how an agent's difference varies over trainings of the base models."""
     values = over_repeats["values"]
     return (
         f"{name}, over {len(values)} trainings of the base models: {points(over_repeats['mean'])} points "
@@ -61,12 +48,7 @@ def repeats_sentence(name: str, over_repeats: Mapping[str, Any]) -> str:
 
 
 def overall_sentence(agents: Mapping[str, Mapping[str, Any]], *, enough_seeds: bool = True) -> str:
-    """Return a sentence that says which of several agents beat uniform averaging.
-
-    Args:
-        agents: Name → `vs_uniform`, at least one.
-        enough_seeds: Whether there are enough seeds to claim anything.
-    """
+    """Return a sentence that says which of several agents beat uniform averaging, from their `vs_uniform`."""
     differences = {name: row["accuracy_difference"] for name, row in agents.items() if is_significant(row)}
     better = [name for name, difference in differences.items() if difference > 0]
     worse = [name for name, difference in differences.items() if difference < 0]
@@ -90,13 +72,7 @@ def overall_sentence(agents: Mapping[str, Mapping[str, Any]], *, enough_seeds: b
 
 
 def weights_sentence(name: str, variation: Mapping[str, float | None]) -> str:
-    """Return a sentence that says whether an agent's weights follow the body part or the seed.
-
-    Args:
-        name: The agent.
-        variation: `between_body_parts` and `between_seeds`, standard deviations of the mean weights; None
-            where there is one part or one seed.
-    """
+    """Return a sentence that says whether an agent's weights follow the body part or the seed."""
     parts, seeds = variation["between_body_parts"], variation["between_seeds"]
     if parts is None or seeds is None:
         return f"{name}: one body part or one seed, so that there is nothing to compare its weights across."

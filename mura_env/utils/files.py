@@ -28,11 +28,7 @@ _NOT_FILES = {
 
 
 def other_than_file(path: Path) -> str | None:
-    """Return what stands at a path, such as `the pipe`, if it is no regular file; None where it is one.
-
-    Raises:
-        OSError: If nothing stands there, or it cannot be reached.
-    """
+    """Return what stands at a path, such as `the pipe`, if it is no regular file; None where it is one."""
     if stat.S_ISREG(path.stat().st_mode):
         return None
     return next((words for is_one, words in _NOT_FILES.items() if is_one(path)), "something else,")
@@ -41,12 +37,8 @@ def other_than_file(path: Path) -> str | None:
 def regular_file(path: str | PathLike[str], expected: str) -> Path:
     """Return the path of a file that can be opened: opening a pipe would wait without end.
 
-    Args:
-        path: The file.
-        expected: What the reader hopes to find, for the messages.
-
     Raises:
-        FileNotFoundError: If there is no such file, or what stands there is none, or a link leads nowhere.
+        FileNotFoundError: If nothing, or no file, stands there; the message says what was ``expected``.
         OSError: If it cannot be reached.
     """
     path = Path(path)
@@ -65,15 +57,7 @@ def regular_file(path: str | PathLike[str], expected: str) -> Path:
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """Give a temporary file in the same folder, which replaces ``path`` in one operation at the end.
 
-    Args:
-        path: The file to write or to replace.
-
-    Yields:
-        The temporary file to write to; it is removed if the block raises.
-
-    Raises:
-        FileNotFoundError: If the folder does not exist.
-        FileExistsError: If the path is a folder, a pipe or a device, which a file would take the place of.
+    It is removed if the block raises. The folder must exist, and ``path`` be a file or nothing.
     """
     target = Path(path)
     if target.exists() and (other := other_than_file(target)):
@@ -95,35 +79,26 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def write_json(path: str | PathLike[str], document: Any) -> None:
-    """Write a JSON document atomically; missing folders are made.
+    """Write a JSON document atomically; missing folders are made, NaN and infinity raise `ValueError`.
 
     Names of files that are not UTF-8, as Python holds them, are written as JSON's escapes and come back.
-
-    Raises:
-        ValueError: If it holds NaN or infinity, which JSON has no words for.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Write text atomically; missing folders are made, and names of files in it need not be UTF-8."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: The file.
-        expected: What the reader hopes to find, for the messages.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not JSON, is no object, or holds NaN or infinity.
-    """
+    """Read a JSON object without NaN or infinity; messages say what the reader ``expected``."""
     path = regular_file(path, expected)
     try:
-        document = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite_float
-        )
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:  # JSON and text that cannot be decoded are ValueErrors
         raise UserError(f"expected {expected}, got {path}, which is damaged or no JSON ({error})") from error
     if not isinstance(document, dict):
@@ -135,6 +110,5 @@ def _refuse(number: str) -> NoReturn:
     raise UserError(f"expected finite numbers, got {number}")
 
 
-def _finite_float(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
+def _finite(number: str) -> float:
+    return float(number) if math.isfinite(float(number)) else _refuse(number)

@@ -57,13 +57,9 @@ class Registry(Generic[Item]):
         self._items: dict[str, Item] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
-        """Return a decorator that makes something available by name.
+        """Return a decorator that makes something available by name, unless something else has it already.
 
-        Args:
-            name: Letters, digits, `_`, `.` and `-`, beginning with a letter.
-
-        Raises:
-            ValueError: If the name breaks this rule, or something else has it already.
+        A name consists of letters, digits, `_`, `.` and `-`, and begins with a letter.
         """
         if not _NAME.fullmatch(name):
             raise UserError(
@@ -94,18 +90,19 @@ class Registry(Generic[Item]):
         return name in self._items or name in self._modules or name in self._plug_ins()
 
     def __getitem__(self, name: str) -> Item:
-        """Return what is registered under a name; its module or plug-in is imported if need be.
-
-        Raises:
-            ValueError: If there is no such name, or its plug-in cannot be imported or is of another kind.
-        """
+        """Return what is registered under a name; its module or plug-in is imported if need be."""
         if name not in self._items:
             if name in self._modules:
                 importlib.import_module(self._modules[name])
             elif name in (plug_ins := self._plug_ins()):
                 self._load(name, plug_ins[name])
             else:
-                raise UserError(f"expected {self.choices()}, got {reprlib.repr(name)}{self._meant(name)}")
+                close = difflib.get_close_matches(name, self.names(), n=1)
+                meant = f"; did you mean {close[0]!r}?" if close else ""
+                raise UserError(
+                    f"expected one of the {self.kind}s {', '.join(self.names())}, got "
+                    f"{reprlib.repr(name)}{meant}"
+                )
         return self._items[name]
 
     def origin(self, name: str) -> str:
@@ -119,14 +116,6 @@ class Registry(Generic[Item]):
             return "built in"
         packages = [_package(entry) for entry in plug_ins.get(name, []) if entry.module == module]
         return packages[0] if packages else module
-
-    def choices(self) -> str:
-        """Return all names as part of a message: `one of the agents uniform, static, …`."""
-        return f"one of the {self.kind}s {', '.join(self.names())}"
-
-    def _meant(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self.names(), n=1)
-        return f"; did you mean {close[0]!r}?" if close else ""
 
     def _plug_ins(self) -> dict[str, list[EntryPoint]]:
         found: dict[str, list[EntryPoint]] = {}

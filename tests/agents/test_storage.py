@@ -81,19 +81,19 @@ def test_a_pickle_is_refused_and_not_executed(saved, name):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format_version": 99}, "expected format version 1"),
+        ({"format_version": 99}, "version 1"),
         ({"format": "other"}, "expected a saved agent"),
         ({"agent": "unknown"}, "expected one of the agents"),
         ({"agent": "os.system"}, "expected one of the agents"),
         ({"config": {"shell": "true"}}, "got 'shell'"),
         ({"agent": "../../evil"}, "expected one of the agents"),
-        ({"config": 3}, "expected the options"),
+        ({"config": 3}, "expected the field 'config'"),
         ({"model_names": "abc"}, "expected the field 'model_names'"),
         ({"learning_curve": "flat"}, "expected the field 'learning_curve'"),
         ({"total_steps": "many"}, "expected the field 'total_steps'"),
         ({"seconds": float("nan")}, "finite"),
         ({"arrays": {"another": {}}}, "expected the arrays"),
-        ({"arrays": None}, "arrays' names"),
+        ({"arrays": None}, "expected the field 'arrays'"),
     ],
 )
 def test_a_changed_document_is_refused(saved, fields, message):
@@ -205,17 +205,6 @@ def test_saving_leaves_nothing_else_behind(saved):
     assert sorted(path.name for path in saved.iterdir()) == ["agent.json", "agent.safetensors"]
     load_agent(saved).save(saved)
     assert sorted(path.name for path in saved.iterdir()) == ["agent.json", "agent.safetensors"]
-
-
-def test_arrays_that_the_agent_does_not_have_are_refused(saved):
-    """The document may well name them: `write_arrays` lets it agree."""
-    good = arrays(saved)
-    if not good:  # nothing is read of it, so that nothing can be misread
-        return
-    for name in ("more", "network.more"):
-        write_arrays(saved, good | {name: np.zeros(3, np.float32)})
-        with pytest.raises(ValueError, match=f"got '{name}' too"):
-            load_agent(saved)
 
 
 @pytest.mark.parametrize("name", ["agent.json", "agent.safetensors"])

@@ -175,7 +175,6 @@ def test_regions_may_share_a_tensor(tmp_path: Path) -> None:
             {"model1.bn1.bias": torch.ones(64, dtype=torch.int64)},
             "floating-point values of 'model1.bn1.bias'",
         ),
-        ({"rl_ensemble.default_weights": torch.ones(3)}, "each tensor once"),
         ({"module.default_weights": torch.ones(3)}, "each tensor once"),
     ],
 )

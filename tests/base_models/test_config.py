@@ -20,26 +20,44 @@ from mura_env.errors import UserError
     [
         (lambda: MemberConfig("../a"), "expected a member's name"),
         (lambda: MemberConfig(""), "expected a member's name"),
-        (lambda: MemberConfig("a", image_size=8), "expected image_size from 16 to 4096, got 8"),
-        (lambda: MemberConfig("a", image_size=10**20), "expected image_size from 16 to 4096"),
-        (lambda: TrainingConfig(learning_rate=float("inf")), "expected a finite learning_rate, got inf"),
-        (lambda: TrainingConfig(threads_per_fit=10**12), "expected threads_per_fit from 1 to 1024"),
-        (lambda: EnsembleConfig((MemberConfig("a"),), part_bias_std=float("inf")), "a finite part_bias_std"),
-        (lambda: MemberConfig("a", epochs=0), "expected epochs of at least 1, got 0"),
-        (lambda: TrainingConfig(batch_size=1), "expected batch_size of at least 2, got 1"),
-        (lambda: TrainingConfig(learning_rate=0.0), "expected learning_rate > 0"),
-        (lambda: TrainingConfig(frozen_layers=1.5), "expected frozen_layers from 0 to 1"),
-        (lambda: TrainingConfig(inner_validation=0.6), "expected inner_validation from 0 to 0.5"),
+        (lambda: MemberConfig("a", image_size=8), r"expected image_size in the range \[16, 4096\], got 8"),
+        (lambda: MemberConfig("a", image_size=10**20), r"expected image_size in the range \[16, 4096\]"),
+        (
+            lambda: TrainingConfig(learning_rate=float("inf")),
+            r"learning_rate in the range \(0, inf\), got inf",
+        ),
+        (
+            lambda: TrainingConfig(threads_per_fit=10**12),
+            r"threads_per_fit in the range \[1, 1024\]",
+        ),
+        (lambda: EnsembleConfig((MemberConfig("a"),), part_bias_std=float("inf")), "expected part_bias_std"),
+        (lambda: MemberConfig("a", epochs=0), r"expected epochs in the range \[1, inf\), got 0"),
+        (lambda: TrainingConfig(batch_size=1), r"expected batch_size in the range \[2, inf\), got 1"),
+        (lambda: TrainingConfig(learning_rate=0.0), r"learning_rate in the range \(0, inf\)"),
+        (lambda: TrainingConfig(frozen_layers=1.5), r"expected frozen_layers in the range \[0, 1\]"),
+        (lambda: TrainingConfig(inner_validation=0.6), r"expected inner_validation in the range \[0, 0.5\]"),
         (lambda: TrainingConfig(early_stopping=2, schedule="cosine"), "got inner_validation of 0"),
         (lambda: TrainingConfig(early_stopping=2, inner_validation=0.1), "got one_cycle"),
-        (lambda: TrainingConfig(augmentation_share=1.1), "expected augmentation_share from 0 to 1, got 1.1"),
-        (lambda: EnsembleConfig((MemberConfig("a"),), cache_size=-1), "expected cache_size from 0 to 4096"),
+        (
+            lambda: TrainingConfig(augmentation_share=1.1),
+            r"augmentation_share in the range \[0, 1\], got 1.1",
+        ),
+        (
+            lambda: EnsembleConfig((MemberConfig("a"),), cache_size=-1),
+            r"cache_size in the range \[0, 4096\]",
+        ),
         (lambda: EnsembleConfig((MemberConfig("a"),), drop_below=0.04), "to choose members by"),
         (lambda: EnsembleConfig((MemberConfig("a"),), part_bias_std=-1.0), "expected part_bias_std"),
-        (lambda: EnsembleConfig((MemberConfig("a"),), oversample=0), "expected oversample of at least 1"),
+        (
+            lambda: EnsembleConfig((MemberConfig("a"),), oversample=0),
+            r"oversample in the range \[1, inf\)",
+        ),
         (lambda: EnsembleConfig(()), "expected at least one member"),
         (lambda: EnsembleConfig((MemberConfig("a"), MemberConfig("a"))), r"got \['a', 'a'\]"),
-        (lambda: EnsembleConfig((MemberConfig("a"),), folds=1), "expected folds of at least 2, got 1"),
+        (
+            lambda: EnsembleConfig((MemberConfig("a"),), folds=1),
+            r"folds in the range \[2, inf\), got 1",
+        ),
     ],
 )
 def test_impossible_choices_are_refused(make, message: str) -> None:
@@ -71,7 +89,7 @@ def test_fields_that_a_document_lacks_have_their_defaults() -> None:
     ("change", "message"),
     [
         ({"folds": True}, r"expected another ensemble\.folds, got True: .*integer"),
-        ({"folds": 1}, r"expected folds of at least 2, got 1 \(in ensemble\)"),
+        ({"folds": 1}, r"folds in the range \[2, inf\), got 1 \(in ensemble\)"),
         ({"fold": 3}, r"only fields that exist, got ensemble\.fold; correct or remove it"),
         ({"members": None}, r"expected another ensemble\.members, got None"),
         (
@@ -81,12 +99,12 @@ def test_fields_that_a_document_lacks_have_their_defaults() -> None:
         ({"training": {"learning_rate": "1e-3"}}, r"ensemble\.training\.learning_rate, got '1e-3'"),
         (
             {"training": {"learning_rate": float("nan")}},
-            r"a finite learning_rate, got nan \(in ensemble\.training",
+            r"learning_rate in the range \(0, inf\), got nan \(in ensemble\.training",
         ),
         ({"members": [{}]}, r"expected the field ensemble\.members\.0\.name, got a document without it; add"),
         (
             {"members": [{"name": "a", "epochs": 0}]},
-            r"epochs of at least 1, got 0 \(in ensemble\.members\.0\)",
+            r"epochs in the range \[1, inf\), got 0 \(in ensemble\.members\.0\)",
         ),
         (
             {"members": [{"name": "a", "training": {"los": "focal"}}]},
@@ -96,7 +114,10 @@ def test_fields_that_a_document_lacks_have_their_defaults() -> None:
             {"members": [{"name": "a", "training": {"ema": "much"}}]},
             r"another members\.a\.training\.ema, got",
         ),
-        ({"members": [{"name": "a", "training": {"ema": 2.0}}]}, r"ema from 0 .* \(in members\.a\.training"),
+        (
+            {"members": [{"name": "a", "training": {"ema": 2.0}}]},
+            r"ema in the range \[0, 1\), got 2.* \(in members\.a\.training",
+        ),
     ],
 )
 def test_a_document_is_refused_with_the_name_of_the_field(change: dict[str, Any], message: str) -> None:

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from base_models.seeding import derive_seed
+from base_models.data.loader import derive_seed
 
 
 def test_seeds_are_functions_of_their_parts() -> None:
@@ -14,7 +14,7 @@ def test_seeds_are_functions_of_their_parts() -> None:
 
 
 def test_seeds_are_the_same_in_every_process() -> None:
-    script = "from base_models.seeding import derive_seed; print(derive_seed(3, 'member', 7))"
+    script = "from base_models.data.loader import derive_seed; print(derive_seed(3, 'member', 7))"
     command = [sys.executable, "-c", script]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # fixed script
     assert int(output) == derive_seed(3, "member", 7)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base_models.view_aggregation import VIEW_RULES
+from base_models.prediction import VIEW_RULES
 
 COUNTS = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,7 @@ import torch
 
 from base_models import distributed
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
-from base_models.data import distributed_cache
+from base_models.data import image_cache
 from base_models.data.image_cache import ImageCache, open_image_cache
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import ProcessGroup, join_process_group
@@ -147,22 +146,18 @@ def common_errors(group: ProcessGroup) -> list[tuple[str, str, list[str]]]:
 
 
 def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[str]:
-    """Why the other process is refused: it sees the cache; sees another; sees none; or has other data."""
-    common, other = folder / "common", folder / "other"
+    """Why the other process is refused: it sees the cache; sees none; or has other data."""
+    common = folder / "common"
     first, *others = dataset.studies
     relabelled = replace(dataset, studies=(replace(first, label=1 - first.label), *others))
     reasons = []
-    for of_other in ((dataset, common), (dataset, other), (dataset, folder / "none"), (relabelled, common)):
+    for of_other in ((dataset, common), (dataset, folder / "none"), (relabelled, common)):
         given, directory = (dataset, common) if group.is_global_zero else of_other
         try:
-            distributed_cache.shared_image_cache(given, 16, directory, group)
+            image_cache.shared_image_cache(given, 16, directory, group)
             reasons.append("")
         except ValueError as error:
             reasons.append(str(error))
-        if not other.exists() and not group.is_global_zero:
-            shutil.copytree(common, other)
-            for manifest in other.glob("*/manifest.json"):
-                manifest.write_text(manifest.read_text() + " ")
     return reasons
 
 
@@ -202,7 +197,7 @@ def main(folder: Path) -> None:
 
         dataset = open_dataset(folder / "data")
         copy = open_dataset(folder / "copy")  # the same images elsewhere, with other times of change
-        with _replaced(distributed_cache, "open_image_cache", noted):
+        with _replaced(image_cache, "open_image_cache", noted):
             train_ensemble(dataset if group.is_global_zero else copy, SMALL, folder / "fits")
         notes["opened"] = len(opened)
         ddp = replace(SMALL, members=SMALL.members[:1], parallelism="ddp")

@@ -143,9 +143,6 @@ def test_a_benchmark_fits(benchmark, tmp_path):
     assert read_again(benchmark, tmp_path) == benchmark
 
 
-PART = ("agents", "reinforce", "per_body_part", "PART0")
-
-
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
@@ -159,11 +156,6 @@ PART = ("agents", "reinforce", "per_body_part", "PART0")
         (("agents", "reinforce", "vs_uniform", "ci95"), [1], "agents.reinforce.vs_uniform.ci95 should have"),
         (("agents", "reinforce", "accuracy", "mean"), "high", "agents.reinforce.accuracy.mean should be"),
         (("agents", "reinforce", "verdicts"), 1, "with the unknown field agents.reinforce.verdicts"),
-        (
-            (*PART, "weights", "mean"),
-            [1.0],
-            "with 1 numbers where agents.reinforce.per_body_part",
-        ),
         (("controls", "majority", "vs_uniform"), None, "without 'vs_uniform' in controls.majority"),
         (("behaviour", "oracle"), 5, "with 5 where behaviour.oracle should be a valid dictionary"),
         (("images",), "none", "where images should be a valid dictionary"),

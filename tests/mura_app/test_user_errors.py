@@ -158,7 +158,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("benchmark --train {w}/train.npz --test {w}/test.npz --out {out} --agent ppo", "NAME.OPTION=VALUE"),
         ("train --data {w}/an_empty_folder --out {out}", "none of these — FracAtlas"),
         ("train --data {w}/data --out {out} --members nope", "expected a network among"),
-        ("train --data {w}/data --out {out} --members attention_cnn:1:99999", "image_size from 16 to"),
+        ("train --data {w}/data --out {out} --members attention_cnn:1:99999", "image_size in the range [16,"),
         ("train --data {w}/data --out {out} --members alexnet:1:32", "'alexnet' takes, got 32"),
         ("train --data {w}/data --out {out} --preset fats", "'fats'"),
         ("train --data {w}/data --out {out} --ensemble.folds 1000", "the number of patients"),

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from mura_env import Predictions
+from mura_env.weighting_task import WeightingTask
 
 
 def random_table(
@@ -79,3 +80,8 @@ def is_clear(scores: list[float]) -> bool:
     """Whether the two highest scores differ by 1e-5, so that float32 cannot exchange them."""
     first, second = sorted(scores, reverse=True)[:2]
     return first - second >= 1e-5
+
+
+def reference_weights(task: WeightingTask, studies: np.ndarray) -> np.ndarray:
+    """The weights of a zero action, ``(n_models, n)``."""
+    return task.weights(np.zeros((len(studies), task.table.n_models), dtype=np.float32), studies)

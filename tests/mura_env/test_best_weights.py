@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import Predictions, best_weights, list_rewards
+from mura_env import Predictions, list_rewards
 from mura_env.weighting_task import WeightingTask
 from tests.mura_env.tables import random_table, tables
 
@@ -58,10 +57,3 @@ def test_candidates_are_the_only_choices() -> None:
     for reward in list_rewards():
         task = WeightingTask(table, action="select", candidates=candidates, reward=reward)
         np.testing.assert_array_equal(task.best_rewards(), best_of(task, np.array(candidates)))
-
-
-def test_large_tables_are_worked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = WeightingTask(random_table(50, n_classes=3), reward="brier")
-    whole = task.best_rewards()
-    monkeypatch.setattr(best_weights, "CHUNK", 7)
-    np.testing.assert_array_equal(task.best_rewards(), whole)

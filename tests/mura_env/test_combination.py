@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from mura_env.combination import (
     action_scale,
     combine,
+    kl_divergence,
     log_reference,
     predicted_classes,
     simplex_weights,
     softmax,
     softmax_weights,
 )
-from mura_env.kl_penalty import kl_divergence
 from tests.mura_env.tables import loop_weights
 
 BATCHES = (1, 7, 64, 4096)

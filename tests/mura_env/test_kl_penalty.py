@@ -15,7 +15,7 @@ from mura_env import (
     VectorKLPenalty,
     check_vector_env,
 )
-from mura_env.kl_penalty import kl_divergence
+from mura_env.combination import kl_divergence
 from tests.mura_env.tables import random_table
 
 TABLE = random_table(40)

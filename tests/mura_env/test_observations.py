@@ -52,12 +52,6 @@ def test_labels_are_not_looked_at() -> None:
     np.testing.assert_array_equal(observe(table), observe(other))
 
 
-def test_a_large_table_is_computed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = observe(random_table())
-    monkeypatch.setattr("mura_env.observations.CHUNK", 7)
-    np.testing.assert_array_equal(observe(random_table()), whole)
-
-
 def standardized(table: Predictions, statistics: Standardization) -> np.ndarray:
     return statistics.apply(observe(table), ObservationLayout.of(table).names)
 

@@ -1,11 +1,12 @@
+import importlib
 import subprocess
 import sys
 
 import gymnasium
 import numpy as np
 
+import mura_env
 from mura_env import ENVIRONMENT_ID, EnsembleWeightingEnv, EnsembleWeightingVectorEnv
-from mura_env.registration import register_environments
 from tests.mura_env.tables import random_table
 
 
@@ -29,7 +30,7 @@ def test_entry_points_are_strings_without_a_step_limit() -> None:
 
 def test_registering_again_does_nothing() -> None:
     before = gymnasium.registry[ENVIRONMENT_ID]
-    register_environments()
+    importlib.reload(mura_env)
     assert gymnasium.registry[ENVIRONMENT_ID] is before
 
 

@@ -169,11 +169,6 @@ def test_costs_are_checked(costs: object, message: str) -> None:
         CostSensitive(costs).prepare(random_table())  # type: ignore[arg-type] # wrong on purpose
 
 
-def test_an_option_of_another_type_is_named() -> None:
-    with pytest.raises(ValueError, match=r"expected options that fit the reward HardCases.*got '<=' not"):
-        WeightingTask(random_table(), reward=HardCases(emphasis="much"))  # type: ignore[arg-type] # wrong on purpose
-
-
 def test_difficulty_from_the_table_or_from_numbers() -> None:
     difficulty = np.linspace(0, 1, 60)
     table = random_table(difficulty=difficulty)

@@ -205,5 +205,5 @@ def test_without_infos() -> None:
 
 
 def test_an_unknown_render_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected render_mode 'ansi' or None, got 'human'"):
+    with pytest.raises(ValueError, match="expected render_mode among None, 'ansi', got 'human'"):
         EnsembleWeightingEnv(TABLE, render_mode="human")

@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import Predictions, observe, study_columns
-from mura_env.study_columns import StudyColumns
+from mura_env import Predictions, observe
+from mura_env.combination import Combine
+from mura_env.observations import StudyColumns
 from tests.mura_env.tables import random_table, tables
 
 
 @given(tables(), st.sampled_from(["probabilities", "logits"]), st.booleans(), st.integers(0, 99))
-def test_both_layouts_gather_the_same(
-    table: Predictions, combine: study_columns.Combine, by_row: bool, seed: int
+def test_both_layouts_gather_what_the_table_holds(
+    table: Predictions, combine: Combine, by_row: bool, seed: int
 ) -> None:
     studies = np.random.default_rng(seed).integers(0, len(table), 11)
     with pytest.MonkeyPatch.context() as patch:
         if by_row:
-            patch.setattr(study_columns, "COLUMNS_UP_TO", 0)
-            patch.setattr(study_columns, "CHUNK", 3)
+            patch.setattr("mura_env.observations.COLUMNS_UP_TO", 0)
         columns = StudyColumns(table, combine)
     observations, batch = columns.gather(studies)
     np.testing.assert_array_equal(observations, observe(table)[studies])
@@ -35,18 +35,11 @@ def test_both_layouts_gather_the_same(
     np.testing.assert_array_equal(columns.gather(studies)[0], observe(table)[studies])
 
 
-def test_rows_of_a_large_table_begin_with_a_cache_line() -> None:
-    rows = study_columns._aligned_rows(5, 20)
-    assert rows.shape == (5, 32)
-    assert rows.ctypes.data % 64 == 0
-    assert rows.strides[0] % 64 == 0
-
-
 def test_environments_on_a_table_share_its_columns_while_it_lives() -> None:
     table = random_table()
-    first = study_columns.study_columns(table, "logits")
-    assert study_columns.study_columns(table, "logits") is first
-    assert study_columns.study_columns(table, "probabilities") is not first
+    first = StudyColumns.of(table, "logits")
+    assert StudyColumns.of(table, "logits") is first
+    assert StudyColumns.of(table, "probabilities") is not first
     gone = weakref.ref(first)
     del first, table
     gc.collect()

@@ -56,8 +56,3 @@ def test_reshuffled_epochs_are_uniform_and_hardly_related(monkeypatch: pytest.Mo
     assert abs(chi_squared - 24 * 24) < 5 * np.sqrt(2 * 24 * 24)
     same_place = np.mean(epochs[1:] == epochs[:-1])
     assert same_place == pytest.approx(1 / 25, abs=0.005)
-
-
-def test_another_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected an order of shuffled, sequential, got 'random'"):
-        StudyOrder(np.arange(3), "random")  # type: ignore[arg-type] # wrong on purpose

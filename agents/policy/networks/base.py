@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mura_env import Predictions, Standardization, observe
-from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
+
+NETWORK_PREFIX = "network."
+"""What the names of a network's arrays begin with in a saved agent."""
 
 
 class StackedNetwork(nn.Module):
@@ -85,11 +87,7 @@ class StackedNetwork(nn.Module):
         """Take the mean and scale of what is standardised from the training table."""
 
     def inputs(self, observations: Tensor) -> Tensor:
-        """Return what is computed of observations without parameters, `(..., n, n_inputs)`.
-
-        Args:
-            observations: Shape `(..., n, n_columns)`.
-        """
+        """Return what is computed of observations without parameters, `(..., n, n_inputs)`."""
         return observations
 
     @abstractmethod
@@ -111,21 +109,16 @@ class StackedNetwork(nn.Module):
     def critic_inputs(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Return what a critic can read of what `hidden` returned: units averaged over members, and `study`.
 
-        Returns:
-            Shape `(n_policies, n, n_critic_inputs)`, without gradient.
+        Shape `(n_policies, n, n_critic_inputs)`, without gradient.
         """
         # A sum member by member: torch's own over an axis in the middle takes twice as long.
         members = hidden.detach().unbind(2)
         return torch.cat((sum(members[1:], members[0]) / len(members), study), dim=-1)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Score the members.
+        """Return logits to add to those of the reference, `(n_policies, n, n_outputs)`.
 
-        Args:
-            observations: Shape `(n_policies, n, n_columns)`; the rows of one policy stand together.
-
-        Returns:
-            Logits to add to those of the reference, shape `(n_policies, n, n_outputs)`.
+        Observations are `(n_policies, n, n_columns)`; the rows of one policy stand together.
         """
         return self.logits(self.inputs(observations))
 
@@ -179,12 +172,7 @@ class StackedNetwork(nn.Module):
 
 
 def parts_named(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Return the indices of chosen body parts, whatever their case and with or without `XR_`.
-
-    Args:
-        chosen: Their names; those that a table does not have are left out.
-        names: Names of the table's body parts.
-    """
+    """Return the indices of body parts that a table has, whatever their case and with or without `XR_`."""
     wanted = {_plain(part) for part in chosen}
     return [index for index, name in enumerate(names) if _plain(name) in wanted]
 
@@ -198,10 +186,7 @@ def observe_with_parts(
 ) -> tuple[NDArray[np.float32], ObservationLayout]:
     """Return the observations of a table with the body parts of a training table, and their layout.
 
-    Args:
-        table: The studies.
-        body_parts: Index of their body parts into `names`; `len(names)` for a part without an indicator.
-        names: Names of the training table's body parts.
+    `body_parts` are indices into `names`; `len(names)` stands for a part without an indicator.
     """
     own = replace(table, body_parts=np.minimum(body_parts, len(names) - 1), body_part_names=names)
     layout, observations = ObservationLayout.of(own), observe(own)
@@ -209,23 +194,15 @@ def observe_with_parts(
     return observations, layout
 
 
-def network_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter and buffer of a network that is never allocated.
+def network_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return a network's state as the arrays of an agent, whose names begin with `NETWORK_PREFIX`."""
+    return {f"{NETWORK_PREFIX}{name}": value.numpy().copy() for name, value in state.items()}
 
-    What a changed file claims of a network's size would otherwise be allocated before its arrays could be
-    compared with it.
 
-    Args:
-        make: Makes the network, on torch's default device.
-
-    Raises:
-        UserError: If no network can be of that size.
-    """
-    try:
-        with torch.device("meta"):
-            return {name: tuple(value.shape) for name, value in make().state_dict().items()}
-    except (RuntimeError, TypeError, OverflowError) as error:
-        raise UserError("expected options of a network that can be made, got too large ones") from error
+def load_arrays(network: StackedNetwork, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Fill a network with what `network_arrays` returned; other arrays are left out."""
+    named = {name.removeprefix(NETWORK_PREFIX): name for name in arrays if name.startswith(NETWORK_PREFIX)}
+    network.load_state_dict({own: torch.from_numpy(arrays[name]) for own, name in named.items()})
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from agents import make_agent
 from agents.benchmark.behaviour import (
-    Actions,
     behaviour_document,
     changed_predictions,
     distance_from_uniform,
@@ -16,14 +15,21 @@ from agents.benchmark.behaviour import (
     gap_closed,
     learning_regret,
 )
+from agents.benchmark.fits import AgentResult
 from agents.controls.oracle import oracle_accuracy
 from mura_env import Predictions
 from tests.agents.tables import switching_table
 
 TRAIN, TEST = switching_table(200, 0, n_parts=3), switching_table(250, 1, n_parts=3, prefix="t")
 WEIGHTS = np.random.default_rng(0).dirichlet([1, 1, 1], (4, 250)).astype(np.float32)
-UNIFORM = Actions(np.full((1, 250, 3), 1 / 3, np.float32), TEST.probabilities.mean(axis=1)[None])
-LEARNED = Actions(
+
+
+def actions(weights, probabilities, curves=()):
+    return AgentResult(probabilities, weights, [0], list(curves))
+
+
+UNIFORM = actions(np.full((1, 250, 3), 1 / 3, np.float32), TEST.probabilities.mean(axis=1)[None])
+LEARNED = actions(
     WEIGHTS,
     np.einsum("snm,nmc->snc", WEIGHTS, TEST.probabilities),
     [[{"steps": 0, "accuracy": 0.6}, {"steps": 10, "accuracy": 0.7 + 0.01 * seed}] for seed in range(4)],
@@ -92,7 +98,7 @@ def test_one_wrong_class_for_another_is_neither_better_nor_worse():
     table = Predictions.from_arrays(np.array([[[0.0, 2.0, 1.0], [0.0, 1.0, 2.1]]]), [0])
     second = np.array([[[0.0, 1.0]]], dtype=np.float32)
     found = changed_predictions(
-        table, Actions(second, table.probabilities[:, 1][None]), table.probabilities[:, 0][None]
+        table, actions(second, table.probabilities[:, 1][None]), table.probabilities[:, 0][None]
     )
     assert tuple(
         found[change] for change in ("correct_after", "incorrect_after", "incorrect_throughout")
@@ -132,12 +138,12 @@ def test_no_weighting_closes_more_than_the_gap(n_classes, n_models, scale, seed)
     labels = generator.integers(0, n_classes, 40)
     table = Predictions.from_arrays(logits, labels)
     agent = make_agent("oracle").fit(table)
-    oracle = Actions(agent.weights(table)[None], agent.predict_proba(table)[None])
+    oracle = actions(agent.weights(table)[None], agent.predict_proba(table)[None])
     weights = generator.dirichlet(np.ones(n_models), (30, 40)).astype(np.float32)
     # the best of thirty draws in each study: nearly as good as any weights
     drawn = np.einsum("dsm,smc->dsc", weights, table.probabilities)
     best = (drawn.argmax(axis=2) == labels).argmax(axis=0)
-    lucky = Actions(weights[best, np.arange(40)][None], drawn[best, np.arange(40)][None])
+    lucky = actions(weights[best, np.arange(40)][None], drawn[best, np.arange(40)][None])
     uniform = table.probabilities.mean(axis=1)[None]
     found = behaviour_document(table, table, {"oracle": oracle, "lucky": lucky}, uniform)
     assert found["agents"]["oracle"]["gap_closed"] in {1.0, None}
@@ -172,6 +178,6 @@ def test_the_document_is_ready_for_json(document):
 def test_a_body_part_without_studies_has_no_weights():
     few = TEST.select(TEST.body_parts != 1)
     rows = np.flatnonzero(TEST.body_parts != 1)
-    actions = Actions(WEIGHTS[:, rows], LEARNED.probabilities[:, rows])
-    found = behaviour_document(TRAIN, few, {"uniform": actions}, UNIFORM.probabilities[:, rows])
+    result = actions(WEIGHTS[:, rows], LEARNED.probabilities[:, rows])
+    found = behaviour_document(TRAIN, few, {"uniform": result}, UNIFORM.probabilities[:, rows])
     assert found["agents"]["uniform"]["by_body_part"]["part1"] is None

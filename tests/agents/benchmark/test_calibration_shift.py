@@ -67,8 +67,3 @@ def test_single_folds_are_summarised_one_by_one_and_averaged():
     verdicts = logits.argmax(axis=2)
     contested = [(verdicts[:, fold] != verdicts[:, 2 + fold]).mean() for fold in (0, 1)]
     assert found["contested_share"] == pytest.approx(sum(contested) / 2)
-
-
-def test_other_names_are_no_folds():
-    with pytest.raises(ValueError, match="named <member>/<fold>"):
-        single_folds_summary(switching_table(20, 0))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from agents.benchmark.cross_validation import HeldOut
 from agents.benchmark.document import Benchmark, benchmark_document
 from agents.benchmark.fits import AgentResult
-from agents.benchmark.out_of_fold import HeldOut
 from agents.metrics import FIGURES, auroc_within, youden_threshold
 from agents.statistics.hypothesis_tests import holm, mcnemar, sign_flip_test
 from mura_env import Predictions

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images, image_level_document
 from mura_env import Predictions
 from tests.agents.tables import switching_table
@@ -24,12 +25,15 @@ UNIFORM = np.full((1, 120, 3), 1 / 3, dtype=np.float32)
 
 
 def level(**weights):
-    chosen = {"uniform": UNIFORM, **weights}
-    return image_level_document(STUDIES, IMAGES, chosen, CONTROLS, {"learned": 0.4}, n_resamples=100)
+    results = {
+        name: AgentResult(np.empty(0), chosen, [0], [], is_weighting=name != "stacked")
+        for name, chosen in {"uniform": UNIFORM, **weights}.items()
+    }
+    return image_level_document(STUDIES, IMAGES, results, CONTROLS, {"learned": 0.4}, n_resamples=100)
 
 
 def test_each_radiograph_gets_the_weights_of_its_study():
-    document = level(learned=WEIGHTS, stacked=None)
+    document = level(learned=WEIGHTS, stacked=WEIGHTS)
     assert document["n_images"] == len(STUDY) > 120
     right = np.zeros((2, len(STUDY)))
     image = 0
@@ -57,7 +61,7 @@ def test_each_radiograph_gets_the_weights_of_its_study():
 
 def test_one_radiograph_a_study_needs_no_figures_of_its_own():
     single = replace(STUDIES, n_views=np.ones(120, dtype=np.int64))
-    document = image_level_document(single, STUDIES, {"uniform": UNIFORM}, {}, {}, n_resamples=10)
+    document = image_level_document(single, STUDIES, {}, {}, {}, n_resamples=10)
     assert list(document) == ["reason"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from agents.benchmark.out_of_fold import LABEL, HeldOut, out_of_fold_document
+from agents.benchmark.cross_validation import LABEL, HeldOut, out_of_fold_document
 from agents.statistics.hypothesis_tests import holm, sign_flip_test
 from tests.agents.tables import switching_table
 

@@ -6,7 +6,8 @@ import torch
 
 from agents import load_agent, make_agent
 from agents.controls.gate import _FoldStudies, mixture_loss
-from agents.policy.inner_folds import InnerFold, reference_weights
+from agents.mixture import reference_weights
+from agents.policy.selection import InnerFold
 from mura_env.weighting_task import contested
 from tests.agents.tables import (
     accuracy,

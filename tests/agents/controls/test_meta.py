@@ -5,7 +5,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from agents import make_agent
 from agents.controls.dynamic_selection import META_FEATURES, competence_arrays, meta_features
-from agents.policy.inner_folds import fold_pairs
+from agents.mixture import fold_pairs
 from tests.agents.tables import accuracy, confident_table, identical_table, noise_table, switching_table
 
 

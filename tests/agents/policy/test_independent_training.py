@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from agents.mixture import fold_pairs
 from agents.policy.independent_training import stacked_state, train_independently
-from agents.policy.inner_folds import fold_pairs, inner_folds
 from agents.policy.networks.shared_head import SharedHeadNetwork
+from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env import ObservationLayout
 from tests.agents.tables import switching_table

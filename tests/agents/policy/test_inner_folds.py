@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from agents.policy.inner_folds import choose_reference, fold_pairs, inner_folds, reference_weights
+from agents.mixture import choose_reference, fold_pairs, reference_weights
+from agents.policy.selection import inner_folds
 from mura_env import Predictions, list_rewards
 from tests.agents.tables import identical_table, switching_table
 

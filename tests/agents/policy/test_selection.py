@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
 from agents.policy.networks.shared_head import SharedHeadNetwork
-from agents.policy.selection import PolicySelection
+from agents.policy.selection import PolicySelection, inner_folds
 from mura_env import ObservationLayout
 from tests.agents.tables import experts_probabilities, switching_table
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
+from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env import ObservationLayout, observe
 from tests.agents.tables import switching_table

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from agents import make_agent
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
+from agents.policy.selection import inner_folds
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0)

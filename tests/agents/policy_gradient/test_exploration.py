@@ -1,9 +1,10 @@
 import numpy as np
 import torch
 
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
+from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
-from agents.policy_gradient.exploration import GaussianExploration, MemberExploration
+from agents.policy_gradient.algorithm import GaussianExploration, MemberExploration
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0, n_parts=3)

@@ -153,7 +153,7 @@ def test_an_interrupt_keeps_the_last_checkpoint():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beta": 1.5}, "beta between 0 and 1"),
+        ({"beta": 1.5}, "beta of at most 1"),
         ({"batch_size": 0}, "batch_size greater than 0"),
         ({"weight_decay": -1.0}, "weight_decay of at least 0"),
         ({"reward": "applause"}, "expected one of the rewards"),

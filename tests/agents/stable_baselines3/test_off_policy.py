@@ -2,8 +2,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from agents.policy.inner_folds import fold_pairs, inner_folds
+from agents.mixture import fold_pairs
 from agents.policy.networks.shared_head import SharedHeadNetwork
+from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.stable_baselines3.off_policy import StackActor, StackQPolicy, StackReplayBuffer
 from agents.stable_baselines3.stack_critic import StackCritic

@@ -3,9 +3,8 @@ import pytest
 import torch
 from stable_baselines3 import A2C, PPO
 
-from agents.stable_baselines3.model import learn
+from agents.stable_baselines3.adapter import VectorEnvAdapter, learn
 from agents.stable_baselines3.on_policy import with_one_step_rollouts
-from agents.stable_baselines3.vec_env import VectorEnvAdapter
 from mura_env import ENVIRONMENT_ID
 from tests.agents.tables import switching_table
 

@@ -1,7 +1,7 @@
 import pytest
 
 from agents import make_agent
-from agents.stable_baselines3.model import added, merged
+from agents.stable_baselines3.adapter import added, merged
 from tests.agents.policy.test_policy_agent import SMALL
 from tests.agents.tables import switching_table
 
@@ -60,5 +60,5 @@ def test_nested_options_are_merged_entry_by_entry():
     ],
 )
 def test_options_out_of_range_are_refused(name, options):
-    with pytest.raises(ValueError, match=r"expected .* (greater than|at least|from) [01]"):
+    with pytest.raises(ValueError, match=r"expected .* (greater than|at least|at most|from) [01]"):
         make_agent(name, **options)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from agents import make_agent
-from agents.stable_baselines3.model import training_device
+from agents.stable_baselines3.adapter import training_device
 from tests.agents.policy.test_policy_agent import SMALL, TABLE, fitted
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from base_models.networks.input_format import GREY, PUBLISHED_RGB, InputFormat
+from base_models.networks.input_format import GREY, INPUT_FORMAT, PUBLISHED_RGB, InputFormat
 
 IMAGES = torch.arange(2 * 3 * 4, dtype=torch.uint8).reshape(2, 3, 4) * 10
 
@@ -33,7 +33,7 @@ def test_one_plane_sends_a_gpu_nothing_that_the_processor_would_wait_for(
 
 
 def test_a_format_survives_json() -> None:
-    assert InputFormat.from_json(json.loads(json.dumps(asdict(PUBLISHED_RGB)))) == PUBLISHED_RGB
+    assert INPUT_FORMAT.validate_python(json.loads(json.dumps(asdict(PUBLISHED_RGB)))) == PUBLISHED_RGB
 
 
 @pytest.mark.parametrize("wrong", [((), ()), ((0.1,), (0.0,)), ((0.1, 0.2), (1.0,))])

@@ -10,16 +10,25 @@ from safetensors.torch import save_file
 
 from base_models import create_model
 from base_models.config import MemberConfig
-from base_models.members import save_weights, training_format
+from base_models.members import training_format
 from base_models.networks.input_format import GREY as GREY_FORMAT
 from base_models.networks.input_format import IMAGENET, InputFormat
 from base_models.networks.pretrained import (
+    fitted_state,
     learned_format,
-    load_pretrained_weights,
     pretrained_state_dict,
     read_state_dict,
 )
+from base_models.storage import save_tensors
 from mura_env.errors import UserFileError
+
+
+def _load(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) -> list[str]:
+    """Load fitted weights and return the names of the tensors that keep their fresh values."""
+    fitted = fitted_state(network, state, source)
+    network.load_state_dict(fitted, strict=False)
+    return [name for name in network.state_dict() if name not in fitted and "num_batches" not in name]
+
 
 GREY = torch.rand((2, 1, 48, 48), generator=torch.Generator().manual_seed(0))
 
@@ -29,7 +38,7 @@ def test_a_file_of_torchvision_fills_all_but_the_head(tmp_path: Path) -> None:
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()
     head = network.model.fc.weight.clone()
-    fresh = load_pretrained_weights(network, read_state_dict(tmp_path / "resnet18.pth"), "resnet18.pth")
+    fresh = _load(network, read_state_dict(tmp_path / "resnet18.pth"), "resnet18.pth")
     assert fresh == ["model.fc.weight", "model.fc.bias"]
     assert torch.equal(network.model.fc.weight, head)
     source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
@@ -41,11 +50,11 @@ def test_weights_of_this_package_with_the_same_classes_fill_everything(tmp_path:
     source = create_model("attention_cnn", 2, 1, width=4).eval()
     save_file(source.state_dict(), tmp_path / "fold0.safetensors")
     network = create_model("attention_cnn", 2, 1, width=4).eval()
-    assert load_pretrained_weights(network, read_state_dict(tmp_path / "fold0.safetensors"), "it") == []
+    assert _load(network, read_state_dict(tmp_path / "fold0.safetensors"), "it") == []
     for name, tensor in source.state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor)
     other = create_model("attention_cnn", 5, 1, width=4)
-    assert load_pretrained_weights(other, source.state_dict(), "it") == ["fc.weight", "fc.bias"]
+    assert _load(other, source.state_dict(), "it") == ["fc.weight", "fc.bias"]
 
 
 def test_the_spelling_of_the_densenet_download_is_understood() -> None:
@@ -56,7 +65,7 @@ def test_the_spelling_of_the_densenet_download_is_understood() -> None:
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in spelt
     network = create_model("densenet121", 2, 3)
-    assert load_pretrained_weights(network, spelt, "it") == [
+    assert _load(network, spelt, "it") == [
         "model.classifier.weight",
         "model.classifier.bias",
     ]
@@ -67,12 +76,12 @@ def test_the_spelling_of_the_densenet_download_is_understood() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     network = create_model("attention_cnn", 2, 1, width=4)
     with pytest.raises(ValueError, match=r"in wide\.pth, .*shape mismatch of 'conv1\.weight'"):
-        load_pretrained_weights(network, create_model("attention_cnn", width=8).state_dict(), "wide.pth")
+        _load(network, create_model("attention_cnn", width=8).state_dict(), "wide.pth")
     with pytest.raises(ValueError, match="missing key 'conv1"):
-        load_pretrained_weights(network, {"encoder.weight": torch.ones(1)}, "foreign.pth")
+        _load(network, {"encoder.weight": torch.ones(1)}, "foreign.pth")
     state = {**network.state_dict(), "encoder.weight": torch.ones(1)}
     with pytest.raises(ValueError, match=r"unexpected key 'encoder\.weight'"):
-        load_pretrained_weights(network, state, "more.pth")
+        _load(network, state, "more.pth")
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [1, 2], {}])
@@ -112,7 +121,7 @@ def test_pretrained_weights_are_torchvisions_own(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
     network = create_model("resnet18", 2, 1)
-    load_pretrained_weights(network, pretrained_state_dict(network), "it")
+    _load(network, pretrained_state_dict(network), "it")
     assert asked == [torchvision.models.ResNet18_Weights.DEFAULT.url]
     assert torch.equal(network.model.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
 
@@ -131,7 +140,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["attention_cnn", "attention_cnn_se", "attention_cnn_cbam"])
 def test_the_head_of_every_attention_cnn_is_its_last_layer(name: str) -> None:
     source, target = create_model(name, 3, width=2), create_model(name, 2, width=2)
-    fresh = load_pretrained_weights(target, source.state_dict(), "here")
+    fresh = _load(target, source.state_dict(), "here")
     assert fresh == ["fc.weight", "fc.bias"]
     torch.testing.assert_close(target.attention[0].weight, source.attention[0].weight)
 
@@ -145,7 +154,7 @@ def test_weights_for_colours_go_on_with_the_normalisation_that_they_have_learned
         source.conv1.weight.copy_(source.conv1.weight[:, :1].expand(-1, 3, -1, -1).clone())
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     network = create_model("resnet18", 2, 1).eval()
-    load_pretrained_weights(network, source.state_dict(), "it")
+    _load(network, source.state_dict(), "it")
     source.fc, network.model.fc = torch.nn.Identity(), torch.nn.Identity()
     images = (GREY[:, 0] * 255).to(torch.uint8)
     assert learned_format(network, tmp_path / "resnet18.pth") == IMAGENET.one_plane
@@ -168,7 +177,7 @@ def test_weights_of_grey_radiographs_keep_this_packages_normalisation(tmp_path: 
     assert learned_format(network, tmp_path / "foreign.safetensors") == GREY_FORMAT
     # what a fit says that began with weights for colours
     facts = {"input_format": asdict(IMAGENET.one_plane)}
-    save_weights(network, tmp_path / "fold0.safetensors", facts)
+    save_tensors(network.state_dict(), tmp_path / "fold0.safetensors", facts)
     assert learned_format(network, tmp_path / "fold0.safetensors") == IMAGENET.one_plane
 
 

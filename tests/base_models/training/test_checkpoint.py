@@ -1,39 +1,9 @@
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
 
-from base_models.training.checkpoint import EpochCounter, EpochState, Stopwatch, load_shared_epoch, save_epoch
-
-
-@dataclass
-class _Later:
-    """A process of a higher rank than 0, which resumes after epoch `epochs`."""
-
-    epochs: int
-    is_global_zero: bool = False
-
-    def broadcast(self, value: int) -> int:
-        assert value == 0  # it has not looked by itself
-        return self.epochs
-
-    synchronized = staticmethod(nullcontext)
-
-
-def test_every_process_resumes_after_the_epoch_of_rank_0(tmp_path: Path) -> None:
-    path, facts = tmp_path / "fold0.epoch.safetensors", {"fingerprint": "f"}
-    for epochs in (1, 2):
-        state = EpochState(epochs, epochs, (0.5,) * epochs, Stopwatch(), {"w": torch.ones(2)}, {}, {})
-        save_epoch(state, path, facts)
-    found = load_shared_epoch(path, facts, _Later(2))
-    assert found is not None
-    assert found.epochs == 2
-    assert load_shared_epoch(path, facts, _Later(0)) is None  # rank 0 has found nothing
-    with pytest.raises(ValueError, match=r"resume after epoch 3 of .* as rank 0"):
-        load_shared_epoch(path, facts, _Later(3))
+from base_models.training.checkpoint import EpochCounter, EpochState, Stopwatch, save_epoch
 
 
 def test_a_pause_takes_wall_time_but_no_cpu_time() -> None:

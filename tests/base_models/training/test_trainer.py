@@ -14,12 +14,13 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from base_models.config import MemberConfig, TrainingConfig
+from base_models.data.loader import derive_seed
 from base_models.members import seeded_network
 from base_models.networks.input_format import GREY
 from base_models.prediction import view_logits
-from base_models.seeding import derive_seed
 from base_models.storage import save_tensors
 from base_models.training.checkpoint import EpochState, load_epoch, save_epoch
 from base_models.training.device import CPU, DeviceConfig
@@ -27,7 +28,6 @@ from base_models.training.optimization import moving_average, one_cycle
 from base_models.training.trainer import (
     _batch_seed,
     _refuse_divergence,
-    _summary_writer,
     _training_loss,
     _write_curves,
     fit_network,
@@ -454,7 +454,7 @@ def test_non_finite_losses_and_weights_end_a_training() -> None:
 
 
 def test_curves_of_a_killed_training_end_where_it_resumes(tmp_path: Path) -> None:
-    with _summary_writer(tmp_path, 0) as killed:
+    with SummaryWriter(str(tmp_path), purge_step=1) as killed:
         for epoch in range(3):
             _write_curves(
                 killed,
@@ -464,7 +464,7 @@ def test_curves_of_a_killed_training_end_where_it_resumes(tmp_path: Path) -> Non
                 rates=[0.1, 0.1],
                 score=Score(9.0, 0.5),
             )
-    with _summary_writer(tmp_path, 4) as resumed:
+    with SummaryWriter(str(tmp_path), purge_step=5) as resumed:
         _write_curves(resumed, epoch=2, last_step=6, losses=[1.0, 3.0], rates=[0.2, 0.1], score=None)
     events = EventAccumulator(str(tmp_path)).Reload()
     steps = [(event.step, event.value) for event in events.Scalars("train_loss_step")]

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from base_models.cross_fitting import inner_split
 from base_models.datasets.study import Study
-from base_models.training.validation import InnerValidation, Score, ValidationImages, inner_split, score
+from base_models.training.validation import InnerValidation, Score, ValidationImages, score
 from mura_env.patient_split import stratified_group_folds
 
 

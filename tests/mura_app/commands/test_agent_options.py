@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mura_app.commands.agent_options import AgentOptions, parse_agent_options
@@ -30,10 +32,10 @@ def test_options_are_read_by_agent_and_as_json():
 )
 def test_wrong_options_are_one_sentence(options, words):
     with pytest.raises(ValueError, match="expected") as error:
-        agent_settings(AgentOptions(**options).chosen_agents(), 10, 1)
+        agent_settings(AgentOptions(out=Path("run"), **options).chosen_agents(), 10, 1)
     assert words in str(error.value)
 
 
 def test_options_belong_to_their_agents():
-    chosen = AgentOptions(agents=("static", "ppo"), agent=("ppo.total_steps=64",)).chosen_agents()
-    assert chosen == {"uniform": {}, "static": {}, "ppo": {"total_steps": 64}}
+    options = AgentOptions(out=Path("run"), agents=("static", "ppo"), agent=("ppo.total_steps=64",))
+    assert options.chosen_agents() == {"uniform": {}, "static": {}, "ppo": {"total_steps": 64}}

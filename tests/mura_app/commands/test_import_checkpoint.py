@@ -49,6 +49,6 @@ def test_a_file_or_dangling_link_is_no_folder(tmp_path: Path, capsys: pytest.Cap
     for name in ("file", "link"):
         out = tmp_path / name
         assert run_command(["import-checkpoint", str(tmp_path / "v1.pth"), "--out", str(out)]) == 2
-        assert f"got the file or link {out}; choose another --out" in capsys.readouterr().err
+        assert str(out) in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()

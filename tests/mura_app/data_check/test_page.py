@@ -92,7 +92,7 @@ def test_a_path_that_no_page_can_have_is_refused(tmp_path: Path) -> None:
     pipe.unlink()
     with pytest.raises(FileExistsError, match=f"got the folder {tmp_path}: name a file"):
         check_page_path(tmp_path, overwrite=True)
-    with pytest.raises(FileExistsError, match=f"got the file {file}: choose another --html"):
+    with pytest.raises(OSError, match=f"may not write to {file}: choose another --html"):
         check_page_path(file / "new" / "page.html", overwrite=True)
     assert sorted(tmp_path.iterdir()) == [file]
     file.write_text("path,label\n")

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from agents.policy.independent_training import stacked_state
 from agents.policy.networks import NETWORKS
-from agents.policy.networks.base import network_shapes, single_thread
+from agents.policy.networks.base import single_thread
 from agents.stable_baselines3.extracted_actor import ExtractedActor
 from mura_env import ObservationLayout, observe
 from tests.agents.tables import noise_table
@@ -81,20 +80,6 @@ def test_an_extracted_actor_is_bounded_as_its_algorithm_bounds_it():
         torch.testing.assert_close(network(observations)[0], 2.5 * raw.clamp(-1, 1))
         network.squash.fill_(1.0)
         torch.testing.assert_close(network(observations)[0], 2.5 * torch.tanh(raw))
-
-
-def test_shapes_are_those_of_the_network():
-    expected = {name: tuple(value.shape) for name, value in nn.Linear(3, 5).state_dict().items()}
-    assert network_shapes(lambda: nn.Linear(3, 5)) == expected
-    assert torch.zeros(1).device.type == "cpu"  # what was made for the shapes alone is not the default
-
-
-@pytest.mark.parametrize("size", [10**12, 2**62, 10**30])
-def test_no_memory_is_asked_for(size):
-    try:
-        assert network_shapes(lambda: nn.Linear(3, size))["bias"] == (size,)
-    except ValueError as error:
-        assert "too large" in str(error)  # noqa: PT017 - a size that torch can name, or this
 
 
 def test_the_number_of_threads_is_given_back_also_after_an_error():

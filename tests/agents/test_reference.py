@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from agents.policy.inner_folds import PRIOR_STUDIES, choose_reference, fold_pairs, reference_weights
+from agents.mixture import PRIOR_STUDIES, choose_reference, fold_pairs, reference_weights
 from mura_env import Predictions
 from tests.agents.tables import noise_table, switching_table
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.policy.inner_folds import InnerFold, reference_weights
-from agents.policy.monitor import TrainingMonitor
+from agents.mixture import reference_weights
+from agents.monitor import TrainingMonitor
 from agents.policy.networks.shared_head import SharedHeadNetwork
-from agents.policy.selection import PolicySelection, unbounded_softmax
+from agents.policy.selection import InnerFold, PolicySelection, unbounded_softmax
 from mura_env import ObservationLayout
 from tests.agents.tables import accuracy, switching_table
 

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
-from agents.stable_baselines3.vec_env import VectorEnvAdapter
+from agents.stable_baselines3.adapter import VectorEnvAdapter
 from mura_env import ENVIRONMENT_ID
 from tests.agents.tables import switching_table
 
@@ -193,7 +193,6 @@ def test_construction_finds_the_render_mode_without_a_warning():
         assert VectorEnvAdapter(mura_env(render_mode="ansi")).render_mode == "ansi"
         sync = SyncVectorEnv([cart_pole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
         assert VectorEnvAdapter(sync).render_mode is None
-    assert list(env.get_images()) == [None] * 3
 
 
 def test_the_environment_gets_clipped_actions():
@@ -267,59 +266,4 @@ def test_attributes_and_methods():
     env.set_attr("mark", 4)
     assert env.get_attr("mark") == [4, 4, 4]
     assert env.env_method("greet", "you") == ["hello you"] * 3
-    with pytest.raises(ValueError, match="for all 3 environments"):
-        env.set_attr("mark", 4, indices=[1])
     assert env.env_is_wrapped(gymnasium.Wrapper, [0]) == [False]
-    sync = VectorEnvAdapter(SyncVectorEnv([cart_pole] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
-    sync.set_attr("mark", 1)
-    assert sync.get_attr("mark", 1) == [1]
-    assert len(sync.env_method("get_wrapper_attr", "spec")) == 2
-
-
-def test_dictionary_observations_are_copied_too():
-    class Pair(gymnasium.Env[Any, Any]):
-        observation_space = spaces.Dict({"a": spaces.Box(0, 9, (2,)), "b": spaces.Discrete(3)})
-        action_space = spaces.Discrete(2)
-
-        def reset(self, *, seed=None, options=None):
-            return {"a": np.ones(2, np.float32), "b": 1}, {}
-
-        def step(self, action):
-            return {"a": np.full(2, 2.0, np.float32), "b": 2}, 1.0, True, False, {"note": 4}
-
-    env = VectorEnvAdapter(SyncVectorEnv([Pair] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
-    observations = env.reset()
-    assert observations["a"].shape == (2, 2)
-    _, _, _, infos = env.step(np.zeros(2, int))
-    assert infos[1]["terminal_observation"]["b"] == 2
-    assert infos[1]["note"] == 4
-
-
-def test_what_belongs_to_the_next_episode_is_kept_apart():
-    class Counted(gymnasium.Env[Any, Any]):
-        observation_space, action_space = spaces.Box(0, 9, (1,)), spaces.Discrete(2)
-
-        def __init__(self, length: int) -> None:
-            self.length, self.episode, self.time = length, 0, 0
-
-        def reset(self, *, seed=None, options=None):
-            self.episode, self.time = self.episode + 1, 0
-            return np.zeros(1, np.float32), {"episode_begun": self.episode}
-
-        def step(self, action):
-            self.time += 1
-            return np.ones(1, np.float32), 0.0, self.time == self.length, False, {"time": self.time}
-
-    lengths = (1, 2)
-    sync = SyncVectorEnv(
-        [lambda length=length: Counted(length) for length in lengths], autoreset_mode=AutoresetMode.SAME_STEP
-    )
-    env = VectorEnvAdapter(sync)
-    env.reset()
-    assert [info["episode_begun"] for info in env.reset_infos] == [1, 1]
-    _, _, _, infos = env.step(np.zeros(2, int))
-    assert [info["time"] for info in infos] == [1, 1]
-    assert [info["episode_begun"] for info in env.reset_infos] == [2, 1]
-    _, _, _, infos = env.step(np.zeros(2, int))
-    assert [info["time"] for info in infos] == [1, 2]
-    assert [info["episode_begun"] for info in env.reset_infos] == [3, 2]
