@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 
 from agents.config import shortened
 from mura_env import Predictions
-from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
-from mura_env.utils.files import read_json, replacing, write_json
+from mura_env.utils.files import read_json, regular_file, replacing, write_json
 
 FORMAT = "mura-agent"
 FORMAT_VERSION = 1
@@ -91,10 +91,8 @@ def read_agent(directory: Path) -> tuple[SavedAgent, dict[str, NDArray[Any]]]:
             f"{shortened(first['input'])}: {first['msg']}"
         ) from None
     path = directory / ARRAYS_NAME
-    if not path.is_file():
-        raise UserFileNotFoundError(f"expected the file {path}, which a saved agent has, got none")
     try:
-        arrays = safetensors.numpy.load(path.read_bytes())
+        arrays = safetensors.numpy.load(regular_file(path, "the arrays of a saved agent").read_bytes())
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"expected a safetensors file, got a damaged or foreign one: {path} ({error})"

@@ -24,7 +24,7 @@ from base_models.cross_fitting import (
     views_of,
 )
 from base_models.data.hard_examples import refuse_other_split, study_repeats
-from base_models.data.image_cache import ImageCache, shared_image_cache
+from base_models.data.image_cache import ImageCache, odd_images, shared_image_cache
 from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
 from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
@@ -286,7 +286,7 @@ def _training_record(
 
 
 def _file_remarks(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dict[str, Any]:
-    """List what a user should know of the data: what was left out, misnamed, of no study, or there twice."""
+    """List what a user should know of the data: what was left out, odd, misnamed, of no study, or twice."""
     kept = {study.study_id for study in readable.studies}
     return {
         "unlisted_files": unlisted_files(dataset.root, cache.rows),
@@ -294,6 +294,7 @@ def _file_remarks(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dic
         "shared_pictures": images_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
+        "odd_images": {str(path): reason for path, reason in odd_images(cache).items()},
     }
 
 

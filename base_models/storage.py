@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
-from mura_env.utils.files import replacing
+from mura_env.errors import UserError
+from mura_env.utils.files import regular_file, replacing
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: the tensors and the facts.
 
     Raises:
-        UserFileError: If there is no such file, or a folder is in its place.
+        UserFileNotFoundError: If there is no such file, or what is in its place is none.
         UserError: If the file is damaged or was written by something else.
     """
     tensors, header = _read(path)
@@ -52,10 +52,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.exists():
-        raise UserFileNotFoundError(f"expected a file of tensors, got no file {path}; check the path")
-    if path.is_dir():  # safetensors would say "No such device"
-        raise UserFileError(f"expected a file of tensors, got the folder {path}; move it elsewhere")
+    regular_file(path, "a file of tensors")
     try:
         with safe_open(path, framework="pt") as file:
             names = [] if header_only else file.keys()

@@ -48,6 +48,11 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
             f"{len(misnamed):,} image(s) with names that belie their content, which was read; "
             f"{run.training_path} names them"
         )
+    if odd := training.get("odd_images"):
+        message(
+            f"{len(odd):,} image(s) that contradict themselves or look unlike the others, such as blank or "
+            f"inverted ones, are among the data; {run.training_path} names them"
+        )
     if unlisted := training.get("unlisted_files"):
         message(
             f"{len(unlisted):,} file(s) that belong to no study were not read; {run.training_path} names them"

@@ -10,15 +10,12 @@ import numpy as np
 from mura_app.terminal import message
 from mura_env import Predictions
 from mura_env.class_order import class_order
-from mura_env.errors import UserFileNotFoundError
+from mura_env.utils.files import regular_file
 
 
 def load_table(path: Path, positive: str | None = None) -> Predictions:
     """Read a predictions table from `.npz` or, in long form, from `.csv`."""
-    if not path.is_file():
-        raise UserFileNotFoundError(
-            f"expected a predictions table (.npz or .csv), got no file {path}; check the path"
-        )
+    regular_file(path, "a predictions table (.npz or .csv)")
     return read_table(path, Predictions.from_csv if path.suffix == ".csv" else _load, positive)
 
 

@@ -104,6 +104,8 @@ class TrainingRecord(_Part):
     """Image that could not be read → why."""
     misnamed_images: dict[str, Any] | None = None
     """Image whose name belies its content → what it is."""
+    odd_images: dict[str, Any] | None = None
+    """Image that contradicts itself or looks unlike the others → how."""
     unlisted_files: list[str] | None = None
     """Files that belong to no study."""
     skipped_studies: list[str] | None = None

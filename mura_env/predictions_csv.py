@@ -8,16 +8,15 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mura_env.cells import delimiter_of, first_spellings, listed, plain_number, spelling, spelt_twice
 from mura_env.class_order import class_order, positions_of, require_distinct
-from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.errors import UserError
 from mura_env.probabilities import logits_from_probabilities, sum_tolerance
-from mura_env.utils.files import replacing
+from mura_env.utils.files import regular_file, replacing
 
 if TYPE_CHECKING:
     from mura_env.predictions import Predictions
@@ -112,11 +111,7 @@ def read_csv(path: str | PathLike[str], positive: str | None = None) -> dict[str
         FileNotFoundError: If there is no such file.
         ValueError: Names the file, the row and what is wrong with it.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise UserFileNotFoundError(
-            f"expected a CSV file of predictions, found none at {source}: check the path"
-        )
+    source = regular_file(path, "a CSV file of predictions")
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             delimiter = delimiter_of(file, (*REQUIRED, *OPTIONAL))

@@ -11,8 +11,8 @@ from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
-from mura_env.errors import UserError, UserFileNotFoundError
-from mura_env.utils.files import replacing
+from mura_env.errors import UserError
+from mura_env.utils.files import regular_file, replacing
 
 FORMAT = "mura-predictions-1"
 """Marks the file; a reader of another version says so instead of guessing."""
@@ -35,9 +35,7 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, holds pickled objects, or is no predictions table.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise UserFileNotFoundError(f"expected a predictions file, found none at {source}: check the path")
+    source = regular_file(path, "a predictions file")
     if not is_zipfile(source):  # numpy would advise to unpickle it
         raise UserError(_no_table(source, "a file that is no .npz archive, or half of one"))
     try:

@@ -13,6 +13,7 @@ from base_models.audit.scan import ScannedImage, scan_images
 from base_models.audit.shortcuts import find_shortcuts
 from base_models.datasets.study import SPLITS, Dataset, Study, patients_on_both_sides, structural_faults
 from base_models.datasets.unlisted import unlisted_files
+from base_models.imaging.appearance import odd_looks
 from mura_env.class_order import normal_class, positive_class
 from mura_env.utils.progress import Progress
 
@@ -102,10 +103,21 @@ def _problems(
             {"path": name, "reason": image.misnamed} for name, image in images.items() if image.misnamed
         ],
         "constant": [name for name, image in images.items() if image.constant],
+        "odd": _odd(images),
         "exact_duplicates": [row for pair, row in pairs if pair.exact],
         "near_duplicates": [row for pair, row in pairs if not pair.exact],
         "unlisted": unlisted_files(dataset.root, study_of),
     }
+
+
+def _odd(images: Mapping[str, ScannedImage]) -> list[dict[str, str]]:
+    """List the images that contradict themselves or look odd; those of one grey have a list of their own."""
+    looks = odd_looks({name: image.levels for name, image in images.items() if not image.constant})
+    return [
+        {"path": name, "reason": "; ".join([*image.remarks, *([looks[name]] if name in looks else [])])}
+        for name, image in images.items()
+        if image.remarks or name in looks
+    ]
 
 
 def _name(path: Path, dataset: Dataset) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.datasets.patient_proxy import THUMBNAIL_SIZE, difference_hash, thumbnail
-from base_models.imaging.decoding import each_image
+from base_models.imaging.appearance import grey_levels
+from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.utils.progress import Progress
 
@@ -32,6 +33,10 @@ class ScannedImage:
     """Reduction with mean 0 and norm 1, shape (1024,)."""
     constant: bool
     """Whether all pixels have one grey."""
+    levels: tuple[float, float, float]
+    """Grey of its darkest hundredth, its mean grey, and that of its brightest hundredth."""
+    remarks: tuple[str, ...] = ()
+    """Where the file contradicts itself, and what was made of it."""
     misnamed: str | None = None
     """What is wrong with the file's name, if anything."""
 
@@ -64,5 +69,7 @@ def _scan(path: Path) -> ScannedImage:
         hash=difference_hash(image.grey),
         thumbnail=thumbnail(image.grey),
         constant=bool(image.grey.min() == image.grey.max()),
+        levels=grey_levels(fit_into_square(image.grey, 2 * THUMBNAIL_SIZE)),
+        remarks=image.remarks,
         misnamed=misnamed(path, image),
     )

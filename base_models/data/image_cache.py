@@ -21,16 +21,19 @@ from pydantic import TypeAdapter
 
 from base_models.datasets.study import Dataset
 from base_models.distributed import ProcessGroup
+from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.errors import UserError
-from mura_env.utils.files import read_json, write_json
+from mura_env.utils.files import read_json, regular_file, write_json
 from mura_env.utils.progress import Progress
 
-FORMAT = 5
+FORMAT = 6
 """Changes whenever the same files would give other pixels."""
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most."""
+_Read = tuple[NDArray[np.uint8], str | None, str]
+"""A decoded image, what is wrong with its name, and where its file contradicts itself, if anywhere."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class ImageCache:
     """Image files that could not be read, each with the reason (which names the file)."""
     misnamed: Mapping[Path, str]
     """Image files whose name says something else than the content, which is read; each with what it is."""
+    remarks: Mapping[Path, str]
+    """Image files that contradict themselves, each with what was made of it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class _Part:
     """Image files that could not be read, each with the reason."""
     misnamed: dict[str, str]
     """Image files whose name says something else than their content, each with what it says."""
+    remarks: dict[str, str]
+    """Image files that contradict themselves, each with what was made of it."""
 
 
 _PARTS = TypeAdapter(dict[int, _Part])
@@ -82,10 +89,10 @@ def open_image_cache(
     missing = [number for number in range(len(of_part)) if number not in parts]
     unread = [path for number in missing for path in paths[of_part[number]]]
 
-    def read(path: Path) -> tuple[NDArray[np.uint8], str | None]:
+    def read(path: Path) -> _Read:
         # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
         image = decode(path, read_file(path), at_least=2 * size)
-        return fit_into_square(image.grey, size), misnamed(path, image)
+        return fit_into_square(image.grey, size), misnamed(path, image), "; ".join(image.remarks)
 
     if missing:
         found = each_image(unread, read, progress, done=len(paths) - len(unread))
@@ -99,27 +106,39 @@ def open_image_cache(
         {path: row for row, path in enumerate(paths)},
         _by_path(part.unreadable for part in parts.values()),
         _by_path(part.misnamed for part in parts.values()),
+        _by_path(part.remarks for part in parts.values()),
     )
 
 
-def _fill(
-    images: NDArray[np.uint8],
-    paths: Sequence[Path],
-    found: Iterator[tuple[NDArray[np.uint8], str | None] | ImageError],
-) -> _Part:
+def odd_images(cache: ImageCache) -> dict[Path, str]:
+    """Return the images of a cache that contradict themselves or look odd, each with what is odd."""
+    readable = (path for path in cache.rows if path not in cache.unreadable)
+    found = odd_looks({str(path): grey_levels(cache.images[cache.rows[path]]) for path in readable})
+    reasons = {Path(path): reason for path, reason in found.items()}
+    return {
+        path: "; ".join(says[path] for says in (cache.remarks, reasons) if path in says)
+        for path in cache.rows
+        if path in cache.remarks or path in reasons
+    }
+
+
+def _fill(images: NDArray[np.uint8], paths: Sequence[Path], found: Iterator[_Read | ImageError]) -> _Part:
     """Write the next decoded images to their rows of the array."""
     unreadable: dict[str, str] = {}
     wrong_names: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     for row, path in enumerate(paths):
         image = next(found)
         if isinstance(image, ImageError):
             images[row] = 0
             unreadable[str(path)] = str(image)
         else:
-            images[row], wrong_name = image
+            images[row], wrong_name, remark = image
             if wrong_name is not None:
                 wrong_names[str(path)] = wrong_name
-    return _Part(hashlib.sha256(images.data).hexdigest(), unreadable, wrong_names)
+            if remark:
+                remarks[str(path)] = remark
+    return _Part(hashlib.sha256(images.data).hexdigest(), unreadable, wrong_names, remarks)
 
 
 def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
@@ -148,6 +167,8 @@ def _length_and_time(path: Path) -> tuple[int, int] | None:
 
 def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Map the array's file for writing; where it is missing or another's, it becomes one of zeros."""
+    if os.path.lexists(file):
+        regular_file(file, "the file of an image cache")
     try:
         images = np.lib.format.open_memmap(file, mode="r+")
         if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous:
@@ -161,12 +182,15 @@ def _whole_parts(
     file: Path, key: str, images: NDArray[np.uint8], paths: Sequence[Path], of_part: Sequence[slice]
 ) -> dict[int, _Part]:
     """Return the parts whose pixels are those that were written and whose unreadable files still are."""
+    manifest = file.with_name("manifest.json")
+    if not manifest.exists():
+        return {}
     try:
-        document = read_json(file.with_name("manifest.json"), "the manifest of an image cache")
+        document = read_json(manifest, "the manifest of an image cache")
         if document["key"] != key:
             return {}
         named = _PARTS.validate_python(document["parts"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (ValueError, KeyError):
         return {}
 
     def is_whole(number: int) -> bool:
@@ -235,6 +259,7 @@ def shared_image_cache(
             {path: row for row, path in enumerate(paths)},
             {own[path]: reason for path, reason in of_rank_0.unreadable.items()},
             {own[path]: reason for path, reason in of_rank_0.misnamed.items()},
+            {own[path]: reason for path, reason in of_rank_0.remarks.items()},
         )
 
 

@@ -1,10 +1,11 @@
-"""DICOM radiographs to 8-bit grey: modality, window or table of interest, photometric meaning, colours."""
+"""DICOM radiographs to 8-bit grey: their data sets, frames, photometric meaning and colours."""
 
 import io
-import math
 import os
+import re
+import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,21 +13,31 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.imaging.greys import LUMINANCE, blocks_of_rows, by_rows
+from base_models.imaging.dicom_bits import values_of
+from base_models.imaging.dicom_greys import depth_of, shown
+from base_models.imaging.greys import LUMINANCE, by_rows
 from mura_env.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom")
 _DESCRIPTION = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
 """Elements without which pixels cannot be decoded."""
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
-_DEFAULTS = {"RescaleSlope": 1, "RescaleIntercept": 0, "VOILUTFunction": "LINEAR"}
 _OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8", b"RIFF", b"\0\0\0\x0cjP")
 """How PNG, JPEG, TIFF, BMP, GIF, WEBP and JPEG 2000 files begin."""
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _EXPLICIT = "1.2.840.10008.1.2.1"
+_EXTENDED = "1.2.840.10008.1.2.4.51"
+_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+"""Transfer syntaxes of JPEG with 12 bits, and of JPEG Lossless, whose free decoder is under the GPL."""
 _PREAMBLE, _LETTERS = 128, b"DICM"
 _META = 2
 """Group of the elements that precede the data set and are never deflated."""
+_JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
+"""Begin of a code stream (ISO/IEC 15444-1, A.5.1), with the right, bottom, left and top of its image."""
+_JPEG_FRAMES, _JPEG_LS = range(0xFFC0, 0xFFD0), 0xFFF7
+"""Markers before the size of an image (ISO/IEC 10918-1, B.1.1.3; 14495-1, C.1.1)."""
+_JPEG_NO_FRAMES = (0xFFC4, 0xFFC8, 0xFFCC)
+"""Markers among them that begin something else: tables and an extension."""
 _SLACK = 2**20
 """Bytes that the headers of a compressed image may take beside its pixels."""
 
@@ -57,7 +68,7 @@ def _has_letters(head: bytes) -> bool:
     return head[_PREAMBLE : _PREAMBLE + len(_LETTERS)] == _LETTERS
 
 
-def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
+def read_dicom(file: BinaryIO, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Read a DICOM file of one frame as 8-bit grey, bright bone on dark ground.
 
     Stored values are rescaled, or looked up in the file's modality table (DICOM PS3.3 C.11.1). All 8 to 16
@@ -65,18 +76,19 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
     becomes black and white (C.11.2); without one, the darkest and the brightest pixel do (padding apart), or
     the whole range where only 8 bits are stored. Padding becomes black. `MONOCHROME1` is inverted, once,
     whatever the file says of its presentation. Colours, in which screens and scanners store radiographs,
-    become luminance.
+    become luminance. Where a file contradicts itself and its pixels tell what is right, that is read, with a
+    remark.
 
     Args:
         file: The file, opened.
         max_pixels: Largest image that is decoded.
 
     Returns:
-        Array of shape (height, width), dtype uint8.
+        Array of shape (height, width), dtype uint8; and a sentence for each contradiction.
 
     Raises:
-        ValueError: If the file is no image of one frame, in grey or colours, or too large; or it says both
-            that its lowest value is black and that it is shown inverted.
+        ValueError: If the file is no image of one frame, in grey or colours, or too large; or it contradicts
+            itself, such as that its lowest value is black and that it is shown inverted.
         Exception: Whatever pydicom raises for damaged files and compressions it has no decoder for.
     """
     dataset = _read_dataset(file, max_pixels)
@@ -87,14 +99,18 @@ def read_dicom(file: BinaryIO, max_pixels: int) -> NDArray[np.uint8]:
         raise UserError(
             f"expected one frame in grey or colours, got {frames} in {photometric or 'none of them'}"
         )
+    remarks: list[str] = []
     stored = _stored_pixels(dataset, not is_grey and photometric != "PALETTE COLOR", max_pixels)
     if not is_grey:
-        return _luminance(stored, dataset)
+        return _luminance(stored, dataset), ()
     if photometric == "MONOCHROME2" and dataset.get("PresentationLUTShape") == "INVERSE":
         raise UserError(
             "expected PresentationLUTShape IDENTITY beside MONOCHROME2, got INVERSE, which contradicts it"
         )
-    return _grey(stored, dataset, inverted=photometric == "MONOCHROME1")  # whose lowest value is white
+    values = values_of(stored, dataset, remarks)
+    white_is_lowest = photometric == "MONOCHROME1"
+    grey = shown(values, dataset, inverted=white_is_lowest, remarks=remarks)
+    return grey, tuple(remarks)
 
 
 def dicom_size(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
@@ -107,12 +123,7 @@ def _read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = 
     """Read the elements of a DICOM file, as pydicom's data set.
 
     A deflated file is inflated no further than three bytes for each of `max_pixels`, which hold 16 bits of
-    grey or 8 of three colours.
-
-    Args:
-        file: The file, opened.
-        max_pixels: Largest image that is decoded.
-        tags: The elements that are needed, none of them behind the pixels; all by default.
+    grey or 8 of three colours. `tags` are the elements that are needed, none of them behind the pixels.
     """
     reader = _pydicom().filereader
     if not _has_letters(file.read(_PREAMBLE + len(_LETTERS))):
@@ -149,11 +160,7 @@ def _rows_and_columns(dataset: Any) -> tuple[int, int]:
 
 
 def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]:
-    """Decode the only frame of a data set; sizes are compared before anything is unpacked.
-
-    Returns:
-        Array of shape (height, width), or (height, width, 3) for colours, of the stored type.
-    """
+    """Decode the only frame, shape (height, width) or, for colours, (height, width, 3), as stored."""
     rows, columns = _rows_and_columns(dataset)
     if rows * columns > max_pixels:
         raise UserError(f"{columns}×{rows} pixels, more than {max_pixels:,}")
@@ -171,11 +178,13 @@ def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]
         if len(frames) != 1:
             raise UserError(f"expected one compressed frame, got {len(frames)}")
         found, most = len(frames[0]), 2 * expected + _SLACK
+        _check_coding(frames[0], syntax, columns, rows)
     if found >= most:
         raise UserError(
             f"expected the {expected:,} bytes of one frame of {columns}×{rows} pixels, got {found:,}"
         )
-    dataset.pixel_array_options(index=0)  # whatever else there may be is not decoded
+    # Whatever else there may be is not decoded, and unused bits are looked at before they are cut.
+    dataset.pixel_array_options(index=0, correct_unused_bits=False)
     stored = np.asarray(dataset.pixel_array)
     shape = (rows, columns, 3) if colours else (rows, columns)
     if stored.shape != shape:
@@ -183,87 +192,47 @@ def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]
     return stored
 
 
+def _check_coding(frame: bytes, syntax: Any, columns: int, rows: int) -> None:
+    """Refuse a compressed frame of another size, which may be huge, or that no decoder is installed for."""
+    coded_columns, coded_rows, bits = _coded(frame) or (columns, rows, 8)
+    if (coded_columns, coded_rows) != (columns, rows):
+        raise UserError(
+            f"expected a compressed frame of {columns}×{rows} pixels, got one of {coded_columns}×{coded_rows}"
+        )
+    plugins = import_module("pydicom.pixels").get_decoder(syntax).available_plugins
+    if not plugins or (syntax == _EXTENDED and bits > 8 and plugins == ("pillow",)):
+        extra = "dicom-gpl" if syntax in {_EXTENDED, *_LOSSLESS} else "dicom"
+        raise UserError(
+            f"expected a coding of pixels that a decoder is installed for, got {syntax.name}; decompress the "
+            f"file (with DCMTK's dcmdjpeg, say), or install one: pip install 'mura-rl-ensemble[{extra}]'"
+        )
+
+
+def _coded(frame: bytes) -> tuple[int, int, int] | None:
+    """Return width, height and bits in the header of a JPEG, JPEG-LS or JPEG 2000 frame; None without one."""
+    if found := _JPEG_2000_SIZE.search(frame):
+        right, bottom, left, top = struct.unpack(">4I", found[1])
+        return right - left, bottom - top, 0
+    at = 2 if frame.startswith(b"\xff\xd8") else len(frame)
+    while at + 9 <= len(frame):
+        marker, length, bits, height, width = struct.unpack_from(">HHBHH", frame, at)
+        if marker == _JPEG_LS or (marker in _JPEG_FRAMES and marker not in _JPEG_NO_FRAMES):
+            return width, height, bits
+        at += 2 + length
+    return None
+
+
 def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
     """Return the luminance of stored indices into a palette, or of red, green and blue, as 8-bit grey."""
     bits = int(dataset.BitsStored)
     if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
-        stored = np.asarray(import_module("pydicom.pixels").apply_color_lut(stored, dataset))
-        bits = 8 * stored.dtype.itemsize
+        apply_color_lut = import_module("pydicom.pixels").apply_color_lut
+        number, first, declared = dataset.RedPaletteColorLookupTableDescriptor
+        places = np.arange(first, first + (number or 2**16))
+        bits = depth_of(np.asarray(apply_color_lut(places, dataset))[:, :3], declared)
+        stored = np.asarray(apply_color_lut(stored, dataset))
     weights = LUMINANCE * (255 / (2**bits - 1))
     return by_rows(stored, lambda rows: rows[..., :3] @ weights)
-
-
-def _grey(stored: NDArray[Any], dataset: Any, *, inverted: bool) -> NDArray[np.uint8]:
-    """Return stored greys as they are shown, bright bone on dark ground."""
-    for name, default in _DEFAULTS.items():  # an empty element says nothing
-        if dataset.get(name) is None or dataset.get(name) == "":  # a number may be 0
-            setattr(dataset, name, default)
-    apply_modality_lut = import_module("pydicom.pixels").apply_modality_lut
-
-    def values(rows: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(apply_modality_lut(rows.astype(np.int64), dataset))
-
-    of_interest, limits = _of_interest(dataset)
-    if limits is None:
-        limits = _range(stored, values, dataset)
-    black, white = (float(limit) for limit in limits)
-    if not (math.isfinite(black) and math.isfinite(white)):
-        raise UserError(f"expected finite greys, got black at {black:g} and white at {white:g}")
-
-    def shown(rows: NDArray[Any]) -> NDArray[np.float64]:
-        shares = (of_interest(values(rows)) - black) / ((white - black) or 1.0)
-        grey = 255 * np.clip(1 - shares if inverted else shares, 0, 1)
-        return np.where(_padding(rows, dataset), 0.0, grey)
-
-    return by_rows(stored, shown)
-
-
-def _of_interest(
-    dataset: Any,
-) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], Sequence[float] | NDArray[Any] | None]:
-    """Return the file's rule of what is of interest, and its values of black and white.
-
-    The rule is its first table, else its first window, else none; black and white are None where the pixels
-    themselves decide.
-    """
-    pixels = import_module("pydicom.pixels")
-    if dataset.get("VOILUTSequence"):
-        table = dataset.VOILUTSequence[0]
-        entries, first, bits = table.LUTDescriptor
-        # pydicom keeps places in the table in the type of its entries, where places above 255 would wrap
-        table.LUTDescriptor = [entries, first, max(bits, 16)]
-        return lambda values: pixels.apply_voi(np.rint(values).astype(np.int64), dataset), (0, 2**bits - 1)
-    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        ends = pixels.apply_windowing(np.array([-np.inf, np.inf]), dataset)
-        return lambda values: pixels.apply_windowing(values, dataset), ends
-    if int(dataset.BitsStored) == 8 and not dataset.get("ModalityLUTSequence"):
-        first = -128 * int(dataset.PixelRepresentation)
-        return lambda values: values, sorted(
-            pixels.apply_modality_lut(np.array([first, first + 255]), dataset).tolist()
-        )
-    return lambda values: values, None
-
-
-def _range(
-    stored: NDArray[Any], values: Callable[[NDArray[Any]], NDArray[Any]], dataset: Any
-) -> tuple[float, float]:
-    """Return the lowest and the highest value, padding apart; zeros where there is nothing else."""
-    lowest, highest = math.inf, -math.inf
-    for rows in blocks_of_rows(stored):
-        exposed = values(stored[rows][~_padding(stored[rows], dataset)])
-        if exposed.size:
-            lowest, highest = min(lowest, float(exposed.min())), max(highest, float(exposed.max()))
-    return (0.0, 0.0) if lowest > highest else (lowest, highest)
-
-
-def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_]:
-    """Return which pixels fill up what was not exposed (DICOM PS3.3 C.7.5.1.1.2)."""
-    first = dataset.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(stored.shape, dtype=np.bool_)
-    last = dataset.get("PixelPaddingRangeLimit")
-    lowest, highest = sorted((int(first), int(first if last is None else last)))
-    return np.asarray((stored >= lowest) & (stored <= highest))
 
 
 def _pydicom() -> Any:

@@ -49,8 +49,12 @@ def deep_luminance(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return by_rows(pixels, lambda rows: rows[..., :3] @ weights)
 
 
-def deep_grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale greys of 8 to 16 bits, the depth inferred from the brightest pixel, or shares from 0 to 1.
+def deep_grey(pixels: NDArray[Any], *, white_is_zero: bool = False) -> NDArray[np.uint8]:
+    """Scale greys of 8 to 16 bits, the depth inferred from the highest value, or shares from 0 to 1.
+
+    Args:
+        pixels: Array of shape (height, width).
+        white_is_zero: Whether the lowest value is white.
 
     Raises:
         ValueError: If greys are outside 0 to 65535, not finite, or fractions above 1.
@@ -67,7 +71,8 @@ def deep_grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
                 f"expected greys as whole numbers or from 0 to 1, "
                 f"got fractions from {lowest:g} to {highest:g}"
             )
-    return by_rows(pixels, lambda rows: rows.astype(np.float64) * scale)
+    zero = 255.0 if white_is_zero else 0.0
+    return by_rows(pixels, lambda rows: abs(zero - rows.astype(np.float64) * scale))
 
 
 def _scale(highest: float) -> float:

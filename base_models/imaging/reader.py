@@ -18,7 +18,9 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from base_models.imaging.dicom import dicom_size, is_dicom, read_dicom, suffix_of
 from base_models.imaging.greys import deep_grey, deep_luminance
+from base_models.imaging.orientation import orientation, orientation_of_header, upright
 from mura_env.errors import UserError
+from mura_env.utils.files import other_than_file
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded; the largest detectors have about 20 million pixels."""
@@ -27,6 +29,8 @@ MAX_BYTES = 8 * MAX_PIXELS
 KINDS = ("PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "ICO", "TGA", "PCX")
 """Formats, as Pillow calls them; it would hand some others, such as EPS, to another program."""
 
+_PHOTOMETRIC = 262
+"""TIFF's tag of what zero means: 0 is white, 1 is black. Pillow follows it in 8 bits only."""
 _SUFFIXES = {
     "PNG": {".png", ".apng"},
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -49,13 +53,15 @@ class Radiograph:
     grey: NDArray[np.uint8]
     """Pixels, shape (height, width); fewer than below where a JPEG file was decoded at a fraction."""
     width: int
-    """Stored width in pixels."""
+    """Width in pixels, as the file says that it is shown."""
     height: int
-    """Stored height in pixels."""
+    """Height in pixels, likewise."""
     mode: str
     """How its pixels are stored: Pillow's mode, such as `L`, `RGB` or `I;16`, or `DICOM`."""
     format: str
     """What its content is: Pillow's name of the format, such as `PNG` or `JPEG`, or `DICOM`."""
+    remarks: tuple[str, ...] = ()
+    """Where the file contradicts itself, and what was made of it, one sentence each."""
 
 
 class _QuietDecoders:
@@ -97,7 +103,8 @@ def read_grey(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     are scaled by their bit depth: the smallest of 8 to 16 bits that holds the brightest value (of colours in
     PNG and TIFF; in other formats, and of four inks, only the high byte counts). Greys stored as floats are
     whole numbers, which are scaled like those, or shares from 0 (black) to 1 (white). DICOM is read as
-    `base_models.imaging.dicom` describes. What a file is, its content says, not its name.
+    `base_models.imaging.dicom` describes. What a file is, its content says, not its name; and which side is
+    up, and whether zero is black or white, the file says, too.
 
     Args:
         path: The image file.
@@ -122,16 +129,21 @@ def read_file(path: Path) -> bytes:
         ImageError: If there is no such file, or it is empty or too long.
     """
     try:
-        if "\0" in str(path):
-            raise ImageError(f"{path}: expected a path, got one with a NUL character")
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise ImageError(f"{path}: expected a file, got something else of that name")
-        length = path.stat().st_size
+        length = _regular(path).stat().st_size
         if not 0 < length <= MAX_BYTES:
-            raise ImageError(f"{path}: {f'{length:,} bytes, more than {MAX_BYTES:,}' if length else 'empty'}")
+            raise UserError(f"{length:,} bytes, more than {MAX_BYTES:,}" if length else "empty")
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, UserError) as error:
         raise ImageError(f"{path}: {_reason(error)}") from error
+
+
+def _regular(path: Path) -> Path:
+    """Return the path of an image if it is one that can be opened."""
+    if "\0" in str(path):
+        raise UserError("expected a path, got one with a NUL character")
+    if other := other_than_file(path):  # a pipe would be waited for without end
+        raise UserError(f"expected a file, got {other} of that name")
+    return path
 
 
 def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
@@ -143,27 +155,28 @@ def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
     try:
         with quiet_decoders:
             if is_dicom(path, data):
-                grey = read_dicom(io.BytesIO(data), MAX_PIXELS)
-                return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM")
+                grey, remarks = read_dicom(io.BytesIO(data), MAX_PIXELS)
+                return Radiograph(grey, grey.shape[1], grey.shape[0], "DICOM", "DICOM", remarks)
             return _decode_with_pillow(data, at_least)
     except Exception as error:  # decoders raise many kinds; whichever it is, the file is unreadable
         raise ImageError(f"{path}: {_reason(error)}") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return the width and height that an image file's header gives, in pixels.
+    """Return the width and height of an image as it is shown, in pixels, from its file's header.
 
     Raises:
         ImageError: If the file is missing or no image.
     """
     try:
-        with quiet_decoders, path.open("rb") as file:
+        with quiet_decoders, _regular(path).open("rb") as file:
             head = file.read(256)
             file.seek(0)
             if is_dicom(path, head):
                 return dicom_size(file, MAX_PIXELS)
             with open_image(file) as image:
-                return image.size
+                width, height = image.size
+                return (height, width) if orientation_of_header(image) > 4 else (width, height)
     except Exception as error:  # as above
         raise ImageError(f"{path}: {_reason(error)}") from error
 
@@ -183,13 +196,17 @@ def _decode_with_pillow(data: bytes, at_least: int | None) -> Radiograph:
         (width, height), mode, kind = image.size, image.mode, image.format or "unknown"
         if width * height > MAX_PIXELS:
             raise UserError(f"{width}×{height} pixels, more than {MAX_PIXELS:,}")
-        frames = getattr(image, "n_frames", 1)
-        if frames != 1 and kind != "MPO":  # a photograph with a small preview behind it
-            raise UserError(f"expected one image, got {frames} frames")
+        # Counting frames takes time that grows with the square of their number.
+        if getattr(image, "is_animated", False) and kind != "MPO":  # a photograph with a preview behind it
+            raise UserError("expected one image, got several frames")
         if kind == "PNG":
             with open_image(io.BytesIO(data)) as unread:
                 unread.verify()  # checksums; one flipped bit often decodes without complaint to other pixels
-        return Radiograph(_grey(data, image, at_least), width, height, mode, kind)
+        grey = _grey(data, image, at_least)
+        turn = orientation(image)  # now that all of the file was read
+        if turn > 4:
+            width, height = height, width
+        return Radiograph(upright(grey, turn), width, height, mode, kind)
 
 
 def _grey(data: bytes, image: ImageFile.ImageFile, at_least: int | None) -> NDArray[np.uint8]:
@@ -203,7 +220,8 @@ def _grey(data: bytes, image: ImageFile.ImageFile, at_least: int | None) -> NDAr
             raise UserError("colours of 16 bits that could not be decoded")
         return deep_luminance(pixels[..., 2::-1])
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        return deep_grey(np.asarray(image))
+        white_is_zero = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+        return deep_grey(np.asarray(image), white_is_zero=white_is_zero)
     return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 

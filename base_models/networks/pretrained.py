@@ -14,7 +14,8 @@ from base_models.networks.input_format import GREY, IMAGENET, INPUT_FORMAT, Inpu
 from base_models.networks.timm_classifier import TimmClassifier
 from base_models.networks.torchvision_classifier import PUBLISHED_PLANES, TorchvisionClassifier, planes_kernel
 from base_models.storage import read_facts
-from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileError
+from mura_env.utils.files import regular_file
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 _SIDE_HEADS = re.compile(r"(aux1|aux2|AuxLogits)\.")  # googlenet, inception_v3
@@ -27,9 +28,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     The tensors may lie inside `model_state_dict`, `state_dict` or `model`, and their names may begin with
     `module.` as `DataParallel` writes them.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserFileNotFoundError(f"expected a file of weights, got no file {path}; check the path")
+    path = regular_file(path, "a file of weights")
     content = _read_content(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):

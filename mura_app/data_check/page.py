@@ -20,7 +20,7 @@ from mura_app.data_check.sentences import (
 )
 from mura_app.report.thumbnails import thumbnail
 from mura_env.errors import UserFileError, UserFileExistsError
-from mura_env.utils.files import write_text
+from mura_env.utils.files import other_than_file, write_text
 
 SHOWN = 60
 """Items of each list that the page shows."""
@@ -30,9 +30,9 @@ THUMBNAIL = 144
 
 def check_page_path(path: Path, *, overwrite: bool) -> None:
     """Refuse what a page cannot be written to, before minutes of reading."""
-    if path.is_dir():
-        raise UserFileExistsError(f"expected a file to write, got the folder {path}: name a file in it")
     if path.exists():
+        if other := other_than_file(path):
+            raise UserFileExistsError(f"expected a file to write, got {other} {path}: name a file")
         if not overwrite:
             raise UserFileExistsError(f"{path} already exists; choose another --html, or add --overwrite")
         is_page = path.read_bytes().lstrip().lower().startswith(b"<!doctype html")

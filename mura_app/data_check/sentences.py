@@ -14,6 +14,7 @@ TITLES = {
     "exact_duplicates": "The same file twice",
     "near_duplicates": "Nearly the same image twice",
     "constant": "Images of one grey",
+    "odd": "Images that contradict themselves or look unlike the others",
     "misnamed": "Files whose name says something else than their content",
     "unlisted": "Files that belong to no study",
 }

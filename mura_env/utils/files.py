@@ -1,9 +1,11 @@
-"""JSON documents on disk: written whole or not at all, without NaN, and read with a message that helps."""
+"""Files on disk: written whole or not at all, and read with a message that helps; JSON without NaN."""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +15,53 @@ from typing import Any, NoReturn
 
 from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
 
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of paths that lead nowhere: through no folder, through a file, or through links in a circle."""
+_NOT_FILES = {
+    Path.is_dir: "the folder",
+    Path.is_fifo: "the pipe",
+    Path.is_socket: "the socket",
+    Path.is_char_device: "the device",
+    Path.is_block_device: "the device",
+}
+"""Question to a path → what it is if the answer is yes."""
+
+
+def other_than_file(path: Path) -> str | None:
+    """Return what stands at a path, such as `the pipe`, if it is no regular file; None where it is one."""
+    if stat.S_ISREG(path.stat().st_mode):
+        return None
+    return next((words for is_one, words in _NOT_FILES.items() if is_one(path)), "something else,")
+
+
+def regular_file(path: str | PathLike[str], expected: str) -> Path:
+    """Return the path of a file that can be opened: opening a pipe would wait without end.
+
+    Raises:
+        FileNotFoundError: If nothing, or no file, stands there; the message says what was ``expected``.
+        OSError: If it cannot be reached.
+    """
+    path = Path(path)
+    try:
+        other = other_than_file(path)
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
+        raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path") from error
+    if other is not None:
+        raise UserFileNotFoundError(f"expected {expected}, got {other} {path}; name a file")
+    return path
+
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """Give a temporary file in the same folder, which replaces ``path`` in one operation at the end.
 
-    It is removed if the block raises. The folder must exist, and ``path`` not be one.
+    It is removed if the block raises. The folder must exist, and ``path`` be a file or nothing.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UserFileExistsError(f"expected a file to write, got the folder {target}: name a file in it")
+    if target.exists() and (other := other_than_file(target)):
+        raise UserFileExistsError(f"expected a file to write, got {other} {target}: name a file")
     if not target.parent.is_dir():
         raise UserFileNotFoundError(
             f"expected an existing folder to write to, got {target.parent}: create it"
@@ -57,9 +96,7 @@ def write_text(path: str | PathLike[str], text: str) -> None:
 
 def read_json(path: str | PathLike[str], expected: str) -> dict[str, Any]:
     """Read a JSON object without NaN or infinity; messages say what the reader ``expected``."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path")
+    path = regular_file(path, expected)
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:  # JSON and text that cannot be decoded are ValueErrors

@@ -23,7 +23,7 @@ from base_models.prediction import predict_studies, predict_studies_and_images
 from base_models.storage import load_tensors
 from base_models.training.fit import FitJob, FitResult, is_finished, run_fit
 from mura_env import Predictions
-from tests.base_models.trees import write_mura
+from tests.base_models.trees import save_picture, write_mura
 
 OPTIONS = {"blocks": 1, "width": 4, "dropout": 0.2}
 CONFIG = EnsembleConfig(
@@ -264,6 +264,8 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
         image.save(misnamed, format="JPEG")
     for path in bad:
         path.write_bytes(b"no image")
+    blank = next(study for study in dataset.of_split("train") if study != two_views).image_paths[0]
+    save_picture(blank, np.full((50, 40), 80, np.uint8))
     extra = misnamed.with_name("image9.webp")  # in no table: neither read nor kept quiet
     extra.write_bytes(b"no image")
     config = replace(CONFIG, members=CONFIG.members[1:])
@@ -277,6 +279,7 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     assert set(record["skipped_images"]) == {str(path) for path in bad}
     assert record["skipped_studies"] == [one_view.study_id]
     assert set(record["misnamed_images"]) == {str(misnamed)}
+    assert record["odd_images"][str(blank)].startswith("nearly of one grey")
     assert record["unlisted_files"] == [str(extra.relative_to(dataset.root))]
     assert record["counts"]["test"]["studies"] == len(test)
 

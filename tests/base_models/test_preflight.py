@@ -65,7 +65,7 @@ def test_a_training_that_can_be_done_passes(dataset: Dataset, tmp_path: Path) ->
         (lambda c: _first(c, options={"pages": 3}), "does not take the options"),
         (lambda c: _first(c, pretrained=True), "expected a classifier of torchvision for pretrained"),
         (lambda c: _first(c, init_weights="nowhere.pth"), r"weights, got no file nowhere\.pth"),
-        (lambda c: _first(c, init_weights="."), r"weights, got no file \."),
+        (lambda c: _first(c, init_weights="."), r"weights, got the folder \."),
         (lambda c: _training(c, precision="fp16"), "expected precision fp16 on a GPU"),
         (lambda c: _training(c, inner_validation=0.01), r"one of the \d+ patients outside a fold, got 0\.01"),
         (lambda c: replace(c, devices=2), "expected at most 0 devices"),

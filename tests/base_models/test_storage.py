@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
             read(path)
     with pytest.raises(FileNotFoundError):
         load_tensors(tmp_path / "none.safetensors")
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    for read in (load_tensors, read_facts):
+        with pytest.raises(FileNotFoundError, match=r"got the pipe .*pipe\.safetensors"):
+            read(tmp_path / "pipe.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
     for read in (load_tensors, read_facts):
         with pytest.raises(UserFileError, match=r"got the folder .*folder\.safetensors"):

@@ -87,7 +87,8 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("fit-agent uniform --predictions {w} --out {out}", "got no file {w}"),
+        ("fit-agent uniform --predictions {w} --out {out}", "got the folder {w}"),
+        ("fit-agent uniform --predictions /dev/null --out {out}", "got the device /dev/null"),
         ("fit-agent uniform --predictions {w}/absent.csv --out {out}", "got no file {w}/absent.csv"),
         ("fit-agent uniform --predictions {w}/train.npz --out {w}/a_file", "{w}/a_file already exists"),
         ("fit-agent uniform --predictions {w}/train.npz --out {w}/a_file/x", "Not a directory"),

@@ -11,11 +11,13 @@ from base_models.audit.duplicates import Duplicate, find_duplicates
 from base_models.audit.scan import ScannedImage
 from base_models.datasets.patient_proxy import difference_hash, near_duplicate_blocks, thumbnail
 from base_models.datasets.study import Study
+from base_models.imaging.appearance import grey_levels
 
 
 def _scanned(pixels: np.ndarray, digest: bytes) -> ScannedImage:
     constant = bool(pixels.min() == pixels.max())
-    return ScannedImage(64, 64, "L", digest, difference_hash(pixels), thumbnail(pixels), constant)
+    levels = grey_levels(pixels)
+    return ScannedImage(64, 64, "L", digest, difference_hash(pixels), thumbnail(pixels), constant, levels)
 
 
 def _study(name: str, label: int, split: str, patient: str) -> Study:

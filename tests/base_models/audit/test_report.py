@@ -10,6 +10,7 @@ from PIL import Image
 from base_models.audit import audit_dataset
 from base_models.audit.duplicates import find_duplicates
 from base_models.datasets import open_dataset
+from tests.base_models.imaging.dicoms import write_dicom
 from tests.base_models.trees import picture, save_picture, write_mura
 
 
@@ -209,3 +210,21 @@ def test_the_same_file_with_opposite_labels_spoils_the_data(root: Path) -> None:
     assert document["problems"]["exact_duplicates"] == [pair]
     assert pair["paths"] == [str(path.relative_to(root)) for path in (normal, abnormal)]
     assert document["problems"]["duplicates_across_splits"] == []
+
+
+def test_odd_images_are_listed_and_stop_nothing(root: Path) -> None:
+    blank, marked, window = sorted(root.glob("train/*/*/*/*.png"))[:3]
+    Image.fromarray(np.full((30, 40), 70, np.uint8)).save(blank)
+    pixels = np.full((60, 40), 3, np.uint8)
+    pixels[:2, :2] = 9
+    Image.fromarray(pixels).save(marked)
+    ramp = np.linspace(0, 4095, 1200).reshape(30, 40).astype(np.uint16)
+    write_dicom(window, ramp, WindowCenter=9000, WindowWidth=10)
+    document = _audit(root)
+    names = [str(path.relative_to(root)) for path in (blank, marked, window)]
+    assert document["problems"]["constant"] == names[:1]
+    odd = {row["path"]: row["reason"] for row in document["problems"]["odd"]}
+    assert list(odd) == names[1:]
+    assert "nearly of one grey" in odd[names[1]]
+    assert "window leaves nothing" in odd[names[2]]
+    assert document["ok"] is True

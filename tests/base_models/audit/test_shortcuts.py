@@ -20,7 +20,8 @@ def _data(sizes: np.ndarray, labels: np.ndarray, parts: np.ndarray) -> Known:
         split = ("train", "test")[i % 2]
         studies.append(Study(str(i), str(i), str(part), int(label), split, (path,)))  # type: ignore[arg-type]
         width, height = (int(side) for side in size)
-        images[path] = ScannedImage(width, height, "L", b"", difference_hash(grey), thumbnail(grey), True)
+        looks = difference_hash(grey), thumbnail(grey), True, (0.0, 0.0, 0.0)
+        images[path] = ScannedImage(width, height, "L", b"", *looks)
     return studies, images
 
 

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from base_models.data import image_cache
-from base_models.data.image_cache import open_image_cache
+from base_models.data.image_cache import odd_images, open_image_cache
 from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import Radiograph, read_grey
+from mura_env.errors import UserFileNotFoundError
+from tests.base_models.imaging.dicoms import write_dicom
 from tests.base_models.trees import picture, save_picture
 
 
@@ -259,3 +261,42 @@ def test_a_cache_is_known_again_from_another_folder(
     again = open_image_cache([Path("..", path.name) for path in paths], 16, tmp_path / "cache")
     assert (again.file, again.digest) == (first.file, first.digest)
     assert built == []
+
+
+def test_odd_images_are_told_and_kept(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(30)]
+    for i, path in enumerate(paths):
+        pixels = np.full((40, 30), 20 + i, np.uint8)
+        pixels[:, 10:18] = 200
+        save_picture(path, 255 - pixels if i == 4 else pixels)
+    save_picture(paths[7], np.full((40, 30), 99, np.uint8))
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    for _ in range(2):  # built, then opened
+        cache = open_image_cache([*paths, tmp_path / "bad.png"], 24, tmp_path / "cache")
+        found = odd_images(cache)
+        assert list(found) == [paths[4], paths[7]]
+        assert "inverted" in found[paths[4]]
+        assert "nearly of one grey" in found[paths[7]]
+
+
+def test_remarks_of_files_that_contradict_themselves_are_kept(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 1200).reshape(30, 40).astype(np.uint16)
+    good, odd = (tmp_path / name for name in ("good.dcm", "odd.dcm"))
+    write_dicom(good, ramp)
+    write_dicom(odd, ramp, WindowCenter=9000, WindowWidth=10)
+    for _ in range(2):
+        cache = open_image_cache([good, odd], 24, tmp_path / "cache")
+        np.testing.assert_array_equal(*cache.images)
+        assert list(cache.remarks) == list(odd_images(cache)) == [odd]
+        assert "window leaves nothing" in odd_images(cache)[odd]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "manifest.json"])
+def test_a_pipe_in_place_of_a_file_of_the_cache_is_refused_at_once(
+    paths: list[Path], tmp_path: Path, name: str
+) -> None:
+    file = open_image_cache(paths, 24, tmp_path / "cache").file.with_name(name)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserFileNotFoundError, match=f"got the pipe {file}"):
+        open_image_cache(paths, 24, tmp_path / "cache")

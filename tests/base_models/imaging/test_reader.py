@@ -5,6 +5,7 @@ import tracemalloc
 import warnings
 import zlib
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from base_models.imaging.reader import (
     read_file,
     read_grey,
 )
+from tests.base_models.imaging.tiffs import tiff
 from tests.base_models.trees import picture
 
 GREY = picture(0, shape=(50, 40))
@@ -134,6 +136,28 @@ def test_greys_that_are_none_are_refused(tmp_path: Path, pixels: np.ndarray, mes
         read_grey(tmp_path / "deep.tif")
 
 
+@pytest.mark.parametrize("highest", [255, 4095, 65535])
+def test_deep_tiff_files_whose_zero_is_white_are_no_negatives(tmp_path: Path, highest: int) -> None:
+    deep = np.linspace(highest, 0, 600).reshape(30, 20).astype(np.uint16)
+    expected = np.rint(255 - deep * (255.0 / highest))
+    for zero, content in ((0, expected), (1, 255 - expected)):
+        (tmp_path / "a.tif").write_bytes(tiff(deep, {262: zero}))
+        np.testing.assert_allclose(read_grey(tmp_path / "a.tif"), content, atol=1)
+        (tmp_path / "b.tif").write_bytes(tiff((deep / highest).astype(np.float32), {262: zero}))
+        np.testing.assert_allclose(read_grey(tmp_path / "b.tif"), content, atol=1)
+        (tmp_path / "c.tif").write_bytes(tiff((deep // (highest // 255)).astype(np.uint8), {262: zero}))
+        np.testing.assert_allclose(read_grey(tmp_path / "c.tif").astype(int), content, atol=1)
+
+
+@pytest.mark.parametrize("n_directories", [2, 40_000])
+def test_many_directories_are_refused_without_counting_them(tmp_path: Path, n_directories: int) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(GREY, n_directories=n_directories))
+    with pytest.raises(ImageError, match=r"a\.tif: expected one image, got several frames"):
+        read_grey(path)
+    assert image_size(path) == (40, 50)
+
+
 def test_floats_are_shares_or_whole_numbers(tmp_path: Path) -> None:
     path = tmp_path / "deep.tif"
     shares = np.linspace(0, 1, 600, dtype=np.float32).reshape(30, 20)
@@ -214,9 +238,9 @@ BAD = {
     "bomb.png": (_huge_png(9000, 9000), "9000×9000 pixels, more than 64,000,000"),
     "large bomb.png": (_huge_png(10_000, 10_000), "10000×10000 pixels, more than 64,000,000"),
     "huge bomb.png": (_huge_png(60_000, 60_000), "pixels"),
-    "frames.tif": (_frames("TIFF"), "expected one image, got 2 frames"),
-    "frames.gif": (_frames("GIF"), "expected one image, got 2 frames"),
-    "frames.png": (_frames("PNG"), "expected one image, got 2 frames"),
+    "frames.tif": (_frames("TIFF"), "expected one image, got several frames"),
+    "frames.gif": (_frames("GIF"), "expected one image, got several frames"),
+    "frames.png": (_frames("PNG"), "expected one image, got several frames"),
 }
 
 
@@ -257,9 +281,9 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
-    for name in ("folder.png", "pipe.png"):
-        with pytest.raises(ImageError, match=rf"{name}: expected a file"):
-            read_grey(tmp_path / name)
+    for read, name in product((read_grey, image_size), ("folder.png", "pipe.png")):
+        with pytest.raises(ImageError, match=rf"{name}: expected a file, got the (folder|pipe)"):
+            read(tmp_path / name)
     with pytest.raises(ImageError, match=r"broken\.png: No such file"):
         read_grey(tmp_path / "broken.png")
     for read in (read_grey, image_size):

@@ -1,5 +1,6 @@
 import base64
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,11 @@ def test_a_path_that_no_page_can_have_is_refused(tmp_path: Path) -> None:
     check_page_path(file, overwrite=True)
     with pytest.raises(FileExistsError, match=f"{file} already exists; choose another --html"):
         check_page_path(file, overwrite=False)
-    with pytest.raises(FileExistsError, match=f"got the folder {tmp_path}: name a file in it"):
+    os.mkfifo(pipe := tmp_path / "pipe.html")
+    with pytest.raises(FileExistsError, match=r"got the pipe .*pipe\.html: name a file"):
+        check_page_path(pipe, overwrite=True)
+    pipe.unlink()
+    with pytest.raises(FileExistsError, match=f"got the folder {tmp_path}: name a file"):
         check_page_path(tmp_path, overwrite=True)
     with pytest.raises(OSError, match=f"may not write to {file}: choose another --html"):
         check_page_path(file / "new" / "page.html", overwrite=True)

@@ -1,10 +1,12 @@
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from mura_env.utils.files import read_json, write_json
+from mura_env.errors import UserFileExistsError, UserFileNotFoundError
+from mura_env.utils.files import read_json, regular_file, write_json
 
 
 def test_a_document_comes_back(tmp_path: Path) -> None:
@@ -43,3 +45,41 @@ def test_damaged_json_is_refused_with_its_path(tmp_path: Path, content: bytes) -
 def test_missing_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a run, got no file"):
         read_json(tmp_path / "config.json", "a run")
+
+
+def _special(folder: Path) -> dict[str, Path]:
+    """What may stand in the place of a file, by its name in messages."""
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to(folder / "pipe")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(folder / "socket"))
+    names = {name: folder / name for name in ("folder", "pipe", "socket")}
+    return names | {"device": Path("/dev/null")}
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    for name, path in _special(tmp_path).items():
+        for read in (regular_file, read_json):
+            with pytest.raises(
+                UserFileNotFoundError, match=f"expected a run, got the {name} {path}; name a file"
+            ):
+                read(path, "a run")
+    with pytest.raises(UserFileNotFoundError, match="got the pipe"):
+        regular_file(tmp_path / "link", "a run")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("{}")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for name in ("none", "broken", "circle", "file/below"):
+        with pytest.raises(UserFileNotFoundError, match=f"expected a run, got no file .*{name}; check"):
+            regular_file(tmp_path / name, "a run")
+    (tmp_path / "to file").symlink_to(tmp_path / "file")
+    for name in ("file", "to file"):
+        assert regular_file(str(tmp_path / name), "a run") == tmp_path / name
+
+
+def test_no_file_takes_the_place_of_a_pipe_a_device_or_a_folder(tmp_path: Path) -> None:
+    for name, path in _special(tmp_path).items():
+        with pytest.raises(UserFileExistsError, match=f"expected a file to write, got the {name} {path}"):
+            write_json(path, {})
+        assert not path.is_file()

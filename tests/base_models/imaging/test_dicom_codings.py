@@ -1,0 +1,113 @@
+"""Compressed DICOM pixels: JPEG-LS, JPEG 2000 and JPEG Lossless, and what no decoder is installed for."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from base_models.imaging.reader import ImageError, read_grey
+from tests.base_models.imaging.dicoms import write_dicom
+
+pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
+
+GREY = (np.add.outer(np.arange(33) ** 2, 3 * np.arange(47)) * 3).astype(np.uint16)
+LOSSLESS, EXTENDED, LS, NEAR_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 51, 80, 81))
+J2K_LOSSLESS, J2K = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+
+
+def _wrapped(path: Path, frame: bytes, syntax: str, pixels: np.ndarray, **elements: object) -> Path:
+    dataset = pydicom.dcmread(write_dicom(path, pixels, **elements))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    dataset.PixelData = pydicom.encaps.encapsulate([frame])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("syntax", [LS, NEAR_LS, J2K_LOSSLESS])
+def test_compressed_pixels_are_those_before(tmp_path: Path, syntax: str, bits: int) -> None:
+    pytest.importorskip("jpeg_ls" if syntax in {LS, NEAR_LS} else "openjpeg", reason="not installed")
+    kind = np.uint8 if bits == 8 else np.uint16
+    pixels = np.round(GREY / GREY.max() * (2**bits - 1)).astype(kind)
+    path = write_dicom(tmp_path / "a.dcm", pixels, BitsStored=bits, HighBit=bits - 1)
+    expected = read_grey(path)
+    dataset = pydicom.dcmread(path)
+    options = {"jls_error": 1} if syntax == NEAR_LS else {}
+    dataset.compress(pydicom.uid.UID(syntax), **options)
+    dataset.save_as(path)
+    tolerance = 2 if syntax == NEAR_LS and bits == 8 else int(syntax == NEAR_LS)
+    np.testing.assert_allclose(read_grey(path).astype(int), expected, atol=tolerance)
+
+
+def _lossless_jpeg(pixels: np.ndarray, bits: int) -> bytes:
+    """Code pixels as JPEG Lossless (ISO/IEC 10918-1, annex H): predictor 1, all categories of 5 bits.
+
+    Category s of a difference d is its number of bits; then come s bits: d, or d - 1 + 2^s below zero.
+    Differences are modulo 2^16, and 2^15 alone is of category 16, without bits.
+    """
+    height, width = pixels.shape
+    coded = ""
+    for row in range(height):
+        for column in range(width):
+            before = pixels[row, column - 1] if column else pixels[row - 1, 0] if row else 1 << (bits - 1)
+            difference = (int(pixels[row, column]) - int(before) + 32767) % 65536 - 32767
+            size = abs(difference).bit_length()
+            value = difference if difference >= 0 else difference - 1 + (1 << size)
+            coded += f"{size:05b}" + (f"{value:0{size}b}" if 0 < size < 16 else "")
+    coded += "1" * (-len(coded) % 8)
+    data = int(coded, 2).to_bytes(len(coded) // 8, "big").replace(b"\xff", b"\xff\x00")
+    categories = bytes(range(17))
+    table = bytes([0]) + bytes([0, 0, 0, 0, len(categories)]) + bytes(11) + categories
+    return (
+        b"\xff\xd8"
+        + struct.pack(">HHBHHBBBB", 0xFFC3, 11, bits, height, width, 1, 1, 0x11, 0)
+        + struct.pack(">HH", 0xFFC4, 2 + len(table))
+        + table
+        + struct.pack(">HHBBBBBB", 0xFFDA, 8, 1, 1, 0, 1, 0, 0)
+        + data
+        + b"\xff\xd9"
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_jpeg_lossless_is_read_where_its_decoder_is_installed(tmp_path: Path, bits: int) -> None:
+    pixels = np.round(GREY / GREY.max() * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+    elements = {"BitsStored": bits, "HighBit": bits - 1}
+    expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels, **elements))
+    path = _wrapped(tmp_path / "b.dcm", _lossless_jpeg(pixels, bits), LOSSLESS, pixels, **elements)
+    if not pydicom.pixels.get_decoder(LOSSLESS).is_available:
+        with pytest.raises(ImageError, match=r"b\.dcm: expected a coding .* JPEG Lossless.*dicom-gpl"):
+            read_grey(path)
+        return
+    np.testing.assert_array_equal(read_grey(path), expected)
+
+
+def test_jpeg_of_12_bits_without_a_decoder_says_what_to_install(tmp_path: Path) -> None:
+    if "pylibjpeg" in pydicom.pixels.get_decoder(EXTENDED).available_plugins:
+        pytest.skip("its decoder is installed")
+    frame = _lossless_jpeg(GREY, 12).replace(b"\xff\xc3", b"\xff\xc1", 1)
+    with pytest.raises(ImageError, match=r"a\.dcm: expected a coding .* JPEG Extended.*dicom-gpl"):
+        read_grey(_wrapped(tmp_path / "a.dcm", frame, EXTENDED, GREY))
+
+
+def test_video_is_refused_by_name(tmp_path: Path) -> None:
+    path = _wrapped(tmp_path / "a.dcm", b"\0\0\1\xb3", "1.2.840.10008.1.2.4.100", GREY)
+    with pytest.raises(ImageError, match=r"a\.dcm: .*MPEG2"):
+        read_grey(path)
+
+
+@pytest.mark.parametrize("syntax", [LS, J2K_LOSSLESS])
+def test_a_frame_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path, syntax: str) -> None:
+    pytest.importorskip("jpeg_ls" if syntax == LS else "openjpeg", reason="not installed")
+    dataset = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", GREY))
+    dataset.compress(pydicom.uid.UID(syntax))
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    size = struct.pack(">HH", 33, 47) if syntax == LS else struct.pack(">II", 47, 33)
+    huge = struct.pack(">HH", 60_000, 60_000) if syntax == LS else struct.pack(">II", 60_000, 60_000)
+    path = _wrapped(tmp_path / "b.dcm", frame.replace(size, huge, 1), syntax, GREY)
+    with pytest.raises(
+        ImageError, match=r"b\.dcm: expected a compressed frame of 47×33 pixels, got one of 60000×60000"
+    ):
+        read_grey(path)
