@@ -321,11 +321,7 @@ class HardCases(Reward):
     depends_on_prediction_only: ClassVar[bool] = True
 
     def prepare(self, table: Predictions) -> RewardRule:
-        """Return the rule for the studies' difficulty.
-
-        Raises:
-            UserError: If the table has no difficulty, a number lies outside [0, 1], or emphasis is negative.
-        """
+        """Return the rule for the studies' difficulty; none, or one outside [0, 1], raises `UserError`."""
         study_weights = (1 + self.emphasis * self._checked_difficulty(table)).astype(np.float32)
 
         def hard_cases(decisions: Decisions) -> FloatArray:
@@ -346,9 +342,7 @@ class HardCases(Reward):
             if self.difficulty != "table":
                 raise UserError(f"expected difficulty 'members', 'table' or numbers, got {self.difficulty!r}")
             if table.difficulty is None:
-                raise UserError(
-                    "expected a table with a difficulty column, got none: use difficulty='members'"
-                )
+                raise UserError("expected a table with difficulties, got none: use difficulty='members'")
             return table.difficulty.astype(np.float64)
         difficulty = doubles(self.difficulty, "difficulty")
         if difficulty.shape != (len(table),) or not ((difficulty >= 0) & (difficulty <= 1)).all():

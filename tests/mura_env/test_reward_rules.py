@@ -184,7 +184,7 @@ def test_difficulty_from_the_table_or_from_numbers() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"difficulty": "table"}, "expected a table with a difficulty column, got none"),
+        ({"difficulty": "table"}, "expected a table with difficulties, got none"),
         ({"difficulty": "experts"}, "expected difficulty 'members', 'table' or numbers, got 'experts'"),
         ({"difficulty": [0.5]}, r"expected 60 difficulties in \[0, 1\]"),
         ({"difficulty": np.full(60, 2.0)}, r"expected 60 difficulties in \[0, 1\]"),
