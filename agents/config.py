@@ -40,6 +40,9 @@ MAX_CHECKPOINTS = 100_000
 MAX_JOBS = 1_024
 """Processes of one training."""
 
+MAX_INTEGER = 2**63 - 1
+"""Whole numbers beyond it do not fit into an array: a count of so many digits is a slip."""
+
 MAX_SEED = 10**9
 """Agents count on from a seed, and no generator takes one of more than 32 bits."""
 
@@ -72,6 +75,11 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
             raise UserError(
                 f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}"
             ) from None
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise UserError(
+                f"expected the option {name!r} of {owner} to be a number of at most {MAX_INTEGER:.1e}, "
+                "got a larger one"
+            )
     return config_class(**converted)
 
 
