@@ -291,7 +291,7 @@ def _file_remarks(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dic
     return {
         "unlisted_files": unlisted_files(dataset.root, cache.rows),
         "skipped_studies": [study.study_id for study in dataset.studies if study.study_id not in kept],
-        "shared_pictures": images_of_several_patients(readable.studies, cache),
+        "shared_images": images_of_several_patients(readable.studies, cache),
         "skipped_images": {str(path): reason for path, reason in cache.unreadable.items()},
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
         "odd_images": {str(path): reason for path, reason in odd_images(cache).items()},

@@ -37,7 +37,7 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
         lost = training.get("skipped_studies")
         studies = f", and with them {len(lost):,} whole study(ies)" if lost else ""
         message(f"left out {len(skipped):,} unreadable image(s){studies}; {run.training_path} names them")
-    if shared := training.get("shared_pictures"):
+    if shared := training.get("shared_images"):
         message(
             f"{len(shared):,} image(s) stand in studies of several patients (data leakage), so that members "
             f"may know what they are asked, and every figure is too good; {run.training_path} names them, "

@@ -110,7 +110,7 @@ class TrainingRecord(_Part):
     """Files that belong to no study."""
     skipped_studies: list[str] | None = None
     """Studies that were left out with their images."""
-    shared_pictures: list[list[str]] | None = None
+    shared_images: list[list[str]] | None = None
     """Images that stand in studies of several patients, copies together."""
 
 

@@ -239,7 +239,7 @@ def test_images_of_several_patients_are_recorded(tmp_path: Path) -> None:
     config = replace(CONFIG, members=(replace(CONFIG.members[0], epochs=1),))
     train_ensemble(dataset, config, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert [str(first.image_paths[0]), str(last.image_paths[0])] in record["shared_pictures"]
+    assert [str(first.image_paths[0]), str(last.image_paths[0])] in record["shared_images"]
 
 
 def test_weights_that_have_seen_the_pixels_are_refused(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_odd_files_are_told_from_a_checked_record(tmp_path, capsys):
     dataset = {"name": "MURA", "remarks": ["2 file(s) are not read."]}
     others = {"dataset": dataset, "skipped_images": {}, "misnamed_images": {"y.png": "its content is JPEG"}}
     others["unlisted_files"] = ["z.webp", "w.png"]
-    others["shared_pictures"] = [["a.png", "b.png"], ["c.png", "d.png", "e.png"]]
+    others["shared_images"] = [["a.png", "b.png"], ["c.png", "d.png", "e.png"]]
     show_odd_files({**record, **others}, run)
     said = capsys.readouterr().err
     assert "1 image(s) with names that belie their content" in said

@@ -98,7 +98,7 @@ def test_members_and_data_stand_there_without_private_paths(card):
 
 
 def test_images_of_several_patients_are_a_limit_of_every_figure(document):
-    training = {**TRAINING, "shared_pictures": [["a.png", "b.png"]]}
+    training = {**TRAINING, "shared_images": [["a.png", "b.png"]]}
     card = render_model_card(document, title="Two experts", settings=SETTINGS, training=training)
     assert "Images that stand in studies of several patients: 1;\ndata leakage: members may know" in card
     assert "/somewhere" not in card
