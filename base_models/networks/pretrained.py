@@ -149,7 +149,17 @@ def colour_format(network: nn.Module) -> InputFormat:
 
 
 def _spelt_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name tensors as the network does, and leave the heads out that serve training alone."""
+    """Name tensors as the network does, and leave the heads out that serve training alone.
+
+    What torch.compile, a LightningModule or another wrapper puts before every name is left out.
+    """
+    wanted = network.state_dict().keys()
+    while (
+        all("." in name for name in state)
+        and len({name.partition(".")[0] for name in state}) == 1
+        and not any({name, f"model.{name}"} & wanted for name in state)
+    ):
+        state = {name.partition(".")[2]: tensor for name, tensor in state.items()}
     state = {_OLD_DENSENET.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
     state = {name: tensor for name, tensor in state.items() if not _SIDE_HEADS.match(name)}
     if isinstance(network, TorchvisionClassifier | TimmClassifier) and not any(

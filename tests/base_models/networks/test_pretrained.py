@@ -57,6 +57,26 @@ def test_weights_of_this_package_with_the_same_classes_fill_everything(tmp_path:
     assert _load(other, source.state_dict(), "it") == ["fc.weight", "fc.bias"]
 
 
+@pytest.mark.parametrize(
+    "wrapped", ["module.", "_orig_mod.", "module._orig_mod.", "net.", "backbone.", "model.net."]
+)
+@pytest.mark.parametrize("name", ["resnet18", "attention_cnn"])
+def test_what_a_wrapper_puts_before_every_name_is_left_out(tmp_path: Path, wrapped: str, name: str) -> None:
+    source = create_model(name, 2, 1)
+    plain = {key.removeprefix("model."): tensor for key, tensor in source.state_dict().items()}
+    torch.save({"state_dict": {wrapped + key: tensor for key, tensor in plain.items()}}, tmp_path / "w.pth")
+    network = create_model(name, 2, 1)
+    assert _load(network, read_state_dict(tmp_path / "w.pth"), "w.pth") == []
+    for key, tensor in source.state_dict().items():
+        assert torch.equal(network.state_dict()[key], tensor)
+
+
+def test_a_prefix_does_not_make_another_network_fit() -> None:
+    for state in ({"net.weight": torch.ones(2)}, {"weight": torch.ones(2)}, {"net.": torch.ones(2)}):
+        with pytest.raises(ValueError, match="it is another network's"):
+            fitted_state(create_model("resnet18", 2, 1), state, "w.pth")
+
+
 def test_the_spelling_of_the_densenet_download_is_understood() -> None:
     source = torchvision.models.densenet121(num_classes=1000).eval()
     spelt = {
