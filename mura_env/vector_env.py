@@ -38,10 +38,14 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         num_envs: Studies per step; a multiple of ``draws_per_study``.
         infos: Whether ``infos`` is filled.
         render_mode: ``ansi`` or None.
+        max_episode_steps: What `gymnasium.make_vec` passes on: at least ``episode_length``, since episodes
+            are never truncated.
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
     metadata = {**EnsembleWeightingEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    autoreset_mode = AutoresetMode.SAME_STEP
+    """The same, where TorchRL and gymnasium's own batched environments look for it."""
 
     def __init__(
         self,
@@ -50,10 +54,16 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
         *,
         infos: bool = True,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
         require_one_of("render_mode", render_mode, (None, "ansi"))
         self.task = WeightingTask(predictions, **options)
+        if max_episode_steps is not None and max_episode_steps < self.task.episode_length:
+            raise UserError(
+                f"expected max_episode_steps of at least episode_length={self.task.episode_length}, got "
+                f"{max_episode_steps}: episodes end by themselves; choose a shorter episode_length"
+            )
         draws = self.task.draws_per_study
         if not isinstance(num_envs, int | np.integer) or num_envs < 1 or num_envs % draws:
             raise UserError(

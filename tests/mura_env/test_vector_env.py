@@ -260,3 +260,20 @@ def test_a_diverged_policy_is_named() -> None:
         ValueError, match="expected finite actions, got NaN or infinity: the policy has diverged"
     ):
         env.step(np.full((4, 3), np.nan, dtype=np.float32))
+
+
+def test_a_limit_of_steps_that_no_episode_reaches_changes_nothing() -> None:
+    table = random_table()
+    env = gymnasium.make_vec(
+        ENVIRONMENT_ID, num_envs=2, max_episode_steps=5, predictions=table, episode_length=5
+    )
+    assert env.unwrapped.autoreset_mode is env.unwrapped.metadata["autoreset_mode"]
+    env.reset(seed=0)
+    for step in range(10):
+        _, _, terminated, truncated, _ = env.step(np.zeros((2, table.n_models), np.float32))
+        assert terminated.all() == (step % 5 == 4)
+        assert not truncated.any()
+    with pytest.raises(ValueError, match="max_episode_steps of at least episode_length=5, got 4"):
+        gymnasium.make_vec(
+            ENVIRONMENT_ID, num_envs=2, max_episode_steps=4, predictions=table, episode_length=5
+        )
