@@ -478,6 +478,8 @@ import os, signal, sys
 from base_models.training import trainer
 from tests.base_models.training.test_trainer import _fit
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 own_loss, handlers = trainer._training_loss, [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
 
 def interrupting_loss(*arguments):
