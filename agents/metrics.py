@@ -53,7 +53,7 @@ FIGURES = (
 
 
 def scored_classes(n_classes: int) -> range:
-    """Return the classes that are told apart from the rest: class 1 of two, each of more."""
+    """Return the classes that are scored one against the rest: class 1 of two, each of more."""
     return range(1, 2) if n_classes == 2 else range(n_classes)
 
 

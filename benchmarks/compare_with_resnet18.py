@@ -7,7 +7,7 @@ or, for trainings on a GPU, wall seconds (`--clock wall`). The ensemble's averag
 ResNet-18 and the control that sees no pixel are scored on the test studies: AUROC, and accuracy and kappa at
 0.5 and at two thresholds that out-of-fold studies alone have chosen, each with a 95 % interval by patient;
 then ensemble minus ResNet-18, paired. Where the interval includes zero or the test does not reject, a
-difference is "not shown".
+difference is "not significant".
 
     python benchmarks/compare_with_resnet18.py --run runs/fracatlas --out runs/fracatlas-resnet18
 
@@ -216,7 +216,7 @@ def _differences(found: Mapping[str, Any], key: str) -> dict[str, Any]:
     for figure in figures.values():
         low, high = figure["ci95"] or (0.0, 0.0)
         shown = (low > 0 or high < 0) and (figure["p"] is None or figure["p"] < SIGNIFICANCE_LEVEL)
-        figure["verdict"] = ("better" if low > 0 else "worse") if shown else "not shown"
+        figure["verdict"] = ("better" if low > 0 else "worse") if shown else "not significant"
     return figures
 
 

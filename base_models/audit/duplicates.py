@@ -14,7 +14,7 @@ from base_models.datasets.patient_proxy import near_duplicate_blocks
 from base_models.datasets.study import SPLITS, Study
 
 MAX_PAIRS = 20_000
-"""Pairs of nearly the same image that are listed of each danger; of more, only the number is told."""
+"""Near-duplicate pairs that are listed of each kind; the others are only counted."""
 
 
 @dataclass(frozen=True)

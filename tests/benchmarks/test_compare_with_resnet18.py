@@ -168,17 +168,17 @@ def test_the_figures_are_those_of_another_library(script) -> None:
         for name in (script.SAME_EPOCHS, script.SAME_SECONDS)
     ]
     assert "better" in verdicts[0]
-    assert verdicts[1] == {"not shown"}
+    assert verdicts[1] == {"not significant"}
 
 
 def test_a_difference_is_shown_where_interval_and_test_agree(script) -> None:
     kappa, auroc = {"mean": -0.2, "ci95": [-0.3, -0.1]}, {"mean": None, "ci95": None}
     found = {"accuracy_difference": 0.1, "ci95": [0.05, 0.15], "permutation_p": 0.01, "delong": None}
-    for p, verdict in ((0.01, "better"), (0.06, "not shown")):
+    for p, verdict in ((0.01, "better"), (0.06, "not significant")):
         figures = script._differences(
             {**found, "permutation_p": p, "kappa_difference": kappa, "auroc_difference": auroc}, "0.5"
         )
-        assert [figure["verdict"] for figure in figures.values()] == ["not shown", verdict, "worse"]
+        assert [figure["verdict"] for figure in figures.values()] == ["not significant", verdict, "worse"]
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.3, 0.5, 0.99])
