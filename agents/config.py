@@ -2,49 +2,60 @@
 
 import dataclasses
 import difflib
-import math
 import reprlib
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.utils.options import MAX_SEED, Range, check_options
 
 ConfigType = TypeVar("ConfigType")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AgentConfig:
-    """Options of every agent; a plug-in whose configuration derives from it has them too."""
+    """Options of every agent; a plug-in whose configuration derives from it has them too.
+
+    The `Range` of a number is checked when a configuration is made.
+    """
 
     tensorboard_dir: str = ""
     """Folder for TensorBoard scalars: the curves of a training, or one point where none is made; empty for
     none."""
 
+    def __post_init__(self) -> None:
+        check_options(self)
 
-MAX_UNITS = 16_384
-"""More units than this in a layer would fill the memory before they taught anything."""
-
-MAX_STUDIES = 2**18
-"""Studies, or draws of them, that a policy takes at once: far more than any batch that is of use."""
 
 MAX_STORED = 2**22
-"""Studies that a policy keeps of those it has seen."""
+"""Studies that a policy keeps of those it has seen, at most."""
 
-MAX_CHECKPOINTS = 100_000
+Steps = Annotated[int, Range("[1, 1000000000]")]
+"""Environment steps of a training."""
+Checkpoints = Annotated[int, Range("[1, 100000]")]
 """Epochs of a training that a learning curve holds."""
-
-MAX_JOBS = 1_024
-"""Processes of one training."""
-
-MAX_INTEGER = 2**63 - 1
-"""Whole numbers beyond it do not fit into an array: a count of so many digits is a slip."""
-
-MAX_SEED = 10**9
-"""Agents count on from a seed, and no generator takes one of more than 32 bits."""
+Passes = Annotated[int, Range("[1, 10000]")]
+"""How often something is done in each update."""
+Studies = Annotated[int, Range(f"[1, {2**18}]")]
+"""Studies, or draws of them, that a policy takes at once: up to far more than any batch that is of use."""
+StudiesOfTable = Annotated[int, Range("[0, 1000000000]")]
+"""Studies of a table; more than it has are as many as it has."""
+Units = Annotated[int, Range("[1, 16384]")]
+"""Units of a layer; more would fill the memory before they taught anything."""
+LearningRate = Annotated[float, Range("(0, 10]")]
+Coefficient = Annotated[float, Range("[0, 1000]")]
+"""Weight of a term in a loss or reward."""
+Penalty = Annotated[float, Range("(0, 1000000]")]
+"""Strength of a penalty on squared coefficients."""
+Exploration = Annotated[float, Range("(0, 100]")]
+"""Standard deviation of what is drawn, in logits."""
+ClipRange = Annotated[float, Range("(0, 10]")]
+"""How far a probability ratio may move from 1."""
+Share = Annotated[float, Range("[0, 1]")]
 
 
 def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner: str) -> ConfigType:
@@ -75,33 +86,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
             raise UserError(
                 f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}"
             ) from None
-        if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            raise UserError(
-                f"expected the option {name!r} of {owner} to be a number of at most {MAX_INTEGER:.1e}, "
-                "got a larger one"
-            )
     return config_class(**converted)
-
-
-def require_range(
-    config: Any, *names: str, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
-) -> None:
-    """Refuse options out of their range; a limit on a size keeps what no memory holds from being made.
-
-    Raises:
-        ValueError: If one of these fields is not finite, not greater than `above`, less than `least` or more
-            than `most`.
-    """
-    for name in names:
-        value = getattr(config, name)
-        for is_good, wanted in (
-            (value > above, f"{name} greater than {above}"),
-            (value >= least, f"{name} of at least {least}"),
-            (value <= most, f"{name} of at most {most}"),
-            (abs(value) < math.inf, f"finite {name}"),
-        ):
-            if not is_good:
-                raise UserError(f"expected {wanted}, got {value}")
 
 
 def plain_values(config: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from mura_env.errors import UserError
+from mura_env.utils.options import JOBS
 from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
 
 Backend = Literal["loky", "dask", "ray"]
@@ -45,9 +46,12 @@ def run_all(
         keep_workers: Leave the processes of this machine to the next call; see `workers_stopped`.
 
     Raises:
-        ValueError: If a backend is unknown or its package is not installed.
+        ValueError: If a backend is unknown or its package is not installed, or the number of processes is
+            out of range.
     """
     check_backend(backend)
+    if n_jobs is not None:
+        JOBS.check("n_jobs", n_jobs, int)
     n_jobs = max(1, min(n_jobs or cpu_count(), len(tasks)))
     if backend == "loky" and n_jobs == 1:
         yield from map(function, tasks)

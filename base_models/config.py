@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from mura_env.errors import UserError
+from mura_env.utils.options import Range, check_options
 
 AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "flips", "none"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
@@ -14,8 +15,8 @@ Parallelism = Literal["fits", "ddp"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ViewAggregation = Literal["mean", "maximum", "noisy_or"]
 
-MAX_IMAGE_SIZE, MAX_THREADS = 4096, 1024
-"""Upper bounds of an image's side in pixels and of the threads of a fit: typo guards."""
+MAX_IMAGE_SIZE = 4096
+"""Upper bound of an image's side in pixels."""
 
 _DOCUMENT = {"extra": "forbid"}  # for pydantic: unknown fields of a document are refused
 
@@ -30,9 +31,9 @@ class MemberConfig:
     """Name of the member in tables, folders and reports."""
     network: str = "attention_cnn"
     """Name of the network, one of `base_models.list_models()`."""
-    image_size: int = 96
+    image_size: Annotated[int, Range(f"[16, {MAX_IMAGE_SIZE}]")] = 96
     """Side of the square input in pixels; radiographs keep their aspect ratio and are padded."""
-    epochs: int = 10
+    epochs: Annotated[int, Range("[1, 100000]")] = 10
     """Epochs of the training; the last epoch's weights are kept, without `early_stopping`."""
     options: Mapping[str, int | float] = field(default_factory=dict)
     """The network's own options, such as `blocks`, `width` and `dropout` of `attention_cnn`."""
@@ -48,6 +49,7 @@ class MemberConfig:
     `precision`, …); the others are the ensemble's."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if (
             not self.name
             or not all(c.isalnum() or c in "-_." for c in self.name)
@@ -63,7 +65,6 @@ class MemberConfig:
                 f"expected frozen_layers and layer_decay of pretrained members only, got them for "
                 f"{self.name!r}; leave them out, or set pretrained or init_weights"
             )
-        _check_ranges(self, image_size=f"[16, {MAX_IMAGE_SIZE}]", epochs="[1, inf)")
 
     @property
     def is_pretrained(self) -> bool:
@@ -77,81 +78,62 @@ class TrainingConfig:
 
     __pydantic_config__ = _DOCUMENT
 
-    batch_size: int = 32
+    batch_size: Annotated[int, Range("[2, 65536]")] = 32
     """Images per batch. The last incomplete batch of an epoch is dropped; which images it holds changes."""
-    gradient_accumulation: int = 1
+    gradient_accumulation: Annotated[int, Range("[1, 65536]")] = 1
     """Batches per optimizer step."""
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, Range("(0, 10]")] = 2e-3
     """Peak learning rate."""
     schedule: ScheduleName = "one_cycle"
     """Learning-rate schedule, see `base_models.training.optimization`."""
-    warm_up: float = 0.25
+    warm_up: Annotated[float, Range("(0, 1)")] = 0.25
     """Share of the steps in which the learning rate rises to its peak."""
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Range("[0, 10]")] = 0.05
     """Decoupled weight decay of AdamW, on weight matrices and kernels only."""
-    gradient_clip: float = 0.0
+    gradient_clip: Annotated[float, Range("[0, 1000000]")] = 0.0
     """Maximum gradient norm (Euclidean) of a step, for clipping; 0 does not clip."""
-    ema: float = 0.0
+    ema: Annotated[float, Range("[0, 1)")] = 0.0
     """Decay of the exponential moving average of the weights, which is kept instead of the last ones; 0 keeps
     the last ones."""
-    mixup: float = 0.0
+    mixup: Annotated[float, Range("[0, 100]")] = 0.0
     """Parameter α of mixup (arXiv:1710.09412), which blends pairs of images and losses; 0 switches it off."""
     augmentation: AugmentationName = "standard"
     """Preset of the augmentation."""
-    augmentation_share: float = 1.0
+    augmentation_share: Annotated[float, Range("[0, 1]")] = 1.0
     """Share of the training images that go through the whole preset; the others are only flipped, where the
     preset flips. Networks learn slowly from images that are always changed."""
     loss: LossName = "cross_entropy"
     """Loss of an image; `class_weighted_bce` is the MURA paper's, weighted by body part and class."""
     class_weighted: bool = True
     """Weight the loss of each image by the inverse frequency of its class (not `class_weighted_bce`)."""
-    focal_gamma: float = 2.0
+    focal_gamma: Annotated[float, Range("[0, 100]")] = 2.0
     """Focusing parameter γ of the focal loss."""
-    smoothing: float = 0.1
+    smoothing: Annotated[float, Range("[0, 1)")] = 0.1
     """Share of each label that `label_smoothing` spreads over all classes."""
-    frozen_layers: float = 0.0
+    frozen_layers: Annotated[float, Range("[0, 1]")] = 0.0
     """Share of the layers, from the stem on, that keep their pretrained weights; at 1 only the head
     learns."""
-    layer_decay: float = 1.0
+    layer_decay: Annotated[float, Range("(0, 1]")] = 1.0
     """Layer-wise learning-rate decay of pretrained networks: the first layer's learning rate as a share of
     the head's, falling by the same factor from layer to layer; a share over the whole depth, since a factor
     per layer would mean another thing for 18 layers than for 169. 1 trains all layers alike."""
-    inner_validation: float = 0.0
+    inner_validation: Annotated[float, Range("[0, 0.5]")] = 0.0
     """Share of a fit's training patients that are held out to validate it after each epoch."""
-    early_stopping: int = 0
+    early_stopping: Annotated[int, Range("[0, 100000]")] = 0
     """Patience: epochs without a lower inner validation loss after which a fit ends, with the weights of its
     best epoch; 0 trains all epochs. Not with `one_cycle`, whose last epochs are its best."""
     precision: Precision = "auto"
     """Precision of the training: `auto` takes bf16 where the CPU or GPU has instructions for it, else fp32;
     `fp16` is for GPUs without bf16, with a scaled loss."""
-    loader_processes: int = -1
+    loader_processes: Annotated[int, Range("[-1, 1024]")] = -1
     """Worker processes of a fit's data loader; 0 loads in the fit's own process. By default (-1) a fit on a
     GPU has its share of the CPU's cores but one, and one on the CPU none. The images do not depend on it, and
     a resumed run may have another number."""
-    threads_per_fit: int = 1
+    threads_per_fit: Annotated[int, Range("[1, 1024]")] = 1
     """CPU threads of one fit; fits run in parallel. The number changes the last bits of the weights."""
 
     def __post_init__(self) -> None:
-        _check_ranges(
-            self,
-            batch_size="[2, inf)",
-            gradient_accumulation="[1, inf)",
-            learning_rate="(0, inf)",
-            warm_up="(0, 1)",
-            weight_decay="[0, inf)",
-            gradient_clip="[0, inf)",
-            ema="[0, 1)",
-            mixup="[0, inf)",
-            augmentation_share="[0, 1]",
-            focal_gamma="[0, inf)",
-            smoothing="[0, 1)",
-            frozen_layers="[0, 1]",
-            layer_decay="(0, 1]",
-            inner_validation="[0, 0.5]",
-            early_stopping="[0, inf)",
-            loader_processes="[-1, inf)",
-            threads_per_fit=f"[1, {MAX_THREADS}]",
-        )
+        check_options(self)
         if self.early_stopping and not self.inner_validation:
             raise UserError(
                 "expected a share of patients for early stopping, got inner_validation of 0; set it, to 0.1 "
@@ -174,12 +156,12 @@ class EnsembleConfig:
     """The members, in the order of the prediction tables."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How each network is trained, unless its member has settings of its own."""
-    folds: int = 3
+    folds: Annotated[int, Range("[2, 1000]")] = 3
     """Folds of the cross-fitting: each member is trained this many times, each time without one fold."""
-    cache_size: int = 0
+    cache_size: Annotated[int, Range(f"[0, {MAX_IMAGE_SIZE}]")] = 0
     """Side of the square, in pixels, at which radiographs are cached and augmented before they are reduced to
     a member's size; at least the largest member's. Twice the largest keeps rotated images sharp."""
-    jobs: int = 0
+    jobs: Annotated[int, Range("[0, 1024]")] = 0
     """Fits that run at the same time, each in its own process; 0 takes one per GPU, or one per CPU core where
     there is no GPU."""
     view_aggregation: ViewAggregation = "mean"
@@ -187,17 +169,17 @@ class EnsembleConfig:
     highest probability of a finding (`maximum`), or as independent chances of a finding (`noisy_or`)."""
     tta_flip: bool = False
     """Horizontal-flip test-time augmentation: average the probabilities of each view and its mirror image."""
-    part_bias_std: float = 0.0
+    part_bias_std: Annotated[float, Range("[0, 100]")] = 0.0
     """Calibrate with a bias per body part, shrunk towards the common one by a normal prior of this standard
     deviation, in logits. 0 has no such biases; 0.5 is moderate."""
-    drop_below: float = 0.0
+    drop_below: Annotated[float, Range("[0, 1]")] = 0.0
     """Drop members whose inner validation AUROC, averaged over folds, is more than this below the best
     member's; 0 keeps all."""
     hard_examples: str = ""
     """Run directory of an earlier run: training studies that it misclassified out of fold are oversampled."""
-    oversample: int = 2
+    oversample: Annotated[int, Range("[1, 1000]")] = 2
     """How often an epoch shows each hard example."""
-    devices: int = 0
+    devices: Annotated[int, Range("[0, 1024]")] = 0
     """GPUs of this machine to use; 0 takes all there are."""
     parallelism: Parallelism = "fits"
     """What the processes of `torchrun` divide: whole fits (`fits`), or the batches of every fit (`ddp`)."""
@@ -205,16 +187,7 @@ class EnsembleConfig:
     """Write the training curves of each fit to the run's folder `tensorboard/`."""
 
     def __post_init__(self) -> None:
-        _check_ranges(
-            self,
-            folds="[2, inf)",
-            cache_size=f"[0, {MAX_IMAGE_SIZE}]",
-            jobs="[0, inf)",
-            part_bias_std="[0, inf)",
-            drop_below="[0, inf)",
-            oversample="[1, inf)",
-            devices="[0, inf)",
-        )
+        check_options(self)
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names):
             raise UserError(f"expected at least one member, each with its own name, got {names}")
@@ -244,17 +217,6 @@ class EnsembleConfig:
     def cached_side(self) -> int:
         """Side of the cached radiographs in pixels: no member sees larger ones."""
         return max(self.cache_size, *(member.image_size for member in self.members))
-
-
-def _check_ranges(config: object, **ranges: str) -> None:
-    """Refuse numbers outside of intervals such as "[0, 1)"; NaN and infinity are in none."""
-    for name, interval in ranges.items():
-        value, (least, most) = getattr(config, name), map(float, interval[1:-1].split(","))
-        if not (
-            (value >= least if interval[0] == "[" else value > least)
-            and (value <= most if interval[-1] == "]" else value < most)
-        ):
-            raise UserError(f"expected {name} in the range {interval}, got {value}")
 
 
 def ensemble_document(config: EnsembleConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from agents import make_agent
 from agents.benchmark import run_benchmark
@@ -18,6 +18,7 @@ from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.utils.options import Range, Seed, check_options
 from mura_env.utils.progress import Progress
 
 
@@ -28,28 +29,31 @@ class PipelineConfig:
     ensemble: EnsembleConfig
     """The base models and how they are trained."""
 
-    seed: int
+    seed: Seed
     """Seed of the data split, the folds and the base models."""
 
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The weighting agents to compare with uniform averaging: options that are not the defaults, by name."""
 
-    agent_seeds: int = 0
+    agent_seeds: Annotated[int, Range("[0, 1000]")] = 0
     """Number of seeds, 0 to n − 1, that each agent is trained with."""
 
-    cross_validation_seeds: int = 1
+    cross_validation_seeds: Annotated[int, Range("[0, 1000]")] = 1
     """Number of seeds that agents are cross-validated with on the training table; none with 0."""
 
-    repeats: int = 1
+    repeats: Annotated[int, Range("[1, 1000]")] = 1
     """Trainings of the base models with different seeds, the run's own among them; see `mura_app.repeats`."""
 
     positive: str | None = None
     """The positive one of two classes, where their names do not tell."""
 
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.agents and not self.agent_seeds:
+            raise UserError("expected at least one agent seed for the agents, got none; set agent_seeds")
+
     def settings(self, data: Path) -> dict[str, Any]:
         """Return the settings that `config.json` keeps for a run on the data at this path, JSON-ready."""
-        _at_least("--seed", 0, self.seed)
-        _at_least("--repeats", 1, self.repeats)
         return {
             "data": str(data.resolve()),
             **({"positive": self.positive} if self.positive is not None else {}),
@@ -66,19 +70,12 @@ def agent_settings(
     """Return the settings of a benchmark that `config.json` keeps; refuse what cannot be."""
     for name, options in agents.items():
         make_agent(name, **options)
-    _at_least("--agent-seeds", 1 if agents else 0, agent_seeds)
-    _at_least("--cross-validation-seeds", 0, cross_validation_seeds)
     return {
         "agents": list(agents),
         "agent_options": {name: dict(options) for name, options in agents.items() if options},
         "agent_seeds": agent_seeds,
         "cross_validation_seeds": cross_validation_seeds,
     }
-
-
-def _at_least(option: str, least: int, got: int) -> None:
-    if got < least:
-        raise UserError(f"expected {option} to be at least {least}, got {got}")
 
 
 def train_base_models(  # one argument a choice of the command line

@@ -5,19 +5,20 @@ sees no pixel. `knora_u` counts correct members among them; `meta` learns what t
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import AgentConfig, require_range
+from agents.config import AgentConfig, Penalty
 from agents.controls.fixed_weights import Control, log_odds_weights
 from agents.mixture import fold_pairs, members_correct, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 
 
 def output_profiles(table: Predictions) -> NDArray[np.float32]:
@@ -89,15 +90,16 @@ class DynamicSelection(Control[ConfigType]):
         self._require_shape("right", (n_studies, n_models), "b")
 
 
+Neighbours = Annotated[int, Range("[1, 1000000000]")]
+"""Studies in a region of competence; more than there are, are all."""
+
+
 @dataclass(frozen=True)
 class KnoraUConfig(AgentConfig):
     """Options of k-nearest-oracles-union."""
 
-    n_neighbours: int = 50
+    n_neighbours: Neighbours = 50
     """Studies in the region of competence."""
-
-    def __post_init__(self) -> None:
-        require_range(self, "n_neighbours", least=1)
 
 
 @register_agent("knora_u")
@@ -143,17 +145,12 @@ _FOLD_SEED = 0
 class MetaConfig(AgentConfig):
     """Options of meta-learned dynamic selection."""
 
-    n_neighbours: int = 50
+    n_neighbours: Neighbours = 50
     """Studies in the region of competence."""
-    n_folds: int = 5
+    n_folds: Annotated[int, Range("[2, 1000000]")] = 5
     """Folds by patient; a study's meta-features are taken from the folds that it is not in."""
-    l2: float = 1.0
+    l2: Penalty = 1.0
     """Strength of the penalty on the meta-classifier's coefficients."""
-
-    def __post_init__(self) -> None:
-        require_range(self, "n_neighbours", least=1)
-        require_range(self, "n_folds", least=2)
-        require_range(self, "l2", above=0)
 
 
 @register_agent("meta")

@@ -2,18 +2,19 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent
-from agents.config import AgentConfig, require_range
+from agents.config import AgentConfig
 from agents.mixture import members_correct, mixture_weights_by_body_part, probabilities_of_label
 from agents.monitor import Callback
 from agents.registry import register_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
@@ -100,11 +101,8 @@ def best_member(table: Predictions) -> int:
 class BestPerBodyPartConfig(AgentConfig):
     """Options of the best member per body part."""
 
-    min_studies: int = 20
+    min_studies: Annotated[int, Range("[1, 1000000000]")] = 20
     """With fewer studies of a body part, it gets the member that is best over all parts."""
-
-    def __post_init__(self) -> None:
-        require_range(self, "min_studies", least=1)
 
 
 @register_agent("best_per_body_part")
@@ -172,11 +170,8 @@ def log_odds_weights(competences: NDArray[np.float64]) -> NDArray[np.float64]:
 class StaticPerBodyPartConfig(AgentConfig):
     """Options of fixed weights per body part."""
 
-    prior_studies: float = 50.0
+    prior_studies: Annotated[float, Range("[0, 1000000000]")] = 50.0
     """How many studies of a body part the weights common to all parts count for."""
-
-    def __post_init__(self) -> None:
-        require_range(self, "prior_studies", least=0)
 
 
 @register_agent("static")

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.config import MAX_STUDIES, require_range
+from agents.config import Exploration, Steps, Studies
 from agents.mixture import probabilities_of_label
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
@@ -24,19 +24,15 @@ from mura_env.weighting_task import WeightingTask
 class GateConfig(PolicyConfig):
     """Options of the gate; those of the agents whose twin it is, so that both compare."""
 
-    total_steps: int = 25_600
+    total_steps: Steps = 25_600
     """Studies that each network learns from, counting repetitions."""
     reward: str = "correctness"
     """Name of the reward by which KL coefficient and checkpoint are selected; the networks learn by log
     loss."""
-    exploration: float = 1.0
+    exploration: Exploration = 1.0
     """Without effect: nothing is drawn."""
-    studies_per_update: int = 128
+    studies_per_update: Studies = 128
     """Studies that each network sees before it is updated."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "studies_per_update", least=1, most=MAX_STUDIES)
 
 
 @register_agent("gate")

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import AgentConfig, require_range
+from agents.config import AgentConfig, Passes
 from agents.controls.fixed_weights import FixedWeights
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -18,13 +18,10 @@ Metric = Literal["accuracy", "log_loss"]
 class GreedyConfig(AgentConfig):
     """Options of ensemble selection."""
 
-    n_rounds: int = 100
+    n_rounds: Passes = 100
     """Members added, counting repetitions; weights are multiples of one over at most this."""
     metric: Metric = "accuracy"
     """What each added member must improve most; a tie in accuracy is decided by the log loss."""
-
-    def __post_init__(self) -> None:
-        require_range(self, "n_rounds", least=1)
 
 
 @register_agent("greedy")

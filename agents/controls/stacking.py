@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import AgentConfig, require_range
+from agents.config import AgentConfig, Penalty
 from agents.controls.fixed_weights import Control
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
@@ -23,13 +23,10 @@ _ABSENT_INTERCEPT = -20.0
 class StackingConfig(AgentConfig):
     """Options of stacking."""
 
-    l2: float = 1.0
+    l2: Penalty = 1.0
     """Weight of the penalty, half the sum of the squared coefficients, beside the sum of the log losses."""
     body_part_intercepts: bool = False
     """Whether the regression also reads the body part, and so each part's share of the classes."""
-
-    def __post_init__(self) -> None:
-        require_range(self, "l2", above=0)
 
 
 @register_agent("stacking")

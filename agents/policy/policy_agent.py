@@ -6,14 +6,24 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from agents.agent import Agent
-from agents.config import MAX_CHECKPOINTS, MAX_UNITS, AgentConfig, require_range
+from agents.config import (
+    AgentConfig,
+    Checkpoints,
+    Coefficient,
+    Exploration,
+    LearningRate,
+    Share,
+    Steps,
+    StudiesOfTable,
+    Units,
+)
 from agents.mixture import ReferenceChoice, choose_reference, fold_pairs, reference_weights
 from agents.monitor import Callback, Report, TrainingMonitor
 from agents.parallel import TrainingInterrupted
@@ -35,6 +45,7 @@ from mura_env.combination import action_scale, log_reference
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 from mura_env.rewards import make_reward
+from mura_env.utils.options import Range
 from mura_env.utils.progress import Progress
 from mura_env.weighting_task import contested
 
@@ -48,48 +59,42 @@ class PolicyConfig(AgentConfig):
     These are `gate` and all that learn by reinforcement, without `rlensemble_v1`, the published one.
     """
 
-    total_steps: int = 50_000
+    total_steps: Steps = 50_000
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
     reward: str = "correctness"
     """Name of the reward."""
     reference: ReferenceChoice = "chosen"
     """Reference weights, to which the policy adds: uniform, static, static_per_body_part, or chosen (static
     where it beats uniform on the inner folds)."""
-    kl_coefficients: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3)
+    kl_coefficients: tuple[Coefficient, ...] = (0.0, 0.03, 0.1, 0.3)
     """KL coefficients, of the penalty for leaving the reference, to select from on inner folds; ascending."""
-    n_folds: int = 5
+    n_folds: Annotated[int, Range("[2, 1000]")] = 5
     """Inner folds by patient, and policies whose weights are averaged."""
-    n_checkpoints: int = 10
+    n_checkpoints: Checkpoints = 10
     """Epochs of a training, at most one per update; at the end of each, the policies are scored on their
     held-out fold and the callback is called."""
-    min_contested: int = 20
+    min_contested: StudiesOfTable = 20
     """With fewer contested studies, nothing is learned and the reference is returned. A study is contested
     where weights can change its reward: the members' predictions differ or, if it reads them, their
     probabilities."""
     network: NetworkName = "shared_head"
     """Policy network: a head shared by all members, that head with heads of their own for some body parts
     (body_part_attention), a plain network on the whole observation (mlp), or the published rlensemble_v1."""
-    hidden_size: int = 16
+    hidden_size: Units = 16
     """Units in the hidden layer of the policy network."""
     attention_body_parts: tuple[str, ...] = ("shoulder", "elbow")
     """Body parts with a head of their own in the networks body_part_attention and rlensemble_v1."""
-    attention_beta: float = 0.5
+    attention_beta: Share = 0.5
     """Share of a body part's own head in the networks body_part_attention and rlensemble_v1."""
-    exploration: float = 1.0
+    exploration: Exploration = 1.0
     """Exploration noise: its standard deviation, in logits of the weights."""
-    learning_rate: float = 0.1
+    learning_rate: LearningRate = 0.1
     """Learning rate of Adam at the start; it falls linearly to zero."""
 
     def __post_init__(self) -> None:
-        require_range(self, "total_steps", "exploration", "learning_rate", above=0)
-        require_range(self, "hidden_size", above=0, most=MAX_UNITS)
-        require_range(self, "n_checkpoints", above=0, most=MAX_CHECKPOINTS)
-        require_range(self, "n_folds", least=2, most=1_000)
-        require_range(self, "attention_beta", least=0, most=1)
+        super().__post_init__()
         coefficients = self.kl_coefficients
-        if not np.isfinite(coefficients).all():
-            raise UserError(f"expected finite kl_coefficients, got {coefficients}")
-        if not coefficients or list(coefficients) != sorted(set(coefficients)) or coefficients[0] < 0:
+        if not coefficients or list(coefficients) != sorted(set(coefficients)):
             raise UserError(f"expected kl_coefficients in ascending order from 0 upwards, got {coefficients}")
         make_reward(self.reward)
 
@@ -231,7 +236,7 @@ class PolicyAgent(Agent[ConfigType]):
     def _selection(self, folds: list[InnerFold]) -> PolicySelection:
         return PolicySelection(folds, self.config.kl_coefficients, self.config.reward, type(self).decide)
 
-    def _env(self, folds: list[InnerFold], kl_coefficients: tuple[float, ...]) -> PolicyStackEnv:
+    def _env(self, folds: list[InnerFold], kl_coefficients: tuple[Coefficient, ...]) -> PolicyStackEnv:
         width, draws = self._env_width()
         return PolicyStackEnv(
             folds, kl_coefficients, width, self.config.reward, draws_per_study=draws, action=self._action()

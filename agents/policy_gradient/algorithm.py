@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.config import MAX_STUDIES, require_range
+from agents.config import Studies
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
@@ -108,17 +108,13 @@ class MemberExploration(Exploration):
 class PolicyGradientConfig(PolicyConfig):
     """Options of the own policy-gradient agents."""
 
-    studies_per_update: int = 64
+    studies_per_update: Studies = 64
     """Batch size: studies that each policy sees before it is updated."""
-    draws_per_study: int = 4
+    draws_per_study: Studies = 4
     """Actions drawn for each of them."""
     exploration_kind: ExplorationKind = "gaussian"
     """What is drawn: logits of the weights from a Gaussian around the policy's, or one member with the
     probability of its weight."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "studies_per_update", "draws_per_study", least=1, most=MAX_STUDIES)
 
 
 GradientConfigType = TypeVar("GradientConfigType", bound=PolicyGradientConfig)

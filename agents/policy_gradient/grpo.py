@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.config import require_range
+from agents.config import ClipRange, Coefficient, Passes, Studies
 from agents.policy_gradient.algorithm import Draws, PolicyGradientAgent, PolicyGradientConfig
 from agents.registry import register_agent
 
@@ -14,20 +14,15 @@ from agents.registry import register_agent
 class GRPOConfig(PolicyGradientConfig):
     """Options of GRPO."""
 
-    draws_per_study: int = 8
+    draws_per_study: Studies = 8
     """Weight vectors in the group drawn for each study; with 1, all studies of an update are one group."""
-    n_epochs: int = 2
+    n_epochs: Passes = 2
     """Epochs over the draws of an update."""
-    clip_range: float = 0.2
+    clip_range: ClipRange = 0.2
     """How far the probability ratio may move from 1 in an update."""
-    kl_loss_coefficient: float = 0.001
+    kl_loss_coefficient: Coefficient = 0.001
     """Coefficient in the loss of the KL divergence from the reference policy, beside the penalty in the
     reward."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "n_epochs", "clip_range", above=0)
-        require_range(self, "kl_loss_coefficient", least=0)
 
 
 @register_agent("grpo")

@@ -3,7 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Agent
-from agents.config import MAX_CHECKPOINTS, MAX_STUDIES, MAX_UNITS, AgentConfig, require_range
+from agents.config import AgentConfig, Checkpoints, LearningRate, Share, Steps, Studies, Units
 from agents.mixture import fold_pairs, reference_weights
 from agents.monitor import Callback, TrainingMonitor
 from agents.parallel import TrainingInterrupted
@@ -30,6 +30,7 @@ from agents.storage import saved_layout
 from mura_env import ENVIRONMENT_ID, Predictions
 from mura_env.observations import ObservationLayout
 from mura_env.rewards import make_reward
+from mura_env.utils.options import Range
 from mura_env.utils.progress import Progress
 
 HELD_OUT = 5
@@ -40,33 +41,28 @@ HELD_OUT = 5
 class RLEnsembleV1Config(AgentConfig):
     """Options of the published agent."""
 
-    total_steps: int = 100_000
+    total_steps: Steps = 100_000
     """Environment steps."""
-    batch_size: int = 64
+    batch_size: Studies = 64
     """Batch size: studies weighted before the network is updated."""
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     """Learning rate of AdamW. The published one, 1e-4, is that of the whole ensemble over many epochs."""
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Range("[0, 10]")] = 0.01
     """Weight decay of AdamW."""
-    hidden_size: int = 64
+    hidden_size: Units = 64
     """Units in the hidden layer of the weight network."""
     attention_body_parts: tuple[str, ...] = ("shoulder", "elbow")
     """Body parts with an attention of their own; upper or lower case, with or without MURA's XR_ in front."""
-    beta: float = 0.5
+    beta: Share = 0.5
     """Share of that attention in the weights of these body parts, in [0, 1]."""
     reward: str = "correctness"
     """Name of the reward."""
-    n_checkpoints: int = 10
+    n_checkpoints: Checkpoints = 10
     """Epochs of a training, at most one per update; at the end of each, the policy is scored and the callback
     is called."""
 
     def __post_init__(self) -> None:
-        require_range(self, "total_steps", "learning_rate", above=0)
-        require_range(self, "batch_size", above=0, most=MAX_STUDIES)
-        require_range(self, "hidden_size", above=0, most=MAX_UNITS)
-        require_range(self, "n_checkpoints", above=0, most=MAX_CHECKPOINTS)
-        require_range(self, "weight_decay", least=0)
-        require_range(self, "beta", least=0, most=1)
+        super().__post_init__()
         make_reward(self.reward)
 
 

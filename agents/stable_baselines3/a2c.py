@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agents.config import Coefficient, LearningRate, Steps, Studies
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.base import NO_CLIPPING, OnPolicyAgent, OnPolicyConfig
@@ -12,19 +13,19 @@ from agents.stable_baselines3.base import NO_CLIPPING, OnPolicyAgent, OnPolicyCo
 class A2CConfig(OnPolicyConfig):
     """Options of A2C; the defaults suit episodes of one step and wide batches."""
 
-    total_steps: int = 25_600
+    total_steps: Steps = 25_600
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    n_steps: int = 1
+    n_steps: Studies = 1
     """Rollout length: steps of the environment between updates."""
-    learning_rate: float = 0.1
+    learning_rate: LearningRate = 0.1
     """Learning rate at the start; it falls linearly to zero."""
     normalize_advantage: bool = True
     """Whether the advantages of an update are standardised."""
     use_rms_prop: bool = False
     """Whether RMSprop is the optimizer, as in the paper, instead of Adam."""
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: Coefficient = 0.0
     """Entropy coefficient in the loss; only of use where the exploration is learned."""
-    value_coefficient: float = 0.5
+    value_coefficient: Coefficient = 0.5
     """Value coefficient: weight of the critic's error in the loss."""
 
 

@@ -6,15 +6,16 @@ A saved agent is read with them, so neither library is imported before a fit.
 import json
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from agents.config import MAX_STORED, MAX_STUDIES, require_range, shortened
+from agents.config import MAX_STORED, Coefficient, LearningRate, Passes, Share, Steps, Studies, shortened
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
 from agents.policy.selection import DecisionRule, squashed_softmax
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 
 NO_CLIPPING = 1e9
 """Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the
@@ -36,7 +37,7 @@ _SET_BY_FIT = {
 class AlgorithmConfig(PolicyConfig):
     """Options of agents that a class of stable-baselines3 or sb3-contrib trains."""
 
-    studies_per_step: int = 64
+    studies_per_step: Studies = 64
     """Parallel environments of a policy: studies that it sees in one step."""
     algorithm_options: str = "{}"
     """Further arguments of the algorithm's class, for which there is no option here, as a JSON object such
@@ -48,7 +49,6 @@ class AlgorithmConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_range(self, "studies_per_step", above=0, most=MAX_STUDIES)
         self.options()
 
     def options(self) -> dict[str, Any]:
@@ -75,62 +75,55 @@ class AlgorithmConfig(PolicyConfig):
 class OnPolicyConfig(AlgorithmConfig):
     """Options of on-policy algorithms; the defaults suit episodes of one step and wide batches."""
 
-    total_steps: int = 8_192
+    total_steps: Steps = 8_192
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    n_steps: int = 2
+    n_steps: Studies = 2
     """Rollout length: steps of the environment between updates."""
     learn_exploration: bool = False
     """Whether the standard deviation of the exploration is learned; it stays as it is if not."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "n_steps", above=0, most=MAX_STUDIES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OffPolicyConfig(AlgorithmConfig):
     """Options of off-policy algorithms; the defaults suit episodes of one step and wide batches."""
 
-    total_steps: int = 16_384
+    total_steps: Steps = 16_384
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    gradient_steps: int = 1
+    gradient_steps: Passes = 1
     """Gradient steps after every step of the environment."""
-    batch_size: int = 128
+    batch_size: Studies = 128
     """Batch size: studies from the replay buffer that each policy learns from in an update."""
-    buffer_size: int = 16_384
+    buffer_size: Annotated[int, Range(f"[1, {MAX_STORED}]")] = 16_384
     """Studies that the replay buffer keeps of each policy."""
-    learning_rate: float = 0.05
+    learning_rate: LearningRate = 0.05
     """Learning rate of Adam at the start, of actor and critic; it falls linearly to zero."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_range(self, "gradient_steps", above=0)
-        require_range(self, "batch_size", above=0, most=MAX_STUDIES)
-        require_range(self, "buffer_size", least=self.studies_per_step, most=MAX_STORED)
+        if self.buffer_size < self.studies_per_step:
+            raise UserError(
+                f"expected buffer_size of at least studies_per_step, {self.studies_per_step}, got "
+                f"{self.buffer_size}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig(OffPolicyConfig):
     """Options of off-policy algorithms with an actor that follows critics."""
 
-    tau: float = 0.02
+    tau: Share = 0.02
     """Soft-update coefficient of the target networks; inert in episodes of one step."""
-    critic_sharpness: float = 6.0
+    critic_sharpness: Annotated[float, Range("(0, 1000]")] = 6.0
     """How steeply the critic's value rises where a class takes the lead in the weighted average."""
-    n_critics: int = 2
+    n_critics: Annotated[int, Range("[1, 100]")] = 2
     """Critics."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "critic_sharpness", above=0)
-        require_range(self, "n_critics", above=0, most=100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaximumEntropyConfig(ActorCriticConfig):
     """Options of actor-critics that are paid for exploring."""
 
-    entropy_coefficient: float = 0.003
+    entropy_coefficient: Coefficient = 0.003
     """Entropy coefficient: weight of the entropy in the reward."""
     learn_exploration: bool = True
     """Whether the standard deviation of the exploration is learned; it stays as it is if not."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from agents.config import require_range
+from agents.config import Share, Steps
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.selection import DecisionRule, greedy_choice
@@ -16,25 +16,14 @@ from agents.stable_baselines3.base import NO_CLIPPING, AlgorithmAgent, OffPolicy
 class DQNConfig(OffPolicyConfig):
     """Options of DQN; the defaults suit episodes of one step and wide batches."""
 
-    total_steps: int = 32_768
+    total_steps: Steps = 32_768
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    exploration_initial_eps: float = 1.0
+    exploration_initial_eps: Share = 1.0
     """ε at the start: share of actions that are drawn evenly."""
-    exploration_final_eps: float = 0.05
+    exploration_final_eps: Share = 0.05
     """ε in the end."""
-    exploration_fraction: float = 0.5
+    exploration_fraction: Share = 0.5
     """Fraction of the training in which ε falls."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(
-            self,
-            "exploration_initial_eps",
-            "exploration_final_eps",
-            "exploration_fraction",
-            least=0,
-            most=1,
-        )
 
 
 @register_agent("dqn")

@@ -1,11 +1,11 @@
 """Any other algorithm of stable-baselines3 or sb3-contrib, by its import path."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
-from agents.config import MAX_JOBS, MAX_STUDIES, MAX_UNITS, require_range
+from agents.config import LearningRate, Passes, Steps, Studies
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.selection import DecisionRule, choice_or_softmax
@@ -15,6 +15,7 @@ from agents.stable_baselines3.base import AlgorithmAgent, AlgorithmConfig
 from agents.stable_baselines3.extracted_actor import ExtractedActor, ExtractedHead
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
+from mura_env.utils.options import Jobs, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +31,19 @@ class StableBaselines3Config(AlgorithmConfig):
     algorithm_options: str = "{}"
     """Arguments of the class as a JSON object, such as '{"policy_kwargs": {"log_std_init": -1}}'; they take
     precedence over the options here, and policy_kwargs are added to the agent's own."""
-    total_steps: int = 8_192
+    total_steps: Steps = 8_192
     """Environment steps per policy; one policy is trained for every inner fold and KL coefficient."""
-    learning_rate: float = 0.01
+    learning_rate: LearningRate = 0.01
     """Learning rate at the start; it falls linearly to zero."""
-    n_steps: int = 4
+    n_steps: Studies = 4
     """Rollout length: steps of the environment between the updates of an on-policy algorithm."""
-    batch_size: int = 128
+    batch_size: Studies = 128
     """Batch size: studies in a minibatch."""
-    gradient_steps: int = 4
+    gradient_steps: Passes = 4
     """Gradient steps of an off-policy algorithm after every step of the environment."""
-    critic_size: int = 64
+    critic_size: Annotated[int, Range("[1, 4096]")] = 64
     """Units in each of the critic's two hidden layers."""
-    n_jobs: int = 1
+    n_jobs: Jobs = 1
     """Processes that train policies; the result does not depend on it."""
 
     def __post_init__(self) -> None:
@@ -53,10 +54,6 @@ class StableBaselines3Config(AlgorithmConfig):
                 "expected algorithm as an import path such as 'stable_baselines3.DDPG', "
                 f"got {self.algorithm!r}"
             )
-        require_range(self, "gradient_steps", above=0)
-        require_range(self, "n_steps", "batch_size", above=0, most=MAX_STUDIES)
-        require_range(self, "critic_size", above=0, most=MAX_UNITS // 4)
-        require_range(self, "n_jobs", above=0, most=MAX_JOBS)
 
 
 @register_agent("stable_baselines3")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.config import require_range
+from agents.config import ClipRange, Coefficient, Passes, Studies
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.base import NO_CLIPPING, OnPolicyAgent, OnPolicyConfig
@@ -14,24 +14,23 @@ from mura_env.errors import UserError
 class PPOConfig(OnPolicyConfig):
     """Options of PPO; the defaults suit episodes of one step and wide batches."""
 
-    studies_per_step: int = 128
+    studies_per_step: Studies = 128
     """Parallel environments of a policy: studies that it sees in one step."""
-    n_steps: int = 1
+    n_steps: Studies = 1
     """Rollout length: steps of the environment between updates."""
-    n_minibatches: int = 2
+    n_minibatches: Studies = 2
     """Minibatches: parts that the studies of an update are cut into."""
-    n_epochs: int = 4
+    n_epochs: Passes = 4
     """Epochs over the studies of an update."""
-    clip_range: float = 0.2
+    clip_range: ClipRange = 0.2
     """How far the probability ratio may move from 1 in an update."""
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: Coefficient = 0.0
     """Entropy coefficient in the loss; only of use where the exploration is learned."""
-    value_coefficient: float = 0.5
+    value_coefficient: Coefficient = 0.5
     """Value coefficient: weight of the critic's error in the loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_range(self, "n_minibatches", "n_epochs", "clip_range", above=0)
         if (self.studies_per_step * self.n_steps) % self.n_minibatches:
             raise UserError(
                 "expected n_minibatches to divide the studies of an update, "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.config import require_range
+from agents.config import Passes
 from agents.registry import register_agent
 from agents.stable_baselines3.base import ActorCriticAgent, ActorCriticConfig
 
@@ -12,12 +12,8 @@ from agents.stable_baselines3.base import ActorCriticAgent, ActorCriticConfig
 class TD3Config(ActorCriticConfig):
     """Options of TD3, whose actor follows the first critic; the defaults suit episodes of one step."""
 
-    policy_delay: int = 2
+    policy_delay: Passes = 2
     """Updates of the critics for one of the actor."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "policy_delay", least=1)
 
 
 @register_agent("td3")

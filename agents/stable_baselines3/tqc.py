@@ -1,31 +1,30 @@
 """Truncated quantile critics by sb3-contrib, on the project's own policy network."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from agents.config import require_range
 from agents.registry import register_agent
 from agents.stable_baselines3.base import ActorCriticAgent, MaximumEntropyConfig
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class TQCConfig(MaximumEntropyConfig):
     """Options of TQC; the defaults suit episodes of one step and wide batches."""
 
-    n_quantiles: int = 15
+    n_quantiles: Annotated[int, Range("[1, 1000]")] = 15
     """Quantiles of the reward that each critic estimates."""
-    top_quantiles_to_drop: int = 2
+    top_quantiles_to_drop: Annotated[int, Range("[0, 1000]")] = 2
     """How many of the highest quantiles of each critic are left out of the target."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.top_quantiles_to_drop < self.n_quantiles:
+        if self.top_quantiles_to_drop >= self.n_quantiles:
             raise UserError(
-                f"expected top_quantiles_to_drop from 0 to less than n_quantiles, {self.n_quantiles}, got "
+                f"expected top_quantiles_to_drop of less than n_quantiles, {self.n_quantiles}, got "
                 f"{self.top_quantiles_to_drop}"
             )
-        require_range(self, "n_quantiles", most=1_000)
 
 
 @register_agent("tqc")

@@ -1,37 +1,33 @@
 """Trust-region policy optimisation by sb3-contrib, on the project's own policy network."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from agents.config import MAX_JOBS, require_range
+from agents.config import Coefficient, Passes, Studies
 from agents.policy.stacked_env import PolicyStackEnv
 from agents.registry import register_agent
 from agents.stable_baselines3.base import OnPolicyAgent, OnPolicyConfig
+from mura_env.utils.options import Jobs, Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class TRPOConfig(OnPolicyConfig):
     """Options of TRPO; the defaults suit episodes of one step and wide batches."""
 
-    studies_per_step: int = 256
+    studies_per_step: Studies = 256
     """Parallel environments of a policy: studies that it sees in one step."""
-    target_kl: float = 0.05
+    target_kl: Annotated[float, Range("(0, 100]")] = 0.05
     """Trust region: mean KL divergence of an update, in nats, at most."""
-    cg_max_steps: int = 10
+    cg_max_steps: Passes = 10
     """Iterations of the conjugate gradient method that finds the direction."""
-    cg_damping: float = 0.01
+    cg_damping: Coefficient = 0.01
     """Damping: what is added to the diagonal of the Fisher matrix."""
-    line_search_max_iter: int = 10
+    line_search_max_iter: Passes = 10
     """Backtracking steps of the line search, at most."""
-    n_critic_updates: int = 5
+    n_critic_updates: Passes = 5
     """Epochs of the critic over the studies of an update."""
-    n_jobs: int = 1
+    n_jobs: Jobs = 1
     """Processes that train policies; the result does not depend on it."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(self, "target_kl", "cg_max_steps", "line_search_max_iter", "n_critic_updates", above=0)
-        require_range(self, "n_jobs", above=0, most=MAX_JOBS)
 
 
 @register_agent("trpo")

@@ -2,9 +2,10 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -12,6 +13,7 @@ from agents.registry import BASELINE
 from mura_app.commands.config_file import RunOptions
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 
 DEFAULT_AGENTS = (
     "uniform",
@@ -23,6 +25,8 @@ DEFAULT_AGENTS = (
     "reinforce",
     "ppo",
 )
+
+AgentSeeds = Annotated[int, Range("[1, 1000]")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +40,17 @@ class AgentOptions(RunOptions):
     """Options of an agent, such as `ppo.total_steps=200000`, several with commas between them; may be
     repeated. `mura fit-agent NAME --help` explains the options of each agent."""
 
-    agent_seeds: int = 10
+    agent_seeds: AgentSeeds = 10
     """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
 
-    cross_validation_seeds: int = 1
+    cross_validation_seeds: Annotated[int, Range("[0, 1000]")] = 1
     """Number of these seeds that agents are cross-validated with on the training table, for thresholds and
     the secondary comparison; three more fits a seed, none with 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if twice := [name for name, count in Counter(self.agents).items() if count > 1]:
+            raise UserError(f"expected each agent once in --agents, got {twice[0]!r} twice; leave one out")
 
     def chosen_agents(self) -> dict[str, dict[str, Any]]:
         """Return the options of each agent: those of `--config`, and on top of them those of `--agent`."""

@@ -15,6 +15,7 @@ from mura_app.main import parse
 from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars
+from mura_env.utils.options import Jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Command(AgentOptions):
     """Predictions table of the test studies' radiographs one by one, study by study, for figures at image
     level, such as `RUN/predictions/test-images.npz`."""
 
-    jobs: int | None = None
+    jobs: Jobs | None = None
     """Processes that fit agents; by default one per CPU core."""
 
     backend: Backend = "loky"

@@ -7,6 +7,7 @@ import tyro
 
 from mura_app.terminal import ProgressBars, message, print_json
 from mura_env.errors import UserError
+from mura_env.utils.options import Seed, check_options
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Command:
     positive: str | None = None
     """The positive one of two classes, where their names do not tell."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the data split, for data sets that come without one."""
 
     strict: bool = False
@@ -33,6 +34,9 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Look at every file and say what was found."""

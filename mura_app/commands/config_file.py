@@ -8,6 +8,7 @@ from typing import Any
 from base_models.config import ensemble_from_document
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
+from mura_env.utils.options import check_options
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("data", "train", "test", "test_images"), Path),
@@ -40,6 +41,9 @@ class RunOptions:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base_models.presets import PRESETS
-from mura_app.commands.agent_options import DEFAULT_AGENTS
+from mura_app.commands.agent_options import DEFAULT_AGENTS, AgentSeeds
+from mura_app.commands.synthesize import Patients
 from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
+from mura_env.utils.options import Seed, check_options
 
 TEST_SHARE = 0.4
 """Share of the synthetic patients that are only scored: enough studies for an interval to mean something."""
@@ -20,13 +22,13 @@ class Command:
     out: Path = Path("runs/demo")
     """Run directory to write; the radiographs are drawn beside it, in `<out>-data`."""
 
-    patients: int = 1400
+    patients: Patients = 1400
     """Number of synthetic patients, training and test together."""
 
-    agent_seeds: int = 5
+    agent_seeds: AgentSeeds = 5
     """Number of seeds, 0 to n - 1, that each agent is trained with."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the radiographs, the folds and the networks."""
 
     overwrite: bool = False
@@ -37,6 +39,9 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Draw the radiographs, then do what `mura run` does."""

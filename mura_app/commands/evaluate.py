@@ -14,6 +14,7 @@ from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
 from mura_env.errors import UserError, UserFileExistsError
+from mura_env.utils.options import check_options
 
 if TYPE_CHECKING:
     from mura_app.external_validation import Outside
@@ -53,6 +54,9 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Predict if needed, score and report."""

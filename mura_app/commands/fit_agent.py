@@ -11,6 +11,7 @@ from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, message, print_json, print_text
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserFileExistsError
+from mura_env.utils.options import Seed, check_options
 
 _SAVED = {"agent.json", "agent.safetensors"}
 
@@ -28,7 +29,7 @@ class Options:
     positive: str | None = None
     """The positive one of two classes, where their names do not tell."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the agent; the same seed on the same machine gives the same weights."""
 
     overwrite: bool = False
@@ -36,6 +37,9 @@ class Options:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclasses.dataclass(frozen=True)

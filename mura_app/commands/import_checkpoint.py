@@ -7,6 +7,7 @@ import tyro
 
 from mura_app.terminal import print_result
 from mura_env.errors import UserFileExistsError
+from mura_env.utils.options import check_options
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Read, check and write."""

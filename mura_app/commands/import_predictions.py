@@ -10,6 +10,7 @@ from mura_app.terminal import print_result
 from mura_env import Predictions
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError, UserFileExistsError
+from mura_env.utils.options import check_options
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Read, check and write."""

@@ -8,6 +8,7 @@ import tyro
 
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import print_result
+from mura_env.utils.options import check_options
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Write `report.html` and `MODEL_CARD.md` from what the run has recorded."""

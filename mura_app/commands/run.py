@@ -1,19 +1,21 @@
 """`mura run`: the whole pipeline on a data set."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from mura_app.commands.agent_options import AgentOptions
 from mura_app.commands.train import TrainingOptions, parse_with_preset
 from mura_app.console import show_benchmark, show_odd_files
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
+from mura_env.utils.options import Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command(AgentOptions, TrainingOptions):
     """Options of `mura run`."""
 
-    repeats: int = 1
+    repeats: Annotated[int, Range("[1, 1000]")] = 1
     """Number of trainings of the base models, each with another seed on the same test split and with the same
     agents, to see how far their gain depends on one set of base models; takes as many times as long."""
 

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from mura_app.terminal import ProgressBars, print_result
+from mura_env.utils.options import Range, Seed, check_options
+
+Patients = Annotated[int, Range("[2, 1000000]")]
 
 
 @dataclass(frozen=True)
@@ -13,14 +17,17 @@ class Command:
     out: Path
     """Folder to write `MURA-v1.1/` into, absent or empty."""
 
-    patients: int = 1000
+    patients: Patients = 1000
     """Number of patients, training and validation together."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every drawing; the same seed gives the same files, byte for byte."""
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def run(self) -> None:
         """Write the tree and say what is in it."""

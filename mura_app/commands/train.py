@@ -15,6 +15,7 @@ from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message, print_result
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError
+from mura_env.utils.options import Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class TrainingOptions(RunOptions):
     pretrained: bool = False
     """Start torchvision's classifiers from its pretrained weights (ImageNet), which are downloaded."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the data split, the folds and the networks."""
 
     skip_bad_images: bool = False

@@ -107,3 +107,9 @@ def test_the_workers_of_a_dask_cluster_do_the_work(distributed):
 def test_a_dask_cluster_is_opened_where_there_is_none():
     outcomes = list(run_all(math.factorial, [3, 4, 5], n_jobs=2, backend="dask"))
     assert sorted(outcomes) == [6, 24, 120]
+
+
+@pytest.mark.parametrize("n_jobs", [0, -1, 10**5, 1.5])
+def test_numbers_of_processes_that_no_machine_has_are_refused_before_one_starts(n_jobs):
+    with pytest.raises(ValueError, match=r"expected n_jobs .*in the range \[1, 1024\], got"):
+        list(run_all(squared, range(3), n_jobs=n_jobs))

@@ -96,7 +96,10 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
             "fit-agent uniform --predictions {w}/train.npz --out {out} --tensorboard-dir {w}/a_file",
             "Not a directory",
         ),
-        ("fit-agent uniform --predictions {w}/train.npz --out {out} --seed -1", "a seed from 0 to"),
+        (
+            "fit-agent uniform --predictions {w}/train.npz --out {out} --seed -1",
+            "seed in the range [0, 1000000000], got -1",
+        ),
         (
             "fit-agent uniform --predictions {w}/train.npz --out {out} --nope 1",
             "Unrecognized options: --nope",
@@ -104,9 +107,12 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("fit-agent ppo --predictions {w}/train.npz --out {out} --reward nope", "one of the rewards corr"),
         (
             "fit-agent ppo --predictions {w}/train.npz --out {out} --learning-rate nan",
-            "greater than 0, got nan",
+            "learning_rate in the range (0, 10], got nan",
         ),
-        ("fit-agent ppo --predictions {w}/train.npz --out {out} --total-steps {digits}", "got a larger one"),
+        (
+            "fit-agent ppo --predictions {w}/train.npz --out {out} --total-steps {digits}",
+            "total_steps in the range [1, 1000000000], got ",
+        ),
         (
             "fit-agent ppo --predictions {w}/train.npz --out {out} --device cuda:77",
             "a device of this machine",
@@ -117,24 +123,28 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
             "argument 'x'",
         ),
         (
-            "fit-agent trpo --predictions {w}/train.npz --out {out} --total-steps 2000 --learning-rate 1e30",
+            "fit-agent trpo --predictions {w}/train.npz --out {out} --total-steps 2000 "
+            "--learning-rate 10 --exploration 1e-30",
             "the policy has diverged",
         ),
         (
             "fit-agent rlensemble_v1 --predictions {w}/train.npz --out {out} --total-steps 2000 "
-            "--learning-rate 1e30",
+            "--learning-rate 10 --weight-decay 10",
             "the policy has diverged",
         ),
         (
             "fit-agent stable_baselines3 --predictions {w}/train.npz --out {out} --algorithm os.path",
             "an algorithm of stable-baselines3",
         ),
-        ("fit-agent knora_u --predictions {w}/train.npz --out {out} --n-neighbours 0", "n_neighbours of at"),
+        (
+            "fit-agent knora_u --predictions {w}/train.npz --out {out} --n-neighbours 0",
+            "n_neighbours in the range [1, 1000000000], got 0",
+        ),
         ("benchmark --train {w}/train.npz --test {w}/train.npz --out {out}", "no patient in both tables"),
         ("benchmark --train {w}/train.npz --test {w}/test.npz --out {out} --agents nope", "got 'nope'"),
         (
             "benchmark --train {w}/train.npz --test {w}/test.npz --out {out} --agent-seeds 0",
-            "at least 1, got 0",
+            "agent_seeds in the range [1, 1000], got 0",
         ),
         ("benchmark --train {w}/train.npz --test {w}/test.npz --out {w}/benchmark", "already holds a run"),
         ("benchmark --train {w}/train.npz --test {w}/test.npz --out {w}/a_file", "got the file {w}/a_file"),
@@ -143,8 +153,13 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
             "the 300 radiographs of the 300 studies",
         ),
         ("run --data {w}/data --out {out} --agents nope", "got 'nope'"),
-        ("run --data {w}/data --out {out} --repeats 0", "--repeats to be at least 1"),
-        ("run --data {w}/data --out {out} --seed -1", "--seed to be at least 0"),
+        ("run --data {w}/data --out {out} --repeats 99999999999999999999", "range [1, 1000], got 999999"),
+        (
+            "run --data {w}/data --out {out} --agents static static",
+            "each agent once in --agents, got 'static'",
+        ),
+        ("run --data {w}/data --out {out} --repeats 0", "repeats in the range [1, 1000], got 0"),
+        ("run --data {w}/data --out {out} --seed -1", "seed in the range [0, 1000000000], got -1"),
         (
             "run --data {w}/data --out {out} --agents ppo --agent ppo.total_steps=x",
             "'ppo' to be int, got 'x'",
@@ -193,8 +208,8 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("import-predictions {w}/train.csv --out {out}.txt", "to end in .npz"),
         ("synthesize --out {w}", "an empty or absent folder"),
         ("synthesize --out {w}/a_file/x", "{w}/a_file"),
-        ("synthesize --out {out} --patients 1", "at least 2 patients"),
-        ("demo --out {out} --patients 1", "at least 2 patients"),
+        ("synthesize --out {out} --patients 1", "patients in the range [2, 1000000], got 1"),
+        ("demo --out {out} --patients 1", "patients in the range [2, 1000000], got 1"),
         ("list agnts", "invalid choice 'agnts'"),
     ],
 )
