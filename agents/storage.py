@@ -61,8 +61,9 @@ def write_agent(directory: Path, document: Mapping[str, Any], arrays: Mapping[st
         "arrays": {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()},
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    content = safetensors.numpy.save(contiguous)  # on a full disk, the library's errors are of its own kind
     with replacing(directory / ARRAYS_NAME) as temporary:
-        safetensors.numpy.save_file(contiguous, temporary)
+        temporary.write_bytes(content)
     write_json(directory / DOCUMENT_NAME, contents)
 
 

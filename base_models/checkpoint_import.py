@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from base_models.calibration import Calibration
@@ -135,7 +135,7 @@ def import_checkpoint(path: str | Path, run_dir: str | Path) -> ImportedCheckpoi
         with replacing(run_dir / "members" / _WEIGHTING_FILE) as temporary:
             # copies, as regions may share a tensor, which the format does not allow
             tensors = {name: tensor.clone().contiguous() for name, tensor in imported.weighting.items()}
-            save_file(tensors, temporary)
+            temporary.write_bytes(save(tensors))
     save_index(run_dir, list(imported.members))
     return imported
 

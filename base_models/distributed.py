@@ -13,6 +13,7 @@ and torchrun ends those of the same machine at once.
 import os
 import pickle
 import platform
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +24,16 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed
 
+from mura_env.errors import UserError
+
 Value = TypeVar("Value")
+
+_NUMBER = "[0-9]{1,9}"
+_SET_BY_TORCHRUN = {
+    **dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"), _NUMBER),
+    "MASTER_ADDR": ".+",
+}
+"""Environment variable → what torchrun sets it to; the first four are the fields of `ProcessGroup`."""
 
 _LONG_TIMEOUT = timedelta(days=14)
 """For what other processes compute: decoded radiographs, fits."""
@@ -165,11 +175,21 @@ def _new_channel(timeout: timedelta) -> distributed.ProcessGroup:
 
 
 def launched_group() -> ProcessGroup:
-    """Return the group of which torchrun has made this process a part, or this process alone."""
+    """Return the group of which torchrun has made this process a part, or this process alone.
+
+    Raises:
+        UserError: If not all is set, or not to what torchrun sets.
+    """
     if not distributed.is_torchelastic_launched():
         return ALONE
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    return ProcessGroup(*(int(os.environ[name]) for name in names))
+    advice = "; start with torchrun, or unset TORCHELASTIC_RUN_ID"
+    for name, pattern in _SET_BY_TORCHRUN.items():
+        if not re.fullmatch(pattern, text := os.environ.get(name, "")):
+            raise UserError(f"expected {name} as torchrun sets it, got {text!r}{advice}")
+    group = ProcessGroup(*(int(os.environ[name]) for name in tuple(_SET_BY_TORCHRUN)[:4]))
+    if group.rank >= group.world_size or group.local_rank >= group.local_world_size:
+        raise UserError(f"expected RANK and LOCAL_RANK below the number of processes, got {group}{advice}")
+    return group
 
 
 def assign(costs: Sequence[float], n_processes: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mura_env.errors import UserError
@@ -19,8 +19,9 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, 
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"mura": json.dumps(facts), "sha256": _digest(stored)}
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = save(stored, metadata=header)  # on a full disk, the library's errors are of a kind of its own
     with replacing(path) as temporary:
-        save_file(stored, temporary, metadata=header)
+        temporary.write_bytes(content)
 
 
 def remove_unfinished(path: Path) -> None:

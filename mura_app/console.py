@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,7 +11,7 @@ from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
 from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import message, print_json
+from mura_app.terminal import message, print_json, standard_output
 from mura_env.class_order import positive_words
 
 
@@ -21,14 +20,14 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
     if as_json:
         print_json(document)
         return
-    console = Console(highlight=False)
-    console.print(benchmark_table(document))
-    for name, row in document["agents"].items():
-        if row["learns_by_reinforcement"]:
-            console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
-            if "over_repeats" in row["vs_uniform"]:
-                console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
-    console.print(f"report: {run.report_path}", soft_wrap=True)
+    with standard_output() as console:
+        console.print(benchmark_table(document))
+        for name, row in document["agents"].items():
+            if row["learns_by_reinforcement"]:
+                console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
+                if "over_repeats" in row["vs_uniform"]:
+                    console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
+        console.print(f"report: {run.report_path}", soft_wrap=True)
 
 
 def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:

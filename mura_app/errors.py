@@ -1,6 +1,7 @@
 """Which errors are the user's to correct, and the sentence that says how; all others are defects."""
 
 import errno
+import os
 import re
 from concurrent.futures import BrokenExecutor
 
@@ -19,9 +20,12 @@ _ABOUT_FILES = {
 }
 """Errors of the operating system that are the user's to correct if they name a file."""
 _ABOUT_MACHINE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or files there, or take another disk"),
+    errno.EFBIG: "raise the limit of the size of files (`ulimit -f`), or take another disk",
+    errno.EROFS: "take another disk",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (`ulimit -n`)"),
 }
-"""Errors of the operating system that are the user's to correct in any case."""
+"""Errors of the operating system that are the user's to correct in any case, each with what to do."""
 _USE_LESS_MEMORY = (
     "take fewer --jobs at the same time (--ensemble.jobs of a training), or a smaller "
     "--ensemble.training.batch-size, where a larger --ensemble.training.gradient-accumulation keeps the "
@@ -31,18 +35,24 @@ _USE_LESS_MEMORY = (
 
 def user_message(error: Exception) -> str | None:
     """Return what to tell the user about an error, or None if it is a defect of the program."""
-    text = _memory_message(error) or _process_message(error)
-    if text is None and (isinstance(error, UserError | UserFileError) or _is_of_operating_system(error)):
+    text = _memory_message(error) or _process_message(error) or _file_message(error)
+    if text is None and isinstance(error, UserError | UserFileError):
         text = str(error)
     notes = "; ".join(getattr(error, "__notes__", ()))  # in which process it was raised
     return f"{text} ({notes})" if text is not None and notes else text
 
 
-def _is_of_operating_system(error: Exception) -> bool:
-    """Return whether the operating system refused a named file, or the machine has reached a limit."""
-    if not isinstance(error, OSError):
-        return False
-    return error.errno in _ABOUT_MACHINE or (error.errno in _ABOUT_FILES and error.filename is not None)
+def _file_message(error: Exception) -> str | None:
+    """Return the message for a named file that the operating system refused, or a limit of the machine."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    if error.errno not in _ABOUT_MACHINE and (error.errno not in _ABOUT_FILES or error.filename is None):
+        return None
+    what = "" if error.filename is None else f" for {os.fsdecode(error.filename)}"
+    return (
+        f"expected files that can be read and written, got {error.strerror}{what}; "
+        f"{_ABOUT_MACHINE.get(error.errno, 'check the path and its permissions')}"
+    )
 
 
 def _memory_message(error: Exception) -> str | None:

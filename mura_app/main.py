@@ -14,7 +14,7 @@ import tyro
 
 import mura_app
 from mura_app.errors import REPORT_DEFECT, user_message
-from mura_app.terminal import error_line, print_text, sentence_of_box
+from mura_app.terminal import error_line, open_streams, print_text, sentence_of_box, standard_output
 from mura_env.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `mura` with the given arguments (default: those of the process) and exit.
 
     Exit status: 0; 2 for an error that the user can correct (one line on standard error); 130 when
-    interrupted; 1 for a defect of the program, with its traceback and a line that says where to report it.
-    `MURA_TRACEBACK=1` shows the traceback of a user's error as well.
+    interrupted; 141 when the reader of its output has ended; 1 for a defect of the program, with its
+    traceback and a line that says where to report it. `MURA_TRACEBACK=1` shows the traceback of a user's
+    error as well.
     """
+    open_streams()
     try:
         status = run_command(list(sys.argv[1:] if arguments is None else arguments))
     except Exception as error:
@@ -62,15 +64,14 @@ def run_command(arguments: list[str]) -> int:
     """Run one subcommand and return the exit status; defects are raised, and errors of users if asked for."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        print_text(_overview())
-        return 0
-    if arguments[0] == "--version":
-        print_text(f"mura {mura_app.__version__}")
-        return 0
-    name, *options = arguments
-    with _processes() as group:
+    name, *options = arguments or ["--help"]
+    group = None
+    with contextlib.ExitStack() as stack:
         try:
+            if name in {"-h", "--help", "--version"}:
+                print_text(f"mura {mura_app.__version__}" if name == "--version" else _overview())
+                return 0
+            group = stack.enter_context(_processes())
             with group.synchronized() if group else contextlib.nullcontext():
                 command = _parse_subcommand(name, options)
             command.run()
@@ -79,8 +80,6 @@ def run_command(arguments: list[str]) -> int:
             if group is None or group.is_global_zero:
                 error_line(f"interrupted{advice if name in RESUMABLE else ''}")
             return 130
-        except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
             text = user_message(error)
             if text is None or os.environ.get("MURA_TRACEBACK") == "1":
@@ -138,22 +137,23 @@ def parse(command: Any, name: str, options: list[str], default: Any = None, *, f
     """
     keywords = {} if default is None else {"default": default}
     box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(
-                command,
-                args=options,
-                prog=f"mura {name}",
-                description=COMMANDS[name.split(maxsplit=1)[0]],
-                config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
-                **keywords,
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise UserError(
-            f"{sentence_of_box(box.getvalue())}; `mura {name} --help` explains every option"
-        ) from None
+    with standard_output():  # for `--help`
+        try:
+            with contextlib.redirect_stderr(box):
+                return tyro.cli(
+                    command,
+                    args=options,
+                    prog=f"mura {name}",
+                    description=COMMANDS[name.split(maxsplit=1)[0]],
+                    config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
+                    **keywords,
+                )
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+            raise UserError(
+                f"{sentence_of_box(box.getvalue())}; `mura {name} --help` explains every option"
+            ) from None
 
 
 def _overview() -> str:

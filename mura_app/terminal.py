@@ -1,10 +1,13 @@
 """What the command line prints: results on standard output, everything else on standard error."""
 
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -18,10 +21,50 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mura_env.errors import UserFileError
+
+
+class _Output(Console):
+    """Standard output; an error of writing is raised, whatever it is."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise  # noqa: PLE0704 - called where the error is handled
+
+
+@contextmanager
+def standard_output() -> Iterator[Console]:
+    """Give standard output to print on, and see to it that what was printed has been written.
+
+    Raises:
+        SystemExit: If whoever reads it has ended, as `head` does: the status is that of the signal SIGPIPE.
+        UserFileError: If it cannot be written, as on a full disk.
+    """
+    try:
+        try:
+            yield _Output(highlight=False)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # what could not be written is not tried again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + 13)
+        raise UserFileError(
+            f"expected standard output that can be written, got {error.strerror}; send it elsewhere"
+        ) from error
+
+
+def open_streams() -> None:
+    """Open standard output and error that a process was started without, to nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end
+
 
 def print_text(text: str) -> None:
     """Print plain text on standard output."""
-    sys.stdout.write(text + "\n")
+    with standard_output():
+        sys.stdout.write(text + "\n")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -43,8 +86,12 @@ def message(text: str) -> None:
 
 
 def error_line(text: str) -> None:
-    """Print an error on standard error, as one line whatever the text holds."""
-    sys.stderr.write("mura: error: " + " ".join(text.split()) + "\n")
+    """Print an error on standard error, as one line whatever the text holds, if it can be written."""
+    try:
+        sys.stderr.write("mura: error: " + " ".join(text.split()) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def sentence_of_box(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping
 from os import PathLike
@@ -24,8 +25,10 @@ NAMES = ("model_names", "class_names", "body_part_names")
 def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
     """Write the fields of a `Predictions` table by name, atomically; None is left out."""
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if value is not None}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, format=np.array(FORMAT), **arrays)
+    content = io.BytesIO()  # on a full disk, what writes archives raises errors of other kinds
+    np.savez(content, format=np.array(FORMAT), **arrays)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_npz(path: str | PathLike[str]) -> dict[str, Any]:

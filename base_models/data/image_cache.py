@@ -25,7 +25,7 @@ from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.errors import UserError
-from mura_env.utils.files import read_json, regular_file, write_json
+from mura_env.utils.files import naming, read_json, regular_file, write_json
 from mura_env.utils.progress import Progress
 
 FORMAT = 6
@@ -175,7 +175,16 @@ def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
             return images
     except Exception:  # there is none, or whatever NumPy raises for a damaged header
         file.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    try:
+        with naming(file), file.open("w+b") as opened:
+            images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+            # the system ends a process that writes to a mapped file for which the disk has no space
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
+    return images
 
 
 def _whole_parts(

@@ -14,6 +14,7 @@ import numpy as np
 
 from base_models.synthetic.study import CASES, draw_study
 from mura_env.errors import UserError, UserFileExistsError
+from mura_env.utils.files import naming
 
 ROOT = "MURA-v1.1"
 """Name of the folder that holds a MURA tree."""
@@ -118,7 +119,10 @@ def synthesize(
     # A folder that exists may be the current one, a link or a disk of its own: it stays, and is filled.
     is_there = out.exists()
     written: dict[str, list[WrittenStudy]] = {"train": [], "valid": []}
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder:
+    with (
+        naming(out),
+        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder,
+    ):
         draft = Path(folder) / "tree"
         pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=_CHUNK)
         jobs = (joblib.delayed(_write_patient)(draft, *patient, seed) for patient in patients)

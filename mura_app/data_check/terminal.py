@@ -1,9 +1,9 @@
 """A check of a data set on the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +17,7 @@ from mura_app.data_check.sentences import (
     pair_counts,
     shortcut_rows,
 )
+from mura_app.terminal import standard_output
 
 SHOWN = 5
 """Items of each list that are shown; the JSON document and the page hold more."""
@@ -24,22 +25,26 @@ SHOWN = 5
 
 def show_audit(document: Mapping[str, Any]) -> None:
     """Print what a check found on standard output."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_parts_table(document))
+    with standard_output() as console:
+        _show(document, partial(console.print, soft_wrap=True))
+
+
+def _show(document: Mapping[str, Any], show: Callable[..., None]) -> None:
+    show(_parts_table(document))
     for sentence in image_sentences(document):
-        console.print(Text(sentence))
+        show(Text(sentence))
     for name, title in TITLES.items():
         items = items_to_show(document["problems"], name)
         counted = pair_counts(document["problems"], name)
         number = f"{len(document['problems'][name]):,}"
-        console.print(Text(f"{title}: {number}{f' ({counted})' if counted else ''}"))
+        show(Text(f"{title}: {number}{f' ({counted})' if counted else ''}"))
         for item in items[:SHOWN]:
-            console.print(Text(f"  {item_sentence(item)}"))
+            show(Text(f"  {item_sentence(item)}"))
         if len(items) > SHOWN:
             hint = f"--html shows the first {SHOWN_ON_THE_PAGE}, --json lists them"
-            console.print(Text(f"  and {len(items) - SHOWN:,} more ({hint})"))
+            show(Text(f"  and {len(items) - SHOWN:,} more ({hint})"))
     if missing_pairs(document):
-        console.print(Text(missing_pairs(document)))
+        show(Text(missing_pairs(document)))
     rows = shortcut_rows(document["shortcuts"])
     if rows:
         table = Table(title="Prediction of the label with no pixel seen (test split)", title_justify="left")
@@ -47,12 +52,12 @@ def show_audit(document: Mapping[str, Any]) -> None:
             table.add_column(heading, justify="left" if heading == "from" else "right")
         for row in rows:
             table.add_row(*row)
-        console.print(table)
+        show(table)
     else:
         reason = document["shortcuts"]["reason"]
-        console.print(Text(f"Prediction of the label with no pixel seen: no figure, {reason}"))
+        show(Text(f"Prediction of the label with no pixel seen: no figure, {reason}"))
     for remark in document["dataset"]["remarks"]:
-        console.print(Text(remark))
+        show(Text(remark))
 
 
 def _parts_table(document: Mapping[str, Any]) -> Table:

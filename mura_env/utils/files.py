@@ -66,15 +66,28 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         raise UserFileNotFoundError(
             f"expected an existing folder to write to, got {target.parent}: create it"
         )
-    # delete=False: the file is renamed in the end, or removed below
-    with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent, delete=False) as file:
-        temporary = Path(file.name)
+    with naming(target):
+        # delete=False: the file is renamed in the end, or removed below
+        with tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent, delete=False) as file:
+            temporary = Path(file.name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)  # a temporary file is readable by its owner only
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: str | PathLike[str]) -> Iterator[None]:
+    """Let errors of the operating system name what is written; on a full disk, they do not by themselves."""
     try:
-        yield temporary
-        temporary.chmod(0o644)  # a temporary file is readable by its owner only
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        hidden = f".{Path(path).name}"
+        if error.errno is not None and Path(error.filename or hidden).name.startswith(hidden):
+            error.filename = str(path)
         raise
 
 

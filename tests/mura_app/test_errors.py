@@ -43,8 +43,16 @@ NCCL = "NCCL error in: NCCLUtils.cpp, remote process exited or network error\nnc
         (torch.distributed.DistBackendError(NCCL), "expected all processes of torchrun to run to the end"),
         (UserError("expected a, got b"), "expected a, got b"),
         (UserFileNotFoundError("expected a, got b"), "expected a, got b"),
-        (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
-        (OSError(errno.ENOSPC, "No space left"), "[Errno 28] No space left"),
+        (FileNotFoundError(2, "No such file", "x"), "got No such file for x; check the path and"),
+        (
+            OSError(errno.ENOSPC, "No space left"),
+            "expected files that can be read and written, got No space left; free some space",
+        ),
+        (
+            OSError(errno.EFBIG, "File too large", "a/b"),
+            "File too large for a/b; raise the limit of the size",
+        ),
+        (FileExistsError(errno.EEXIST, "File exists", b"a\xff"), "got File exists for a\udcff; check"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "of this machine holds"),
         (FileNotFoundError(2, "No such file"), None),
         (OSError("cannot identify image file"), None),
