@@ -1,6 +1,7 @@
 """Many independent calls on all CPUs, or on the machines of a cluster, through joblib; and interrupts."""
 
 import importlib
+import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,10 @@ from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
 Backend = Literal["loky", "dask", "ray"]
 
 _LARGE_LIBRARIES = ("torch",)
+_GUARD_MAIN = (
+    "expected processes of dask that start, got some that end at once; in a script, which each imports, "
+    'call this below `if __name__ == "__main__":`, or choose the backend loky'
+)
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -125,10 +130,14 @@ def _open_dask(stack: ExitStack, n_jobs: int) -> None:
     except ValueError:
         if dask.config.get("scheduler-address", None) is not None:
             stack.enter_context(distributed.Client())
+        elif getattr(multiprocessing.current_process(), "_inheriting", False):  # it imports the script again
+            raise UserError(_GUARD_MAIN) from None
         else:
-            stack.enter_context(
-                distributed.Client(n_workers=n_jobs, threads_per_worker=1, dashboard_address=None)
-            )
+            try:
+                client = distributed.Client(n_workers=n_jobs, threads_per_worker=1, dashboard_address=None)
+            except RuntimeError as error:
+                raise UserError(_GUARD_MAIN) from error
+            stack.enter_context(client)
 
 
 class TrainingInterrupted(UserWarning):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.benchmark.external_validation import check_classes
 from base_models.cross_fitting import prediction_table
 from base_models.datasets import Dataset, open_dataset
 from base_models.datasets.study import Study, check_index, single_images, without_bad_images
@@ -97,6 +98,7 @@ def predict_dataset(
     label_of, matched = _matched_classes(classes, dataset.class_names)
     remarks += matched
     check_mapping(mapping, sorted({study.body_part for study in studies}), known)
+    check_classes(label_of[study.label] for study in studies)  # before any image is decoded
     studies = tuple(
         replace(study, body_part=mapping.get(study.body_part, study.body_part), label=label_of[study.label])
         for study in studies

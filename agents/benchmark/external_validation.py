@@ -1,7 +1,7 @@
 """Agents of a finished benchmark on studies from elsewhere: nothing is fitted again."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,14 @@ def _result(
     return AgentResult.over_seeds(results)
 
 
+def check_classes(labels: Iterable[int]) -> None:
+    """Refuse outside studies of one class, of which no agreement, AUROC or specificity can be told."""
+    if len(set(labels)) < 2:
+        raise UserError(
+            "expected outside studies of at least two classes, got fewer; add studies of another class"
+        )
+
+
 def _check(train: Predictions, outside: Predictions, outside_images: Predictions | None) -> None:
     for what, expected, got in (
         ("models", train.model_names, outside.model_names),
@@ -126,8 +134,7 @@ def _check(train: Predictions, outside: Predictions, outside_images: Predictions
                 f"expected a table of the {what} {', '.join(expected)} in this order, got {', '.join(got)}; "
                 "use outputs of the run's own members"
             )
-    if len(np.unique(outside.labels)) < 2:
-        raise UserError("expected outside studies of at least two classes, got fewer")
+    check_classes(outside.labels)
     rows = {str(study): row for row, study in enumerate(train.study_ids)}
     copied = [
         str(study)

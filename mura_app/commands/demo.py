@@ -9,6 +9,7 @@ from mura_app.commands.synthesize import Patients
 from mura_app.console import show_benchmark
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
+from mura_env.errors import UserError
 from mura_env.utils.options import Seed, check_options
 
 TEST_SHARE = 0.4
@@ -48,9 +49,12 @@ class Command:
         from base_models.synthetic import synthesize
         from mura_app.pipeline import PipelineConfig, run_pipeline
 
+        out = self.out.resolve()  # `.` has no name of its own
+        if not out.name:
+            raise UserError(f"expected a folder with room for another one beside it, got {out}; change --out")
         run = RunDirectory(self.out)
         agents: dict[str, dict[str, object]] = {name: {} for name in DEFAULT_AGENTS}
-        data = self.out.with_name(f"{self.out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
+        data = out.with_name(f"{out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
         if not self.json:
             message(
                 "Synthetic radiographs, three CNNs, eight ways to weight them: a few minutes on two cores."

@@ -1,4 +1,5 @@
 import math
+import multiprocessing
 import os
 import sys
 import types
@@ -10,6 +11,7 @@ from joblib.parallel import BACKENDS
 from agents import parallel
 from agents.benchmark import run_benchmark
 from agents.parallel import check_backend, run_all, workers_stopped
+from mura_env.errors import UserError
 from tests.agents.tables import switching_table
 
 
@@ -113,3 +115,20 @@ def test_a_dask_cluster_is_opened_where_there_is_none():
 def test_numbers_of_processes_that_no_machine_has_are_refused_before_one_starts(n_jobs):
     with pytest.raises(ValueError, match=r"expected n_jobs .*in the range \[1, 1024\], got"):
         list(run_all(squared, range(3), n_jobs=n_jobs))
+
+
+@pytest.mark.parametrize("is_script", [True, False])
+def test_a_script_that_dask_s_processes_import_again_is_told_to_guard_its_call(monkeypatch, is_script):
+    package = pytest.importorskip("distributed", reason="dask (the package distributed) is not installed")
+
+    class Client:
+        current = staticmethod(package.Client.current)
+
+        def __init__(self, **_):
+            raise RuntimeError("Nanny failed to start." if not is_script else "not to be called")
+
+    monkeypatch.setattr(package, "Client", Client)
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", is_script, raising=False)
+    with pytest.raises(UserError, match='below `if __name__ == "__main__":`') as refused:
+        list(run_all(squared, range(3), n_jobs=2, backend="dask"))
+    assert (refused.value.__cause__ is None) == is_script

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base_models.datasets import open_dataset
-from base_models.distributed import ALONE, assign, join_process_group
+from base_models.distributed import ALONE, assign, join_process_group, launched_group
 from base_models.ensemble import train_ensemble
 from base_models.members import load_members
 from base_models.storage import load_tensors
 from mura_env import Predictions
+from mura_env.errors import UserError
 from tests.base_models.trees import write_mura
 from tests.base_models.two_processes import SMALL, gradients
 
@@ -44,6 +45,43 @@ def test_a_process_without_torchrun_is_alone() -> None:
         assert group == ALONE
         group.barrier()
         assert (group.broadcast("x"), group.all_gather("x")) == ("x", ["x"])
+
+
+TORCHRUN = {
+    **{"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"},
+    **{"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"TORCHELASTIC_RUN_ID": None, "RANK": "x"}, None),
+        (
+            {"RANK": None, "WORLD_SIZE": None, "MASTER_ADDR": None},
+            "expected RANK as torchrun sets it, got ''",
+        ),
+        ({"MASTER_PORT": None}, "expected MASTER_PORT"),
+        ({"MASTER_ADDR": ""}, "expected MASTER_ADDR"),
+        ({"LOCAL_WORLD_SIZE": "two"}, "expected LOCAL_WORLD_SIZE as torchrun sets it, got 'two'"),
+        ({"WORLD_SIZE": "9" * 40}, "expected WORLD_SIZE"),
+        ({"RANK": "-1"}, "expected RANK"),
+        ({"RANK": "1"}, "below the number of processes, got .*rank=1, world_size=1"),
+        ({"WORLD_SIZE": "0"}, "below the number of processes"),
+        ({"LOCAL_RANK": "3"}, "below the number of processes"),
+    ],
+)
+def test_ranks_that_torchrun_has_not_set_are_named(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str | None], words: str | None
+) -> None:
+    for name, value in {**TORCHRUN, **changes}.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    if words is None:
+        assert launched_group() == ALONE
+        return
+    with pytest.raises(UserError, match=f"{words}.*; start with torchrun, or unset TORCHELASTIC_RUN_ID"):
+        launched_group()
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,22 @@
 import json
+import os
+import sys
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 import pytest
 
-from mura_app.terminal import ProgressBars, error_line, print_json, sentence_of_box
+from mura_app import main
+from mura_app.terminal import (
+    ProgressBars,
+    error_line,
+    open_streams,
+    print_json,
+    print_text,
+    sentence_of_box,
+    standard_output,
+)
+from mura_env.errors import UserFileError
 
 
 def test_an_error_is_one_line_whatever_it_holds(capsys):
@@ -64,3 +78,71 @@ def test_without_a_terminal_progress_is_one_line_a_finished_part(capsys):
 )
 def test_a_box_becomes_a_sentence(box):
     assert sentence_of_box(box) == "Unrecognized options: --jsn; Perhaps you meant: --json"
+
+
+@contextmanager
+def full():
+    """Put standard output on a full disk."""
+    with Path("/dev/full").open("w") as stream, redirect_stdout(stream):
+        yield
+        stream.flush()  # what was printed is not tried again when the process ends
+
+
+@contextmanager
+def unread():
+    """Let the process that reads standard output have ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stream, redirect_stdout(stream):  # noqa: PTH123 - it is no path
+        yield
+        stream.flush()
+
+
+def _print_table() -> None:
+    with standard_output() as console:
+        console.print("a table")
+
+
+PRINTED = [lambda: print_text("text"), lambda: print_json({"a": 1}), _print_table]
+
+
+@pytest.mark.parametrize("show", PRINTED)
+def test_standard_output_that_cannot_be_written_is_a_sentence(show):
+    words = "output that can be written, got No space left on device; send"
+    with full(), pytest.raises(UserFileError, match=words):
+        show()
+
+
+@pytest.mark.parametrize("show", PRINTED)
+def test_a_reader_that_has_ended_ends_the_command_as_the_signal_would(show):
+    with unread(), pytest.raises(SystemExit) as stop:
+        show()
+    assert stop.value.code == 141
+
+
+@pytest.mark.parametrize("words", [["--version"], [], ["list", "rewards", "--json"], ["report", "--help"]])
+def test_every_answer_of_the_command_is_written_before_it_ends(capsys, words):
+    with full():
+        assert main.run_command(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_closed_streams_are_opened_to_nowhere(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    open_streams()
+    with sys.stdout, sys.stderr:
+        print_text("text")
+        error_line("text")
+
+
+def test_an_error_that_cannot_be_printed_keeps_its_status(monkeypatch):
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main.run_command(["trian"]) == 2
+        stream.flush()
+
+
+def test_a_table_goes_to_standard_output(capsys):
+    _print_table()
+    assert capsys.readouterr().out == "a table\n"

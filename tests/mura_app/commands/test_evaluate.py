@@ -237,6 +237,12 @@ def test_outside_images_that_cannot_be_read_are_named_and_left_out_only_when_tol
     table = Predictions.load(tmp_path / "e" / "predictions" / "test.npz")
     assert dict(zip(table.study_ids, table.n_views, strict=True)) == {"s0": 4, "s1": 1, "s3": 2, "s4": 2}
 
+    (outside / "studies.csv").write_text("\n".join(row for row in rows if ",0,test" not in row))
+    assert run_command([*command, "--overwrite"]) == 2
+    error = capsys.readouterr().err  # before any image is decoded: none of the damaged ones is named
+    assert "expected outside studies of at least two classes, got fewer; add" in error
+    assert len(error.splitlines()) == 1
+
     (outside / "studies.csv").write_text("\n".join([*rows, "0.png,s9,p9,XR_HAND,1,test"]))
     assert run_command([*command, "--overwrite"]) == 2
     assert "expected each image once" in capsys.readouterr().err
