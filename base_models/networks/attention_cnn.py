@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from base_models.networks.registry import register_model
-from mura_env.errors import UserError
+from mura_env.utils.options import Range
 
 PUBLISHED_DROPOUTS = (0.3, 0.4, 0.4, 0.5)
 """Dropout probabilities behind the stem and the three stages, in the plain form and with CBAM."""
@@ -125,11 +125,9 @@ class AttentionCNN(nn.Module):
         self, n_classes: int = 2, in_channels: int = 1, blocks: int = 2, width: int = 16, dropout: float = 1.0
     ) -> None:
         super().__init__()
-        if blocks < 1 or width < 1 or not 0 <= dropout * max(self.dropouts) < 1:
-            raise UserError(
-                f"expected blocks ≥ 1, width ≥ 1 and a dropout factor from 0 to below "
-                f"{1 / max(self.dropouts):.2g}, got blocks={blocks}, width={width}, dropout={dropout}"
-            )
+        Range("[1, 1000]").check("blocks", blocks, int)
+        Range("[1, 4096]").check("width", width, int)
+        Range(f"[0, {1 / max(self.dropouts):.2g})").check("dropout", dropout)
         self.conv1 = nn.Conv2d(in_channels, width, 3, 1, 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1, self.se1 = self._stage(width, blocks)

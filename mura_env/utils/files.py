@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mura_env.errors import UserError, UserFileExistsError, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileError, UserFileExistsError, UserFileNotFoundError
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """Errors of paths that lead nowhere: through no folder, through a file, or through links in a circle."""
@@ -44,10 +44,11 @@ def regular_file(path: str | PathLike[str], expected: str) -> Path:
     path = Path(path)
     try:
         other = other_than_file(path)
-    except OSError as error:
-        if error.errno not in _MISSING:
+    except (OSError, ValueError) as error:  # a null character in a path is a ValueError
+        if isinstance(error, OSError) and error.errno not in _MISSING:
             raise
-        raise UserFileNotFoundError(f"expected {expected}, got no file {path}; check the path") from error
+        shown = str(path).replace("\0", "\\0")
+        raise UserFileNotFoundError(f"expected {expected}, got no file {shown}; check the path") from error
     if other is not None:
         raise UserFileNotFoundError(f"expected {expected}, got {other} {path}; name a file")
     return path
@@ -60,6 +61,8 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     It is removed if the block raises. The folder must exist, and ``path`` be a file or nothing.
     """
     target = Path(path)
+    if "\0" in str(target):
+        raise UserFileError(f"expected a file to write, got {str(target)!r}, which no file can be called")
     if target.exists() and (other := other_than_file(target)):
         raise UserFileExistsError(f"expected a file to write, got {other} {target}: name a file")
     if not target.parent.is_dir():

@@ -26,7 +26,7 @@ class Range:
     def check(self, name: str, value: object, kind: type = float) -> None:
         """Refuse what is no number of a kind (`int` or `float`) in the interval; the message has the name."""
         wanted, numbers = ("a whole number", Integral) if kind is int else ("a number", Real)
-        if not isinstance(value, numbers) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, numbers):
             raise UserError(f"expected {name} as {wanted} in the range {self.interval}, got {value!r}")
         number: Any = value
         least, most = map(float, self.interval[1:-1].split(","))
@@ -51,7 +51,8 @@ def check_options(config: Any) -> None:
     Raises:
         UserError: Names the first such field.
     """
-    for name, hint in _hints(type(config)).items():
+    kind: Any = type(config)
+    for name, hint in _hints(kind).items():
         value = getattr(config, name)
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, str | os.PathLike) and "\0" in os.fspath(each):
@@ -61,7 +62,7 @@ def check_options(config: Any) -> None:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields, with what is annotated to them."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}

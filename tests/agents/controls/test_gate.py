@@ -97,5 +97,5 @@ def test_the_training_can_be_watched():
     best = np.maximum.reduce([shown.logits[:, m].argmax(axis=1) == shown.labels for m in range(3)]).mean()
     for row in agent.learning_curve_:
         assert -1 <= row["expected_reward"] <= 2 * best - 1
-    with pytest.raises(ValueError, match="studies_per_update of at least 1"):
+    with pytest.raises(ValueError, match="expected studies_per_update in the range"):
         make_agent("gate", studies_per_update=0)

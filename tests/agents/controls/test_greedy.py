@@ -50,5 +50,5 @@ def test_with_log_loss_it_comes_near_the_optimum_of_the_simplex():
 def test_a_single_member_and_bad_options():
     table = noise_table(30, 0, n_models=1)
     assert make_agent("greedy").fit(table).weights(table).tolist() == [[1.0]] * 30
-    with pytest.raises(ValueError, match="n_rounds of at least 1"):
+    with pytest.raises(ValueError, match="expected n_rounds in the range"):
         make_agent("greedy", n_rounds=0)

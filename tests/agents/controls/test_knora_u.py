@@ -51,5 +51,5 @@ def test_a_saved_one_without_studies_is_refused(tmp_path):
     agent.save(tmp_path)
     with pytest.raises(ValueError, match="expected studies"):
         load_agent(tmp_path)
-    with pytest.raises(ValueError, match="n_neighbours of at least 1"):
+    with pytest.raises(ValueError, match="expected n_neighbours in the range"):
         make_agent("knora_u", n_neighbours=0)

@@ -116,5 +116,5 @@ def test_it_must_be_fitted_on_the_same_ensemble():
         make_agent("stacking").predict_proba(noise_table(5, 0))
     with pytest.raises(ValueError, match="classes"):
         make_agent("stacking").fit(noise_table(50, 0)).predict_proba(noise_table(5, 0, n_classes=3))
-    with pytest.raises(ValueError, match="l2 greater than 0"):
+    with pytest.raises(ValueError, match="expected l2 in the range"):
         make_agent("stacking", l2=0.0)

@@ -42,5 +42,5 @@ def test_the_same_optimum_by_a_general_solver():
 
 
 def test_the_prior_must_be_a_number_of_studies():
-    with pytest.raises(ValueError, match="prior_studies of at least 0, got -1"):
+    with pytest.raises(ValueError, match="expected prior_studies in the range"):
         make_agent("static_per_body_part", prior_studies=-1.0)

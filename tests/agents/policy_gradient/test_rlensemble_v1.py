@@ -153,9 +153,9 @@ def test_an_interrupt_keeps_the_last_checkpoint():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beta": 1.5}, "beta of at most 1"),
-        ({"batch_size": 0}, "batch_size greater than 0"),
-        ({"weight_decay": -1.0}, "weight_decay of at least 0"),
+        ({"beta": 1.5}, "expected beta in the range"),
+        ({"batch_size": 0}, "expected batch_size in the range"),
+        ({"weight_decay": -1.0}, "expected weight_decay in the range"),
         ({"reward": "applause"}, "expected one of the rewards"),
     ],
 )

@@ -49,8 +49,8 @@ def test_the_seed_decides_and_the_current_folder_can_be_filled(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--patients", "1"], "expected at least 2 patients"),
-        (["--seed", "-1"], "expected a seed of 0 or greater"),
+        (["--patients", "1"], "expected patients in the range [2, 1000000], got 1"),
+        (["--seed", "-1"], "expected seed in the range [0, 1000000000], got -1"),
         (["--out", "{full}"], "expected an empty or absent folder to write to"),
     ],
 )
