@@ -1,1 +1,1 @@
-"""Files and worker processes; nothing of the environments."""
+"""Files, options, plug-ins and worker processes; nothing of the environments."""

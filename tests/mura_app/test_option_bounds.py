@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import math
 import pkgutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import mura_app.commands
 from agents import agent_class, list_agents
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from mura_app.commands import fit_agent
+from mura_app.main import run_command
 from mura_app.pipeline import PipelineConfig
 from mura_env.errors import UserError
 from mura_env.utils.options import bound_of
@@ -83,3 +85,29 @@ def test_every_number_has_bounds_that_are_checked_when_it_is_made(config):
                 continue
             with pytest.raises(UserError, match=f"expected {name} (as a whole number )?in the range "):
                 made(config, **{name: (value,) if is_tuple else value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"agent_seeds": 10**12}, "agent_seeds in the range [1, 1000], got 1000000000000"),
+        ({"agents": ["static", "static"]}, "each agent once in --agents, got 'static' twice"),
+        ({"test": "a\0b"}, "test without null characters, got 'a\\x00b'"),
+        (
+            {"agents": ["ppo"], "agent_options": {"ppo": {"learning_rate": 1e308}}},
+            "learning_rate in the range",
+        ),
+    ],
+)
+def test_a_config_file_has_the_same_bounds(tmp_path, capsys, settings, words):
+    document = {"format_version": 1, "versions": {}, "train": "a.npz", "test": "b.npz", **settings}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    command = ["benchmark", "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "out")]
+    assert run_command(command) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_agents_without_seeds_are_refused_before_anything_is_trained():
+    with pytest.raises(UserError, match="at least one agent seed"):
+        PipelineConfig(FILLED["ensemble"], 0, {"static": {}})
