@@ -41,7 +41,8 @@ def test_an_error_of_the_user_is_told_once_and_ends_all_processes(tmp_path: Path
     train = ["train", "--data", str(data), "--out", str(out)]
     refused = [*train[:4], str(tmp_path / "refused")]
     rate = ["--ensemble.training.learning-rate", "10", "--ensemble.training.weight-decay", "10"]
-    rate += ["--ensemble.training.precision", "fp32"]
+    rate += ["--ensemble.training.schedule", "constant", "--ensemble.training.precision", "fp32"]
+    rate += ["--members", "attention_cnn:1:16:40"]  # weights grow with every epoch
     cases = [
         ([*train, "--jsn"], "Unrecognized options: --jsn"),
         (["trian"], "got 'trian'"),
