@@ -66,7 +66,7 @@ def _read(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], 
 def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(header["mura"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"expected tensors of this package in {path}, got another file: {error}") from error
 
 

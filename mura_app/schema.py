@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from agents.benchmark.schema import Count, Document
-from agents.config import shortened
 from mura_env.errors import UserError
+from mura_env.utils.documents import misfit
 from mura_env.utils.files import read_json, write_json
 
 
@@ -134,22 +134,7 @@ def check_document(
     try:
         model.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"expected {expected}, got {path} {_misfit(error)}; {advice}") from error
-
-
-def _misfit(error: ValidationError) -> str:
-    """Say where a document does not fit its model: of all such places the outermost."""
-    first: Any = min(error.errors(), key=lambda each: (len(each["loc"]), str(each["loc"])))
-    *parents, last = steps = [str(step) for step in first["loc"] if not str(step).startswith("<")] or [""]
-    place = ".".join(steps)
-    if first["type"] == "missing":
-        return f"without {last!r}" + (f" in {'.'.join(parents)}" if parents else "")
-    if first["type"] == "extra_forbidden":
-        return f"with the unknown field {place}"
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    words = first["msg"].partition(" should ")[2].partition(" or instance of ")[0]
-    return f"with {shortened(first['input'])} where {place or 'it'} should {words or first['msg']}"
+        raise UserError(f"expected {expected}, got {path} {misfit(error.errors())}; {advice}") from error
 
 
 def write_schemas(folder: Path) -> None:

@@ -55,7 +55,15 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
             return _read_columns(archive)
     except UserError as error:
         raise UserError(_no_table(source, str(error))) from None
-    except (OSError, ValueError, TypeError, EOFError, NotImplementedError, OverflowError, BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        NotImplementedError,
+        OverflowError,
+        BadZipFile,
+    ) as error:
         raise UserError(_no_table(source, f"a file that cannot be read ({error})")) from None
 
 

@@ -1,0 +1,30 @@
+"""Words for values and documents that are other than expected: short, whatever a file holds."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def shortened(value: Any) -> str:
+    """Return what a value looks like, for a message: a file may hold a very long one, or a deeply nested."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxtuple = 2, 20, 20
+    short.maxstring = short.maxlong = short.maxother = 200
+    return short.repr(value)
+
+
+def misfit(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Say where a document does not fit its model: the outermost of the places that pydantic names."""
+    first: Any = min(errors, key=lambda each: (len(each["loc"]), str(each["loc"])))
+    *parents, last = steps = [str(step) for step in first["loc"] if not str(step).startswith("<")] or [""]
+    place = shortened(".".join(steps))[1:-1]
+    if first["type"] == "missing":
+        return f"without {last!r}" + (f" in {'.'.join(parents)}" if parents else "")
+    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"with the unknown field {place}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    words = first["msg"].partition(" should ")[2].partition(" or instance of ")[0]
+    return f"with {shortened(first['input'])} where {place or 'it'} should {words or first['msg']}"
