@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mura_env import Predictions
 from mura_env.errors import UserError
-from mura_env.utils.documents import shortened
+from mura_env.utils.text import shortened
 
 ConfigType = TypeVar("ConfigType")
 

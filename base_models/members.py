@@ -24,8 +24,8 @@ from base_models.networks.pretrained import (
 from base_models.networks.registry import create_model, fresh_format
 from base_models.storage import load_tensors
 from mura_env.errors import UserError, UserFileNotFoundError
-from mura_env.utils.documents import misfit
 from mura_env.utils.files import read_json, write_json
+from mura_env.utils.text import misfit
 
 Size = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
 Saved = TypeVar("Saved", bound="SavedDocument")

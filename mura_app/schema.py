@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from agents.benchmark.schema import Count, Document
 from mura_env.errors import UserError
-from mura_env.utils.documents import misfit
 from mura_env.utils.files import read_json, write_json
+from mura_env.utils.text import misfit
 
 
 class RunConfig(Document):

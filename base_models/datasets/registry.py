@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, TextIO, TypeVar
 
 from base_models.datasets.study import Dataset, check_dataset, in_class_order
-from mura_env.errors import UserError
-from mura_env.utils.files import regular_file, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.utils.files import regular_file
 from mura_env.utils.plugins import Registry
 
 ReaderClass = TypeVar("ReaderClass", bound="type[DatasetReader]")

@@ -1,10 +1,28 @@
-"""Words for values and documents that are other than expected: short, whatever a file holds."""
+"""Text from outside, for people to read: printable and short, whatever a file holds."""
 
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+"""Unicode's categories of what is no letter, sign or space: controls, formats, halves of pairs, nothing."""
+
+
+def printable(text: str) -> str:
+    """Return text with escapes in the place of all that is no character to see, but for line breaks.
+
+    Control sequences change what a terminal shows, marks of direction the order of letters, and halves of
+    surrogate pairs, as Python holds names of files that are not UTF-8, cannot be encoded.
+    """
+    return "".join(
+        character
+        if character == "\n" or unicodedata.category(character) not in _UNSEEN
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def shortened(value: Any) -> str:
