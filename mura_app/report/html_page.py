@@ -1,4 +1,4 @@
-"""Pages that stand alone: values are escaped where they are put in, and only the page's own script runs."""
+"""Pages that stand alone: values are escaped where they are put in; no script runs but the page's own."""
 
 import base64
 import hashlib
