@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
 from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
-from mura_app.terminal import message, print_json
+from mura_app.terminal import PlainConsole, message, print_json
 from mura_env.class_order import positive_words
 
 
@@ -21,7 +19,7 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
     if as_json:
         print_json(document)
         return
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print(benchmark_table(document))
     for name, row in document["agents"].items():
         if row["learns_by_reinforcement"]:
@@ -62,10 +60,8 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
 def benchmark_table(document: Mapping[str, Any]) -> Table:
     """Return one row an agent or control; estimates are means over seeds, intervals 95 % by patient."""
     table = Table(
-        title=Text(
-            f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds, "
-            f"{positive_words(document['protocol']['class_names'])}"
-        ),
+        title=f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds, "
+        f"{positive_words(document['protocol']['class_names'])}",
         title_justify="left",
         box=SIMPLE_HEAD,  # with it, the table fits a terminal of 80 columns
         padding=(0, 0),

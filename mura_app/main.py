@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import tyro
 
 import mura_app
 from mura_app.errors import REPORT_DEFECT, user_message
-from mura_app.terminal import error_line, print_text, sentence_of_box
+from mura_app.terminal import error_line, format_warning, print_text, sentence_of_box
 from mura_env.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     interrupted; 1 for a defect of the program, with its traceback and a line that says where to report it.
     `MURA_TRACEBACK=1` shows the traceback of a user's error as well.
     """
+    warnings.formatwarning = format_warning
     try:
         status = run_command(list(sys.argv[1:] if arguments is None else arguments))
     except Exception as error:

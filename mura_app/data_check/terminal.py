@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from mura_app.data_check.page import SHOWN as SHOWN_ON_THE_PAGE
 from mura_app.data_check.sentences import (
@@ -17,6 +15,7 @@ from mura_app.data_check.sentences import (
     pair_counts,
     shortcut_rows,
 )
+from mura_app.terminal import PlainConsole
 
 SHOWN = 5
 """Items of each list that are shown; the JSON document and the page hold more."""
@@ -24,22 +23,22 @@ SHOWN = 5
 
 def show_audit(document: Mapping[str, Any]) -> None:
     """Print what a check found on standard output."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     console.print(_parts_table(document))
     for sentence in image_sentences(document):
-        console.print(Text(sentence))
+        console.print(sentence)
     for name, title in TITLES.items():
         items = items_to_show(document["problems"], name)
         counted = pair_counts(document["problems"], name)
         number = f"{len(document['problems'][name]):,}"
-        console.print(Text(f"{title}: {number}{f' ({counted})' if counted else ''}"))
+        console.print(f"{title}: {number}{f' ({counted})' if counted else ''}")
         for item in items[:SHOWN]:
-            console.print(Text(f"  {item_sentence(item)}"))
+            console.print(f"  {item_sentence(item)}")
         if len(items) > SHOWN:
             hint = f"--html shows the first {SHOWN_ON_THE_PAGE}, --json lists them"
-            console.print(Text(f"  and {len(items) - SHOWN:,} more ({hint})"))
+            console.print(f"  and {len(items) - SHOWN:,} more ({hint})")
     if missing_pairs(document):
-        console.print(Text(missing_pairs(document)))
+        console.print(missing_pairs(document))
     rows = shortcut_rows(document["shortcuts"])
     if rows:
         table = Table(title="Prediction of the label with no pixel seen (test split)", title_justify="left")
@@ -50,9 +49,9 @@ def show_audit(document: Mapping[str, Any]) -> None:
         console.print(table)
     else:
         reason = document["shortcuts"]["reason"]
-        console.print(Text(f"Prediction of the label with no pixel seen: no figure, {reason}"))
+        console.print(f"Prediction of the label with no pixel seen: no figure, {reason}")
     for remark in document["dataset"]["remarks"]:
-        console.print(Text(remark))
+        console.print(remark)
 
 
 def _parts_table(document: Mapping[str, Any]) -> Table:

@@ -25,7 +25,7 @@ FAINT = "#040506"
 PALETTE = ("#3f8fd2", "#dd7a3a", "#2f9e77", "#b26bbf", "#c2a32b", "#d0566b", "#5f7f8f", "#8d6e4f")
 """Colours that differ in hue and lightness and read on white and on near-black."""
 
-MOST_LETTERS = 40
+MOST_LETTERS = 24
 """Of a name in a figure; the tables show all of it."""
 
 _STYLE: dict[Any, Any] = {
@@ -58,8 +58,11 @@ _STYLE: dict[Any, Any] = {
 def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
     """Open a figure of some inches in the report's style, with axes side by side."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # matplotlib only measures text with its own fonts; the browser, which draws it, has others
+        # matplotlib measures text with its own fonts; the browser, which draws it, has others
         warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
+        warnings.filterwarnings(
+            "ignore", "constrained_layout not applied"
+        )  # names are wide: they overlap then
         drawing = Figure(figsize=(width, height), layout="constrained")
         axes = drawing.subplots(1, columns, squeeze=False)[0]
         yield drawing, list(axes)
@@ -67,9 +70,9 @@ def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figu
 
 def label(name: str) -> str:
     """Return a name as text for a figure: printable, on one line, and short enough to leave room for data."""
-    text = printable(" ".join(name.split()))
+    text = printable(" ".join(name.split())) or "–"
     if len(text) > MOST_LETTERS:
-        text = f"{text[: MOST_LETTERS - 16]}…{text[-15:]}"
+        text = f"{text[: MOST_LETTERS - 12]}…{text[-11:]}"
     return f" {text}" if text.startswith("_") else text  # legends leave out what begins with an underscore
 
 

@@ -25,7 +25,7 @@ _MARKUP = re.compile(
     r"|<(?=[A-Za-z/!?])"  # a lone "<", as in p < 0.001, opens no tag
     r"|&(?=[A-Za-z#])|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[wW]{3})\."
 )
-_LINE_START = re.compile(r"^( ?\d*)([#>=]|[-+](?= |$)|(?<=\d)[.)](?= |$))")
+_LINE_START = re.compile(r"^( ?\d*)([#>=]|-(?=[ -]|$)|\+(?= |$)|(?<=\d)[.)](?= |$))")
 """A heading, quotation, underline or list."""
 
 

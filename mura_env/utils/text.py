@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,12 @@ def printable(text: str) -> str:
     Control sequences change what a terminal shows, marks of direction the order of letters, and halves of
     surrogate pairs, as Python holds names of files that are not UTF-8, cannot be encoded.
     """
-    return "".join(
-        character
-        if character == "\n" or unicodedata.category(character) not in _UNSEEN
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return re.sub(r"[^\n -~]", _shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    seen = unicodedata.category(found[0]) not in _UNSEEN
+    return found[0] if seen else found[0].encode("unicode_escape").decode()
 
 
 def shortened(value: Any) -> str:
