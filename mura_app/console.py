@@ -24,7 +24,7 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
     for name, row in document["agents"].items():
         if row["learns_by_reinforcement"]:
             console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
-            if "over_repeats" in row["vs_uniform"]:
+            if row["vs_uniform"].get("over_repeats"):
                 console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
     console.print(f"report: {run.report_path}", soft_wrap=True)
 

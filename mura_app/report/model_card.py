@@ -58,7 +58,7 @@ def render_model_card(
         contested_share=document["contested_share"],
         **further_comparisons(document),
         training=training,
-        evaluated_run=Path(settings["evaluated_run"]).name if "evaluated_run" in settings else "",
+        evaluated_run=Path(settings.get("evaluated_run") or "").name,
         claim=claim_facts(document, settings, training),
         estimate=estimate,
         difference=_difference,

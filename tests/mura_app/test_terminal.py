@@ -81,7 +81,7 @@ NAMES = [
     "[/red]",
     "[bold]x",
     "[link=https://example.org]x[/link]",
-    "[",
+    "[x",
     "\\[/]",
     ":smile:",
     "{task}",
