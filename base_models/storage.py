@@ -75,5 +75,5 @@ def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
     hash_ = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         hash_.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode(errors="surrogatepass"))
-        hash_.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        hash_.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return hash_.hexdigest()

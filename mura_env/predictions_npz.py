@@ -99,7 +99,7 @@ def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
     header = _HEADER.match(content)
     if header is None:
         raise UserError(f"{member.filename}, which is no array of numbers or text")
-    dtype, order = np.dtype(header[1].decode()), "F" if header[2] == b"True" else "C"
+    dtype, is_fortran = np.dtype(header[1].decode()), header[2] == b"True"
     shape = tuple(int(side) for side in header[3].replace(b",", b" ").split())
     if math.prod(shape) * dtype.itemsize != len(content) - header.end():
         raise UserError(f"{member.filename} of another length than its shape {shape}")
@@ -108,7 +108,7 @@ def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
         and np.frombuffer(content, f"{dtype.str[0]}u4", offset=header.end()).max(initial=0) > sys.maxunicode
     ):
         raise UserError(f"{member.filename} with characters that there are not")
-    array: NDArray[Any] = np.ndarray(shape, dtype, content, header.end(), order=order)
+    array: NDArray[Any] = np.ndarray(shape, dtype, content, header.end(), order="F" if is_fortran else "C")
     return array
 
 

@@ -83,7 +83,6 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
 
 def _images(root: Path, item: Any) -> list[dict[str, str]]:
     """Return the images that an item names, as `data:` addresses; none for files that cannot be read."""
-    named = [item] if isinstance(item, str) else item.get("paths", [])
-    names = [name for name in named if (root / name).is_file()]
+    names = [item] if isinstance(item, str) else item.get("paths", [])
     drawn = ((name, thumbnail(root / name, THUMBNAIL)) for name in names)
     return [{"name": name, "data": address} for name, address in drawn if address is not None]
