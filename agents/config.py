@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.utils.options import MAX_SEED, Range, check_options
+from mura_env.utils.text import shortened
 
 ConfigType = TypeVar("ConfigType")
 
@@ -111,14 +111,6 @@ def require_table(table: object) -> None:
             f"expected a predictions table, got {type(table).__name__}; make one with "
             "Predictions.from_arrays or Predictions.load"
         )
-
-
-def shortened(value: Any) -> str:
-    """Return what a value looks like, for a message: a file may hold a very long one, or a deeply nested."""
-    short = reprlib.Repr()
-    short.maxlevel, short.maxlist, short.maxtuple = 2, 20, 20
-    short.maxstring = short.maxlong = short.maxother = 200
-    return short.repr(value)
 
 
 def did_you_mean(name: str, names: list[str]) -> str:

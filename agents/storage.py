@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 from safetensors import SafetensorError
 
-from agents.config import shortened
 from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout
 from mura_env.utils.files import read_json, regular_file, replacing, write_json
+from mura_env.utils.text import shortened
 
 FORMAT = "mura-agent"
 FORMAT_VERSION = 1

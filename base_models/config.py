@@ -1,6 +1,7 @@
 """Every choice in the training of an ensemble, as frozen dataclasses: also the command line's options."""
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,6 +20,14 @@ MAX_IMAGE_SIZE = 4096
 """Upper bound of an image's side in pixels."""
 
 _DOCUMENT = {"extra": "forbid"}  # for pydantic: unknown fields of a document are refused
+
+
+def check_member_name(name: str) -> None:
+    """Refuse a name that is not safe as one of a folder; unlike an agent's it may begin with a digit."""
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise UserError(
+            f"expected a member's name of letters, digits, '-', '_' and '.', got {reprlib.repr(name)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,14 +59,7 @@ class MemberConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if (
-            not self.name
-            or not all(c.isalnum() or c in "-_." for c in self.name)
-            or self.name.startswith(".")
-        ):
-            raise UserError(
-                f"expected a member's name of letters, digits, '-', '_' and '.', got {self.name!r}"
-            )
+        check_member_name(self.name)
         if self.pretrained and self.init_weights:
             raise UserError("expected pretrained or init_weights, got both; leave one out")
         if not self.is_pretrained and {"frozen_layers", "layer_decay"} & self.training.keys():

@@ -1,18 +1,19 @@
 """Trained members on disk: `members/<name>/fold<k>.safetensors` and `members/<name>/member.json`."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
-from base_models.config import MemberConfig, ViewAggregation
-from base_models.networks.input_format import GREY, INPUT_FORMAT, InputFormat
+from base_models.config import MAX_IMAGE_SIZE, MemberConfig, ViewAggregation, check_member_name
+from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
     fitted_state,
@@ -24,8 +25,49 @@ from base_models.networks.registry import create_model, fresh_format
 from base_models.storage import load_tensors
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
+from mura_env.utils.text import misfit
 
-_CALIBRATION = TypeAdapter(Calibration)
+Size = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
+Saved = TypeVar("Saved", bound="SavedDocument")
+
+
+class SavedDocument(BaseModel):
+    """A JSON document of the folder `members`; it may hold more than is read here."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class SavedIndex(SavedDocument):
+    """What `members.json` holds."""
+
+    members: Annotated[list[str], Field(min_length=1)]
+    """Names of the members in the order of the run's tables."""
+
+
+class SavedMember(SavedDocument):
+    """What `member.json` holds; the fields are those of `TrainedMember`."""
+
+    config: MemberConfig
+    class_names: Annotated[list[str], Field(min_length=2)]
+    folds: Annotated[int, Field(ge=1)]
+    cache_size: Size
+    input_format: InputFormat
+    view_aggregation: ViewAggregation
+    tta_flip: bool
+    calibration: Calibration
+    fold_calibrations: list[Calibration]
+
+    @model_validator(mode="after")
+    def _fits_its_classes(self) -> Self:
+        """Refuse calibrations of other classes, or of more or fewer folds."""
+        n_classes = len(self.class_names)
+        for calibration in (self.calibration, *self.fold_calibrations):
+            biases = (calibration.bias, *calibration.part_biases.values())
+            if calibration.temperature <= 0 or any(len(bias) != n_classes for bias in biases):
+                raise ValueError(f"with a calibration that is none of {n_classes} classes")
+        if len(self.fold_calibrations) != self.folds:
+            raise ValueError(f"with {len(self.fold_calibrations)} fold_calibrations for {self.folds} folds")
+        return self
 
 
 @dataclass(frozen=True)
@@ -100,9 +142,9 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
         raise UserFileNotFoundError(
             f"expected the members of a finished run in {run_dir}, but there is no {index}"
         )
-    names = read_json(index, "the list of a run's members").get("members")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"expected the list of a run's members in {index}, got {names!r}")
+    names = _read_saved(index, SavedIndex, "the list of a run's members").members
+    for name in names:
+        check_member_name(name)  # before it becomes a path
     return [_load_member(run_dir, name) for name in names]
 
 
@@ -131,36 +173,38 @@ def _index_path(run_dir: Path) -> Path:
 
 
 def _load_member(run_dir: Path, name: str) -> TrainedMember:
-    document = read_json(run_dir / "members" / name / "member.json", "the description of a member")
+    folder = run_dir / "members" / name
+    saved = _read_saved(folder / "member.json", SavedMember, "a member of this package")
+    if saved.config.name != name:
+        raise UserError(f"expected the member {name!r} in {folder}, got {saved.config.name!r}")
+    networks = tuple(
+        load_weights(
+            new_network(saved.config, len(saved.class_names), saved.input_format.in_channels),
+            weights_path(run_dir, name, fold),
+        )
+        for fold in range(saved.folds)
+    )
+    return TrainedMember(
+        saved.config,
+        networks,
+        saved.calibration,
+        tuple(saved.fold_calibrations),
+        tuple(saved.class_names),
+        saved.cache_size,
+        saved.input_format,
+        saved.view_aggregation,
+        saved.tta_flip,
+    )
+
+
+def _read_saved(path: Path, model: type[Saved], expected: str) -> Saved:
+    """Read a document of the folder `members`, and name the field of a damaged or foreign one."""
+    document = read_json(path, expected)
     try:
-        config = MemberConfig(**document["config"])
-        class_names = tuple(document["class_names"])
-        input_format = INPUT_FORMAT.validate_python(document["input_format"])
-        in_channels = input_format.in_channels
-        networks = tuple(
-            load_weights(
-                new_network(config, len(class_names), in_channels), weights_path(run_dir, name, fold)
-            )
-            for fold in range(document["folds"])
-        )
-        if document["view_aggregation"] not in get_args(ViewAggregation):
-            raise KeyError(document["view_aggregation"])
-        calibrations = [_CALIBRATION.validate_python(values) for values in document["fold_calibrations"]]
-        return TrainedMember(
-            config,
-            networks,
-            _CALIBRATION.validate_python(document["calibration"]),
-            tuple(calibrations),
-            class_names,
-            document["cache_size"],
-            input_format,
-            document["view_aggregation"],
-            bool(document["tta_flip"]),
-        )
-    except (KeyError, TypeError, ValidationError) as error:
-        raise UserError(
-            f"expected a member of this package in {run_dir / 'members' / name}, got {error!r}"
-        ) from error
+        # from JSON: only there are lists strictly tuples, and objects dataclasses
+        return model.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise UserError(f"expected {expected}, got {path} {misfit(error.errors())}") from error
 
 
 def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = None) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Named tensors on disk: safetensors with a digest, since that format notices no damage to the values."""
+"""Named tensors on disk: safetensors with a digest, since that format notices no damage."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -17,7 +18,8 @@ from mura_env.utils.files import regular_file, replacing
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
     """Write named tensors atomically, with JSON-ready facts about them in the header."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"mura": json.dumps(facts), "sha256": _digest(stored)}
+    about = json.dumps(facts)
+    header = {"mura": about, "sha256": _digest(stored, about)}
     path.parent.mkdir(parents=True, exist_ok=True)
     content = save(stored, metadata=header)  # on a full disk, the library's errors are of a kind of its own
     with replacing(path) as temporary:
@@ -39,7 +41,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UserError: If the file is damaged or was written by something else.
     """
     tensors, header = _read(path)
-    if header.get("sha256") != _digest(tensors):
+    if header.get("sha256") != _digest(tensors, header.get("mura", "")):
         raise UserError(
             f"expected the tensors that were written to {path}, got damaged or foreign ones; "
             "resume the run that wrote them, or copy them again"
@@ -65,13 +67,14 @@ def _read(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], 
 def _facts(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(header["mura"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"expected tensors of this package in {path}, got another file: {error}") from error
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a hash of all tensors."""
-    hash_ = hashlib.sha256()
-    for name in sorted(tensors):
-        hash_.update(name.encode() + tensors[name].numpy().tobytes())
+def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
+    """Return a hash of all that a file says: the facts, and each tensor's name, type, shape and values."""
+    hash_ = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
+        hash_.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode(errors="surrogatepass"))
+        hash_.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return hash_.hexdigest()

@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
@@ -25,7 +24,7 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
         for name, row in document["agents"].items():
             if row["learns_by_reinforcement"]:
                 console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
-                if "over_repeats" in row["vs_uniform"]:
+                if row["vs_uniform"].get("over_repeats"):
                     console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
         console.print(f"report: {run.report_path}", soft_wrap=True)
 
@@ -61,10 +60,8 @@ def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:
 def benchmark_table(document: Mapping[str, Any]) -> Table:
     """Return one row an agent or control; estimates are means over seeds, intervals 95 % by patient."""
     table = Table(
-        title=Text(
-            f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds, "
-            f"{positive_words(document['protocol']['class_names'])}"
-        ),
+        title=f"{document['n_studies']:,} test studies, {len(document['seeds'])} seeds, "
+        f"{positive_words(document['protocol']['class_names'])}",
         title_justify="left",
         box=SIMPLE_HEAD,  # with it, the table fits a terminal of 80 columns
         padding=(0, 0),

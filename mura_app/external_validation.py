@@ -32,7 +32,7 @@ def training_table(run: RunDirectory) -> Predictions:
     if own.is_file():
         return load_table(own)
     config = run.read_config()
-    return load_table(Path(str(config.get("train", own))), config.get("positive"))
+    return load_table(Path(str(config.get("train") or own)), config.get("positive"))
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def predict_dataset(
     config = run.read_config()
     members = load_trained_members(run.path)
     classes = members[0].class_names
-    dataset = _open_outside(data, int(config.get("seed", 0)), classes, positive)
+    dataset = _open_outside(data, config.get("seed") or 0, classes, positive)
     check_index(dataset)
     studies, remarks = _studies_to_read(dataset, is_own=config.get("data") == str(data.resolve()))
     label_of, matched = _matched_classes(classes, dataset.class_names)

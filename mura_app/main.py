@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ import tyro
 
 import mura_app
 from mura_app.errors import REPORT_DEFECT, user_message
-from mura_app.terminal import error_line, open_streams, print_text, sentence_of_box, standard_output
+from mura_app.terminal import (
+    error_line,
+    format_warning,
+    open_streams,
+    print_text,
+    sentence_of_box,
+    standard_output,
+)
 from mura_env.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     error as well.
     """
     open_streams()
+    warnings.formatwarning = format_warning
     try:
         status = run_command(list(sys.argv[1:] if arguments is None else arguments))
     except Exception as error:

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from agents.benchmark.schema import Count, Document
-from agents.config import shortened
+from agents.benchmark.schema import AgentName, Count, Document
 from mura_env.errors import UserError
 from mura_env.utils.files import read_json, write_json
+from mura_env.utils.text import misfit
 
 
 class RunConfig(Document):
@@ -32,9 +32,9 @@ class RunConfig(Document):
     """Predictions table that is scored, of a benchmark of tables."""
     test_images: str | None = None
     """Predictions table of the test studies' radiographs, of a benchmark of tables."""
-    agents: list[str] | None = None
+    agents: list[AgentName] | None = None
     """Names of the weighting agents."""
-    agent_options: dict[str, dict[str, Any]] | None = None
+    agent_options: dict[AgentName, dict[str, Any]] | None = None
     """By agent, those of its options that were given; the others are the defaults."""
     agent_seeds: Count | None = None
     """Number of seeds of each agent."""
@@ -91,6 +91,8 @@ class TrainedEnsemble(_Part):
 
     members: Annotated[list[TrainedMember], Field(min_length=1)]
     folds: Count
+    training: dict[str, Any] | None = None
+    """How each network is trained."""
 
 
 class TrainingRecord(_Part):
@@ -110,6 +112,8 @@ class TrainingRecord(_Part):
     """Files that belong to no study."""
     skipped_studies: list[str] | None = None
     """Studies that were left out with their images."""
+    dropped_members: dict[str, Any] | list[str] | None = None
+    """Members that were too weak to be kept."""
     shared_images: list[list[str]] | None = None
     """Images that stand in studies of several patients, copies together."""
 
@@ -134,22 +138,7 @@ def check_document(
     try:
         model.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"expected {expected}, got {path} {_misfit(error)}; {advice}") from error
-
-
-def _misfit(error: ValidationError) -> str:
-    """Say where a document does not fit its model: of all such places the outermost."""
-    first: Any = min(error.errors(), key=lambda each: (len(each["loc"]), str(each["loc"])))
-    *parents, last = steps = [str(step) for step in first["loc"] if not str(step).startswith("<")] or [""]
-    place = ".".join(steps)
-    if first["type"] == "missing":
-        return f"without {last!r}" + (f" in {'.'.join(parents)}" if parents else "")
-    if first["type"] == "extra_forbidden":
-        return f"with the unknown field {place}"
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    words = first["msg"].partition(" should ")[2].partition(" or instance of ")[0]
-    return f"with {shortened(first['input'])} where {place or 'it'} should {words or first['msg']}"
+        raise UserError(f"expected {expected}, got {path} {misfit(error.errors())}; {advice}") from error
 
 
 def write_schemas(folder: Path) -> None:

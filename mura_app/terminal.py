@@ -22,12 +22,23 @@ from rich.progress import (
 from rich.text import Text
 
 from mura_env.errors import UserFileError
+from mura_env.utils.text import printable
 
 
-class _Output(Console):
-    """Standard output; an error of writing is raised, whatever it is."""
+class PlainConsole(Console):
+    """A console to which text is text, in tables too: no markup, no emoji codes, no control sequences.
+
+    An error of writing is raised, whatever it is.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text to print; of the options, those that would interpret it have no effect."""
+        return super().render_str(
+            printable(text), **{**options, "markup": False, "emoji": False, "highlight": False}
+        )
 
     def on_broken_pipe(self) -> NoReturn:
+        """Leave the error to whoever prints."""
         raise  # noqa: PLE0704 - called where the error is handled
 
 
@@ -41,7 +52,7 @@ def standard_output() -> Iterator[Console]:
     """
     try:
         try:
-            yield _Output(highlight=False)
+            yield PlainConsole(highlight=False)
         finally:
             sys.stdout.flush()
     except OSError as error:
@@ -64,7 +75,7 @@ def open_streams() -> None:
 def print_text(text: str) -> None:
     """Print plain text on standard output."""
     with standard_output():
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -82,16 +93,23 @@ def print_result(document: Mapping[str, Any], text: str, *, as_json: bool) -> No
 
 def message(text: str) -> None:
     """Print a message on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text))
+    PlainConsole(stderr=True, soft_wrap=True).print(text)
 
 
 def error_line(text: str) -> None:
     """Print an error on standard error, as one line whatever the text holds, if it can be written."""
     try:
-        sys.stderr.write("mura: error: " + " ".join(text.split()) + "\n")
+        sys.stderr.write("mura: error: " + printable(" ".join(text.split())) + "\n")
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return what `warnings.formatwarning` does, printable: a warning may name parts and files of a user."""
+    return printable(f"{filename}:{lineno}: {category.__name__}: {message}\n")
 
 
 def sentence_of_box(text: str) -> str:
@@ -124,12 +142,12 @@ class ProgressBars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:<34}"),
+            TextColumn("{task.description:<34}", markup=False),
             BarColumn(bar_width=32),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=PlainConsole(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}
         self._is_terminal = self._progress.console.is_terminal
@@ -152,5 +170,5 @@ class ProgressBars:
                 message(f"{description}: {completed} of {total}")
             return
         if description not in self._tasks:
-            self._tasks[description] = self._progress.add_task(description, total=total)
+            self._tasks[description] = self._progress.add_task(printable(description), total=total)
         self._progress.update(self._tasks[description], completed=completed, total=total)

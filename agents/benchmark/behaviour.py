@@ -1,24 +1,32 @@
 """What the policies did: their weights, the predictions they changed, how much of the bound they reached."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from agents.benchmark.calibration_shift import CalibrationSummary, calibration_summary
 from agents.benchmark.diversity import EnsembleDiversity, ensemble_diversity
 from agents.benchmark.fits import AgentResult
-from agents.benchmark.schema import Count, Document, SeedFigure, Share, Weights
+from agents.benchmark.schema import Count, Document, Number, SeedFigure, Share, Weights
 from agents.benchmark.seed_summaries import over_seeds, spread
 from agents.controls.oracle import oracle_accuracy
 from mura_env import Predictions
 
 
+class Entropy(SeedFigure):
+    """Mean entropy of weights, in nats."""
+
+    mean: Annotated[float, Field(ge=-1, le=100)]
+    """Mean over seeds."""
+
+
 class StudyWeights(Weights):
     """Mean weights of a body part."""
 
-    study_spread: list[float]
+    study_spread: list[Number]
     """Standard deviation from study to study."""
 
 
@@ -26,7 +34,7 @@ class BodyPartBehaviour(Document):
     """The weights of an agent in one body part."""
 
     weights: StudyWeights
-    entropy: SeedFigure
+    entropy: Entropy
     distance_from_uniform: SeedFigure
 
 
@@ -40,7 +48,7 @@ class ChangedStudy(Document):
     """The true class."""
     predicted_class: str
     baseline_predicted_class: str
-    change: str
+    change: Literal["correct_after", "incorrect_after", "incorrect_throughout"]
     """`correct_after`, `incorrect_after` or `incorrect_throughout` (one wrong class for another)."""
     baseline_probability: float
     """Of the true class, before the change."""
@@ -73,7 +81,7 @@ class Regret(Document):
 class AgentBehaviour(Document):
     """What an agent did on the test table."""
 
-    entropy: SeedFigure
+    entropy: Entropy
     """Of the weights, in nats."""
     distance_from_uniform: SeedFigure
     """Total variation distance, in [0, 1)."""

@@ -1,13 +1,14 @@
 """The curves behind the figures: receiver operating characteristic and reliability, averaged over seeds."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 from sklearn.metrics import roc_curve
 
-from agents.benchmark.schema import Document
+from agents.benchmark.schema import Document, Number, Share
 from agents.metrics import equal_mass_bins, scored_classes
 
 N_POINTS = 101
@@ -17,19 +18,29 @@ N_BINS = 10
 """Bins of a reliability diagram, of equal mass."""
 
 
-class Roc(Document):
+class _Points(Document):
+    """Points of a curve: the lists are their coordinates."""
+
+    @model_validator(mode="after")
+    def _are_whole(self) -> Self:
+        if len({len(values) for values in dict(self).values()}) > 1:
+            raise ValueError(f"with lists of other lengths in a {type(self).__name__.lower()}")
+        return self
+
+
+class Roc(_Points):
     """A receiver operating characteristic, averaged over seeds."""
 
-    false_positive_rate: list[float]
-    true_positive_rate: list[float]
+    false_positive_rate: list[Share]
+    true_positive_rate: list[Share]
 
 
-class Reliability(Document):
+class Reliability(_Points):
     """A reliability diagram, in bins of equal mass."""
 
-    predicted_probability: list[float]
-    observed_frequency: list[float]
-    n: list[float]
+    predicted_probability: list[Share]
+    observed_frequency: list[Share]
+    n: list[Number]
     """Studies in each bin, per seed."""
 
 

@@ -4,7 +4,7 @@ The same tables and seeds give the same document, whatever was interrupted on th
 processes there were.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from agents.benchmark.cross_validation import CrossValidated, HeldOut, out_of_fo
 from agents.benchmark.curves import Curves, curves_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import Images, image_level_document
-from agents.benchmark.schema import Count, Document, OrReason, OverRepeats, Row, Share, Weights
+from agents.benchmark.schema import AgentName, Count, Document, OrReason, OverRepeats, Row, Share, Weights
 from agents.benchmark.scoring import ScoredTable
 from agents.benchmark.seed_summaries import (
     LearningCurve,
@@ -95,7 +95,7 @@ class Benchmark(Document):
     protocol: Protocol
     contested_share: Share
     """Share of the test studies for which members predict different classes."""
-    agents: dict[str, AgentRow]
+    agents: dict[AgentName, AgentRow]
     models: dict[str, Row]
     """Each member alone."""
     controls: dict[str, Row]
@@ -110,15 +110,29 @@ class Benchmark(Document):
 
     @model_validator(mode="after")
     def _fits_its_protocol(self) -> Self:
-        """Refuse a document without a body part or uniform averaging, which every page shows."""
+        """Refuse a document that lacks a body part, an agent or a weight, which every page shows."""
         if BASELINE not in self.agents:
             raise ValueError(f"without {BASELINE!r} in agents")
         for group in ("agents", "models", "controls"):
             for name, row in getattr(self, group).items():
-                for part in self.protocol.body_part_names:
-                    if part not in row.per_body_part:
-                        raise ValueError(f"without {part!r} in {group}.{name}.per_body_part")
+                _require(row.per_body_part, self.protocol.body_part_names, f"{group}.{name}.per_body_part")
+        _require(self.weights_vary, self.agents, "weights_vary")
+        _require(self.behaviour.agents, self.agents, "behaviour.agents")
+        _require(self.curves, [*self.agents, *self.controls], "curves")
+        n_models = len(self.protocol.model_names)
+        for name, behaviour in self.behaviour.agents.items():
+            parts = (part.weights for part in behaviour.by_body_part.values() if part is not None)
+            rows = [row for of_part in parts for row in (of_part.mean, of_part.study_spread)]
+            rows += [study.weights for study in behaviour.changed_predictions.studies]
+            if any(len(row) != n_models for row in rows):
+                raise ValueError(f"with other than {n_models} weights in behaviour.agents.{name}")
         return self
+
+
+def _require(rows: Mapping[str, Any], names: Iterable[str], place: str) -> None:
+    for name in names:
+        if name not in rows:
+            raise ValueError(f"without {name!r} in {place}")
 
 
 def benchmark_document(

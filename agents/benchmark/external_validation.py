@@ -13,7 +13,7 @@ from agents.benchmark.cross_validation import UNSEEN_PARTS, HeldOut
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
-from agents.registry import BASELINE, load_agent, make_agent
+from agents.registry import BASELINE, agent_class, load_agent, make_agent
 from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
@@ -103,12 +103,18 @@ def _result(
         if name == BASELINE:  # it learns nothing, and a run may have been made without it
             agent = make_agent(BASELINE).fit(train, seed=seed)
         else:
-            agent = load_agent(directory / f"{name}-seed{seed}")
+            wanted = agent_class(name)  # a name of the registry, before it becomes a path
+            folder = directory / f"{name}-seed{seed}"
+            agent = load_agent(folder)
+            if not isinstance(agent, wanted) or agent.seed_ != seed:
+                raise UserError(
+                    f"expected the agent {name!r} of the seed {seed} in {folder}, got {agent.name!r} of the "
+                    f"seed {agent.seed_}; run the benchmark again"
+                )
             if agent.fingerprint_ != fingerprint(train):
                 raise UserError(
-                    "expected an agent that learned from the run's training table in "
-                    f"{directory / f'{name}-seed{seed}'}, got one that learned from another table; run the "
-                    "benchmark again"
+                    f"expected an agent that learned from the run's training table in {folder}, got one "
+                    "that learned from another table; run the benchmark again"
                 )
         results.append(AgentResult.of(agent, outside))
         if not agent.uses_seed:

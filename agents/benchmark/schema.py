@@ -8,9 +8,15 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from mura_env.utils.plugins import NAME
+
+AgentName = Annotated[str, Field(pattern=f"^{NAME}$")]
+"""Name of an agent, which becomes part of the names of its files."""
+Number = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""A number that can be drawn."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
+Ends = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
 
 class Document(BaseModel):
@@ -48,7 +54,7 @@ OrReason: TypeAlias = Annotated[
 class Figure(Document):
     """A figure over seeds. The spread over seeds and the interval over patients do not contain each other."""
 
-    mean: float | None
+    mean: Number | None
     """Mean over seeds; null where it is not defined."""
     ci95: Ends | None = None
     """95 % interval, by patient, of the mean over seeds."""
@@ -59,7 +65,7 @@ class Figure(Document):
 class SeedFigure(Document):
     """A figure over seeds that is always defined and has no interval."""
 
-    mean: float
+    mean: Number
     """Mean over seeds."""
     seed_spread: float
     """Standard deviation over seeds, 0 for one."""
@@ -68,7 +74,7 @@ class SeedFigure(Document):
 class Weights(Document):
     """Mean weights, one number a member."""
 
-    mean: list[float]
+    mean: list[Number]
     """Mean over studies and seeds."""
     seed_spread: list[float]
     """Standard deviation over seeds of the mean over studies."""
@@ -119,7 +125,7 @@ class MacroFigures(Figures):
 class AccuracyDifference(Document):
     """Accuracy minus that of uniform averaging on the same studies."""
 
-    accuracy_difference: float
+    accuracy_difference: Number
     ci95: Ends
     """Patient bootstrap with two imaginary patients who differ, so that it is never a point."""
 

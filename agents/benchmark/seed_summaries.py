@@ -1,12 +1,12 @@
 """What several seeds gave, as mean and standard deviation: figures, weights, learning curves."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 
-from agents.benchmark.schema import Document
+from agents.benchmark.schema import Document, Number
 
 
 class WeightsVary(Document):
@@ -19,9 +19,9 @@ class WeightsVary(Document):
 class Spread(Document):
     """One figure of a learning curve."""
 
-    mean: list[float]
+    mean: list[Number]
     """Mean over seeds of each row."""
-    seed_spread: list[float]
+    seed_spread: list[Number]
     """Standard deviation over seeds of each row."""
 
 
@@ -30,10 +30,17 @@ class LearningCurve(Document):
 
     model_config = ConfigDict(extra="allow")  # an agent of another package may log other figures
 
-    steps: list[float]
+    steps: list[Number]
     """Environment steps of each row."""
 
     __pydantic_extra__: dict[str, Spread]
+
+    @model_validator(mode="after")
+    def _has_whole_rows(self) -> Self:
+        for name, figure in self.__pydantic_extra__.items():
+            if not len(figure.mean) == len(figure.seed_spread) == len(self.steps):
+                raise ValueError(f"with steps and {name} of other lengths in a learning_curve")
+        return self
 
 
 def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:

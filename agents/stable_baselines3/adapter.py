@@ -21,10 +21,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from agents.config import shortened
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from mura_env.errors import UserError
+from mura_env.utils.text import shortened
 
 if TYPE_CHECKING:
     from agents.stable_baselines3.base import AlgorithmConfig

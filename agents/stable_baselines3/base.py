@@ -8,7 +8,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from agents.config import MAX_STORED, Coefficient, LearningRate, Passes, Share, Steps, Studies, shortened
+from agents.config import MAX_STORED, Coefficient, LearningRate, Passes, Share, Steps, Studies
 from agents.monitor import Report
 from agents.policy.networks.base import StackedNetwork
 from agents.policy.policy_agent import PolicyAgent, PolicyConfig
@@ -16,6 +16,7 @@ from agents.policy.selection import DecisionRule, squashed_softmax
 from agents.policy.stacked_env import PolicyStackEnv
 from mura_env.errors import UserError
 from mura_env.utils.options import Range
+from mura_env.utils.text import shortened
 
 NO_CLIPPING = 1e9
 """Gradient norm that no stack reaches: one norm over independent policies would let each of them shorten the

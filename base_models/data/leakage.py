@@ -50,7 +50,7 @@ def learned_from(file: str | Path) -> tuple[str, ...]:
     """
     try:
         return tuple(map(str, read_facts(Path(file)).get("learned_from", ())))
-    except ValueError:
+    except (ValueError, TypeError):
         return ()
 
 

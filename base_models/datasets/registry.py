@@ -10,6 +10,7 @@ from typing import ClassVar, TextIO, TypeVar
 
 from base_models.datasets.study import Dataset, check_dataset, in_class_order
 from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.utils.files import regular_file
 from mura_env.utils.plugins import Registry
 
 ReaderClass = TypeVar("ReaderClass", bound="type[DatasetReader]")
@@ -133,7 +134,7 @@ def open_table(file: Path) -> Iterator[TextIO]:
         ValueError: If it is none; the message names the file.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
+        with regular_file(file, "a table").open(newline="", encoding="utf-8-sig") as stream:
             yield stream
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(

@@ -134,7 +134,7 @@ def _finished_epochs(path: Path) -> int:
     """Return the number of epochs that a checkpoint counts, 0 where there is none."""
     try:
         return int(read_facts(path)["progress"]["epochs"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return 0
 
 

@@ -2,12 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from mura_app.data_check.sentences import (
     TITLES,
@@ -18,6 +14,7 @@ from mura_app.data_check.sentences import (
     pair_counts,
     shortcut_rows,
 )
+from mura_app.report.html_page import render_html, resource
 from mura_app.report.thumbnails import thumbnail
 from mura_env.errors import UserFileError, UserFileExistsError
 from mura_env.utils.files import other_than_file, write_text
@@ -52,8 +49,6 @@ def write_audit_page(path: Path, document: Mapping[str, Any]) -> None:
 
 def render_audit_page(document: Mapping[str, Any]) -> str:
     """Return the page as text."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_resource("mura_app.data_check", "page.jinja"))
     root = Path(document["dataset"]["root"])
     sections = [
         {
@@ -69,7 +64,9 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
         for name, title in TITLES.items()
         for items in [items_to_show(document["problems"], name)]
     ]
-    return template.render(
+    return render_html(
+        resource("mura_app.data_check", "page.jinja"),
+        style=resource("mura_app.report", "page.css") + resource("mura_app.data_check", "page.css"),
         document=document,
         sections=sections,
         missing_pairs=missing_pairs(document),
@@ -81,17 +78,11 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
         ],
         shown=SHOWN,
         shortcuts=shortcut_rows(document["shortcuts"]),
-        style=Markup(_resource("mura_app.report", "page.css")),  # noqa: S704 - the project's own file
     )
 
 
 def _images(root: Path, item: Any) -> list[dict[str, str]]:
     """Return the images that an item names, as `data:` addresses; none for files that cannot be read."""
-    named = [item] if isinstance(item, str) else item.get("paths", [])
-    names = [name for name in named if (root / name).is_file()]
+    names = [item] if isinstance(item, str) else item.get("paths", [])
     drawn = ((name, thumbnail(root / name, THUMBNAIL)) for name in names)
     return [{"name": name, "data": address} for name, address in drawn if address is not None]
-
-
-def _resource(package: str, name: str) -> str:
-    return (resources.files(package) / name).read_text(encoding="utf-8")

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from mura_app.data_check.page import SHOWN as SHOWN_ON_THE_PAGE
 from mura_app.data_check.sentences import (
@@ -32,19 +31,19 @@ def show_audit(document: Mapping[str, Any]) -> None:
 def _show(document: Mapping[str, Any], show: Callable[..., None]) -> None:
     show(_parts_table(document))
     for sentence in image_sentences(document):
-        show(Text(sentence))
+        show(sentence)
     for name, title in TITLES.items():
         items = items_to_show(document["problems"], name)
         counted = pair_counts(document["problems"], name)
         number = f"{len(document['problems'][name]):,}"
-        show(Text(f"{title}: {number}{f' ({counted})' if counted else ''}"))
+        show(f"{title}: {number}{f' ({counted})' if counted else ''}")
         for item in items[:SHOWN]:
-            show(Text(f"  {item_sentence(item)}"))
+            show(f"  {item_sentence(item)}")
         if len(items) > SHOWN:
             hint = f"--html shows the first {SHOWN_ON_THE_PAGE}, --json lists them"
-            show(Text(f"  and {len(items) - SHOWN:,} more ({hint})"))
+            show(f"  and {len(items) - SHOWN:,} more ({hint})")
     if missing_pairs(document):
-        show(Text(missing_pairs(document)))
+        show(missing_pairs(document))
     rows = shortcut_rows(document["shortcuts"])
     if rows:
         table = Table(title="Prediction of the label with no pixel seen (test split)", title_justify="left")
@@ -55,9 +54,9 @@ def _show(document: Mapping[str, Any], show: Callable[..., None]) -> None:
         show(table)
     else:
         reason = document["shortcuts"]["reason"]
-        show(Text(f"Prediction of the label with no pixel seen: no figure, {reason}"))
+        show(f"Prediction of the label with no pixel seen: no figure, {reason}")
     for remark in document["dataset"]["remarks"]:
-        show(Text(remark))
+        show(remark)
 
 
 def _parts_table(document: Mapping[str, Any]) -> Table:

@@ -42,15 +42,15 @@ def _initialization(training: Mapping[str, Any]) -> str:
 
 def _member_choice(training: Mapping[str, Any]) -> str:
     """Say which epoch's weights a member keeps, and which members an ensemble keeps."""
-    inner = training["config"].get("training", {}).get("inner_validation", 0.0)
+    inner = (training["config"].get("training") or {}).get("inner_validation")
     epoch = "the best epoch on inner patients" if inner else "the last epoch"
-    dropped = training.get("dropped_members", [])
+    dropped = training.get("dropped_members")
     return f"{epoch}." if not dropped else f"{epoch}; left out: {', '.join(map(str, dropped))}."
 
 
 def _trainings(document: Mapping[str, Any]) -> str:
     """Say how many sets of members there are, and whether agents were cross-validated."""
-    n = document["repeats"]["n"] if "repeats" in document else 1
+    n = document["repeats"]["n"] if document.get("repeats") else 1
     words = "one set of trained members" if n == 1 else f"{n} trainings of the members"
     cross_validated = "agents" in document["cross_validated"]
     return f"{words}; agents cross-validated on the training table, not nested" if cross_validated else words

@@ -2,14 +2,19 @@
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mura_env.utils.text import printable
 
 INK = "#010203"
 """Stands for the page's text colour; `to_svg` replaces it, so that figures follow light and dark."""
@@ -20,8 +25,12 @@ FAINT = "#040506"
 PALETTE = ("#3f8fd2", "#dd7a3a", "#2f9e77", "#b26bbf", "#c2a32b", "#d0566b", "#5f7f8f", "#8d6e4f")
 """Colours that differ in hue and lightness and read on white and on near-black."""
 
+MOST_LETTERS = 24
+"""Of a name in a figure; the tables show all of it."""
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names may hold dollar signs
     "svg.hashsalt": "report",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -48,14 +57,27 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
     """Open a figure of some inches in the report's style, with axes side by side."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # matplotlib measures text with its own fonts; the browser, which draws it, has others
+        warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
+        warnings.filterwarnings(
+            "ignore", "constrained_layout not applied"
+        )  # names are wide: they overlap then
         drawing = Figure(figsize=(width, height), layout="constrained")
         axes = drawing.subplots(1, columns, squeeze=False)[0]
         yield drawing, list(axes)
 
 
+def label(name: str) -> str:
+    """Return a name as text for a figure: printable, on one line, and short enough to leave room for data."""
+    text = printable(" ".join(name.split())) or "–"
+    if len(text) > MOST_LETTERS:
+        text = f"{text[: MOST_LETTERS - 12]}…{text[-11:]}"
+    return f" {text}" if text.startswith("_") else text  # legends leave out what begins with an underscore
+
+
 def to_svg(drawing: Figure, name: str, description: str) -> Markup:
-    """Render a figure as an SVG element for an HTML page.
+    """Render a figure as an SVG element for an HTML page, which has the style of lines in its own sheet.
 
     The name must be unique on the page; the description is for those who cannot see the figure.
     """
@@ -63,12 +85,14 @@ def to_svg(drawing: Figure, name: str, description: str) -> Markup:
     drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--rule)")
-    opening, rest = svg.split(">", 1)
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
+    prefix = quote(name, safe="", errors="replace").replace("%", ".") + "-"
+
+    def own(tag: re.Match[str]) -> str:
+        text = re.sub(r'\bid="|url\(#|href="#', lambda found: found[0] + prefix, tag[0])
+        return text.replace(INK, "currentColor").replace(FAINT, "var(--rule)")
+
+    opening, rest = re.sub("<[^>]*>", own, svg).split(">", 1)
     opening = re.sub(r' (width|height)="[^"]*"', "", opening)
-    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return Markup(f'{opening} role="img" aria-label="{label}">{rest}')  # noqa: S704 - names are escaped
+    described = escape(printable(description))
+    return Markup(f'{opening} role="img" aria-label="{described}">{rest}')  # noqa: S704 - names are escaped

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from agents.registry import BASELINE
-from mura_app.report.drawing import FAINT, INK, PALETTE, figure, to_svg
+from mura_app.report.drawing import FAINT, INK, PALETTE, figure, label, to_svg
 from mura_app.report.numbers import number, points
 from mura_app.report.verdict import is_significant
 
@@ -55,7 +55,9 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         for name, values in zip(accuracies, table, strict=True):
             colour = INK if name == BASELINE else next(colours)
             filling = "none" if name == BASELINE else colour
-            axes.plot(values, rows, "o", color=colour, markerfacecolor=filling, markersize=8, label=name)
+            axes.plot(
+                values, rows, "o", color=colour, markerfacecolor=filling, markersize=8, label=label(name)
+            )
         drawing.legend(loc="outside lower center", ncols=max(1, min(4, len(accuracies))))
         return to_svg(
             drawing,
@@ -78,10 +80,10 @@ def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str,
     with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(shown)) as (drawing, [axes]):
         axes.pcolormesh(weights, cmap=colours, vmin=0, vmax=1, edgecolors="none")
         axes.invert_yaxis()
-        axes.set_xticks(np.arange(len(models)) + 0.5, labels=list(models))
-        axes.set_yticks(np.arange(len(shown)) + 0.5, labels=list(shown))
+        axes.set_xticks(np.arange(len(models)) + 0.5, labels=[*map(label, models)])
+        axes.set_yticks(np.arange(len(shown)) + 0.5, labels=[*map(label, shown)])
         axes.tick_params(length=0)
-        axes.set_title(name)
+        axes.set_title(label(name))
         for spine in axes.spines.values():
             spine.set_visible(False)
         for (row, column), weight in np.ndenumerate(weights):
@@ -105,7 +107,7 @@ def learning_curves(curves: Mapping[str, Row]) -> str:
             axes.fill_between(
                 curve["steps"], mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0
             )
-            axes.plot(curve["steps"], mean, color=colour, linewidth=2, label=name)
+            axes.plot(curve["steps"], mean, color=colour, linewidth=2, label=label(name))
         axes.set_xlabel("environment steps (studies decided)")
         axes.set_ylabel("accuracy, %")
         axes.grid(axis="y")
@@ -127,7 +129,7 @@ def roc_plot(curves: Mapping[str, Row]) -> str:
                 color=INK if is_uniform else next(colours),
                 linestyle="--" if is_uniform else "-",
                 linewidth=1.6,
-                label=name,
+                label=label(name),
             )
         _unit_square(axes, "1 − specificity", "sensitivity")
         axes.legend(loc="lower right", fontsize=9)
@@ -145,7 +147,7 @@ def reliability_plot(name: str, curve: Row) -> str:
         axes.vlines(predicted, observed - errors, observed + errors, color=PALETTE[0], linewidth=1)
         axes.plot(predicted, observed, "o-", color=PALETTE[0], markersize=4, linewidth=1.4)
         _unit_square(axes, "predicted probability", "observed frequency")
-        axes.set_title(name)
+        axes.set_title(label(name))
         words = "; ".join(f"{p:.2f} {o:.2f}" for p, o in zip(predicted, observed, strict=True))
         return to_svg(
             drawing,
@@ -157,7 +159,7 @@ def reliability_plot(name: str, curve: Row) -> str:
 def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.int64]:
     """Give a plot a row a name, top to bottom, and return the rows' heights."""
     rows = np.arange(len(names))[::-1]
-    axes.set_yticks(rows, labels=list(names))
+    axes.set_yticks(rows, labels=[*map(label, names)])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(x_label)
     axes.grid(axis="x")

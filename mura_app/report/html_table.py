@@ -11,6 +11,9 @@ from mura_app.report.numbers import estimate, number
 Cell = tuple[str, float | str | None]
 """What a cell shows (HTML) and the value it is sorted by; None goes last in either direction."""
 
+MOST_LETTERS = 40
+"""Of a name on one line."""
+
 MISSING: Cell = ("–", None)
 """Stands where there is no figure."""
 
@@ -31,8 +34,9 @@ def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Ce
 
 
 def text_cell(text: str, note: str = "") -> Cell:
-    """Return a name, and a note in small print behind it."""
-    return escape(text) + (f" <small>{escape(note)}</small>" if note else ""), text
+    """Return a name, and a note in small print behind it; a long name wraps."""
+    name = escape(text) if len(text) <= MOST_LETTERS else f'<span class="wraps">{escape(text)}</span>'
+    return name + (f" <small>{escape(note)}</small>" if note else ""), text
 
 
 def number_cell(value: float | None, digits: str = ".3f", scale: float = 1.0) -> Cell:

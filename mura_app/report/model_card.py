@@ -5,7 +5,6 @@ After M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019 (arXiv:18
 
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +12,39 @@ import jinja2
 
 from agents.registry import BASELINE
 from mura_app.report.claim import claim_facts
+from mura_app.report.html_page import resource
 from mura_app.report.numbers import estimate, number
 from mura_app.report.sections import further_comparisons, learned_agents, reasons, verdict
 from mura_env.class_order import positive_words
+from mura_env.utils.text import printable
 
 Document = Mapping[str, Any]
+
+_MARKUP = re.compile(
+    r"[\\|*`\[\]~$@]"
+    r"|<(?=[A-Za-z/!?])"  # a lone "<", as in p < 0.001, opens no tag
+    r"|&(?=[A-Za-z#])|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[wW]{3})\."
+)
+_LINE_START = re.compile(r"^( ?\d*)([#>=]|-(?=[ -]|$)|\+(?= |$)|(?<=\d)[.)](?= |$))")
+"""A heading, quotation, underline or list."""
 
 
 def render_model_card(
     document: Document, *, title: str, settings: Document, training: Document | None
 ) -> str:
     """Return the card as Markdown; `training` is None where the tables came from elsewhere."""
-    # Markdown, not HTML: names are escaped by the filter `cell`, which keeps them inside their table cell
-    environment = jinja2.Environment(  # noqa: S701
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML: every value goes through `finalize`
+        finalize=escape_markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.filters["cell"] = _cell
-    template = environment.from_string(
-        resources.files("mura_app.report").joinpath("model_card.jinja").read_text(encoding="utf-8")
-    )
+    template = environment.from_string(resource("mura_app.report", "model_card.jinja"))
     agents, protocol = document["agents"], document["protocol"]
-    answer = verdict(document)
     return template.render(
-        title=_cell(title),
-        overall=_cell(answer["overall"]),
-        verdict=[_cell(sentence) for sentence in answer["verdict"]],
-        repeats=[_cell(sentence) for sentence in answer["repeats"]],
+        title=title,
+        **verdict(document),
         models=protocol["model_names"],
         class_names=protocol["class_names"],
         positive=positive_words(protocol["class_names"]),
@@ -52,7 +58,7 @@ def render_model_card(
         contested_share=document["contested_share"],
         **further_comparisons(document),
         training=training,
-        evaluated_run=Path(settings["evaluated_run"]).name if "evaluated_run" in settings else "",
+        evaluated_run=Path(settings.get("evaluated_run") or "").name,
         claim=claim_facts(document, settings, training),
         estimate=estimate,
         difference=_difference,
@@ -62,11 +68,14 @@ def render_model_card(
     )
 
 
-def _cell(text: str) -> str:
-    """Return text that stays inside one cell of a Markdown table and is not taken for markup."""
-    flat = " ".join(str(text).split())
-    # a lone "<", as in p < 0.001, opens no tag
-    return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", flat)
+def escape_markdown(value: object) -> str:
+    """Return a value as text that stays on its line, and in its cell, and is not taken for any markup.
+
+    Of GitHub's dialect, too: formulas, and addresses that become links by themselves.
+    """
+    text = printable(re.sub(r"\s+", " ", str(value)))
+    text = _MARKUP.sub(r"\\\g<0>", text)
+    return _LINE_START.sub(r"\1\\\2", text)
 
 
 def _difference(name: str, row: Mapping[str, Any]) -> str:

@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
 from mura_app.report import sections
+from mura_app.report.html_page import render_html, resource
 from mura_app.report.sections import Document
 from mura_env.class_order import positive_words
 from mura_env.utils.files import write_text
@@ -38,15 +35,13 @@ def render_page(
     document: Document, *, title: str, settings: Document, thumbnails: Mapping[str, str] | None = None
 ) -> str:
     """Return the page as text; arguments as in `write_report`."""
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_resource("page.jinja"))
     options = {name: row["options"] for name, row in document["agents"].items()}
-    return template.render(
+    return render_html(
+        resource("mura_app.report", "page.jinja"),
+        style=resource("mura_app.report", "page.css"),
+        script=resource("mura_app.report", "page.js"),
         title=title,
         facts=_facts(document),
-        style=Markup(_resource("page.css")),  # noqa: S704 - the project's own file
-        script=Markup(_resource("page.js")),  # noqa: S704 - the project's own file
         protocol=_protocol(document),
         settings=json.dumps({**settings, "agent_options": options}, indent=2),
         **sections.verdict(document),
@@ -81,7 +76,3 @@ def _protocol(document: Document) -> list[str]:
         f"Members: {', '.join(protocol['model_names'])}. Classes: {', '.join(protocol['class_names'])}. "
         f"Seeds: {', '.join(map(str, document['seeds']))}.",
     ]
-
-
-def _resource(name: str) -> str:
-    return resources.files("mura_app.report").joinpath(name).read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def compared_agents(document: Document) -> list[str]:
 def reasons(document: Document) -> dict[str, str]:
     """Return why body parts have no figures, by part."""
     parts = document["agents"][BASELINE]["per_body_part"]
-    return {part: row["reason"] for part, row in parts.items() if "reason" in row}
+    return {part: row["reason"] for part, row in parts.items() if row.get("reason")}
 
 
 def verdict(document: Document) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def verdict(document: Document) -> dict[str, Any]:
         "repeats": [
             repeats_sentence(name, comparison["over_repeats"])
             for name, comparison in comparisons.items()
-            if "over_repeats" in comparison
+            if comparison.get("over_repeats")
         ],
         "enough_seeds": enough,
         "n_seeds": len(document["seeds"]),
@@ -115,7 +115,9 @@ def plots(document: Document) -> dict[str, Any]:
     agents, protocol = document["agents"], document["protocol"]
     learned, others = learned_agents(document), compared_agents(document)
     parts, models = protocol["body_part_names"], protocol["model_names"]
-    curves = {name: curve for name in learned if (curve := agents[name]["learning_curve"]) is not None}
+    curves = {
+        name: curve for name in learned if "accuracy" in (curve := agents[name]["learning_curve"] or {})
+    }
     acts = document["behaviour"]["agents"]
     return {
         "difference_plot": difference_plot({name: agents[name]["vs_uniform"] for name in others}),

@@ -33,7 +33,7 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     """Return a table of the main figures, and the comparison with uniform averaging."""
     headings = ["agent", *_MAIN, "p", "Holm p", "McNemar p"]
-    repeated = any("over_repeats" in row["vs_uniform"] for row in agents.values())
+    repeated = any(row["vs_uniform"].get("over_repeats") for row in agents.values())
     if repeated:
         headings.insert(6, "over trainings, points")
     rows = []

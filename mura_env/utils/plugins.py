@@ -25,7 +25,8 @@ Item = TypeVar("Item")
 Registered = TypeVar("Registered")
 
 _OWN_PACKAGES = {"mura_env", "base_models", "agents", "mura_app"}
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
+"""What a name is made of: it becomes part of the names of files."""
 
 
 class Registry(Generic[Item]):
@@ -61,7 +62,7 @@ class Registry(Generic[Item]):
 
         A name consists of letters, digits, `_`, `.` and `-`, and begins with a letter.
         """
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME, name):
             raise UserError(
                 f"expected a name of letters, digits, '_', '.' and '-' for the {self.kind}, "
                 f"got {reprlib.repr(name)}; choose another"

@@ -6,7 +6,7 @@ import pytest
 
 from agents.benchmark import run_benchmark
 from agents.benchmark.schema import Count, Document, Ends, OrReason, Share
-from mura_app.artifacts import read_benchmark
+from mura_app.artifacts import read_benchmark, write_pages
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import read_document, write_schemas
 
@@ -159,6 +159,29 @@ def test_a_benchmark_fits(benchmark, tmp_path):
         (("controls", "majority", "vs_uniform"), None, "without 'vs_uniform' in controls.majority"),
         (("behaviour", "oracle"), 5, "with 5 where behaviour.oracle should be a valid dictionary"),
         (("images",), "none", "where images should be a valid dictionary"),
+        (("protocol", "model_names"), None, "without 'model_names' in protocol"),
+        (("weights_vary", "reinforce"), None, "without 'reinforce' in weights_vary"),
+        (("behaviour", "agents", "uniform"), None, "without 'uniform' in behaviour.agents"),
+        (("curves", "majority"), None, "without 'majority' in curves"),
+        (("curves", "uniform", "reliability", "n"), [1.0], "with lists of other lengths in a reliability"),
+        (("curves", "uniform", "roc", "true_positive_rate"), [0.5], "with lists of other lengths in a roc"),
+        (
+            ("curves", "uniform", "reliability", "observed_frequency", 0),
+            2.0,
+            "should be less than or equal to 1",
+        ),
+        (("agents", "reinforce", "learning_curve", "steps"), [], "with steps and "),
+        (("agents", "reinforce", "accuracy", "mean"), 1e300, "should be less than or equal to 1000000000"),
+        (
+            ("behaviour", "agents", "reinforce", "by_body_part", "PART0", "weights", "mean"),
+            [1.0],
+            "with other than 2 weights in behaviour.agents.reinforce",
+        ),
+        (
+            ("behaviour", "agents", "reinforce", "changed_predictions", "studies", 0, "change"),
+            "<b>",
+            "with '<b>' where behaviour.agents.reinforce.changed_predictions.studies.0.change should be",
+        ),
     ],
 )
 def test_an_edited_benchmark_is_refused_in_one_line(benchmark, tmp_path, place, value, words):
@@ -166,6 +189,47 @@ def test_an_edited_benchmark_is_refused_in_one_line(benchmark, tmp_path, place, 
         read_again(changed(benchmark, place, value), tmp_path)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil", "<script>", "$x$", "[/red]", "two words", "a/b", "", "\x1b[31m"]
+)
+def test_names_of_agents_follow_the_rule_of_the_registry(benchmark, tmp_path, name):
+    row = benchmark["agents"]["reinforce"]
+    with pytest.raises(ValueError, match="should match pattern"):
+        read_again(changed(benchmark, ("agents", name), row), tmp_path)
+    for setting in ({"agents": [name]}, {"agent_options": {name: {}}}):
+        config = {"format_version": 1, "versions": {}, **setting}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ValueError, match="should match pattern"):
+            RunDirectory(tmp_path).read_config()
+
+
+def test_null_says_as_much_as_leaving_out(benchmark, tmp_path):
+    """What may be left out of a run's documents may be null, and the pages are the same."""
+    RunDirectory(tmp_path).claim({"seed": 0})
+    pages = []
+    for value in ({}, {"seed": None, "agents": None, "evaluated_run": None, "positive": None}):
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(
+            json.dumps({"format_version": 1, "versions": config["versions"], **value})
+        )
+        document = json.loads(json.dumps(benchmark))
+        if value:
+            document |= {"repeats": None, "title": None}
+            for row in document["agents"].values():
+                row["vs_uniform"]["over_repeats"] = None
+                row["per_body_part"]["PART0"]["reason"] = None
+        write_pages(RunDirectory(tmp_path), read_again(document, tmp_path))
+        pages.append((tmp_path / "MODEL_CARD.md").read_text())
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("versions", [None, [], {"torch": None}, {"torch": 2}])
+def test_versions_are_named_where_they_are_none(tmp_path, versions):
+    (tmp_path / "config.json").write_text(json.dumps({"format_version": 1, "versions": versions}))
+    with pytest.raises(ValueError, match=r"config\.json with .* where versions"):
+        RunDirectory(tmp_path).read_config()
 
 
 def test_the_schemas_in_the_docs_are_those_of_the_documents(tmp_path):

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import sys
@@ -5,11 +6,14 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from mura_app import main
 from mura_app.terminal import (
+    PlainConsole,
     ProgressBars,
     error_line,
+    message,
     open_streams,
     print_json,
     print_text,
@@ -17,6 +21,7 @@ from mura_app.terminal import (
     standard_output,
 )
 from mura_env.errors import UserFileError
+from mura_env.utils.text import printable
 
 
 def test_an_error_is_one_line_whatever_it_holds(capsys):
@@ -146,3 +151,63 @@ def test_an_error_that_cannot_be_printed_keeps_its_status(monkeypatch):
 def test_a_table_goes_to_standard_output(capsys):
     _print_table()
     assert capsys.readouterr().out == "a table\n"
+
+
+NAMES = [
+    "[/red]",
+    "[bold]x",
+    "[link=https://example.org]x[/link]",
+    "[x",
+    "\\[/]",
+    ":smile:",
+    "{task}",
+    "%s",
+    "100",
+]
+CONTROLS = [
+    "\x1b[31mred",
+    "\x1b]0;title\x07",
+    "a\rb",
+    "a\x08b",
+    "\x9b2J",
+    "\x7f",
+    "\u202eabc",
+    "\u2028",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *CONTROLS])
+def test_text_is_never_markup_and_never_a_control_sequence(name, capsys):
+    shown = printable(name)
+    assert shown == name or name in CONTROLS
+    stream = io.StringIO()
+    console = PlainConsole(file=stream, width=200, force_terminal=True, color_system="truecolor")
+    table = Table(title=name)
+    table.add_column(name)
+    table.add_row(name)
+    console.print(table)
+    console.print(f"{name}: report")
+    assert stream.getvalue().count(shown) == 4
+    with ProgressBars() as progress:
+        progress(name, 1, 1)
+    message(name)
+    print_text(name)
+    error_line(f"got {name}")
+    written = capsys.readouterr()
+    assert written.err.count(printable(" ".join(name.split()))) == 3 or "\r" in name or "\u2028" in name
+    assert written.out == f"{shown}\n"
+    assert not set(written.out + written.err) & set("\x1b\x07\x08\r\x7f\x9b\u202e\u2028\ud800")
+
+
+def test_a_bar_on_a_terminal_shows_its_description_as_it_is(monkeypatch, capsys):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with ProgressBars() as progress:
+        progress("part [/red] \x1b[2J", 1, 2)
+    assert "part [/red] \\x1b[2J" in capsys.readouterr().err
+
+
+def test_letters_of_all_languages_and_signs_are_printable():
+    text = "Ellenbogen ä, \u624b, \u05d9\u05d3, \u00b1 – \N{NO-BREAK SPACE}\U0001f9b4 \u0301\n"
+    assert printable(text) == text

@@ -1,11 +1,16 @@
 import io
+import re
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mura_env import Predictions
+from mura_env.errors import UserError
 from tests.mura_env.tables import random_table
 from tests.mura_env.test_predictions import assert_equal
 
@@ -68,7 +73,7 @@ def test_pickled_objects_are_not_read(tmp_path: Path) -> None:
     columns = _saved_columns(tmp_path)
     columns["study_ids"] = columns["study_ids"].astype(object)
     np.savez(tmp_path / "bad.npz", **columns)
-    with pytest.raises(ValueError, match=r"cannot be read \(Object arrays cannot be loaded"):
+    with pytest.raises(ValueError, match=r"study_ids\.npy, which is no array of numbers or text"):
         Predictions.load(tmp_path / "bad.npz")
 
 
@@ -88,3 +93,104 @@ def test_other_contents(tmp_path: Path, change: dict[str, np.ndarray | None], me
     np.savez(tmp_path / "bad.npz", **{name: value for name, value in columns.items() if value is not None})
     with pytest.raises(ValueError, match=message):
         Predictions.load(tmp_path / "bad.npz")
+
+
+def _npy(header: str, values: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
+    """Return an array's file with a header of any text."""
+    text = header.encode() + b"\n"
+    return (
+        b"\x93NUMPY"
+        + version
+        + len(text).to_bytes(2 if version == b"\x01\x00" else 4, "little")
+        + text
+        + values
+    )
+
+
+def _described(descr: str, shape: str) -> str:
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"raw bytes", "labels.npy, which is no array"),
+        (_npy("-" * 60_000 + "1"), "labels.npy, which is no array"),
+        (_npy("(" * 60_000 + ")" * 60_000, version=b"\x02\x00"), "labels.npy, which is no array"),
+        (_npy(_described("'<i8'", "(" * 90 + ")" * 90)), "labels.npy, which is no array"),
+        (_npy(_described("'|O'", "(60,)"), bytes(480)), "labels.npy, which is no array"),
+        (_npy(_described("[('a', '<i8')]", "(60,)"), bytes(480)), "labels.npy, which is no array"),
+        (_npy(_described("'<i8'", "(1000000000000000000,)"), bytes(480)), "of another length than its shape"),
+        (_npy(_described("'<i8'", "(-60,)"), bytes(480)), "labels.npy, which is no array"),
+        (_npy(_described("'<i3'", "(60,)"), bytes(180)), "cannot be read"),
+        (_npy(_described("'<U0'", "(60,)")), "."),
+        (_npy(_described("'<U1'", "(60,)"), b"\xff" * 240), "characters that there are not"),
+        (_npy(_described("'>U1'", "()"), b"\xff" * 4), "characters that there are not"),
+        (_npy(_described("'<i8'", "(" + "1, " * 30 + ")"), bytes(8)), r"expected one of labels|, got"),
+        (_npy(_described("'<i8'", "(60,)"), bytes(480))[:-1], "of another length than its shape"),
+    ],
+)
+def test_hostile_arrays_are_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
+    table = _saved_columns(tmp_path)
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+        for name, column in {**table, "labels": content}.items():
+            if isinstance(column, bytes):
+                archive.writestr(f"{name}.npy", column)
+            else:
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.save(file, column)
+    with pytest.raises(UserError, match=r"bad\.npz") as error:
+        Predictions.load(tmp_path / "bad.npz")
+    assert re.search(message, str(error.value))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["logits", "unknown"])
+def test_nothing_compressed_is_unpacked(tmp_path: Path, method: int, name: str) -> None:
+    _saved_columns(tmp_path)
+    path = tmp_path / "good.npz"
+    zeros = _npy(_described("'<f4'", "(10000, 10, 50)"), bytes(20_000_000))
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+        for member in whole.infolist():
+            if member.filename != f"{name}.npy":
+                archive.writestr(member, whole.read(member))
+        archive.writestr(f"{name}.npy", zeros, compress_type=method, compresslevel=1)
+    del zeros
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"logits\.npy, which is compressed|the column 'unknown'"):
+        Predictions.load(tmp_path / "bad.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    _saved_columns(tmp_path)
+    content = bytearray((tmp_path / "good.npz").read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # local headers and the directory
+        for found in re.finditer(re.escape(signature), bytes(content)):
+            content[found.start() + flags] |= 1
+    (tmp_path / "bad.npz").write_bytes(content)
+    with pytest.raises(UserError, match="compressed or encrypted"):
+        Predictions.load(tmp_path / "bad.npz")
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_damage_anywhere_is_refused_or_harmless(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    table, path = random_table(), folder / "damaged.npz"
+    table.save(path)
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02", 0, content.index(b"PK\x01\x02") + 4)
+    place = st.integers(0, len(content) - 1) | st.integers(directory, len(content) - 1)
+    for where in data.draw(st.lists(place, min_size=1, max_size=4)):
+        content[where] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        loaded = Predictions.load(path)
+    except UserError:
+        return
+    assert_equal(loaded, table)

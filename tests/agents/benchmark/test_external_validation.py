@@ -7,6 +7,7 @@ import pytest
 from agents.benchmark import run_benchmark
 from agents.benchmark.external_validation import evaluate_saved_agents
 from mura_env import Predictions
+from mura_env.errors import UserError
 from tests.agents.tables import noise_table, switching_table
 
 TRAIN, TEST = switching_table(300, 0, n_parts=3), switching_table(240, 1, n_parts=3, prefix="t")
@@ -82,3 +83,23 @@ def test_tables_that_cannot_validate_are_refused(finished):
         evaluate_saved_agents(directory, TRAIN, mixed, AGENTS, [0])
     with pytest.raises(FileNotFoundError, match="static-seed0"):
         evaluate_saved_agents(directory, TRAIN, TEST, ["uniform", "static"], [0])
+
+
+@pytest.mark.parametrize(
+    "name", ["../../elsewhere/static", "/etc/static", "best_single-seed0/..", "", "a\0b"]
+)
+def test_no_agent_is_read_from_outside_the_run(finished, tmp_path, name):
+    directory = finished[0]
+    shutil.copytree(directory / "agents" / "best_single-seed0", tmp_path / "elsewhere" / "static-seed0")
+    shutil.copytree(directory / "agents", tmp_path / "run" / "agents")
+    with pytest.raises(UserError, match="expected one of the agents"):
+        evaluate_saved_agents(tmp_path / "run", TRAIN, TEST, [name], [0])
+
+
+def test_another_agent_in_the_place_of_one_is_refused(finished, tmp_path):
+    place = tmp_path / "agents"
+    shutil.copytree(finished[0] / "agents" / "best_single-seed0", place / "static_per_body_part-seed0")
+    shutil.copytree(finished[0] / "agents" / "best_single-seed0", place / "best_single-seed1")
+    for name, seed in (("static_per_body_part", 0), ("best_single", 1)):
+        with pytest.raises(UserError, match=f"{name}-seed{seed}, got 'best_single' of the seed 0"):
+            evaluate_saved_agents(tmp_path, TRAIN, TEST, [name], [seed])

@@ -11,8 +11,10 @@ from PIL import Image
 
 from mura_app.data_check import check_page_path, write_audit_page
 from mura_app.data_check.page import SHOWN, THUMBNAIL, render_audit_page
+from mura_app.data_check.terminal import show_audit
 from tests.base_models.trees import picture, save_picture
 from tests.mura_app.data_check.documents import document, incomplete, pair
+from tests.mura_app.report.hostile import hostile
 
 
 def _section(page: str, name: str) -> str:
@@ -107,3 +109,27 @@ def test_a_folder_that_may_not_be_written_to_is_refused(
     monkeypatch.setattr("mura_app.data_check.page.os.access", lambda folder, mode: folder != tmp_path)
     with pytest.raises(OSError, match=f"may not write to {tmp_path}: choose another"):
         check_page_path(tmp_path / "new" / "page.html", overwrite=False)
+
+
+def test_attacks_in_every_name_are_text_on_the_page_and_on_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = document(
+        unlisted=["<script>.png", "[/red].png"],
+        contradictions=["a & b"],
+        unreadable=[{"path": "x.png", "reason": "damaged"}],
+        near_duplicates=[pair("p.png", "q.png")],
+    )
+    kept = frozenset({"train", "test"})
+    attacked = hostile(found, kept=kept)
+    page = render_audit_page(attacked)
+    own = render_audit_page(found)
+    for tag in ("<script", "<style", "<img", "<svg", "<b>"):
+        assert page.count(tag) == own.count(tag), tag
+    assert "default-src &#39;none&#39;" in page
+    show_audit(attacked)
+    shown = capsys.readouterr().out
+    assert "$\\bad$ US$1 or US$2" in shown
+    show_audit(found)
+    assert "  [/red].png\n" in capsys.readouterr().out
+    assert not set(shown) & set("\x1b\x07\x00\x7f\x9b\u202e\u2028\ud800")

@@ -14,6 +14,32 @@ from mura_app.report.sections import shown_changes
 from mura_env import Predictions
 
 TITLE = "Two experts <test>"
+TRAINING = {
+    "dataset": {"name": "MURA", "root": "/somewhere/private", "remarks": ["Patients are a proxy."]},
+    "counts": {
+        "train": {
+            "studies": 400,
+            "images": 900,
+            "patients": 200,
+            "classes": {"normal": 250, "abnormal": 150},
+        },
+        "test": {"studies": 300, "images": 700, "patients": 150, "classes": {"normal": 200, "abnormal": 100}},
+    },
+    "skipped_images": {"a.png": "truncated"},
+    "config": {
+        "members": [
+            {
+                "name": name,
+                "network": "attention_cnn",
+                "image_size": size,
+                "epochs": 9,
+                "options": {"blocks": 2},
+            }
+            for name, size in (("coarse", 32), ("fine", 64))
+        ],
+        "folds": 3,
+    },
+}
 
 
 @pytest.fixture(scope="session")

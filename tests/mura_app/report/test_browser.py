@@ -4,6 +4,11 @@ import os
 import shutil
 
 import pytest
+from PIL import Image
+
+from mura_app.report.page import render_page
+from mura_env.utils.files import write_text
+from tests.mura_app.report.hostile import hostile
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
@@ -38,7 +43,7 @@ def opened(browser, address):
     """Opens the page; whatever the browser complains about or asks the network for fails the test."""
     tabs, complaints = [], []
 
-    def open_page(width=1200, **options):
+    def open_page(width=1200, address=address, **options):
         tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
         tab.set_default_timeout(PATIENCE)
         tabs.append(tab)
@@ -145,3 +150,48 @@ def test_it_prints_everything_black_on_white(opened):
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate(closed) == before
     assert tab.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_an_edited_run_runs_nothing_and_its_page_still_works(opened, document, thumbnails, tmp_path):
+    """Attacks in every text: the page's own script sorts and prints, no other script or style is heard."""
+    attacked = hostile(document)
+    images = {
+        study["study_id"]: next(iter(thumbnails.values()))
+        for row in attacked["behaviour"]["agents"].values()
+        for study in row["changed_predictions"]["studies"]
+    }
+    settings = hostile({"data": "x", "versions": {"torch": "y"}})
+    page = render_page(attacked, title=hostile("t"), settings=settings, thumbnails=images)
+    write_text(tmp_path / "report.html", page)
+    tab = opened(address=(tmp_path / "report.html").as_uri())
+    assert tab.evaluate("window.attacked") is None
+    assert tab.locator("body").is_visible()
+    assert tab.evaluate("[document.scripts.length, document.querySelectorAll('style').length]") == [1, 1]
+    assert (
+        tab.evaluate("document.querySelectorAll('[onerror], [onload], b, i, a[href]:not(svg a)').length") == 0
+    )
+    table = tab.locator("table.sortable").first
+    heading = table.locator("thead th", has_text="AUROC").first
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+
+
+def test_what_slips_in_is_stopped_by_the_policy(browser, page, tmp_path):
+    """Were a value not escaped, the policy would still run no script of it and load nothing."""
+    raw = (
+        "<script>window.attacked = 1</script><img src=x.jpg onerror='window.attacked = 2'>"
+        "<style>body { background: red }</style><iframe src=x.html></iframe>"
+        "<base href='https://example.org/'>"
+    )
+    Image.new("L", (8, 8)).save(tmp_path / "x.jpg")
+    (tmp_path / "x.html").write_text("<script>parent.attacked = 4</script>")
+    write_text(tmp_path / "report.html", page.replace("<main>", f"<main>{raw}", 1))
+    tab = browser.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    assert tab.evaluate("window.attacked") is None
+    assert tab.evaluate("document.images[0].naturalWidth") == 0
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 0, 0)"
+    assert tab.evaluate("document.baseURI").startswith("file:")
+    tab.close()

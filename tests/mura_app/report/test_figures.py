@@ -1,6 +1,9 @@
 import re
+import xml.etree.ElementTree as ET
 
-from mura_app.report.drawing import PALETTE
+import pytest
+
+from mura_app.report.drawing import MOST_LETTERS, PALETTE
 from mura_app.report.figures import (
     body_part_plot,
     difference_plot,
@@ -9,6 +12,8 @@ from mura_app.report.figures import (
     roc_plot,
     weights_heatmap,
 )
+from mura_env.utils.text import printable
+from tests.mura_app.report.hostile import ATTACKS
 
 ROC = {"false_positive_rate": [0.0, 0.5, 1.0], "true_positive_rate": [0.0, 0.9, 1.0]}
 
@@ -71,3 +76,48 @@ def test_reliability_says_its_figures():
     )
     assert "0.20 0.10; 0.80 1.00" in svg
     assert 'id="reliability-ppo-' in svg
+
+
+NAMES = [
+    *ATTACKS,
+    "$",
+    "$$",
+    "a$b$c",
+    "^_{",
+    "\\",
+    "\\g<2>",
+    "_hidden",
+    "100 %",
+    "\t",
+    "\U0001f9b4",
+    "x" * 400,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_figures_are_text(name):
+    comparison = {"accuracy_difference": 0.02, "ci95": [0.01, 0.03], "permutation_p": 0.5}
+    rows = {name: {"weights": {"mean": [0.5, 0.5], "study_spread": [0.0, 0.0]}}}
+    reliability = {"predicted_probability": [0.2], "observed_frequency": [0.1], "n": [10.0]}
+    curve = {"steps": [0.0, 1.0], "accuracy": {"mean": [0.5, 0.6], "seed_spread": [0.0, 0.0]}}
+    figures = [
+        difference_plot({name: comparison}),
+        body_part_plot([name], {"uniform": [0.8], name: [0.9]}),
+        weights_heatmap(name, [name, "b"], rows),
+        learning_curves({name: curve}),
+        roc_plot({"uniform": ROC, name: ROC}),
+        reliability_plot(name, reliability),
+    ]
+    wanted = printable(" ".join(name.split())) or "–"
+    for svg in figures:
+        tree = ET.fromstring(svg)  # well-formed: nothing closes an element that it is in  # noqa: S314
+        shown = [
+            "".join(element.itertext()).strip() for element in tree.iter() if element.tag.endswith("text")
+        ]
+        assert "script" not in {element.tag.rpartition("}")[2] for element in tree.iter()}
+        ids = [element.get("id") for element in tree.iter() if element.get("id")]
+        assert set(re.findall(r"url\(#([^)]*)\)", svg)) <= set(ids)
+        ends = (wanted[: MOST_LETTERS - 12], wanted[-11:])
+        assert any(
+            text == wanted.strip() or (text.startswith(ends[0]) and text.endswith(ends[1])) for text in shown
+        )

@@ -1,39 +1,17 @@
 import json
+from collections import Counter
 
 import pytest
+from markdown_it import MarkdownIt
 
-from mura_app.report.model_card import render_model_card
+from mura_app.report.model_card import escape_markdown, render_model_card
 from mura_app.report.numbers import NBSP
 from mura_app.report.verdict import verdict_sentence
+from tests.mura_app.report.conftest import TRAINING
+from tests.mura_app.report.hostile import hostile
 
 NOT_KNOWN = "Not known to this run."
 SETTINGS = {"seed": 0, "versions": {"torch": "9.9"}}
-TRAINING = {
-    "dataset": {"name": "MURA", "root": "/somewhere/private", "remarks": ["Patients are a proxy."]},
-    "counts": {
-        "train": {
-            "studies": 400,
-            "images": 900,
-            "patients": 200,
-            "classes": {"normal": 250, "abnormal": 150},
-        },
-        "test": {"studies": 300, "images": 700, "patients": 150, "classes": {"normal": 200, "abnormal": 100}},
-    },
-    "skipped_images": {"a.png": "truncated"},
-    "config": {
-        "members": [
-            {
-                "name": name,
-                "network": "attention_cnn",
-                "image_size": size,
-                "epochs": 9,
-                "options": {"blocks": 2},
-            }
-            for name, size in (("coarse", 32), ("fine", 64))
-        ],
-        "folds": 3,
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +134,65 @@ def test_few_studies_have_a_reason_instead_of_figures(document):
     assert "PART1: a class has 2 studies, fewer than 5." in card
     row = next(row for row in tables(card)["By body part"] if row[0] == "PART1")
     assert row[2:6] == ["–"] * 4
+
+
+def structure(card):
+    """What a card is made of as a reader of Markdown takes it: kinds of blocks and of markup, counted."""
+    found = Counter()
+    for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(card):
+        found[token.type] += 1
+        found.update(child.type for child in token.children or () if child.type != "text_special")
+    return {kind: number for kind, number in found.items() if kind not in {"text", "softbreak"}}
+
+
+def test_no_text_from_outside_becomes_markup(document):
+    """An edited run's card has the same headings, tables and emphasis as its own, and nothing else."""
+    settings = {"seed": 0, "versions": {"torch": "9.9"}}
+    own = render_model_card(document, title="Own", settings=settings, training=TRAINING)
+    attacked = render_model_card(
+        hostile(document), title=hostile("x"), settings=hostile(settings), training=hostile(TRAINING)
+    )
+    assert structure(attacked) == structure(own)
+    assert "html_inline" not in structure(own)
+    assert not {"\x1b", "\x00", "\u202e", "\ud800"} & set(attacked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "# heading",
+            "> quotation",
+            "- item",
+            "+ item",
+            "* item",
+            "1. item",
+            "12) item",
+            "= ",
+            "---",
+            "===",
+        ),
+        *(
+            "```",
+            "~~~",
+            "***",
+            "    code",
+            "\tcode",
+            "<!-- comment -->",
+            "<?php ?>",
+            "<![CDATA[x]]>",
+            "</td>",
+        ),
+        *("[a]: https://example.org", "![x](y)", "<a@b.org>", "&amp;", "&#60;b&#62;", "\\[x](y)", "a\\"),
+        *("__a__ _b_", "a  \nb", "| a |\n|---|\n| b |", "a\n===\n", "~a~ $x$", "1.", "-", "#"),
+    ],
+)
+@pytest.mark.parametrize("place", ["{}", "- {}", "a\n\n{}\n", "| a |\n|---|\n| {} |", "**Yes: {}.**"])
+def test_escaped_text_is_shown_as_it_is(text, place):
+    plain = place.format("word")
+    tokens = (
+        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(place.format(escape_markdown(text)))
+    )
+    assert structure(place.format(escape_markdown(text))) == structure(plain)
+    shown = "".join(child.content for token in tokens for child in token.children or ())
+    assert " ".join(text.split()) in shown

@@ -113,3 +113,11 @@ def test_two_packages_with_one_name_are_refused(install):
     install("other", source, "same = other:Shape")
     with pytest.raises(UserError, match=r"one package with a shape 'same', got o.* and o"):
         shapes()["same"]
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "a b", "[x]", "-x"])
+def test_a_plug_in_is_named_by_the_rule_too(install, name):
+    source = "from tests.mura_env.utils.test_plugins import Shape\nclass Evil(Shape):\n    pass\n"
+    install("evil", source, f"{name} = evil:Evil")
+    with pytest.raises(UserError, match=r"expected a name of letters, digits|expected one of the shapes"):
+        shapes()[name]
