@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
 from base_models.config import MemberConfig, ViewAggregation
+from base_models.imaging.decoding import SquareFormat
 from base_models.networks.input_format import GREY, INPUT_FORMAT, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
@@ -46,10 +47,17 @@ class TrainedMember:
     """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
+    crop: bool = False
+    """Whether radiographs are cropped to the patient first."""
     view_aggregation: str = "mean"
     """How the views of a study are aggregated, a name in `base_models.prediction.VIEW_RULES`."""
     tta_flip: bool = False
     """Whether it averages over each view and its mirror image."""
+
+    @property
+    def square_format(self) -> SquareFormat:
+        """The squares that its networks' inputs are made of."""
+        return SquareFormat(self.cache_size, self.input_format.aspect, self.crop)
 
 
 def weights_path(run_dir: Path, member: str, fold: int) -> Path:
@@ -77,6 +85,7 @@ def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> 
         "in_channels": member.input_format.in_channels,
         "folds": len(member.fold_calibrations),
         "cache_size": member.cache_size,
+        "crop": member.crop,
         "input_format": asdict(member.input_format),
         "view_aggregation": member.view_aggregation,
         "tta_flip": member.tta_flip,
@@ -154,6 +163,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
             class_names,
             document["cache_size"],
             input_format,
+            bool(document["crop"]),
             document["view_aggregation"],
             bool(document["tta_flip"]),
         )
@@ -219,6 +229,6 @@ def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module
         state = fitted_state(network, read_state_dict(config.init_weights), config.init_weights)
         network.load_state_dict(state, strict=False)
     elif config.pretrained:
-        state = fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+        state = fitted_state(network, pretrained_state_dict(network), "its published weights")
         network.load_state_dict(state, strict=False)
     return network

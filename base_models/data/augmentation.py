@@ -105,16 +105,22 @@ class Warp:
         """Choose the generators to draw from; only the second is used."""
         self._generator = generator
 
-    def __call__(self, *, image: NDArray[np.uint8]) -> dict[str, Any]:
-        """Draw the changes and move the pixels of an image of shape (height, width); black moves in."""
+    def __call__(self, *, image: NDArray[np.uint8], **masks: NDArray[np.uint8]) -> dict[str, Any]:
+        """Draw the changes and move the pixels of an image of shape (height, width); black moves in.
+
+        A mask moves with it.
+        """
         if self.p < 1 and self._generator.random() >= self.p:
-            return {"image": image}
+            return {"image": image, **masks}
         height, width = image.shape
         matrix, *others = (change.draw(self._generator, height, width) for change in self.changes)
         for later in others:
             matrix = later[:, :2] @ matrix
             matrix[:, 2] += later[:, 2]
-        return {"image": cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)}
+        return {
+            name: cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR)
+            for name, pixels in {"image": image, **masks}.items()
+        }
 
 
 Step: TypeAlias = A.BasicTransform | A.BaseCompose | Warp
@@ -139,14 +145,18 @@ class Augmentation:
         Returns:
             Array of shape (size, size), dtype uint8.
         """
+        return self.with_masks(seed, image=image)["image"]
+
+    def with_masks(self, seed: int, **pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Change an `image`, and a `mask` of its shape as far as the changes move what is where."""
         if self._steps:
             generators = np.random.Generator(np.random.PCG64(seed)), random.Random(seed)  # noqa: S311
             # the draw by which a `Compose` decides whether to do anything
             steps = self._steps if generators[1].random() < self._share else self._flips
             for step in steps:
                 step.set_random_state(*generators)
-                image = step(image=image)["image"]
-        return resize(image, self.size)
+                pixels = step(**pixels)
+        return {name: resize(array, self.size) for name, array in pixels.items()}
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
