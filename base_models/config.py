@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from mura_env.errors import UserError
 
-AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "flips", "none"]
+AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "wide", "flips", "none"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smoothing"]
 Parallelism = Literal["fits", "ddp"]

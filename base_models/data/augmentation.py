@@ -222,6 +222,15 @@ def _standard(side: int) -> list[Step]:  # of any side
     ]
 
 
+def _wide(side: int) -> list[Step]:  # of any side
+    """Return the standard steps in wider ranges, on every image: pretrained networks bear them."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        Warp(Affine((-20, 20), shift=(-0.05, 0.05), scale=(0.85, 1.15), keep_ratio=True)),
+        A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.2, p=1.0),
+    ]
+
+
 def _flips(side: int) -> list[Step]:
     """Return the recipe that neither blurs small images nor costs time: horizontal and vertical flips."""
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
@@ -236,6 +245,7 @@ PRESETS: Mapping[str, Callable[[int], list[Step]]] = MappingProxyType(
         "rlensemble_v1": _rlensemble_v1,
         "moderate": _moderate,
         "standard": _standard,
+        "wide": _wide,
         "flips": _flips,
         "none": _none,
     }

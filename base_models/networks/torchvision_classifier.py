@@ -64,7 +64,8 @@ class TorchvisionClassifier(nn.Module):
         except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
             raise UserFileError(
                 f"expected to download the weights of {self.network_name!r} from {weights.url}, but: "
-                f"{error}; download that file where there is a connection, and name it with --init-weights"
+                f"{error}; download that file where there is a connection and name it with "
+                "--init-weights FILE"
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:

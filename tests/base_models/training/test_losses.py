@@ -141,6 +141,6 @@ def test_boxes_of_no_image_give_a_loss_of_normal_cells_only() -> None:
     masks, labels = torch.zeros(2, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])
     loss = box_loss(cells, masks, labels, torch.tensor([1.0, 0.0]))
     loss.backward()
-    assert float(loss) == pytest.approx(np.log(2) / 2)
+    assert loss.item() == pytest.approx(np.log(2) / 2)
     assert cells.grad is not None
     assert not cells.grad[1].any()
