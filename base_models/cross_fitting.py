@@ -83,6 +83,11 @@ def inner_split(studies: Sequence[Study], share: float, seed: int) -> NDArray[np
     return np.asarray(inside)
 
 
+def part_names(studies: Sequence[Study]) -> list[str]:
+    """Return the names of the body parts of studies, in the order in which `FoldImages` numbers them."""
+    return sorted({study.body_part for study in studies})
+
+
 def images_outside_fold(
     studies: Sequence[Study],
     views: Views,
@@ -99,8 +104,8 @@ def images_outside_fold(
     `inner_share` of those outside validates.
     """
     labels = np.array([study.label for study in studies], dtype=np.int64)
-    part_names = sorted({study.body_part for study in studies})
-    parts = np.array([part_names.index(study.body_part) for study in studies], dtype=np.int64)
+    names = part_names(studies)
+    parts = np.array([names.index(study.body_part) for study in studies], dtype=np.int64)
     validates = validating_studies(studies, outside, inner_share, seed)
     times = np.where(outside & ~validates, repeats, 0)
     learned = np.repeat(np.arange(len(views.rows)), times[views.study])
@@ -179,6 +184,7 @@ def calibrated_tables(
             dataset.class_names,
             config.cached_side,
             of_member[0].input_format,
+            crop=config.crop,
             view_aggregation=rule,
             tta_flip=config.tta_flip,
         )

@@ -14,26 +14,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig, ensemble_document
+from base_models.config import EnsembleConfig, MemberConfig, Precision, TrainingConfig, ensemble_document
 from base_models.cross_fitting import (
     calibrated_tables,
     draw_folds,
     images_outside_fold,
     metadata_tables,
+    part_names,
     validating_studies,
     views_of,
 )
 from base_models.data.hard_examples import refuse_other_split, study_repeats
 from base_models.data.image_cache import ImageCache, odd_images, shared_image_cache
 from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
+from base_models.data.lesion_boxes import boxes_in_squares
 from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
 from base_models.distributed import ProcessGroup, join_process_group, launched_group
-from base_models.members import forward_flops, meta_network, training_format, weights_path
+from base_models.imaging.decoding import SquareFormat
+from base_models.members import forward_flops, meta_network, new_network, training_format, weights_path
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
-from base_models.training.device import CPU, autocast_precision, machine_gpus
-from base_models.training.fit import FitJob, FitResult, run_fits
+from base_models.networks.registry import fresh_format, has_lesion_map
+from base_models.training.device import (
+    CPU,
+    autocast_precision,
+    faster_precision,
+    machine_gpus,
+    torch_threads,
+)
+from base_models.training.fit import FitJob, FitResult, fitted_precision, run_fits
 from base_models.training.validation import FoldImages
 from mura_env import Predictions
 from mura_env.cells import listed
@@ -85,8 +95,11 @@ def train_ensemble(
     with join_process_group() as group:
         with group.synchronized():
             check_training(dataset, config, seed=seed, resume=resume)
+            measured = _with_precisions(config, len(dataset.class_names), run_dir, resume)
+        config = group.broadcast(measured)  # of rank 0: one measurement for all
         cache_dir = Path(cache_dir or run_dir / "image_cache")
-        cache = shared_image_cache(dataset, config.cached_side, cache_dir, group, progress)
+        squares = SquareFormat(config.cached_side, crop=config.crop)
+        cache = shared_image_cache(dataset, squares, cache_dir, group, progress)
         with group.synchronized():
             left = without_bad_images(dataset.studies, cache.unreadable, skip_bad_images)
             readable = replace(dataset, studies=left)
@@ -144,6 +157,7 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
             f"expected a normal class for the view aggregation {config.view_aggregation!r}, got "
             f"{listed(dataset.class_names)}; take --ensemble.view-aggregation mean, or name it in the labels"
         )
+    _check_specialists(config.members, dataset.body_part_names)
     gpus, group = machine_gpus(config.devices), launched_group()
     trainings = [config.training_of(member) for member in config.members]
     if not gpus:
@@ -168,6 +182,47 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
     if any(member.init_weights for member in config.members):
         paths = (path for study in dataset.studies for path in study.image_paths)
         refuse_seen_images(config.members, files_sketch(paths, dataset.root))
+
+
+def _with_precisions(config: EnsembleConfig, n_classes: int, run_dir: Path, resume: bool) -> EnsembleConfig:
+    """Return the ensemble with the precision `auto` decided for each member that trains on a CPU.
+
+    A resumed run keeps what was measured for the fits that it has.
+    """
+    if machine_gpus(config.devices) or autocast_precision("auto", CPU.device) == "32-true":
+        return config  # nothing to choose from
+
+    measured: list[
+        tuple[MemberConfig, Precision]
+    ] = []  # networks that differ by seed alone are measured once
+    members = []
+    for member in config.members:
+        training = config.training_of(member)
+        if training.precision != "auto":
+            members.append(member)
+            continue
+        weights = [weights_path(run_dir, member.name, fold) for fold in range(config.folds)]
+        precision = next(filter(None, map(fitted_precision, weights)), None) if resume else None
+        alike = replace(member, name="any", epochs=1, training={}, body_parts=())
+        precision = precision or next((found for other, found in measured if other == alike), None)
+        if precision is None:
+            planes, side = fresh_format(member.network).in_channels, member.image_size
+            with torch_threads(training.threads_per_fit):
+                batch = (min(training.batch_size, 16), planes, side, side)
+                precision = faster_precision(new_network(member, n_classes), batch)
+            measured.append((alike, precision))
+        members.append(replace(member, training={**member.training, "precision": precision}))
+    return replace(config, members=tuple(members))
+
+
+def _check_specialists(members: Sequence[MemberConfig], body_part_names: Sequence[str]) -> None:
+    """Refuse specialists of body parts that the data set does not have."""
+    for member in members:
+        if unknown := sorted(set(member.body_parts) - set(body_part_names)):
+            raise UserError(
+                f"expected the specialist {member.name!r} to be of body parts of the data set "
+                f"({', '.join(body_part_names)}), got {', '.join(map(repr, unknown))}"
+            )
 
 
 def _check_processes(config: EnsembleConfig, n_gpus: int, group: ProcessGroup) -> None:
@@ -199,7 +254,7 @@ def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download
         if member.init_weights:
             fitted_state(network, read(member.init_weights), member.init_weights)
         elif member.pretrained and download:
-            fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+            fitted_state(network, pretrained_state_dict(network), "its published weights")
 
 
 def _fit_jobs(
@@ -221,6 +276,7 @@ def _fit_jobs(
         )
 
     files = tuple(files_sketch(cache.rows, dataset.root))
+    boxes = boxes_in_squares(dataset.boxes, cache)
     return [
         FitJob(
             member=member,
@@ -232,6 +288,8 @@ def _fit_jobs(
             pixels=cache.digest,
             files=files,
             input_format=input_format,
+            own_parts=tuple(i for i, name in enumerate(part_names(train)) if name in member.body_parts),
+            boxes=boxes if len(boxes.rows) and training.box_loss and has_lesion_map(member.network) else None,
             train=images_of(fold, training.inner_validation),
             predict_rows=np.concatenate([views.rows[fold_of_view == fold], test_rows]),
             tta_flip=config.tta_flip,

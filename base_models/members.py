@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
 from base_models.config import MAX_IMAGE_SIZE, MemberConfig, ViewAggregation, check_member_name
+from base_models.imaging.decoding import SquareFormat
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.pretrained import (
     colour_format,
@@ -51,6 +52,7 @@ class SavedMember(SavedDocument):
     class_names: Annotated[list[str], Field(min_length=2)]
     folds: Annotated[int, Field(ge=1)]
     cache_size: Size
+    crop: bool
     input_format: InputFormat
     view_aggregation: ViewAggregation
     tta_flip: bool
@@ -88,10 +90,17 @@ class TrainedMember:
     """Side of the square, in pixels, that radiographs are fitted into before they are scaled to the input."""
     input_format: InputFormat = GREY
     """What its networks take a radiograph as."""
+    crop: bool = False
+    """Whether radiographs are cropped to the patient first."""
     view_aggregation: str = "mean"
     """How the views of a study are aggregated, a name in `base_models.prediction.VIEW_RULES`."""
     tta_flip: bool = False
     """Whether it averages over each view and its mirror image."""
+
+    @property
+    def square_format(self) -> SquareFormat:
+        """The squares that its networks' inputs are made of."""
+        return SquareFormat(self.cache_size, self.input_format.aspect, self.crop)
 
 
 def weights_path(run_dir: Path, member: str, fold: int) -> Path:
@@ -119,6 +128,7 @@ def save_member(run_dir: Path, member: TrainedMember, facts: dict[str, Any]) -> 
         "in_channels": member.input_format.in_channels,
         "folds": len(member.fold_calibrations),
         "cache_size": member.cache_size,
+        "crop": member.crop,
         "input_format": asdict(member.input_format),
         "view_aggregation": member.view_aggregation,
         "tta_flip": member.tta_flip,
@@ -192,6 +202,7 @@ def _load_member(run_dir: Path, name: str) -> TrainedMember:
         tuple(saved.class_names),
         saved.cache_size,
         saved.input_format,
+        saved.crop,
         saved.view_aggregation,
         saved.tta_flip,
     )
@@ -263,6 +274,6 @@ def seeded_network(config: MemberConfig, n_classes: int, seed: int) -> nn.Module
         state = fitted_state(network, read_state_dict(config.init_weights), config.init_weights)
         network.load_state_dict(state, strict=False)
     elif config.pretrained:
-        state = fitted_state(network, pretrained_state_dict(network), "torchvision's download")
+        state = fitted_state(network, pretrained_state_dict(network), "its published weights")
         network.load_state_dict(state, strict=False)
     return network

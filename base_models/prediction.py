@@ -17,24 +17,19 @@ from torch import nn
 
 from base_models.data.augmentation import resize
 from base_models.datasets.study import Study, without_bad_images
-from base_models.imaging.decoding import each_image, fit_into_square, stretch_into_square
-from base_models.imaging.reader import ImageError, read_grey
+from base_models.imaging.decoding import SquareFormat, each_image
+from base_models.imaging.reader import ImageError, decode, read_file
 from base_models.members import TrainedMember
-from base_models.networks.input_format import GREY, Aspect, InputFormat
+from base_models.networks.input_format import GREY, InputFormat
 from mura_env.utils.progress import Progress
-
-_SQUARES: Mapping[Aspect, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
-    "padded": fit_into_square,
-    "stretched": stretch_into_square,
-}
 
 
 @dataclass(frozen=True)
 class DecodedImages:
     """Radiographs as trained members take them."""
 
-    squares: Mapping[tuple[int, Aspect], NDArray[np.uint8]]
-    """By side and aspect: shape (n_images, side, side); an image that could not be read is all zero."""
+    squares: Mapping[SquareFormat, NDArray[np.uint8]]
+    """By format: shape (n_images, side, side); an image that could not be read is all zero."""
     rows: Mapping[Path, int]
     """Row of each image file."""
     unreadable: Mapping[Path, str]
@@ -42,30 +37,27 @@ class DecodedImages:
 
     def of_member(self, member: TrainedMember) -> NDArray[np.uint8]:
         """Return the squares that a member takes, shape (n_images, side, side)."""
-        return self.squares[member.cache_size, member.input_format.aspect]
+        return self.squares[member.square_format]
 
 
 def decode_images(
     members: Sequence[TrainedMember], paths: Sequence[Path], progress: Progress | None = None
 ) -> DecodedImages:
     """Decode image files for all members, in parallel threads."""
-    shapes = {(member.cache_size, member.input_format.aspect) for member in members}
-    squares = {shape: np.zeros((len(paths), shape[0], shape[0]), dtype=np.uint8) for shape in shapes}
+    formats = {member.square_format for member in members}
+    squares = {of: np.zeros((len(paths), of.side, of.side), dtype=np.uint8) for of in formats}
 
-    def read(path: Path) -> dict[tuple[int, Aspect], NDArray[np.uint8]]:
-        # as the image cache does: twice the side of a JPEG file loses nothing visible
-        return {
-            (side, aspect): _SQUARES[aspect](read_grey(path, at_least=2 * side), side)
-            for side, aspect in shapes
-        }
+    def read(path: Path) -> dict[SquareFormat, NDArray[np.uint8]]:
+        data = read_file(path)
+        return {of: of.square(decode(path, data, of.at_least))[0] for of in formats}
 
     unreadable: dict[Path, str] = {}
     for row, found in enumerate(each_image(paths, read, progress)):
         if isinstance(found, ImageError):
             unreadable[paths[row]] = str(found)
         else:
-            for shape, square in found.items():
-                squares[shape][row] = square
+            for of, square in found.items():
+                squares[of][row] = square
     return DecodedImages(squares, {path: row for row, path in enumerate(paths)}, unreadable)
 
 

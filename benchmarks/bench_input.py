@@ -36,6 +36,7 @@ from torchvision import transforms
 from base_models.data.augmentation import Augmentation, create_augmentation
 from base_models.data.image_cache import open_image_cache
 from base_models.data.loader import EpochBatches, TrainingImages
+from base_models.imaging.decoding import SquareFormat
 from base_models.networks.input_format import GREY
 from base_models.presets import PRESETS
 
@@ -101,7 +102,7 @@ def original(paths: list[Path], *, visits: int, workers: int) -> Epoch:
 def from_cache(
     paths: list[Path], directory: Path, side: int, augmentation: Augmentation, *, visits: int, workers: int
 ) -> Epoch:
-    cache = open_image_cache(paths, side, directory)
+    cache = open_image_cache(paths, SquareFormat(side), directory)
     rows = np.tile(np.arange(len(paths)), visits)
     samples = TrainingImages(
         cache.images, rows, rows % 2, np.ones(len(rows), dtype=np.float32), augmentation, seed=0

@@ -75,6 +75,7 @@ import cv2, joblib, numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
 from PIL import Image
 from base_models.data.image_cache import PART_ROWS, open_image_cache
+from base_models.imaging.decoding import SquareFormat
 from base_models.datasets import open_dataset
 
 def only_decode(paths):
@@ -89,7 +90,7 @@ def decode_all(paths):
 
 def build(paths, directory):
     with tempfile.TemporaryDirectory(dir=directory) as folder:
-        open_image_cache(paths, 224, Path(folder))
+        open_image_cache(paths, SquareFormat(224), Path(folder))
 
 def cpu_seconds():
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

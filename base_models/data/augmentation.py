@@ -105,16 +105,22 @@ class Warp:
         """Choose the generators to draw from; only the second is used."""
         self._generator = generator
 
-    def __call__(self, *, image: NDArray[np.uint8]) -> dict[str, Any]:
-        """Draw the changes and move the pixels of an image of shape (height, width); black moves in."""
+    def __call__(self, *, image: NDArray[np.uint8], **masks: NDArray[np.uint8]) -> dict[str, Any]:
+        """Draw the changes and move the pixels of an image of shape (height, width); black moves in.
+
+        A mask moves with it.
+        """
         if self.p < 1 and self._generator.random() >= self.p:
-            return {"image": image}
+            return {"image": image, **masks}
         height, width = image.shape
         matrix, *others = (change.draw(self._generator, height, width) for change in self.changes)
         for later in others:
             matrix = later[:, :2] @ matrix
             matrix[:, 2] += later[:, 2]
-        return {"image": cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)}
+        return {
+            name: cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR)
+            for name, pixels in {"image": image, **masks}.items()
+        }
 
 
 Step: TypeAlias = A.BasicTransform | A.BaseCompose | Warp
@@ -139,14 +145,18 @@ class Augmentation:
         Returns:
             Array of shape (size, size), dtype uint8.
         """
+        return self.with_masks(seed, image=image)["image"]
+
+    def with_masks(self, seed: int, **pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Change an `image`, and a `mask` of its shape as far as the changes move what is where."""
         if self._steps:
             generators = np.random.Generator(np.random.PCG64(seed)), random.Random(seed)  # noqa: S311
             # the draw by which a `Compose` decides whether to do anything
             steps = self._steps if generators[1].random() < self._share else self._flips
             for step in steps:
                 step.set_random_state(*generators)
-                image = step(image=image)["image"]
-        return resize(image, self.size)
+                pixels = step(**pixels)
+        return {name: resize(array, self.size) for name, array in pixels.items()}
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -212,6 +222,15 @@ def _standard(side: int) -> list[Step]:  # of any side
     ]
 
 
+def _wide(side: int) -> list[Step]:  # of any side
+    """Return the standard steps in wider ranges, on every image: pretrained networks bear them."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        Warp(Affine((-20, 20), shift=(-0.05, 0.05), scale=(0.85, 1.15), keep_ratio=True)),
+        A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.2, p=1.0),
+    ]
+
+
 def _flips(side: int) -> list[Step]:
     """Return the recipe that neither blurs small images nor costs time: horizontal and vertical flips."""
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
@@ -226,6 +245,7 @@ PRESETS: Mapping[str, Callable[[int], list[Step]]] = MappingProxyType(
         "rlensemble_v1": _rlensemble_v1,
         "moderate": _moderate,
         "standard": _standard,
+        "wide": _wide,
         "flips": _flips,
         "none": _none,
     }

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import joblib
 import numpy as np
@@ -22,18 +23,19 @@ from pydantic import TypeAdapter
 from base_models.datasets.study import Dataset
 from base_models.distributed import ProcessGroup
 from base_models.imaging.appearance import grey_levels, odd_looks
-from base_models.imaging.decoding import each_image, fit_into_square
+from base_models.imaging.decoding import Placement, SquareFormat, each_image
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.errors import UserError
 from mura_env.utils.files import naming, read_json, regular_file, write_json
 from mura_env.utils.progress import Progress
 
-FORMAT = 6
+FORMAT = 7
 """Changes whenever the same files would give other pixels."""
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most."""
-_Read = tuple[NDArray[np.uint8], str | None, str]
-"""A decoded image, what is wrong with its name, and where its file contradicts itself, if anywhere."""
+_Read = tuple[NDArray[np.uint8], Placement, str | None, str]
+"""A decoded image, where it lies in its square, what is wrong with its name, and where its file contradicts
+itself, if anywhere."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class ImageCache:
     file: Path
     """The array's file, for other processes to map."""
     images: NDArray[np.uint8]
-    """Memory-mapped, shape (n_images, size, size); a radiograph that could not be read is all zero."""
+    """Memory-mapped, shape (n_images, side, side); a radiograph that could not be read is all zero."""
+    placements: NDArray[np.float64]
+    """Memory-mapped, shape (n_images, 6): where each lies in its square, a `Placement`; else all zero."""
     digest: str
     """Hash of its pixels, the same wherever the image files lie."""
     rows: Mapping[Path, int]
@@ -62,6 +66,8 @@ class _Part:
 
     digest: str
     """Hash of its pixels."""
+    placed: str
+    """Hash of its placements."""
     unreadable: dict[str, str]
     """Image files that could not be read, each with the reason."""
     misnamed: dict[str, str]
@@ -71,37 +77,40 @@ class _Part:
 
 
 _PARTS = TypeAdapter(dict[int, _Part])
+Number = TypeVar("Number", bound=np.generic)
 
 
 def open_image_cache(
-    paths: Sequence[Path], size: int, directory: Path, progress: Progress | None = None
+    paths: Sequence[Path], squares: SquareFormat, directory: Path, progress: Progress | None = None
 ) -> ImageCache:
-    """Open the cache of image files as squares of `size` pixels; build what of it is missing or damaged.
+    """Open the cache of image files as squares of one format; build what of it is missing or damaged.
 
     Parts with files that could not be read and can be by now are built anew, too. `progress` is called as
     `progress(description, completed, total)`.
     """
-    key = _key(paths, size)
-    file = directory / f"{size}px-{key[:16]}" / "images.npy"
-    images = _mapped(file, (len(paths), size, size))
+    key = _key(paths, squares)
+    file = directory / f"{squares.side}px-{key[:16]}" / "images.npy"
+    images = _mapped(file, (len(paths), squares.side, squares.side), np.uint8)
+    placements = _mapped(_placements_file(file), (len(paths), len(Placement._fields)), np.float64)
     of_part = [slice(first, first + PART_ROWS) for first in range(0, len(paths), PART_ROWS)]
-    parts = _whole_parts(file, key, images, paths, of_part)
+    parts = _whole_parts(file, key, (images, placements), paths, of_part)
     missing = [number for number in range(len(of_part)) if number not in parts]
     unread = [path for number in missing for path in paths[of_part[number]]]
 
     def read(path: Path) -> _Read:
-        # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
-        image = decode(path, read_file(path), at_least=2 * size)
-        return fit_into_square(image.grey, size), misnamed(path, image), "; ".join(image.remarks)
+        image = decode(path, read_file(path), squares.at_least)
+        return *squares.square(image), misnamed(path, image), "; ".join(image.remarks)
 
     if missing:
         found = each_image(unread, read, progress, done=len(paths) - len(unread))
         for number in missing:
-            parts[number] = _fill(images[of_part[number]], paths[of_part[number]], found)
+            rows = of_part[number]
+            parts[number] = _fill(images[rows], placements[rows], paths[rows], found)
             _write_parts(file, key, parts)
     return ImageCache(
         file,
         np.load(file, mmap_mode="r", allow_pickle=False),
+        np.load(_placements_file(file), mmap_mode="r", allow_pickle=False),
         hashlib.sha256("".join(parts[number].digest for number in sorted(parts)).encode()).hexdigest(),
         {path: row for row, path in enumerate(paths)},
         _by_path(part.unreadable for part in parts.values()),
@@ -122,23 +131,37 @@ def odd_images(cache: ImageCache) -> dict[Path, str]:
     }
 
 
-def _fill(images: NDArray[np.uint8], paths: Sequence[Path], found: Iterator[_Read | ImageError]) -> _Part:
-    """Write the next decoded images to their rows of the array."""
+def _fill(
+    images: NDArray[np.uint8],
+    placements: NDArray[np.float64],
+    paths: Sequence[Path],
+    found: Iterator[_Read | ImageError],
+) -> _Part:
+    """Write the next decoded images to their rows of the arrays."""
     unreadable: dict[str, str] = {}
     wrong_names: dict[str, str] = {}
     remarks: dict[str, str] = {}
     for row, path in enumerate(paths):
         image = next(found)
         if isinstance(image, ImageError):
-            images[row] = 0
+            images[row], placements[row] = 0, 0
             unreadable[str(path)] = str(image)
         else:
-            images[row], wrong_name, remark = image
+            images[row], placements[row], wrong_name, remark = image
             if wrong_name is not None:
                 wrong_names[str(path)] = wrong_name
             if remark:
                 remarks[str(path)] = remark
-    return _Part(hashlib.sha256(images.data).hexdigest(), unreadable, wrong_names, remarks)
+    return _Part(_hash(images), _hash(placements), unreadable, wrong_names, remarks)
+
+
+def _hash(rows: NDArray[np.generic]) -> str:
+    return hashlib.sha256(rows.data).hexdigest()
+
+
+def _placements_file(file: Path) -> Path:
+    """Return the file of the placements beside that of the images."""
+    return file.with_name("placements.npy")
 
 
 def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
@@ -146,9 +169,9 @@ def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
     return {Path(path): reason for path, reason in sorted(item for of in reasons for item in of.items())}
 
 
-def _key(paths: Sequence[Path], size: int) -> str:
+def _key(paths: Sequence[Path], squares: SquareFormat) -> str:
     """Return a hash of the settings and of each file's path, length and time of change."""
-    hash_ = hashlib.sha256(json.dumps({"format": FORMAT, "size": size}).encode())
+    hash_ = hashlib.sha256(json.dumps({"format": FORMAT, **asdict(squares)}).encode())
     for path in paths:
         # The path as the bytes it has on the disk, which need not be UTF-8, the same from every folder.
         place = os.path.abspath(path)  # noqa: PTH100 - `resolve` would ask the disk for every folder
@@ -165,19 +188,19 @@ def _length_and_time(path: Path) -> tuple[int, int] | None:
     return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
 
 
-def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Map the array's file for writing; where it is missing or another's, it becomes one of zeros."""
+def _mapped(file: Path, shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
+    """Map an array's file for writing; where it is missing or another's, it becomes one of zeros."""
     if os.path.lexists(file):
         regular_file(file, "the file of an image cache")
     try:
         images = np.lib.format.open_memmap(file, mode="r+")
-        if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous:
+        if images.shape == shape and images.dtype == dtype and images.flags.c_contiguous:
             return images
     except Exception:  # there is none, or whatever NumPy raises for a damaged header
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with naming(file), file.open("w+b") as opened:
-            images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+            images = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
             # the system ends a process that writes to a mapped file for which the disk has no space
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
@@ -188,7 +211,11 @@ def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def _whole_parts(
-    file: Path, key: str, images: NDArray[np.uint8], paths: Sequence[Path], of_part: Sequence[slice]
+    file: Path,
+    key: str,
+    arrays: tuple[NDArray[np.uint8], NDArray[np.float64]],
+    paths: Sequence[Path],
+    of_part: Sequence[slice],
 ) -> dict[int, _Part]:
     """Return the parts whose pixels are those that were written and whose unreadable files still are."""
     manifest = file.with_name("manifest.json")
@@ -206,7 +233,7 @@ def _whole_parts(
         part = named[number]
         return (
             0 <= number < len(of_part)
-            and hashlib.sha256(images[of_part[number]].data).hexdigest() == part.digest
+            and [_hash(array[of_part[number]]) for array in arrays] == [part.digest, part.placed]
             and not any(_readable(Path(path)) for path in part.unreadable)
         )
 
@@ -231,7 +258,11 @@ def _write_parts(file: Path, key: str, parts: Mapping[int, _Part]) -> None:
 
 
 def shared_image_cache(
-    dataset: Dataset, size: int, directory: Path, group: ProcessGroup, progress: Progress | None = None
+    dataset: Dataset,
+    squares: SquareFormat,
+    directory: Path,
+    group: ProcessGroup,
+    progress: Progress | None = None,
 ) -> ImageCache:
     """Decode all radiographs of a data set once for all processes that share a run.
 
@@ -240,12 +271,12 @@ def shared_image_cache(
     """
     paths = [path for study in dataset.studies for path in study.image_paths]
     if group.world_size == 1:
-        return open_image_cache(paths, size, directory, progress)
+        return open_image_cache(paths, squares, directory, progress)
     built: list[tuple[str, Path, ImageCache]] = []
     with group.synchronized():
         if group.is_global_zero:
-            cache = open_image_cache(paths, size, directory, progress)
-            facts = replace(cache, images=np.empty((0, size, size), np.uint8))
+            cache = open_image_cache(paths, squares, directory, progress)
+            facts = replace(cache, images=np.empty(0, np.uint8), placements=np.empty(0))
             built.append((_index_hash(dataset), cache.file.relative_to(directory), facts))
     ((index, place, of_rank_0),) = group.broadcast(built)
     with group.synchronized():
@@ -264,6 +295,7 @@ def shared_image_cache(
         return ImageCache(
             file,
             np.load(file, mmap_mode="r", allow_pickle=False),
+            np.load(_placements_file(file), mmap_mode="r", allow_pickle=False),
             of_rank_0.digest,
             {path: row for row, path in enumerate(paths)},
             {own[path]: reason for path, reason in of_rank_0.unreadable.items()},

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from base_models.data.augmentation import Augmentation
+from base_models.data.lesion_boxes import LesionBoxes
 from base_models.distributed import ALONE, ProcessGroup
 from mura_env.errors import UserError
 
@@ -28,15 +29,17 @@ def derive_seed(*parts: int | str) -> int:
 Key = tuple[int, int]
 """(epoch, index): the sampler passes the epoch on, so that a worker process need not know it."""
 
-Sample = tuple[Tensor, int, float]
-"""Image, uint8 of shape (size, size), its label, and its weight in the loss."""
+Sample = tuple[Tensor, int, float] | tuple[Tensor, int, float, Tensor, bool]
+"""Image, uint8 of shape (size, size), its label, and its weight in the loss; where lesions are learned from
+boxes, also the mask of its boxes, of the same shape and type, and whether all of its boxes are known."""
 
 
 class TrainingImages(Dataset[Sample]):
     """Augmented radiographs of the image cache, with their labels and weights.
 
     `images` is the cache, shape (n_cached, height, width), dtype uint8; `rows` of it are learned from,
-    with labels and weights in the loss, all of shape (n_images,).
+    with labels, both of shape (n_images,), and weights in the loss, (n_images,) or, for phases of the
+    `epochs` that are equally long, (n_phases, n_images); `boxes` teach a lesion map.
     """
 
     def __init__(
@@ -48,14 +51,19 @@ class TrainingImages(Dataset[Sample]):
         augmentation: Augmentation,
         *,
         seed: int,
+        epochs: int = 1,
+        boxes: LesionBoxes | None = None,
     ) -> None:
         self._file = images.filename if isinstance(images, np.memmap) else None
         self._images = np.asarray(images)  # a memory map takes its time for every row
         self._rows = rows
         self._labels = labels
-        self._weights = weights
+        self._weights = np.atleast_2d(weights)
         self._augmentation = augmentation
         self._seed = seed
+        self._epochs = epochs
+        self._boxes = boxes
+        self._masks = boxes.masks(images.shape[1]) if boxes else {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Send a memory-mapped cache to another process by the name of its file, not by its content."""
@@ -71,10 +79,22 @@ class TrainingImages(Dataset[Sample]):
         return len(self._rows)
 
     def __getitem__(self, key: Key) -> Sample:
-        """Return the augmented image of a key, its label and its weight."""
+        """Return the augmented image of a key, its label, its weight, and what is known of its boxes."""
         epoch, index = key
-        image = self._augmentation(self._images[self._rows[index]], derive_seed(self._seed, epoch, index))
-        return torch.from_numpy(np.array(image)), int(self._labels[index]), float(self._weights[index])
+        phase = min(epoch * len(self._weights) // self._epochs, len(self._weights) - 1)
+        row, label, weight = (
+            int(self._rows[index]),
+            int(self._labels[index]),
+            float(self._weights[phase, index]),
+        )
+        seed = derive_seed(self._seed, epoch, index)
+        masks = {"mask": self._masks[row]} if row in self._masks else {}
+        changed = self._augmentation.with_masks(seed, image=self._images[row], **masks)
+        image = torch.from_numpy(np.array(changed["image"]))
+        if self._boxes is None:
+            return image, label, weight
+        mask = torch.from_numpy(np.array(changed["mask"])) if masks else torch.zeros_like(image)
+        return image, label, weight, mask, bool(masks) or label == 0
 
 
 class EpochBatches(Sampler[list[Key]]):

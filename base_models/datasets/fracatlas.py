@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.datasets import patient_proxy
-from base_models.datasets.registry import DatasetReader, open_table, register_dataset
+from base_models.datasets.boxes import read_coco
+from base_models.datasets.registry import DatasetReader, register_dataset
 from base_models.datasets.study import Dataset, Study
+from base_models.datasets.tables import open_table
 from base_models.imaging.decoding import each_image
 from base_models.imaging.reader import ImageError, read_grey
 from mura_env.cells import delimiter_of
@@ -23,6 +25,8 @@ from mura_env.patient_split import stratified_group_folds
 CLASS_NAMES = ("normal", "fractured")
 REGIONS = ("hand", "leg", "hip", "shoulder")
 VIEW_FLAGS = ("frontal", "lateral", "oblique")
+BOXES = Path("Annotations/COCO JSON/COCO_fracture_masks.json")
+"""Where the release keeps the fractures' boxes; a copy without them can be read as well."""
 N_SPLIT_PARTS = 4
 """One part of four, by patient, is the test split."""
 _LABEL_OF_FOLDER = {"Non_fractured": 0, "Fractured": 1}
@@ -81,6 +85,9 @@ def read(root: Path, seed: int = 0) -> Dataset:
         body_part_names=tuple(sorted(set(regions))),
         studies=studies,
         remarks=_remarks(rows, labels),
+        boxes=read_coco(root / BOXES, {path.name: path for path in paths})
+        if (root / BOXES).is_file()
+        else {},
         contradictions=tuple(contradictions),
     )
 

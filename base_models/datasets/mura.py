@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from base_models.datasets.registry import DatasetReader, open_table, register_dataset
+from base_models.datasets.registry import DatasetReader, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
+from base_models.datasets.tables import open_table
 
 CLASS_NAMES = ("normal", "abnormal")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -1,16 +1,14 @@
 """The kinds of data sets, and the one function that opens any of them."""
 
-import csv
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, TextIO, TypeVar
+from typing import ClassVar, TypeVar
 
+from base_models.datasets.boxes import with_boxes
 from base_models.datasets.study import Dataset, check_dataset, in_class_order
 from mura_env.errors import UserError, UserFileNotFoundError
-from mura_env.utils.files import regular_file
 from mura_env.utils.plugins import Registry
 
 ReaderClass = TypeVar("ReaderClass", bound="type[DatasetReader]")
@@ -82,7 +80,7 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True, positive: 
         state = "is not a folder" if path.exists() else "does not exist"
         raise UserFileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
     name, root, others = _recognise(path)
-    dataset = in_class_order(DATASETS[name].read(root, seed), positive)
+    dataset = with_boxes(in_class_order(DATASETS[name].read(root, seed), positive))
     if others:
         dataset = replace(dataset, remarks=(*dataset.remarks, _not_read(path, name, others)))
     if check:
@@ -124,19 +122,3 @@ def _recognise(path: Path) -> tuple[str, Path, list[tuple[str, Path]]]:
 def _not_read(path: Path, name: str, others: list[tuple[str, Path]]) -> str:
     names = " and ".join(f"{other} in {root.relative_to(path)}" for other, root in others)
     return f"The folder was read as {name}; it also holds {names}, which has to be named to be read."
-
-
-@contextmanager
-def open_table(file: Path) -> Iterator[TextIO]:
-    """Open a table as text in UTF-8, with or without a byte order mark.
-
-    Raises:
-        ValueError: If it is none; the message names the file.
-    """
-    try:
-        with regular_file(file, "a table").open(newline="", encoding="utf-8-sig") as stream:
-            yield stream
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"expected a table in UTF-8 in {file}, got {error}; save it as CSV in UTF-8"
-        ) from error

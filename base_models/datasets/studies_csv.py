@@ -12,8 +12,9 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from base_models.datasets.registry import DatasetReader, open_table, register_dataset
+from base_models.datasets.registry import DatasetReader, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
+from base_models.datasets.tables import open_table
 from mura_env.cells import delimiter_of, first_spellings, listed, plain_number, spelling, spelt_twice
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds

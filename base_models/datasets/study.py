@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mura_env.cells import listed
 from mura_env.class_order import ClassOrder, class_order, normal_class
@@ -13,6 +13,15 @@ from mura_env.errors import UserError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the radiograph as it is shown, from its top left corner."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,8 @@ class Dataset:
     """All studies of both splits, in a fixed order."""
     remarks: tuple[str, ...] = ()
     """What a reader of any result should know of the data, one sentence each."""
+    boxes: Mapping[Path, tuple[Box, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Image file → the boxes that experts drew around what they found in it, where they did."""
     contradictions: tuple[str, ...] = ()
     """Where its own files contradict each other, one sentence each; `open_dataset` refuses them."""
 

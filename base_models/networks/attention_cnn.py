@@ -150,14 +150,22 @@ class AttentionCNN(nn.Module):
         stage += [EnhancedBlock(channels, channels) for _ in range(blocks - 1)]
         return nn.Sequential(*stage), self.behind_each_stage(channels)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
+    def forward_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (n, in_channels, height, width) to scores (1, n, n_classes), the logits, and the map.
+
+        The map, (n, 1, height / 8, width / 8), holds the logits of the spatial attention.
+        """
         features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
         features = self.dropout2(self.se1(self.layer1(features)))
         features = self.dropout3(self.se2(self.layer2(features)))
         features = self.cbam(self.dropout4(self.se3(self.layer3(features))))
-        features = features * self.attention(features)
-        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # modules are untyped calls
+        attention: Tensor = self.attention[:-1](features)
+        features = features * torch.sigmoid(attention)
+        return self.fc(features.mean(dim=(2, 3)))[None], attention
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
+        return self.forward_map(images)[0][0]
 
 
 @register_model("attention_cnn_se")

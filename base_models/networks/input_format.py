@@ -1,17 +1,16 @@
 """What networks take a radiograph as: planes, normalisation and aspect."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from base_models.imaging.decoding import Aspect
+
 PIXEL_MEAN = 0.25
 PIXEL_SCALE = 0.25
 """Networks see (grey / 255 - PIXEL_MEAN) / PIXEL_SCALE: about mean 0 and deviation 1 on radiographs."""
-
-Aspect = Literal["padded", "stretched"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pretrained weights: a local file or torchvision's download, fitted to stem and head."""
+"""Pretrained weights: a local file or a network's published ones, fitted to stem and head."""
 
 import re
 import warnings
@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision import models
 
 from base_models.networks.input_format import GREY, IMAGENET, INPUT_FORMAT, InputFormat
 from base_models.networks.timm_classifier import TimmClassifier
 from base_models.networks.torchvision_classifier import PUBLISHED_PLANES, TorchvisionClassifier, planes_kernel
 from base_models.storage import read_facts
-from mura_env.errors import UserError, UserFileError
+from mura_env.errors import UserError
 from mura_env.utils.files import regular_file
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
@@ -73,20 +72,15 @@ def _read_content(path: Path) -> object:
 
 
 def pretrained_state_dict(network: nn.Module) -> dict[str, Tensor]:
-    """Return torchvision's own weights of a classifier, downloaded at the first use."""
-    if not isinstance(network, TorchvisionClassifier):
+    """Return a network's published weights, by its method `published_state`: of a package, or downloaded."""
+    published = getattr(network, "published_state", None)
+    if published is None:
         raise UserError(
-            f"expected a classifier of torchvision for pretrained weights, got {type(network).__name__}; "
-            "name a file with --init-weights, or leave `pretrained` out"
+            f"expected a network with published weights, got {type(network).__name__}; name a file with "
+            "--init-weights, or leave `pretrained` out"
         )
-    weights = models.get_model_weights(network.network_name).DEFAULT
-    try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
-        raise UserFileError(
-            f"expected to download the weights of {network.network_name!r} from {weights.url}, but: {error}; "
-            "download that file where there is a connection and name it with --init-weights FILE"
-        ) from error
+    state: dict[str, Tensor] = published()
+    return state
 
 
 def fitted_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -98,7 +92,7 @@ def fitted_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -
     """
     state = _spelt_alike(network, state)
     wanted = network.state_dict()
-    head, stem = _last_layer(network), _stem(network)
+    head, stem = getattr(network, "head_name", _last_layer(network)), _stem(network)
     if _takes_colours(state, stem) and wanted[stem].shape[1] != PUBLISHED_PLANES:
         state[stem] = planes_kernel(state[stem], wanted[stem].shape[1])
     fresh = [

@@ -30,9 +30,15 @@ def register_model(name: str) -> Callable[[Constructor], Constructor]:
     with `n_classes`, `in_channels` and the options that a member gives, all by name; it returns a module from
     images (n_images, in_channels, height, width), float32, to logits (n_images, n_classes). An attribute
     `input_format`, an `InputFormat`, says how the network takes a radiograph where its weights are fresh: by
-    default as one plane of grey. An attribute `published_normalisation`, mean and deviation of red, green and
-    blue, says what weights for colour images have learned. Layers can be frozen, or learn more slowly, in the
-    order in which the network defines its parameters.
+    default as one plane of grey. Layers can be frozen, or learn more slowly, in the order in which the
+    network defines its parameters. What a network need not have:
+
+    - `published_state()`: its published weights by name, which `--pretrained` starts from. Tensors of the
+      last layer, or below the attribute `head_name`, may be missing or of other classes.
+    - `published_normalisation`: mean and deviation of red, green and blue that these weights have learned.
+    - `forward_map(images)`: scores (n_scores, n_images, n_classes), each of which is trained and whose sum is
+      the logits, and a lesion map (n_images, n_classes - 1, h, w): the logits of each class against normal by
+      position, which experts' boxes teach where a data set has some.
 
     Args:
         name: The name; letters, digits, `_`, `.` and `-`.
@@ -95,9 +101,14 @@ def takes_options(name: str, options: Collection[str]) -> bool:
     return set(options) <= parameters.keys() - {"n_classes", "in_channels"}
 
 
-def has_download(name: str) -> bool:
-    """Say whether torchvision offers pretrained weights of a network."""
-    return name not in NETWORKS and name in torchvision_names()
+def has_published_weights(name: str) -> bool:
+    """Say whether a network has published weights, of a package or downloaded at the first use."""
+    return name not in NETWORKS or hasattr(NETWORKS[name], "published_state")
+
+
+def has_lesion_map(name: str) -> bool:
+    """Say whether a network has a lesion map, which experts' boxes can teach."""
+    return name in NETWORKS and hasattr(NETWORKS[name], "forward_map")
 
 
 def fresh_format(name: str) -> InputFormat:

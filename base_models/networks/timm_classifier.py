@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mura_env.errors import UserError
+from mura_env.errors import UserError, UserFileError
 
 PREFIX = "timm:"
 
@@ -45,6 +45,22 @@ class TimmClassifier(nn.Module):
         """Mean and deviation of red, green and blue, from 0 to 1, that timm's weights have learned."""
         published: Any = self.model.pretrained_cfg  # a dictionary, which timm keeps with each model
         return tuple(published["mean"]), tuple(published["std"])
+
+    def published_state(self) -> dict[str, Tensor]:
+        """Return timm's own weights, downloaded at the first use.
+
+        Raises:
+            UserFileError: If there are none, or they cannot be downloaded.
+        """
+        try:
+            published = import_module("timm").create_model(self.network_name, pretrained=True)
+        except (OSError, RuntimeError, ValueError) as error:  # no such weights, no network, a broken download
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserFileError(
+                f"expected to download timm's weights of {self.network_name!r}, but: {reason}; download them "
+                "where there is a connection and name the file with --init-weights FILE"
+            ) from error
+        return dict(published.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""

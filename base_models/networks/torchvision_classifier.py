@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from mura_env.errors import UserError
+from mura_env.errors import UserError, UserFileError
 
 PUBLISHED_PLANES = 3
 """Planes (red, green, blue) that the published classifiers take."""
@@ -51,6 +51,22 @@ class TorchvisionClassifier(nn.Module):
             return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
         preset = models.get_model_weights(self.network_name).DEFAULT.transforms()
         return tuple(preset.mean), tuple(preset.std)
+
+    def published_state(self) -> dict[str, Tensor]:
+        """Return torchvision's own weights, downloaded at the first use.
+
+        Raises:
+            UserFileError: If they cannot be downloaded.
+        """
+        weights = models.get_model_weights(self.network_name).DEFAULT
+        try:
+            return dict(weights.get_state_dict(progress=False, check_hash=True))
+        except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
+            raise UserFileError(
+                f"expected to download the weights of {self.network_name!r} from {weights.url}, but: "
+                f"{error}; download that file where there is a connection and name it with "
+                "--init-weights FILE"
+            ) from error
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""

@@ -58,6 +58,11 @@ VIEW_SHARES = (0.25, 0.43, 0.20, 0.08, 0.04)
 """Share of the studies that have 1, 2, 3, 4 or 5 views."""
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
+_CHANGED = 0.06  # attenuation that the film shows plainly, in units of the part's penetration
+
+
 @dataclass(frozen=True)
 class SyntheticStudy:
     """The films of one study and what is wrong with it."""
@@ -70,6 +75,8 @@ class SyntheticStudy:
     """The abnormality, one of ``lesion.KINDS``; empty in a normal study."""
     images: tuple[npt.NDArray[np.uint8], ...]
     """Its 1 to 5 radiographs, each (height, width), bone bright."""
+    boxes: tuple[Box | None, ...]
+    """What the abnormality changes of each radiograph; None where there is none, or hardly any."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,9 @@ def draw_study(
     first = int(chance.integers(len(cases.part.views))) if n_views == 1 else 0
     lesion = _choose_lesion(body_part, source, kind) if abnormal else None
     exam = _Exam(cases.part, side, first, lesion)
-    images = tuple(_take(source, exam, number) for number in range(n_views))
-    return SyntheticStudy(body_part, int(abnormal), lesion.kind if lesion else "", images)
+    films = [_take(source, exam, number) for number in range(n_views)]
+    images, boxes = zip(*films, strict=True)
+    return SyntheticStudy(body_part, int(abnormal), lesion.kind if lesion else "", images, boxes)
 
 
 def _choose_lesion(body_part: str, source: np.random.SeedSequence, kind: str | None) -> Lesion:
@@ -134,8 +142,10 @@ def _choose_lesion(body_part: str, source: np.random.SeedSequence, kind: str | N
     return draw_lesion(rng, skeleton, kind or chosen, severity, along)
 
 
-def _take(source: np.random.SeedSequence, exam: _Exam, number: int) -> npt.NDArray[np.uint8]:
-    """Take one film of a study."""
+def _take(
+    source: np.random.SeedSequence, exam: _Exam, number: int
+) -> tuple[npt.NDArray[np.uint8], Box | None]:
+    """Take one film of a study; return it with the box around what the abnormality changes."""
     projection = exam.first + number
     part, side = exam.part, exam.side
     flexion = float(np.deg2rad(part.views[projection % len(part.views)][2]))
@@ -144,7 +154,17 @@ def _take(source: np.random.SeedSequence, exam: _Exam, number: int) -> npt.NDArr
     view = draw_view(rng, part, projection, np.array(skeleton.centre), side)
     film = draw_film(rng, side)
     row, column = film.offset
-    if exam.lesion is not None:
-        skeleton = exam.lesion.reshape(skeleton)
-    attenuation = expose(skeleton, view, part.penetration, trabeculae()[row:, column:], exam.lesion)
-    return develop(attenuation, film)
+    grain = trabeculae()[row:, column:]
+    attenuation = expose(skeleton, view, part.penetration, grain)
+    if exam.lesion is None:
+        return develop(attenuation, film), None
+    changed = expose(exam.lesion.reshape(skeleton), view, part.penetration, grain, exam.lesion)
+    return develop(changed, film), _box_around(np.abs(changed - attenuation) > _CHANGED)
+
+
+def _box_around(changed: npt.NDArray[np.bool_]) -> Box | None:
+    """Return the smallest box around what is true, None where nothing is."""
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

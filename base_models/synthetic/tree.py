@@ -12,7 +12,7 @@ import cv2
 import joblib
 import numpy as np
 
-from base_models.synthetic.study import CASES, draw_study
+from base_models.synthetic.study import CASES, Box, draw_study
 from mura_env.errors import UserError, UserFileExistsError
 from mura_env.utils.files import naming
 
@@ -34,8 +34,8 @@ class WrittenStudy:
     """Path from the folder that holds ``MURA-v1.1``, with a slash at its end."""
     label: int
     """0 normal, 1 abnormal."""
-    n_views: int
-    """Number of images."""
+    boxes: tuple[Box | None, ...]
+    """What the abnormality changes of each of its images."""
 
 
 def _write_patient(out: Path, split: str, patient: int, seed: int) -> tuple[str, list[WrittenStudy]]:
@@ -61,20 +61,28 @@ def _write_patient(out: Path, split: str, patient: int, seed: int) -> tuple[str,
         for view, image in enumerate(study.images, start=1):
             _, png = cv2.imencode(".png", image, _FAST_PNG)
             (path / f"image{view}.png").write_bytes(png.tobytes())  # raises where the disk is full
-        written.append(WrittenStudy(folder, study.label, len(study.images)))
+        written.append(WrittenStudy(folder, study.label, study.boxes))
     return split, written
 
 
 def _write_tables(out: Path, written: Mapping[str, Sequence[WrittenStudy]]) -> None:
-    """Write the four CSVs, without headers, studies in the order of part and patient."""
+    """Write MURA's four CSVs, without headers, and the boxes; studies in the order of part and patient."""
+    boxes = ["path,x_min,y_min,x_max,y_max\n"]
     for split, studies in written.items():
         ordered = sorted(studies, key=lambda study: study.folder)
         labels = [f"{study.folder},{study.label}\n" for study in ordered]
         images = [
-            f"{study.folder}image{view}.png\n" for study in ordered for view in range(1, study.n_views + 1)
+            f"{study.folder}image{view}.png\n" for study in ordered for view in range(1, len(study.boxes) + 1)
+        ]
+        boxes += [
+            f"{study.folder.removeprefix(ROOT + '/')}image{view}.png,{','.join(map(str, box))}\n"
+            for study in ordered
+            for view, box in enumerate(study.boxes, start=1)
+            if box
         ]
         (out / ROOT / f"{split}_labeled_studies.csv").write_text("".join(labels), encoding="utf-8")
         (out / ROOT / f"{split}_image_paths.csv").write_text("".join(images), encoding="utf-8")
+    (out / ROOT / "boxes.csv").write_text("".join(boxes), encoding="utf-8")
 
 
 def synthesize(
@@ -88,7 +96,7 @@ def synthesize(
 ) -> None:
     """Write synthetic radiographs in MURA's layout.
 
-    ``out`` then holds ``MURA-v1.1/`` with the four CSVs and, for every study, a folder
+    ``out`` then holds ``MURA-v1.1/`` with the four CSVs, ``boxes.csv`` and, for every study, a folder
     ``{train,valid}/XR_<PART>/patient<id>/study<k>_{positive,negative}/`` of ``image<i>.png``. To the byte,
     the tree depends on the number of patients, the seed and the share of validation patients alone, not on
     the number of workers. It is written to a hidden folder, beside ``out`` or in it if it exists, and is

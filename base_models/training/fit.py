@@ -20,8 +20,9 @@ from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 from torch import nn
 
-from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
+from base_models.config import EnsembleConfig, MemberConfig, Precision, TrainingConfig
 from base_models.data.leakage import learned_from
+from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import derive_seed
 from base_models.distributed import ALONE, ProcessGroup, assign
 from base_models.members import (
@@ -83,11 +84,15 @@ class FitJob:
     """Hashes of image files, by which the data set, or parts of it, is recognised at another size."""
     input_format: InputFormat = GREY
     """What the network takes a radiograph as."""
+    own_parts: tuple[int, ...] = ()
+    """Body parts that the member is a specialist of, as in `train.body_parts`; empty for a generalist."""
+    boxes: LesionBoxes | None = None
+    """Boxes that teach the network's lesion map; None where it has none, or only labels teach it."""
 
     @property
     def checkpoint(self) -> Path:
         """File of the checkpoint, while the fit goes on."""
-        return self.weights.with_suffix(".epoch.safetensors")
+        return _checkpoint(self.weights)
 
     @property
     def cost(self) -> int:
@@ -108,9 +113,27 @@ class FitJob:
         hash_.update(train.rows.tobytes() + train.labels.tobytes() + train.body_parts.tobytes())
         if validation is not None:
             hash_.update(validation.rows.tobytes() + validation.labels.tobytes())
+        if self.own_parts:
+            hash_.update(repr(self.own_parts).encode())
+        if self.boxes is not None:
+            hash_.update(self.boxes.rows.tobytes() + self.boxes.corners.tobytes())
         if self.member.init_weights:
             hash_.update(Path(self.member.init_weights).read_bytes())
         return hash_.hexdigest()
+
+    @property
+    def image_weights(self) -> NDArray[np.float32]:
+        """Weights of the training images in the loss, shape (n_phases, n_images); phases are equally long.
+
+        A specialist learns from all images alike, then hardly from those of other body parts.
+        """
+        labels, parts = self.train.labels, self.train.body_parts
+        weights = image_weights(labels, parts, self.n_classes, self.training)
+        if not self.own_parts:
+            return weights[None]
+        own = np.isin(parts, self.own_parts)
+        later = weights * np.where(own, 1, self.training.other_parts)
+        return np.stack([weights, later / later.mean() * weights.mean()]).astype(np.float32)
 
     @property
     def learned_from(self) -> list[str]:
@@ -144,6 +167,23 @@ def is_finished(job: FitJob) -> bool:
         return read_facts(job.weights)["fingerprint"] == job.fingerprint and bool(load_tensors(job.weights))
     except (FileNotFoundError, ValueError, KeyError):
         return False
+
+
+def fitted_precision(weights: Path) -> Precision | None:
+    """Return the precision in which a fit was trained, or has begun to be, None where it has not."""
+    for file in (weights, _checkpoint(weights)):
+        try:
+            facts = read_facts(file)
+            name = facts.get("fit", facts)["precision"]
+        except (FileNotFoundError, ValueError, KeyError):
+            continue
+        return "bf16" if name == "bf16-mixed" else "fp32"
+    return None
+
+
+def _checkpoint(weights: Path) -> Path:
+    """Return the file of the checkpoint of a fit, by that of its weights."""
+    return weights.with_suffix(".epoch.safetensors")
 
 
 def run_fit(
@@ -215,7 +255,7 @@ def _train(
         images,
         rows=job.train.rows,
         labels=job.train.labels,
-        weights=image_weights(job.train.labels, job.train.body_parts, job.n_classes, job.training),
+        weights=job.image_weights,
         member=job.member,
         training=job.training,
         seed=derive_seed(job.seed, name, fold, "training"),
@@ -224,6 +264,7 @@ def _train(
         validation=job.train.validation,
         device=device,
         input_format=job.input_format,
+        boxes=job.boxes,
         log_folder=job.log_folder if group.is_global_zero else None,
     )
     elapsed = (start.elapsed if start else Stopwatch()) + Stopwatch.now() - began

@@ -92,6 +92,36 @@ def batch_loss(logits: Tensor, labels: Tensor, weights: Tensor, training: Traini
     return torch.mean(LOSSES[training.loss](logits, labels, training) * weights)
 
 
+INSIDE = 0.15
+"""Share of a cell that boxes cover from which it counts as inside; at least the cells that they cover most
+do, since a small box may cover little of any."""
+
+
+def box_loss(cells: Tensor, masks: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the loss of lesion maps against experts' boxes, the mean over the images.
+
+    An image's loss is the mean binary cross-entropy of its cells outside of boxes, plus its weight times that
+    of the cells inside; so neither a box's size nor the many images without a finding decide.
+
+    Args:
+        cells: Logits of each class but the normal one, (n, n_classes - 1, h, w), or of any, (n, 1, h, w).
+        masks: Share of each pixel that boxes cover, times 255, (n, height, width), uint8.
+        labels: Classes (n,), of which 0 is the normal one.
+        weights: Weights of the images, (n,); 0 where it is not known where the finding lies.
+    """
+    height, width = cells.shape[2:]
+    coverage = functional.adaptive_avg_pool2d(masks.float() / 255, (height, width))  # (n, h, w)
+    most = coverage.amax(dim=(1, 2), keepdim=True)
+    inside = (coverage > INSIDE) | ((coverage >= most / 2) & (most > 0))
+    classes = torch.arange(1, cells.shape[1] + 1, device=labels.device)
+    found = labels[:, None] > 0 if cells.shape[1] == 1 else labels[:, None] == classes  # (n, n_classes - 1)
+    target = (inside[:, None] & found[:, :, None, None]).float()
+    losses = functional.binary_cross_entropy_with_logits(cells.float(), target, reduction="none")
+    of_inside = (losses * target).sum(dim=(1, 2, 3)) / target.sum(dim=(1, 2, 3)).clamp_min(1)
+    of_outside = (losses * (1 - target)).sum(dim=(1, 2, 3)) / (1 - target).sum(dim=(1, 2, 3)).clamp_min(1)
+    return torch.mean((weights * of_inside + of_outside) * (weights > 0))
+
+
 def is_kernel(name: str, parameter: nn.Parameter) -> bool:
     """Return whether a parameter is a matrix or a kernel: what begins a layer, and what weight decay is for.
 
@@ -104,11 +134,15 @@ def layers_of_parameters(network: nn.Module) -> dict[str, int]:
     """Return the layer of each parameter, counted from 0 in the order in which the network defines them.
 
     A layer begins at each matrix or kernel; vectors behind it (a bias, the scales of a norm) belong to it.
+    All of a head that the network names in `head_name` is one layer, the last.
     """
     layers: dict[str, int] = {}
-    layer = -1
+    layer, within_head = -1, False
+    head = getattr(network, "head_name", None)
     for name, parameter in network.named_parameters():
-        layer += int(is_kernel(name, parameter))
+        if not within_head:
+            layer += int(is_kernel(name, parameter))
+        within_head = head is not None and name.startswith(f"{head}.")
         layers[name] = max(layer, 0)
     return layers
 

@@ -8,7 +8,7 @@ or batch, index).
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.data.augmentation import create_augmentation
+from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import TrainingImages, derive_seed, training_batches
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.training.checkpoint import EpochState, Stopwatch, optimizer_tensors, restore_optimizer
@@ -30,6 +31,7 @@ from base_models.training.device import DeviceConfig, default_device
 from base_models.training.optimization import (
     SCHEDULES,
     batch_loss,
+    box_loss,
     freeze_layers,
     is_kernel,
     layer_rates,
@@ -64,17 +66,19 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
     validation: ValidationImages | None = None,
     device: DeviceConfig | None = None,
     input_format: InputFormat = GREY,
+    boxes: LesionBoxes | None = None,
     log_folder: Path | None = None,
 ) -> History:
     """Train a network in place; kept are its last weights, their moving average, or those of the best epoch.
 
     Args:
-        network: From images (n, in_channels, height, width) to logits (n, n_classes), in whichever mode; it
-            comes back on the CPU and in evaluation mode.
+        network: From images (n, in_channels, height, width) to logits (n, n_classes), in whichever mode, see
+            `register_model`; it comes back on the CPU and in evaluation mode.
         images: The image cache, shape (n_cached, height, width), dtype uint8.
         rows: Rows of the cache to learn from, shape (n_images,).
         labels: Their classes, shape (n_images,).
-        weights: Their weights in the loss, shape (n_images,).
+        weights: Their weights in the loss, shape (n_phases, n_images): the epochs are divided into phases of
+            equal length, one or several, each with weights of its own.
         member: Gives the image size and the number of epochs.
         training: Gives everything else, as `EnsembleConfig.training_of` resolves it.
         seed: Seed of the image order, the augmentation, the dropout masks and mixup.
@@ -83,6 +87,7 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
         validation: Images to score the network on after each epoch.
         device: Where to compute; by default on the first GPU, or the CPU where there is none.
         input_format: What the network takes a radiograph as.
+        boxes: What teaches the network's lesion map; without them only the labels do.
         log_folder: Folder for TensorBoard; without one, no curves are written.
 
     Raises:
@@ -95,7 +100,9 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
         training.augmentation, member.image_size, side=images.shape[1], share=training.augmentation_share
     )
     batches = training_batches(
-        TrainingImages(images, rows, labels, weights, augmentation, seed=seed),
+        TrainingImages(
+            images, rows, labels, weights, augmentation, seed=seed, epochs=member.epochs, boxes=boxes
+        ),
         training.batch_size,
         seed,
         group=group,
@@ -129,7 +136,7 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
             average.module.load_state_dict(start.average)
         if inner:
             inner.scores, inner.best = list(start.scores), dict(start.best)
-    module, fabric_optimizer = fabric.setup(trained, optimizer)
+    module, fabric_optimizer = fabric.setup(Scored(trained), optimizer)
 
     # the curves of a killed training end where it resumes
     curves = SummaryWriter(str(log_folder), purge_step=step + 1) if log_folder else nullcontext()
@@ -198,6 +205,20 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
     return History(epoch_losses, inner.kept_score if inner else None)
 
 
+class Scored(nn.Module):
+    """A network whose call gives all that is trained: its scores and, if it has one, its lesion map."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map images to scores (n_scores, n, n_classes), whose sum is the logits, and the map."""
+        if hasattr(self.network, "forward_map"):
+            return self.network.forward_map(planes)  # type: ignore[no-any-return,operator]  # untyped
+        return self.network(planes)[None], None
+
+
 def create_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
     """Return AdamW that decays only matrices and kernels; `peak_lr` is the peak of a group's `lr`."""
     rates = layer_rates(network, training.layer_decay)
@@ -219,16 +240,28 @@ def create_optimizer(network: nn.Module, training: TrainingConfig) -> torch.opti
 
 def _training_loss(
     module: nn.Module,
-    batch: tuple[Tensor, Tensor, Tensor],
+    batch: Sequence[Tensor],
     training: TrainingConfig,
     input_format: InputFormat,
     seed_for: Callable[[str], int],
 ) -> Tensor:
-    """Return the mean loss of a batch: images (n, height, width), labels (n,), weights in the loss (n,)."""
-    images, labels, weights = batch[0], batch[1], batch[2].float()
-    planes = input_format.planes(images)  # (n, in_channels, height, width)
+    """Return the mean loss of a batch, a `Sample` for each image."""
+    planes = input_format.planes(batch[0])  # (n, in_channels, height, width)
+    # labels (n,), weights in the loss (n,), and perhaps masks (n, height, width) and whether they are known
+    labels, weights, *boxes = batch[1], batch[2].float(), *batch[3:]
+
+    def loss_of(order: Tensor) -> Tensor:
+        """Return the loss of the images against the labels, weights and masks in another order."""
+        of, weight = labels[order], weights[order]
+        loss = torch.stack([batch_loss(score, of, weight, training) for score in scores]).sum()
+        if boxes and cells is not None:
+            loss = loss + training.box_loss * box_loss(cells, boxes[0][order], of, weight * boxes[1][order])
+        return loss
+
+    same = torch.arange(len(labels), device=labels.device)
     if not training.mixup:
-        return batch_loss(_logits(module, planes, seed_for("dropout")), labels, weights, training)
+        scores, cells = _scores(module, planes, seed_for("dropout"))
+        return loss_of(same)
     # mixup (Zhang et al., arXiv:1710.09412)
     rng = np.random.default_rng(seed_for("mixup"))
     share = float(rng.beta(training.mixup, training.mixup))
@@ -236,21 +269,23 @@ def _training_loss(
     # from pinned memory, or the CPU would wait for all that the GPU has still to do
     order = (order.pin_memory() if labels.is_cuda else order).to(labels.device, non_blocking=True)
     planes = share * planes + (1 - share) * planes[order]
-    logits = _logits(module, planes, seed_for("dropout"))
-    own = batch_loss(logits, labels, weights, training)
-    return share * own + (1 - share) * batch_loss(logits, labels[order], weights[order], training)
+    scores, cells = _scores(module, planes, seed_for("dropout"))
+    return share * loss_of(same) + (1 - share) * loss_of(order)
 
 
-def _logits(module: nn.Module, planes: Tensor, seed: int) -> Tensor:
-    """Return the logits (n, n_classes), float32, with dropout masks that are a function of the seed."""
+def _scores(module: nn.Module, planes: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Return scores (n_scores, n, n_classes), float32, whose sum is the logits, and a lesion map, if any.
+
+    Dropout masks are a function of the seed.
+    """
     devices = [planes.device] if planes.is_cuda else []
     with torch.random.fork_rng(devices=devices):  # the global generators stay as they were
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
         for device in devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
-        logits: Tensor = module(planes)
-    return logits.float()
+        scores, cells = module(planes)
+    return scores.float(), cells
 
 
 def _batch_seed(seed: int, batch: int, rank: int, purpose: str) -> int:

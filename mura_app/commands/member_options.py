@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from base_models.config import EnsembleConfig, MemberConfig
-from base_models.networks.registry import check_model_name, has_download, takes_options
+from base_models.networks.registry import check_model_name, has_published_weights, takes_options
 from base_models.networks.timm_classifier import PREFIX
 from mura_env.errors import UserError
 
@@ -16,10 +16,10 @@ MAX_MEMBERS = 1000
 def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
     """Return an ensemble of the members that a line names, in its order.
 
-    Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]]`. Sizes and epochs that are not given are those of the
-    configuration's member at the same place, over and over: members of one network differ by seed and, as far
-    as the configuration's own members do, by size. So do their options and their training, where the network
-    has all of these options.
+    Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]][@PART[+PART…]]`, with the body parts of specialists. Sizes
+    and epochs that are not given are those of the configuration's member at the same place, over and over:
+    members of one network differ by seed and, as far as the configuration's own members do, by size. So do
+    their options and their training, where the network has all of these options.
     """
     replaced = next((member for member in config.members if member.is_pretrained), None)
     if replaced is not None:
@@ -30,12 +30,14 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
         )
     members: list[MemberConfig] = []
     for entry in filter(None, (part.strip() for part in line.split(","))):
+        entry, at, line_of_parts = entry.partition("@")  # noqa: PLW2901
+        body_parts = tuple(part.strip() for part in line_of_parts.split("+")) if at else ()
         network, *numbers = entry.removeprefix(PREFIX).split(":")
         network = PREFIX + network if entry.startswith(PREFIX) else network
         check_model_name(network)
-        if len(numbers) > 3 or not all(map(_is_count, numbers)):
+        if len(numbers) > 3 or not all(map(_is_count, numbers)) or not all(body_parts):
             raise UserError(
-                "expected members as NETWORK[:COUNT[:SIZE[:EPOCHS]]], whole numbers from 1, got "
+                "expected members as NETWORK[:COUNT[:SIZE[:EPOCHS]]][@PART+PART], whole numbers from 1, got "
                 f"{entry[:80]!r}"
             )
         count, size, epochs = (*(int(number) for number in numbers), *(0,) * (3 - len(numbers)))
@@ -52,6 +54,7 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
                     epochs=epochs or like.epochs,
                     options=like.options if own else {},
                     training=like.training if own else {},
+                    body_parts=body_parts,
                 )
             )
     return replace(config, members=tuple(members))
@@ -66,7 +69,7 @@ def choose_initial_weights(
         config: The ensemble.
         files: Each `FILE`, for all members, or `NETWORK=FILE`, for those of one network. With a slash before
             its first `=` it is a file.
-        pretrained: Members without a file start from torchvision's pretrained weights where it has some.
+        pretrained: Members without a file start from their network's published weights, if any.
     """
     file_of: dict[str, str] = {}
     for entry in files:
@@ -98,12 +101,12 @@ def choose_initial_weights(
                 f"{member.init_weights or 'its option pretrained'}; leave one of them out"
             )
         file = file or member.init_weights
-        download = member.pretrained or (pretrained and not file and has_download(member.network))
+        download = member.pretrained or (pretrained and not file and has_published_weights(member.network))
         members.append(replace(member, init_weights=file, pretrained=download))
     if pretrained and not any(member.pretrained for member in members):
         raise UserError(
-            "expected a classifier of torchvision without a file of its own for --pretrained, got members of "
-            f"{', '.join(networks)}; leave --pretrained out, or name such members with --members"
+            "expected a network with published weights and without a file of its own for --pretrained, got "
+            f"members of {', '.join(networks)}; leave --pretrained out, or name others with --members"
         )
     return replace(config, members=tuple(members))
 

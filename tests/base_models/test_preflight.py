@@ -63,7 +63,7 @@ def test_a_training_that_can_be_done_passes(dataset: Dataset, tmp_path: Path) ->
     [
         (lambda c: _first(c, network="alexnet", options={}), "'alexnet' takes, got 16"),
         (lambda c: _first(c, options={"pages": 3}), "does not take the options"),
-        (lambda c: _first(c, pretrained=True), "expected a classifier of torchvision for pretrained"),
+        (lambda c: _first(c, pretrained=True), "expected a network with published weights"),
         (lambda c: _first(c, init_weights="nowhere.pth"), r"weights, got no file nowhere\.pth"),
         (lambda c: _first(c, init_weights="."), r"weights, got the folder \."),
         (lambda c: _training(c, precision="fp16"), "expected precision fp16 on a GPU"),

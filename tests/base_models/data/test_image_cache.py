@@ -11,7 +11,7 @@ from PIL import Image
 
 from base_models.data import image_cache
 from base_models.data.image_cache import odd_images, open_image_cache
-from base_models.imaging.decoding import fit_into_square
+from base_models.imaging.decoding import SquareFormat, fit_into_square
 from base_models.imaging.reader import Radiograph, read_grey
 from mura_env.errors import UserFileNotFoundError
 from tests.base_models.imaging.dicoms import write_dicom
@@ -32,9 +32,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     built: list[tuple[str, ...]] = []
     fill = image_cache._fill
 
-    def record(images: np.ndarray, paths: list[Path], found: object) -> object:
+    def record(images: np.ndarray, placed: np.ndarray, paths: list[Path], found: object) -> object:
         built.append(tuple(path.stem for path in paths))
-        return fill(images, paths, found)
+        return fill(images, placed, paths, found)
 
     monkeypatch.setattr(image_cache, "PART_ROWS", 2)
     monkeypatch.setattr(image_cache, "_fill", record)
@@ -42,12 +42,12 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def _open(paths: list[Path], directory: Path, size: int = 24) -> np.ndarray:
-    return np.array(open_image_cache(paths, size, directory / "cache").images)
+    return np.array(open_image_cache(paths, SquareFormat(size), directory / "cache").images)
 
 
 def test_rows_hold_the_fitted_images(paths: list[Path], tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
-    cache = open_image_cache(paths, 24, tmp_path / "cache", lambda *call: calls.append(call))
+    cache = open_image_cache(paths, SquareFormat(24), tmp_path / "cache", lambda *call: calls.append(call))
     assert cache.images.shape == (5, 24, 24)
     assert cache.images.dtype == np.uint8
     assert calls[-1] == ("reading radiographs", 5, 5)
@@ -59,7 +59,7 @@ def test_unreadable_images_are_black_rows(paths: list[Path], tmp_path: Path) -> 
     expected = _open(paths, tmp_path)
     paths[3].write_bytes(b"no image")
     expected[3] = 0
-    cache = open_image_cache(paths, 24, tmp_path / "cache")
+    cache = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
     np.testing.assert_array_equal(cache.images, expected)
     assert set(cache.unreadable) == {paths[3]}
 
@@ -72,26 +72,26 @@ def test_an_unchanged_cache_is_not_built_again(paths: list[Path], tmp_path: Path
 
 
 def test_changed_files_sizes_and_orders_have_their_own_cache(paths: list[Path], tmp_path: Path) -> None:
-    files = {open_image_cache(paths, 24, tmp_path / "cache").file}
-    files.add(open_image_cache(paths, 32, tmp_path / "cache").file)
-    files.add(open_image_cache(paths[::-1], 24, tmp_path / "cache").file)
+    files = {open_image_cache(paths, SquareFormat(24), tmp_path / "cache").file}
+    files.add(open_image_cache(paths, SquareFormat(32), tmp_path / "cache").file)
+    files.add(open_image_cache(paths[::-1], SquareFormat(24), tmp_path / "cache").file)
     os.utime(paths[0], (1, 1))
-    files.add(open_image_cache(paths, 24, tmp_path / "cache").file)
+    files.add(open_image_cache(paths, SquareFormat(24), tmp_path / "cache").file)
     assert len(files) == 4
 
 
 def test_the_digest_is_of_the_pixels_alone(paths: list[Path], tmp_path: Path) -> None:
-    digest = open_image_cache(paths, 24, tmp_path / "cache").digest
+    digest = open_image_cache(paths, SquareFormat(24), tmp_path / "cache").digest
     (tmp_path / "copy").mkdir()
     copies = [tmp_path / "copy" / path.name for path in paths]
     for path, copy in zip(paths, copies, strict=True):
         copy.write_bytes(path.read_bytes())
         os.utime(copy, (1, 1))
-    assert open_image_cache(copies, 24, tmp_path / "cache").digest == digest
-    others = {open_image_cache(paths, 32, tmp_path / "cache").digest}
-    others.add(open_image_cache(paths[::-1], 24, tmp_path / "cache").digest)
+    assert open_image_cache(copies, SquareFormat(24), tmp_path / "cache").digest == digest
+    others = {open_image_cache(paths, SquareFormat(32), tmp_path / "cache").digest}
+    others.add(open_image_cache(paths[::-1], SquareFormat(24), tmp_path / "cache").digest)
     save_picture(copies[1], picture(99, shape=(50, 50)))
-    others.add(open_image_cache(copies, 24, tmp_path / "cache").digest)
+    others.add(open_image_cache(copies, SquareFormat(24), tmp_path / "cache").digest)
     assert len(others | {digest}) == 4
 
 
@@ -173,18 +173,19 @@ def test_a_build_goes_on_behind_a_kill(tmp_path: Path, monkeypatch: pytest.Monke
 import os, signal, sys
 from pathlib import Path
 from base_models.data import image_cache
+from base_models.imaging.decoding import SquareFormat
 image_cache.PART_ROWS = 4
 root = Path(sys.argv[1])
 paths = [root / "images" / f"{i}.png" for i in range(40)]
 fill = image_cache._fill
 
-def dying_fill(images, of_part, found):
+def dying_fill(images, placements, of_part, found):
     if of_part[0] == paths[12]:  # the fourth part
         os.kill(os.getpid(), signal.SIGKILL)
-    return fill(images, of_part, found)
+    return fill(images, placements, of_part, found)
 
 image_cache._fill = dying_fill
-image_cache.open_image_cache(paths, 64, root / "cache")
+image_cache.open_image_cache(paths, SquareFormat(64), root / "cache")
 """
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -192,7 +193,7 @@ image_cache.open_image_cache(paths, 64, root / "cache")
     assert len(json.loads(manifest.read_text())["parts"]) == 3
     monkeypatch.setattr(image_cache, "PART_ROWS", 4)
     calls: list[int] = []
-    cache = open_image_cache(paths, 64, tmp_path / "cache", lambda _, n, total: calls.append(n))
+    cache = open_image_cache(paths, SquareFormat(64), tmp_path / "cache", lambda _, n, total: calls.append(n))
     assert calls == [40]
     for path in paths:
         np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 64))
@@ -200,7 +201,7 @@ image_cache.open_image_cache(paths, 64, root / "cache")
 
 def test_files_that_cannot_be_reached_are_unreadable(paths: list[Path], tmp_path: Path) -> None:
     strange = [tmp_path / f"{'x' * 300}.png", tmp_path / "a\0b.png", paths[0] / "below a file.png"]
-    cache = open_image_cache([*paths, *strange], 24, tmp_path / "cache")
+    cache = open_image_cache([*paths, *strange], SquareFormat(24), tmp_path / "cache")
     assert set(cache.unreadable) == set(strange)
     assert all(cache.unreadable[path].startswith(f"{path}: ") for path in strange)
 
@@ -211,7 +212,7 @@ def test_unreadable_images_are_collected_and_tried_again(
     paths[1].write_bytes(b"no image")
     paths[3].unlink()
     for _ in range(2):  # built, then opened
-        cache = open_image_cache(paths, 24, tmp_path / "cache")
+        cache = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
         assert set(cache.unreadable) == {paths[1], paths[3]}
         assert all(str(path) in reason for path, reason in cache.unreadable.items())
         assert not cache.images[cache.rows[paths[1]]].any()
@@ -223,7 +224,7 @@ def test_unreadable_images_are_collected_and_tried_again(
         return known if path == paths[1] else decode(path, data, at_least)
 
     monkeypatch.setattr(image_cache, "decode", with_a_library)
-    cache = open_image_cache(paths, 24, tmp_path / "cache")
+    cache = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
     assert set(cache.unreadable) == {paths[3]}
     np.testing.assert_array_equal(cache.images[cache.rows[paths[1]]], fit_into_square(picture(7), 24))
     assert built[3:] == [("0", "1")]
@@ -233,7 +234,7 @@ def test_names_that_say_something_else_than_the_content_are_kept(paths: list[Pat
     jpeg = tmp_path / "other.png"
     Image.open(paths[0]).save(jpeg, format="JPEG")
     for _ in range(2):  # built, then opened
-        cache = open_image_cache([*paths, jpeg], 24, tmp_path / "cache")
+        cache = open_image_cache([*paths, jpeg], SquareFormat(24), tmp_path / "cache")
         assert set(cache.misnamed) == {jpeg}
         assert "content is JPEG" in cache.misnamed[jpeg]
         assert not cache.unreadable
@@ -245,7 +246,7 @@ def test_names_that_are_not_utf_8_are_kept(paths: list[Path], tmp_path: Path) ->
     paths[0].rename(good)
     bad.write_bytes(b"no image")
     for _ in range(2):  # built, then opened
-        cache = open_image_cache([good, bad], 24, tmp_path / "cache")
+        cache = open_image_cache([good, bad], SquareFormat(24), tmp_path / "cache")
         assert cache.images[cache.rows[good]].any()
         assert set(cache.unreadable) == {bad}
 
@@ -253,12 +254,12 @@ def test_names_that_are_not_utf_8_are_kept(paths: list[Path], tmp_path: Path) ->
 def test_a_cache_is_known_again_from_another_folder(
     paths: list[Path], built: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_image_cache(paths, 16, tmp_path / "cache")
+    first = open_image_cache(paths, SquareFormat(16), tmp_path / "cache")
     assert built
     built.clear()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    again = open_image_cache([Path("..", path.name) for path in paths], 16, tmp_path / "cache")
+    again = open_image_cache([Path("..", path.name) for path in paths], SquareFormat(16), tmp_path / "cache")
     assert (again.file, again.digest) == (first.file, first.digest)
     assert built == []
 
@@ -272,7 +273,7 @@ def test_odd_images_are_told_and_kept(tmp_path: Path) -> None:
     save_picture(paths[7], np.full((40, 30), 99, np.uint8))
     (tmp_path / "bad.png").write_bytes(b"no image")
     for _ in range(2):  # built, then opened
-        cache = open_image_cache([*paths, tmp_path / "bad.png"], 24, tmp_path / "cache")
+        cache = open_image_cache([*paths, tmp_path / "bad.png"], SquareFormat(24), tmp_path / "cache")
         found = odd_images(cache)
         assert list(found) == [paths[4], paths[7]]
         assert "inverted" in found[paths[4]]
@@ -285,7 +286,7 @@ def test_remarks_of_files_that_contradict_themselves_are_kept(tmp_path: Path) ->
     write_dicom(good, ramp)
     write_dicom(odd, ramp, WindowCenter=9000, WindowWidth=10)
     for _ in range(2):
-        cache = open_image_cache([good, odd], 24, tmp_path / "cache")
+        cache = open_image_cache([good, odd], SquareFormat(24), tmp_path / "cache")
         np.testing.assert_array_equal(*cache.images)
         assert list(cache.remarks) == list(odd_images(cache)) == [odd]
         assert "window leaves nothing" in odd_images(cache)[odd]
@@ -295,8 +296,8 @@ def test_remarks_of_files_that_contradict_themselves_are_kept(tmp_path: Path) ->
 def test_a_pipe_in_place_of_a_file_of_the_cache_is_refused_at_once(
     paths: list[Path], tmp_path: Path, name: str
 ) -> None:
-    file = open_image_cache(paths, 24, tmp_path / "cache").file.with_name(name)
+    file = open_image_cache(paths, SquareFormat(24), tmp_path / "cache").file.with_name(name)
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(UserFileNotFoundError, match=f"got the pipe {file}"):
-        open_image_cache(paths, 24, tmp_path / "cache")
+        open_image_cache(paths, SquareFormat(24), tmp_path / "cache")

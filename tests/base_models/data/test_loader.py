@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from base_models.data.augmentation import create_augmentation
+from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import EpochBatches, TrainingImages, training_batches
 from base_models.distributed import ProcessGroup
 from tests.base_models.trees import picture
@@ -123,3 +124,23 @@ def test_iterating_leaves_the_global_generator_alone() -> None:
     assert len(list(training_batches(_samples(), 4, seed=9))) == 2
     assert len(list(training_batches(_samples(), 64, seed=9))) == 1
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_samples_with_boxes_tell_where_and_whether_it_is_known() -> None:
+    boxes = LesionBoxes(np.array([5, 5, 11]), np.array([[0, 0, 0.25, 0.5]] * 3, np.float32))
+    augmentation = create_augmentation("none", 16)
+    samples = TrainingImages(IMAGES, ROWS, LABELS, WEIGHTS, augmentation, seed=9, boxes=boxes)
+    for index, row in enumerate(ROWS.tolist()):
+        image, label, _, mask, is_known = samples[0, index]
+        assert image.shape == mask.shape == (16, 16)
+        assert is_known == (row in {5, 11} or label == 0)
+        np.testing.assert_array_equal(mask[:8, :4], 255 if row in {5, 11} else 0)
+        assert not mask[8:].any()
+        assert not mask[:, 4:].any()
+
+
+def test_phases_of_the_epochs_have_weights_of_their_own() -> None:
+    phases = np.stack([WEIGHTS, 10 * WEIGHTS])
+    augmentation = create_augmentation("none", 24)
+    samples = TrainingImages(IMAGES, ROWS, LABELS, phases, augmentation, seed=9, epochs=5)
+    assert [samples[epoch, 0][2] for epoch in range(5)] == [0.5, 0.5, 0.5, 5.0, 5.0]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from base_models.datasets.registry import open_table
+from base_models.datasets.tables import open_table
 
 TEXT = 'path,label\r\nimagé.png,"1\r\n2"\r\n'
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from base_models.data.image_cache import open_image_cache
+from base_models.imaging.decoding import SquareFormat
 from base_models.imaging.dicom import suffix_of
 from base_models.imaging.reader import ImageError, decode, image_size, misnamed, read_file, read_grey
 from tests.base_models.imaging.dicoms import write_dicom
@@ -367,7 +368,7 @@ def test_surplus_pixels_are_refused_by_name(tmp_path: Path, copies: int) -> None
     reason = rf"a\.dcm: expected the 1,200 bytes of one frame of 20×30 pixels, got {1200 * copies:,}"
     with pytest.raises(ImageError, match=reason):
         read_grey(path)
-    cache = open_image_cache([path], 16, tmp_path / "cache")
+    cache = open_image_cache([path], SquareFormat(16), tmp_path / "cache")
     assert set(cache.unreadable) == {path}
 
 

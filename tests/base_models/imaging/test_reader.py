@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from base_models.data.image_cache import open_image_cache
 from base_models.imaging import reader
+from base_models.imaging.decoding import SquareFormat
 from base_models.imaging.reader import (
     ImageError,
     decode,
@@ -261,7 +262,7 @@ def test_no_bad_file_is_dropped_from_a_cache(tmp_path: Path) -> None:
         path.write_bytes(content)
     good = tmp_path / "good.png"
     good.write_bytes(PNG)
-    cache = open_image_cache([*paths, good], 16, tmp_path / "cache")
+    cache = open_image_cache([*paths, good], SquareFormat(16), tmp_path / "cache")
     assert set(cache.unreadable) == set(paths)
     assert all(reason.startswith(f"{path}: ") for path, reason in cache.unreadable.items())
 

@@ -153,7 +153,7 @@ def test_offline_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
     with pytest.raises(UserFileError, match=r"'resnet18' from https://.*no such host.*--init-weights FILE"):
         pretrained_state_dict(create_model("resnet18"))
-    with pytest.raises(ValueError, match="expected a classifier of torchvision"):
+    with pytest.raises(ValueError, match="expected a network with published weights"):
         pretrained_state_dict(create_model("attention_cnn"))
 
 

@@ -1,11 +1,12 @@
 import sys
-from types import ModuleType
-from typing import Any
 
 import pytest
+import timm
 import torch
 
 from base_models import create_model
+from base_models.networks.pretrained import fitted_state
+from mura_env.errors import UserFileError
 
 
 def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,31 +15,32 @@ def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
         create_model("timm:resnet10t")
 
 
-def test_timm_is_asked_for_classes_and_planes(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+def test_weights_that_cannot_be_downloaded_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = create_model("timm:resnet10t")
 
-    def create(name: str, **options: Any) -> torch.nn.Module:
-        asked.update(options, name=name)
-        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(options["num_classes"]))
-        network.pretrained_cfg = {"mean": (0.5, 0.5, 0.4), "std": (0.2, 0.2, 0.1)}
-        return network
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no connection\nand much more")
 
-    stand_in = ModuleType("timm")
-    stand_in.list_models = lambda include_tags=False: ["resnet10t.c3_in1k"] if include_tags else ["resnet10t"]
-    stand_in.create_model = create
-    monkeypatch.setitem(sys.modules, "timm", stand_in)
-    network = create_model("timm:resnet10t", 3, 2)
-    assert asked == {"name": "resnet10t", "pretrained": False, "num_classes": 3, "in_chans": 2}
-    assert network(torch.zeros(4, 2, 8, 8)).shape == (4, 3)
-    assert network.published_normalisation == ((0.5, 0.5, 0.4), (0.2, 0.2, 0.1))
-    create_model("timm:resnet10t.c3_in1k")
-    assert asked["name"] == "resnet10t.c3_in1k"
-    with pytest.raises(ValueError, match="behind 'timm:', got 'lenet'"):
-        create_model("timm:lenet")
+    monkeypatch.setattr(timm, "create_model", refused)
+    with pytest.raises(UserFileError, match=r"timm's weights of 'resnet10t', but: no connection; download"):
+        network.published_state()
 
 
-def test_a_real_timm_model() -> None:
-    pytest.importorskip("timm", reason="the extra [timm] is not installed")
+def test_published_weights_are_timms(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = create_model("timm:resnet10t", 2, 1)
+    create = timm.create_model
+    published = create("resnet10t", pretrained=False)  # as a download would give it
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: published if pretrained else None)
+    state = fitted_state(network, network.published_state(), "it")
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    assert (missing, unexpected) == (["model.fc.weight", "model.fc.bias"], [])
+    images = torch.rand(2, 1, 64, 64)
+    features = network.eval().model.forward_features(images)
+    expected = published.eval().forward_features(images.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_of_timm() -> None:
     for name in ("resnet10t", "resnet10t.c3_in1k"):
         network = create_model(f"timm:{name}", 3, 1).eval()
         assert network(torch.zeros(2, 1, 64, 64)).shape == (2, 3)

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from base_models.cross_fitting import views_of
 from base_models.data.image_cache import open_image_cache
 from base_models.datasets import open_dataset
+from base_models.imaging.decoding import SquareFormat
 from base_models.prediction import study_logits
 from base_models.presets import PRESETS
 from base_models.synthetic import synthesize
@@ -26,7 +27,7 @@ def test_one_attention_cnn_of_the_demo_reads_unseen_patients(tmp_path: Path) -> 
     of_one_fit = train[:: demo.folds]
     assert not {study.patient_id for study in of_one_fit} & {study.patient_id for study in test}
     paths = [path for study in (*of_one_fit, *test) for path in study.image_paths]
-    cache = open_image_cache(paths, member.image_size, tmp_path / "cache")
+    cache = open_image_cache(paths, SquareFormat(member.image_size), tmp_path / "cache")
     views, test_views = views_of(of_one_fit, cache), views_of(test, cache)
     labels = np.array([study.label for study in of_one_fit])
     parts = np.array([dataset.body_part_names.index(study.body_part) for study in of_one_fit])

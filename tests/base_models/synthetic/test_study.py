@@ -33,6 +33,22 @@ def test_an_abnormality_shows_and_stays_in_its_place(part: str, kind: str) -> No
     assert shown >= 0.7 * total
 
 
+@pytest.mark.parametrize(("part", "kind"), PAIRS)
+def test_boxes_enclose_what_an_abnormality_changes(part: str, kind: str) -> None:
+    inside = []
+    for seed in range(4):
+        study = draw_study(part, seed, 1, kind=kind)
+        assert draw_study(part, seed, 0).boxes == (None,) * len(study.images)
+        for (changed, _), box in zip(_changed(part, kind, seed), study.boxes, strict=True):
+            if box is None or not changed.any():
+                continue
+            left, top, right, bottom = box
+            assert 0 <= left < right <= changed.shape[1]
+            assert 0 <= top < bottom <= changed.shape[0]
+            inside.append(changed[top:bottom, left:right].sum() / changed.sum())
+    assert np.median(inside) > 0.95
+
+
 @pytest.mark.parametrize(
     "kind", ["fracture line", "pins", "moth-eaten lesion", "joint-space loss", "plate and screws"]
 )

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from base_models.datasets import open_dataset
+from base_models.imaging.reader import image_size
 from base_models.synthetic import CASES, synthesize
 from base_models.synthetic.tree import ROOT
 
@@ -46,6 +48,7 @@ def test_tables_list_what_lies_on_disk(tree: Path) -> None:
             assert match[2] in CASES
             assert label == ("1" if match[5] == "positive" else "0")
     assert sorted(path.name for path in (tree / ROOT).iterdir()) == [
+        "boxes.csv",
         "train",
         "train_image_paths.csv",
         "train_labeled_studies.csv",
@@ -176,3 +179,14 @@ def test_refuses_numbers_out_of_range(tmp_path: Path, arguments: dict[str, int],
     with pytest.raises(ValueError, match=message):
         synthesize(tmp_path / "tree", **arguments)
     assert not (tmp_path / "tree").exists()
+
+
+def test_boxes_lie_in_abnormal_images(tree: Path) -> None:
+    dataset = open_dataset(tree)
+    abnormal = {path for study in dataset.studies if study.label for path in study.image_paths}
+    assert set(dataset.boxes) <= abnormal
+    assert len(dataset.boxes) > 0.9 * len(abnormal)
+    for path, (box,) in dataset.boxes.items():
+        width, height = image_size(path)
+        assert box.x_max <= width
+        assert box.y_max <= height

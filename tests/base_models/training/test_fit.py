@@ -355,3 +355,17 @@ def test_a_fit_in_a_process_of_its_own_may_have_processes_that_prepare_batches(t
     with ProcessPoolExecutor(1, initializer=fit._prepare_process) as pool:
         result = pool.submit(run_fit, job).result()
     np.testing.assert_array_equal(result.logits, run_fit(small_job(tmp_path / "alone")).logits)
+
+
+def test_a_specialist_learns_from_all_then_hardly_from_other_parts() -> None:
+    parts = np.array([0, 0, 1, 2, 2, 2])
+    images = FoldImages(np.arange(6), np.array([0, 1, 0, 1, 0, 1]), parts, None)
+    generalist = replace(JOB, train=images)
+    assert generalist.image_weights.shape == (1, 6)
+    training = replace(generalist.training, other_parts=0.25)
+    specialist = replace(generalist, own_parts=(0, 1), training=training)
+    early, late = specialist.image_weights
+    np.testing.assert_allclose(early, generalist.image_weights[0])
+    np.testing.assert_allclose((late / early)[3:] / (late / early)[0], 0.25, rtol=1e-6)
+    assert late.mean() == pytest.approx(early.mean())
+    assert specialist.fingerprint != generalist.fingerprint

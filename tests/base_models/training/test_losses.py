@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from base_models.config import TrainingConfig
-from base_models.training.optimization import LOSSES, batch_loss, class_weights, image_weights
+from base_models.training.optimization import LOSSES, batch_loss, box_loss, class_weights, image_weights
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(12, 3))
@@ -95,3 +95,52 @@ def test_class_weights_by_hand() -> None:
 
 def test_the_losses_are_listed() -> None:
     assert sorted(LOSSES) == ["class_weighted_bce", "cross_entropy", "focal", "label_smoothing"]
+
+
+def _box_loss_of(cells: np.ndarray, mask: np.ndarray, label: int, weight: float) -> float:
+    """Return one image's loss, cell by cell: cells (k, h, w), a mask of whole pixels per cell."""
+    if weight == 0:
+        return 0.0
+    k, h, w = cells.shape
+    tall, wide = mask.shape[0] // h, mask.shape[1] // w
+    covered = {
+        (y, x): mask[y * tall :][:tall, x * wide :][:, :wide].mean() / 255 for y in range(h) for x in range(w)
+    }
+    most = max(covered.values())
+    inside, outside = [], []
+    for channel in range(k):
+        for cell, share in covered.items():
+            p = 1 / (1 + np.exp(-cells[channel, *cell]))
+            found = label > 0 if k == 1 else label == channel + 1
+            if found and share > 0 and (share > 0.15 or share >= most / 2):
+                inside.append(-np.log(p))
+            else:
+                outside.append(-np.log(1 - p))
+    return weight * (np.mean(inside) if inside else 0.0) + (np.mean(outside) if outside else 0.0)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("one_map", [False, True])
+def test_box_loss_cell_by_cell(n_classes: int, one_map: bool) -> None:
+    rng = np.random.default_rng(3)
+    cells = rng.normal(size=(7, 1 if one_map else n_classes - 1, 3, 2))
+    masks = np.zeros((7, 24, 16), np.uint8)
+    masks[1, 2:20, 3:9] = 255  # over several cells
+    masks[2, 15:17, 7:9] = 255  # small, across a corner
+    masks[3] = 255
+    masks[6, 0:4, 0:4] = 90  # partly covered pixels
+    labels = np.array([0, 1, n_classes - 1, 1, 1, 0, 1])
+    weights = np.array([0.5, 2.0, 3.0, 1.0, 0.0, 1.0, 1.5])  # of the fifth it is not known where
+    found = box_loss(*map(torch.from_numpy, (cells, masks, labels, weights)))
+    each = [_box_loss_of(*image) for image in zip(cells, masks, labels, weights, strict=True)]
+    assert float(found) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_boxes_of_no_image_give_a_loss_of_normal_cells_only() -> None:
+    cells = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    masks, labels = torch.zeros(2, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])
+    loss = box_loss(cells, masks, labels, torch.tensor([1.0, 0.0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(np.log(2) / 2)
+    assert cells.grad is not None
+    assert not cells.grad[1].any()

@@ -166,3 +166,13 @@ def test_a_moving_average_resumes_at_its_step() -> None:
     for tensor, other in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
         assert torch.equal(tensor, other)
         assert tensor is not other
+
+
+def test_a_head_of_several_layers_is_one() -> None:
+    network = create_model("efficientnet_lite0").train()
+    freeze_layers(network, 1.0)
+    learning = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    assert learning == ["head.fc.weight", "head.fc.bias", "head.cells.weight", "head.cells.bias"]
+    rates = layer_rates(network, 0.1)
+    assert [rates[name] for name in learning] == [1.0] * 4
+    assert max(rate for name, rate in rates.items() if name not in learning) < 1

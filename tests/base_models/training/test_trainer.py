@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from base_models.config import MemberConfig, TrainingConfig
+from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import derive_seed
 from base_models.members import seeded_network
 from base_models.networks.input_format import GREY
@@ -26,6 +27,7 @@ from base_models.training.checkpoint import EpochState, load_epoch, save_epoch
 from base_models.training.device import CPU, DeviceConfig
 from base_models.training.optimization import moving_average, one_cycle
 from base_models.training.trainer import (
+    Scored,
     _batch_seed,
     _refuse_divergence,
     _training_loss,
@@ -322,7 +324,7 @@ BATCH = (torch.from_numpy(IMAGES), torch.from_numpy(LABELS), torch.from_numpy(WE
 
 def _loss(network: torch.nn.Module, seed: int = 0, batch: Any = BATCH, **choices: object) -> torch.Tensor:
     training = TrainingConfig(**choices)  # type: ignore[arg-type]
-    return _training_loss(network, batch, training, GREY, lambda purpose: derive_seed(seed, purpose))
+    return _training_loss(Scored(network), batch, training, GREY, lambda purpose: derive_seed(seed, purpose))
 
 
 def _losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -503,3 +505,55 @@ def test_signals_end_a_training(name: str) -> None:
         assert "KeyboardInterrupt" in process.stderr
     else:
         assert process.returncode == -signal.SIGTERM, process.stderr
+
+
+def _marked(n: int = 64, side: int = 48) -> tuple[np.ndarray, np.ndarray, LesionBoxes]:
+    """Noise with a faint blot in every second image, whose place the boxes tell."""
+    rng, labels = np.random.default_rng(5), np.arange(n) % 2
+    images = rng.integers(60, 140, (n, side, side)).astype(np.uint8)
+    corners = []
+    for row in np.flatnonzero(labels):
+        y, x = rng.integers(2, side - 12, 2)
+        images[row, y : y + 9, x : x + 9] += 60
+        corners.append(np.array([x, y, x + 9, y + 9]) / side)
+    return images, labels, LesionBoxes(np.flatnonzero(labels), np.array(corners, np.float32))
+
+
+def test_boxes_teach_the_attention_where_to_look() -> None:
+    images, labels, boxes = _marked()
+    member = replace(MEMBER, image_size=48, epochs=20, options={"blocks": 1, "width": 6, "dropout": 0.0})
+    training = TrainingConfig(batch_size=16, augmentation="none", learning_rate=5e-3, precision="fp32")
+    hits = []
+    for taught in (None, boxes):
+        network = seeded_network(member, 2, 0)
+        fit_network(
+            network,
+            images,
+            rows=np.arange(64),
+            labels=labels,
+            weights=np.ones(64, np.float32),
+            member=member,
+            training=training,
+            seed=0,
+            boxes=taught,
+        )
+        with torch.no_grad():
+            _, cells = network.forward_map(GREY.planes(torch.from_numpy(images)))
+        n_right = 0
+        for row, corners in zip(boxes.rows, boxes.corners, strict=True):
+            y, x = np.unravel_index(int(cells[row, 0].argmax()), cells.shape[2:])
+            centre = (np.array([x, y]) + 0.5) / cells.shape[3]
+            n_right += bool((centre >= corners[:2] - 1 / 12).all() and (centre <= corners[2:] + 1 / 12).all())
+        hits.append(n_right / len(boxes.rows))
+    assert hits[1] > 0.8
+    assert hits[0] < hits[1]
+
+
+def test_a_network_without_a_map_and_a_data_set_without_boxes_train_as_they_did() -> None:
+    plain, losses = _fit(1)
+    again, others = _fit(1, TrainingConfig(batch_size=8, box_loss=0.0))
+    assert losses == others
+    _, without = _fit(1, network=torch.nn.Sequential(seeded_network(MEMBER, 2, 1)))  # which has no map
+    assert losses == without
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name

@@ -63,9 +63,9 @@ def test_files_go_to_the_members_of_their_network() -> None:
     assert [member.init_weights for member in chosen.members] == ["/a=b.pth", "c/d=e.pth", "/a=b.pth"]
 
 
-@pytest.mark.parametrize(("line", "files"), [("attention_cnn,timm:resnet10t", []), ("resnet18", ["r.pth"])])
+@pytest.mark.parametrize(("line", "files"), [("attention_cnn,attention_cnn_se", []), ("resnet18", ["r.pth"])])
 def test_pretrained_weights_for_no_member_are_refused(line: str, files: list[str]) -> None:
-    with pytest.raises(ValueError, match="without a file of its own for --pretrained, got members of"):
+    with pytest.raises(ValueError, match="without a file of its own for --pretrained, got "):
         choose_initial_weights(choose_members(FULL, line), files, pretrained=True)
 
 
@@ -126,3 +126,12 @@ def test_a_member_keeps_its_own_initial_weights() -> None:
             choose_initial_weights(config, [file])
     with pytest.raises(ValueError, match="which it replaces; name them with --init-weights"):
         choose_members(config, "resnet18")
+
+
+def test_specialists_name_their_body_parts() -> None:
+    chosen = choose_members(FULL, "efficientnet_lite0:2:224:5@XR_HAND+XR_WRIST, attention_cnn")
+    assert [member.body_parts for member in chosen.members] == [("XR_HAND", "XR_WRIST")] * 2 + [()]
+    assert [member.image_size for member in chosen.members[:2]] == [224, 224]
+    for line in ("attention_cnn@", "attention_cnn@A+", "attention_cnn@+B"):
+        with pytest.raises(ValueError, match=r"\[@PART\+PART\]"):
+            choose_members(FULL, line)
