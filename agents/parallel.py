@@ -42,8 +42,8 @@ def run_all(
     reads or writes must then lie where all workers see them.
 
     Args:
-        function: Must be importable by the workers, or one that cloudpickle can send. They know the agents and
-            rewards that this process has registered.
+        function: Must be importable by the workers, or one that cloudpickle can send. They know the agents
+            and rewards that this process has registered.
         tasks: Its arguments.
         n_jobs: Processes, as many as there are CPUs if None; one works in this very process. A cluster
             that exists already uses all its workers.

@@ -23,7 +23,7 @@ from base_models.datasets.study import Dataset
 from base_models.distributed import ProcessGroup
 from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import each_image, fit_into_square
-from base_models.imaging.reader import ImageError, decode, misnamed, read_file
+from base_models.imaging.reader import ImageError, decode, file_digest, misnamed, read_file
 from mura_env.errors import UserError
 from mura_env.utils.files import read_json, regular_file, write_json
 from mura_env.utils.progress import Progress
@@ -32,8 +32,8 @@ FORMAT = 6
 """Changes whenever the same files would give other pixels."""
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most."""
-_Read = tuple[NDArray[np.uint8], str | None, str]
-"""A decoded image, what is wrong with its name, and where its file contradicts itself, if anywhere."""
+_Read = tuple[NDArray[np.uint8], str, str | None, str]
+"""A decoded image, its file's digest, what is wrong with its name, and where the file contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class ImageCache:
     """Memory-mapped, shape (n_images, size, size); a radiograph that could not be read is all zero."""
     digest: str
     """Hash of its pixels, the same wherever the image files lie."""
+    files: Sequence[str]
+    """Digest of each row's file, see `base_models.imaging.reader.file_digest`; empty if unreadable."""
     rows: Mapping[Path, int]
     """Row of each image file."""
     unreadable: Mapping[Path, str]
@@ -62,6 +64,8 @@ class _Part:
 
     digest: str
     """Hash of its pixels."""
+    files: list[str]
+    """Digest of each row's file."""
     unreadable: dict[str, str]
     """Image files that could not be read, each with the reason."""
     misnamed: dict[str, str]
@@ -91,8 +95,10 @@ def open_image_cache(
 
     def read(path: Path) -> _Read:
         # JPEG files may be decoded at a fraction of their size; twice the target loses nothing visible.
-        image = decode(path, read_file(path), at_least=2 * size)
-        return fit_into_square(image.grey, size), misnamed(path, image), "; ".join(image.remarks)
+        data = read_file(path)
+        image = decode(path, data, at_least=2 * size)
+        remarks = "; ".join(image.remarks)
+        return fit_into_square(image.grey, size), file_digest(data), misnamed(path, image), remarks
 
     if missing:
         found = each_image(unread, read, progress, done=len(paths) - len(unread))
@@ -103,6 +109,7 @@ def open_image_cache(
         file,
         np.load(file, mmap_mode="r", allow_pickle=False),
         hashlib.sha256("".join(parts[number].digest for number in sorted(parts)).encode()).hexdigest(),
+        [digest for number in sorted(parts) for digest in parts[number].files],
         {path: row for row, path in enumerate(paths)},
         _by_path(part.unreadable for part in parts.values()),
         _by_path(part.misnamed for part in parts.values()),
@@ -124,6 +131,7 @@ def odd_images(cache: ImageCache) -> dict[Path, str]:
 
 def _fill(images: NDArray[np.uint8], paths: Sequence[Path], found: Iterator[_Read | ImageError]) -> _Part:
     """Write the next decoded images to their rows of the array."""
+    files = [""] * len(paths)
     unreadable: dict[str, str] = {}
     wrong_names: dict[str, str] = {}
     remarks: dict[str, str] = {}
@@ -133,12 +141,12 @@ def _fill(images: NDArray[np.uint8], paths: Sequence[Path], found: Iterator[_Rea
             images[row] = 0
             unreadable[str(path)] = str(image)
         else:
-            images[row], wrong_name, remark = image
+            images[row], files[row], wrong_name, remark = image
             if wrong_name is not None:
                 wrong_names[str(path)] = wrong_name
             if remark:
                 remarks[str(path)] = remark
-    return _Part(hashlib.sha256(images.data).hexdigest(), unreadable, wrong_names, remarks)
+    return _Part(hashlib.sha256(images.data).hexdigest(), files, unreadable, wrong_names, remarks)
 
 
 def _by_path(reasons: Iterable[Mapping[str, str]]) -> dict[Path, str]:
@@ -197,6 +205,7 @@ def _whole_parts(
         part = named[number]
         return (
             0 <= number < len(of_part)
+            and len(part.files) == len(paths[of_part[number]])
             and hashlib.sha256(images[of_part[number]].data).hexdigest() == part.digest
             and not any(_readable(Path(path)) for path in part.unreadable)
         )
@@ -256,6 +265,7 @@ def shared_image_cache(
             file,
             np.load(file, mmap_mode="r", allow_pickle=False),
             of_rank_0.digest,
+            of_rank_0.files,
             {path: row for row, path in enumerate(paths)},
             {own[path]: reason for path, reason in of_rank_0.unreadable.items()},
             {own[path]: reason for path, reason in of_rank_0.misnamed.items()},

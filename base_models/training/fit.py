@@ -81,7 +81,7 @@ class FitJob:
     log_folder: Path | None = None
     """Folder for the TensorBoard curves; None writes none."""
     files: tuple[str, ...] = ()
-    """Hashes of image files, by which the data set, or parts of it, is recognised at another size."""
+    """Digests of the image files that it learns from, by which they are known again wherever they lie."""
     input_format: InputFormat = GREY
     """What the network takes a radiograph as."""
 
@@ -115,7 +115,7 @@ class FitJob:
 
     @property
     def learned_from(self) -> list[str]:
-        """Hashes of the images that the weights will have been trained on, pretrained weights' included."""
+        """Digests of the images that the weights will have been trained on, pretrained weights' included."""
         before = learned_from(self.member.init_weights) if self.member.init_weights else ()
         return sorted({self.pixels, *self.files, *before} - {""})
 

@@ -86,9 +86,7 @@ class Registry(Generic[Item]):
         For `add` in the processes that it starts: they run no script, and are to know the same.
         """
         return {
-            name: item
-            for name, item in self._items.items()
-            if _path(item).split(".")[0] not in _OWN_PACKAGES
+            name: item for name, item in self._items.items() if _path(item).split(".")[0] not in _OWN_PACKAGES
         }
 
     def add(self, items: Mapping[str, Item]) -> None:
