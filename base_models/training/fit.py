@@ -332,7 +332,7 @@ def _run_fit_with(
 ) -> FitResult:
     """Run a fit in another process, which knows no network that a script has registered."""
     NETWORKS.add(networks)
-    return run_fit(job, resume, device=device)
+    return run_fit(job, resume, None, device)
 
 
 def _prepare_process() -> None:
