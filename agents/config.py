@@ -58,7 +58,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     Raises:
         ValueError: If a name is unknown, or a value is of another type or out of its field's range.
     """
-    hints = _option_types(config_class)
+    hints = option_types(config_class)
     converted: dict[str, Any] = {}
     for name, given in values.items():
         if name not in hints:
@@ -83,7 +83,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     return config_class(**converted)
 
 
-def _option_types(config_class: type[Any]) -> dict[str, Any]:
+def option_types(config_class: type[Any]) -> dict[str, Any]:
     """Return the types of a dataclass's fields by name.
 
     The class keeps them: worker processes get it from a script, but not what its annotations name.

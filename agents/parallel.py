@@ -12,6 +12,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from agents.agent import Agent
+from agents.config import option_types
 from agents.registry import AGENTS
 from mura_env import Reward
 from mura_env.errors import UserError
@@ -85,13 +86,20 @@ def run_all(
         yield from parallel(delayed(call)(task) for task in tasks)
 
 
+def _registered_agents() -> dict[str, type[Agent[Any]]]:
+    agents = AGENTS.registered()
+    for agent in agents.values():
+        option_types(agent.config_class)  # while what its annotations name is at hand
+    return agents
+
+
 @dataclass(frozen=True)
 class WithPlugIns(Generic[Outcome]):
     """A function for worker processes, with the agents and rewards of a script, which they do not run."""
 
     function: Callable[..., Outcome]
     """What is called."""
-    agents: Mapping[str, type[Agent[Any]]] = field(default_factory=AGENTS.registered)
+    agents: Mapping[str, type[Agent[Any]]] = field(default_factory=_registered_agents)
     """What is registered first, by name."""
     rewards: Mapping[str, type[Reward]] = field(default_factory=REWARDS.registered)
     """The same."""
