@@ -69,7 +69,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
     Raises:
         ValueError: If a name is unknown, or a value is of another type or out of its field's range.
     """
-    hints = get_type_hints(config_class)
+    hints = option_types(config_class)
     converted: dict[str, Any] = {}
     for name, given in values.items():
         if name not in hints:
@@ -87,6 +87,17 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
                 f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}"
             ) from None
     return config_class(**converted)
+
+
+def option_types(config_class: type[Any]) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name.
+
+    The class keeps them: worker processes get it from a script, but not what its annotations name.
+    """
+    if "_option_types" not in vars(config_class):
+        setattr(config_class, "_option_types", get_type_hints(config_class))  # noqa: B010 - no type has it
+    types: dict[str, Any] = vars(config_class)["_option_types"]
+    return types
 
 
 def plain_values(config: Any) -> dict[str, Any]:

@@ -4,16 +4,22 @@ import importlib
 import multiprocessing
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
+from agents.agent import Agent
+from agents.config import option_types
+from agents.registry import AGENTS
+from mura_env import Reward
 from mura_env.errors import UserError
+from mura_env.rewards import REWARDS
 from mura_env.utils.options import JOBS
-from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
+from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned, sending
 
 Backend = Literal["loky", "dask", "ray"]
 
@@ -43,7 +49,8 @@ def run_all(
     reads or writes must then lie where all workers see them.
 
     Args:
-        function: Must be importable by the workers, or one that cloudpickle can send.
+        function: Must be importable by the workers, or one that cloudpickle can send. They know the agents
+            and rewards that this process has registered.
         tasks: Its arguments.
         n_jobs: Processes, as many as there are CPUs if None; one works in this very process. A cluster
             that exists already uses all its workers.
@@ -51,8 +58,8 @@ def run_all(
         keep_workers: Leave the processes of this machine to the next call; see `workers_stopped`.
 
     Raises:
-        ValueError: If a backend is unknown or its package is not installed, or the number of processes is
-            out of range.
+        UserError: If a backend is unknown or its package is not installed, the number of processes is out of
+            range, or something cannot be sent.
     """
     check_backend(backend)
     if n_jobs is not None:
@@ -83,7 +90,40 @@ def run_all(
             importlib.import_module("ray.util.joblib").register_ray()
             stack.enter_context(parallel_config(backend="ray"))
             parallel = Parallel(n_jobs=n_jobs)  # ray's backend cannot return before everything is done
-        yield from parallel(delayed(function)(task) for task in tasks)
+        call = WithPlugIns(function)
+        stack.enter_context(sending(call.items))
+        yield from parallel(delayed(call)(task) for task in tasks)
+
+
+def _registered_agents() -> dict[str, type[Agent[Any]]]:
+    agents = AGENTS.registered()
+    for agent in agents.values():
+        option_types(agent.config_class)  # while what its annotations name is at hand
+    return agents
+
+
+@dataclass(frozen=True)
+class WithPlugIns(Generic[Outcome]):
+    """A function for worker processes, with the agents and rewards of a script, which they do not run."""
+
+    function: Callable[..., Outcome]
+    """What is called."""
+    agents: Mapping[str, type[Agent[Any]]] = field(default_factory=_registered_agents)
+    """What is registered first, by name."""
+    rewards: Mapping[str, type[Reward]] = field(default_factory=REWARDS.registered)
+    """The same."""
+
+    @property
+    def items(self) -> list[Any]:
+        """All that is registered, and the agents' options."""
+        agents = self.agents.values()
+        return [*agents, *(agent.config_class for agent in agents), *self.rewards.values()]
+
+    def __call__(self, *arguments: Any) -> Outcome:
+        """Register, and call the function."""
+        AGENTS.add(self.agents)
+        REWARDS.add(self.rewards)
+        return self.function(*arguments)
 
 
 @contextmanager

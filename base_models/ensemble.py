@@ -26,13 +26,13 @@ from base_models.cross_fitting import (
 )
 from base_models.data.hard_examples import refuse_other_split, study_repeats
 from base_models.data.image_cache import ImageCache, odd_images, shared_image_cache
-from base_models.data.leakage import files_sketch, images_of_several_patients, refuse_seen_images
+from base_models.data.leakage import images_of_several_patients, learned_from, refuse_seen_images
 from base_models.data.lesion_boxes import boxes_in_squares
 from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, check_dataset, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
 from base_models.distributed import ProcessGroup, join_process_group, launched_group
-from base_models.imaging.decoding import SquareFormat
+from base_models.imaging.decoding import SquareFormat, file_digests
 from base_models.members import forward_flops, meta_network, new_network, training_format, weights_path
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
 from base_models.networks.registry import fresh_format, has_lesion_map
@@ -179,9 +179,9 @@ def check_training(dataset: Dataset, config: EnsembleConfig, *, seed: int = 0, r
     _check_networks(config.members, len(dataset.class_names), download=not resume)
     if config.hard_examples:
         refuse_other_split(dataset.of_split("test"), config.hard_examples)
-    if any(member.init_weights for member in config.members):
-        paths = (path for study in dataset.studies for path in study.image_paths)
-        refuse_seen_images(config.members, files_sketch(paths, dataset.root))
+    if any(member.init_weights and learned_from(member.init_weights) for member in config.members):
+        paths = [path for study in dataset.studies for path in study.image_paths]
+        refuse_seen_images(config.members, file_digests(paths).values())
 
 
 def _with_precisions(config: EnsembleConfig, n_classes: int, run_dir: Path, resume: bool) -> EnsembleConfig:
@@ -275,7 +275,10 @@ def _fit_jobs(
             train, views, outside, repeats=repeats, inner_share=inner_share, seed=fold_seed
         )
 
-    files = tuple(files_sketch(cache.rows, dataset.root))
+    def files_of(images: FoldImages) -> tuple[str, ...]:
+        rows = [*images.rows, *(() if images.validation is None else images.validation.rows)]
+        return tuple(sorted({cache.files[row] for row in rows}))
+
     boxes = boxes_in_squares(dataset.boxes, cache)
     return [
         FitJob(
@@ -286,11 +289,11 @@ def _fit_jobs(
             n_classes=len(dataset.class_names),
             images=cache.file,
             pixels=cache.digest,
-            files=files,
+            files=files_of(images),
             input_format=input_format,
             own_parts=tuple(i for i, name in enumerate(part_names(train)) if name in member.body_parts),
             boxes=boxes if len(boxes.rows) and training.box_loss and has_lesion_map(member.network) else None,
-            train=images_of(fold, training.inner_validation),
+            train=images,
             predict_rows=np.concatenate([views.rows[fold_of_view == fold], test_rows]),
             tta_flip=config.tta_flip,
             weights=weights_path(run_dir, member.name, fold),
@@ -299,6 +302,7 @@ def _fit_jobs(
         for member in config.members
         for training, input_format in [(config.training_of(member), training_format(member))]
         for fold in range(config.folds)
+        for images in [images_of(fold, training.inner_validation)]
     ]
 
 

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from agents.benchmark.external_validation import check_classes
 from base_models.cross_fitting import prediction_table
+from base_models.data.leakage import learned_from, split_seen_studies
 from base_models.datasets import Dataset, open_dataset
 from base_models.datasets.study import Study, check_index, single_images, without_bad_images
 from base_models.datasets.unlisted import unlisted_files
-from base_models.members import load_trained_members
+from base_models.imaging.decoding import file_digests
+from base_models.members import TrainedMember, load_trained_members, weights_path
 from base_models.metadata_control import metadata_log_probabilities
 from base_models.prediction import decode_images, predict_studies_and_images
 from mura_app.artifacts import METADATA_CONTROL, dataset_of_run, read_training
@@ -81,23 +83,24 @@ def predict_dataset(
 ) -> Outside:
     """Let the trained members of a run read the radiographs of a data set.
 
-    All studies of the data set are read, whatever split they are of, and one split will do; of the run's own
-    data set, those of the test split only. The arguments are those of `outside_tables`.
+    All studies of the data set are read, whatever split they are of, and one split will do; but none of a
+    patient whose radiographs the members have learned from, wherever these lie. The arguments are those of
+    `outside_tables`.
 
     Raises:
         FileNotFoundError: There is no such folder, or the run has no members.
-        ValueError: The data set is of no known kind, contradicts itself, has no study or other classes, or
-            images cannot be read.
+        ValueError: The data set is of no known kind, contradicts itself, has no study or other classes, none
+            that the members have not learned from, or images cannot be read.
     """
     config = run.read_config()
     members = load_trained_members(run.path)
     classes = members[0].class_names
     dataset = _open_outside(data, config.get("seed") or 0, classes, positive)
     check_index(dataset)
-    studies, remarks = _studies_to_read(dataset, is_own=config.get("data") == str(data.resolve()))
+    studies, remarks = _studies_to_read(dataset, run, members, progress)
     label_of, matched = _matched_classes(classes, dataset.class_names)
     remarks += matched
-    check_mapping(mapping, sorted({study.body_part for study in studies}), known)
+    check_mapping(mapping, sorted({study.body_part for study in dataset.studies}), known)
     check_classes(label_of[study.label] for study in studies)  # before any image is decoded
     studies = tuple(
         replace(study, body_part=mapping.get(study.body_part, study.body_part), label=label_of[study.label])
@@ -125,15 +128,34 @@ def predict_dataset(
     )
 
 
-def _studies_to_read(dataset: Dataset, is_own: bool) -> tuple[tuple[Study, ...], list[str]]:
+def _studies_to_read(
+    dataset: Dataset, run: RunDirectory, members: Sequence[TrainedMember], progress: Progress | None
+) -> tuple[tuple[Study, ...], list[str]]:
     """Return the studies of a data set that are scored, and what a reader should know of it."""
-    studies, remarks = dataset.studies, list(dataset.remarks)
-    if is_own:
-        studies = dataset.of_split("test")
-        remarks.append("This is the data set that the run learned from; only its test split is scored.")
-    if not studies:
+    if not dataset.studies:
         raise UserError(f"expected studies in {dataset.root}, got none; check the path")
-    images = (path for study in dataset.studies for path in study.image_paths)
+    remarks = list(dataset.remarks)
+    images = [path for study in dataset.studies for path in study.image_paths]
+    weights = (
+        weights_path(run.path, m.config.name, fold) for m in members for fold in range(len(m.networks))
+    )
+    seen = {digest for file in weights for digest in learned_from(file)}
+    if not seen:
+        remarks.append(
+            "The members do not tell which radiographs they have learned from; if some are among these, the "
+            "figures are too good."
+        )
+    studies, known = split_seen_studies(dataset.studies, file_digests(images, progress) if seen else {}, seen)
+    if known:
+        remarks.append(
+            f"Of {len(dataset.studies):,} studies {len(known):,} were left out: the members have learned "
+            "from radiographs of their patients, whatever the files are called here."
+        )
+    if len({study.label for study in studies}) < 2:
+        raise UserError(
+            f"expected studies of two classes in {dataset.root} that the members have not learned from, got "
+            f"{len(studies):,} of one at most beside {len(known):,} that they have; name other data"
+        )
     if unlisted := unlisted_files(dataset.root, images):
         remarks.append(
             f"{len(unlisted):,} file(s) that belong to no study were not read; `mura check-data` names them."

@@ -16,10 +16,11 @@ MODEL_CARD.md                    what it is for, on what it was measured, and it
 """
 
 import json
+import math
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from typing import Any
 from mura_app.schema import RunConfig, check_document
 from mura_env.errors import UserError, UserFileError, UserFileExistsError
 from mura_env.utils.files import read_json, write_json
+from mura_env.utils.text import shortened
 
 FORMAT_VERSION = 1
 GROWING = ("agents", "agent_options", "agent_seeds", "cross_validation_seeds", "repeats")
@@ -118,18 +120,23 @@ class RunDirectory:
                 "--overwrite to replace it"
             )
         earlier = self.read_config()
-        changed = [
-            key
-            for key in settings
-            if key not in GROWING and _without_places(earlier.get(key)) != _without_places(settings[key])
-        ]
         before, now = ({**(each.get("agent_options") or {})} for each in (earlier, settings))
-        both = {*(earlier.get("agents") or ())} & {*settings.get("agents", ())}
-        changed += [f"the agent {name}" for name in sorted(both) if before.get(name) != now.get(name)]
+        had, asked = (set(each.get("agents") or ()) for each in (earlier, settings))
+        others = {*GROWING, "format_version", "versions"}
+        changed = _changes("--", earlier, settings, leave_out=others)
+        for name in sorted(had & asked):
+            changed += _changes(f"--agent {name}.", before.get(name) or {}, now.get(name) or {})
+        if asked and asked < had:
+            changed.append(_change("--agents", earlier["agents"], settings["agents"]))
+        for count in GROWING[2:] if asked else ():
+            if (earlier.get(count) or 0) > settings.get(count, math.inf):
+                changed.append(_change(f"--{count}", earlier[count], settings[count]))
         if changed:
+            more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
             raise UserError(
-                f"expected the settings of the run in {self.path}, got others for {', '.join(changed)}; "
-                "repeat its command (see its config.json), or choose another --out"
+                f"expected the options of the run in {self.path}, got {', '.join(changed[:3])}{more}; leave "
+                "them out, or repeat its command (see its config.json), replace it with --overwrite instead "
+                "of --resume, or choose another --out"
             )
         grown = dict(settings)
         if "agents" in settings:
@@ -181,11 +188,33 @@ def read_config(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _without_places(setting: Any) -> Any:
-    """Return what of a setting decides the outcome, so that a run may be resumed on another machine."""
-    if not isinstance(setting, dict):
-        return setting
-    return {name: _without_places(value) for name, value in setting.items() if name not in PLACES}
+def _changes(
+    prefix: str, had: Mapping[str, Any], asked: Mapping[str, Any], leave_out: Collection[str] = PLACES
+) -> list[str]:
+    """Describe the options that are asked with other values than a run has, if they decide the outcome."""
+    changes = []
+    for name in dict.fromkeys((*asked, *had)):
+        one, other = (_by_name(settings.get(name)) for settings in (had, asked))
+        if name in leave_out or one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            changes += _changes(f"{prefix}{name}.", one, other)
+        else:
+            changes.append(_change(prefix + name, one, other))
+    return changes
+
+
+def _by_name(setting: Any) -> Any:
+    """Return a list of settings, such as the members', by position, as the command line counts them."""
+    if isinstance(setting, list) and setting and isinstance(setting[0], dict):
+        return {str(position): each for position, each in enumerate(setting)}
+    return setting
+
+
+def _change(option: str, had: Any, asked: Any) -> str:
+    option = option.replace("_", "-") if not option.startswith("--agent ") else option
+    asked, had = ("nothing" if value is None else shortened(value) for value in (asked, had))
+    return f"{option} {asked} where it has {had}"
 
 
 def _versions() -> dict[str, str]:

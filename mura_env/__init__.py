@@ -59,7 +59,10 @@ __all__ = [
 
 ENVIRONMENT_ID = "mura_env/EnsembleWeighting-v0"
 """``gymnasium.make(id, predictions=…)`` gives the scalar env, ``gymnasium.make_vec(id, num_envs=…,
-predictions=…)`` the batched one."""
+predictions=…)`` the batched one.
+
+Where nothing has imported `mura_env`, as in a notebook's worker processes (`SubprocVecEnv`), gymnasium does
+so for ``"mura_env:" + ENVIRONMENT_ID``."""
 
 if ENVIRONMENT_ID not in gymnasium.registry:
     # no max_episode_steps: episodes terminate by themselves, and make_vec would pass it to the constructor

@@ -10,11 +10,19 @@ import numpy as np
 from gymnasium import spaces
 
 from mura_env.combination import FloatArray, IntArray
+from mura_env.errors import UserError
 from mura_env.observations import StudyBatch
 from mura_env.predictions import Predictions
 from mura_env.rendering import render_study
 from mura_env.rewards import Decisions
-from mura_env.weighting_task import TaskOptions, WeightingTask, require_one_of
+from mura_env.weighting_task import TaskOptions, WeightingTask
+
+
+class RenderModeError(UserError, TypeError):
+    """A mode of rendering that the environment does not have.
+
+    Stable-Baselines3's `make_vec_env` asks any environment for `rgb_array`, and after a `TypeError` for none.
+    """
 
 
 class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
@@ -44,7 +52,8 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         render_mode: str | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        require_one_of("render_mode", render_mode, (None, "ansi"))
+        if render_mode not in (None, "ansi"):
+            raise RenderModeError(f"expected render_mode among None, 'ansi', got {render_mode!r}")
         self.task = WeightingTask(predictions, **options)
         self.observation_space: spaces.Space[Any] = self.task.single_observation_space
         self.action_space: spaces.Space[Any] = self.task.single_action_space

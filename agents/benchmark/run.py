@@ -1,5 +1,6 @@
 """Every agent over several seeds on one test table: check, fit in parallel, weight, compare."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from agents.benchmark.cross_validation import cross_validate
 from agents.benchmark.document import benchmark_document
-from agents.benchmark.fits import AgentResult, Fit, run_fits, seeds_of
+from agents.benchmark.fits import AgentResult, Fit, Options, run_fits, seeds_of
 from agents.benchmark.image_level import check_images
+from agents.config import plain_values
 from agents.parallel import Backend, check_backend, workers_stopped
 from agents.registry import BASELINE, make_agent
 from mura_env import Predictions
@@ -66,6 +68,8 @@ def run_benchmark(
     asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
     options = {BASELINE: asked.get(BASELINE, {}), **asked}
     place = None if directory is None else Path(directory)
+    if place is not None:
+        _check_options(options)
     fits = [
         Fit(name, of_agent, seed, None if place is None else place / "agents" / f"{name}-seed{seed}")
         for name, of_agent in options.items()
@@ -99,6 +103,18 @@ def run_benchmark(
 
 def _weight(fit: Fit, train: Predictions, test: Predictions, resume: bool) -> AgentResult:
     return AgentResult.of(fit.agent(train, resume=resume), test)
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that a saved agent could not hold, before anything is fitted."""
+    for name, of_agent in options.items():
+        try:
+            json.dumps(plain_values(make_agent(name, **of_agent).config))
+        except TypeError as error:
+            raise UserError(
+                f"expected options of the agent {name!r} that its JSON file can hold, got {error}; name it, "
+                "such as a registered reward, or pass no directory"
+            ) from error
 
 
 def check_tables(

@@ -12,9 +12,10 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 
 from agents.monitor import Report, TrainingMonitor
+from agents.parallel import WithPlugIns
 from agents.policy.networks.base import StackedNetwork, single_thread
 from agents.policy.stacked_env import PolicyStackEnv
-from mura_env.utils.workers import end_with_parent
+from mura_env.utils.workers import end_with_parent, sending
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ def train_independently(
         yield from (_train_one(*call) for call in calls)
         return
     with parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with_parent):
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_train_one)(*call) for call in calls)
+        train_one = WithPlugIns(_train_one)  # what rewards it may be of a script
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(train_one)(*call) for call in calls)
     try:
-        for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered
-            yield result
+        with sending(train_one.items):
+            for result in results:  # noqa: UP028 - `yield from` would close it before the warning is filtered
+                yield result
     finally:
         with warnings.catch_warnings():
             # The library counts what is given up; who stopped asking knows.

@@ -1,6 +1,5 @@
 """What a check needs to know of each image file, found in one pass of decoding."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from base_models.datasets.patient_proxy import THUMBNAIL_SIZE, difference_hash, thumbnail
 from base_models.imaging.appearance import grey_levels
 from base_models.imaging.decoding import each_image, fit_into_square
-from base_models.imaging.reader import ImageError, decode, misnamed, read_file
+from base_models.imaging.reader import ImageError, decode, file_digest, misnamed, read_file
 from mura_env.utils.progress import Progress
 
 
@@ -25,8 +24,8 @@ class ScannedImage:
     """In pixels."""
     mode: str
     """How its pixels are stored: Pillow's mode, such as `L`, `RGB` or `I;16`, or `DICOM`."""
-    digest: bytes
-    """Hash of the file's bytes."""
+    digest: str
+    """Digest of the file's content, see `base_models.imaging.reader.file_digest`."""
     hash: NDArray[np.bool_]
     """Difference hash, shape (256,)."""
     thumbnail: NDArray[np.float32]
@@ -65,7 +64,7 @@ def _scan(path: Path) -> ScannedImage:
         width=image.width,
         height=image.height,
         mode=image.mode,
-        digest=hashlib.blake2b(data, digest_size=16).digest(),
+        digest=file_digest(data),
         hash=difference_hash(image.grey),
         thumbnail=thumbnail(image.grey),
         constant=bool(image.grey.min() == image.grey.max()),

@@ -24,7 +24,7 @@ from base_models.datasets.study import Dataset
 from base_models.distributed import ProcessGroup
 from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import Placement, SquareFormat, each_image
-from base_models.imaging.reader import ImageError, decode, misnamed, read_file
+from base_models.imaging.reader import ImageError, decode, file_digest, misnamed, read_file
 from mura_env.errors import UserError
 from mura_env.utils.files import naming, read_json, regular_file, write_json
 from mura_env.utils.progress import Progress
@@ -33,9 +33,9 @@ FORMAT = 7
 """Changes whenever the same files would give other pixels."""
 PART_ROWS = 128
 """Images of a part: what an interrupted build loses at most."""
-_Read = tuple[NDArray[np.uint8], Placement, str | None, str]
-"""A decoded image, where it lies in its square, what is wrong with its name, and where its file contradicts
-itself, if anywhere."""
+_Read = tuple[NDArray[np.uint8], Placement, str, str | None, str]
+"""A decoded image, where it lies in its square, its file's digest, what is wrong with its name, and where the
+file contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class ImageCache:
     """Memory-mapped, shape (n_images, 6): where each lies in its square, a `Placement`; else all zero."""
     digest: str
     """Hash of its pixels, the same wherever the image files lie."""
+    files: Sequence[str]
+    """Digest of each row's file, see `base_models.imaging.reader.file_digest`; empty if unreadable."""
     rows: Mapping[Path, int]
     """Row of each image file."""
     unreadable: Mapping[Path, str]
@@ -68,6 +70,8 @@ class _Part:
     """Hash of its pixels."""
     placed: str
     """Hash of its placements."""
+    files: list[str]
+    """Digest of each row's file."""
     unreadable: dict[str, str]
     """Image files that could not be read, each with the reason."""
     misnamed: dict[str, str]
@@ -98,8 +102,10 @@ def open_image_cache(
     unread = [path for number in missing for path in paths[of_part[number]]]
 
     def read(path: Path) -> _Read:
-        image = decode(path, read_file(path), squares.at_least)
-        return *squares.square(image), misnamed(path, image), "; ".join(image.remarks)
+        data = read_file(path)
+        image = decode(path, data, squares.at_least)
+        remarks = "; ".join(image.remarks)
+        return *squares.square(image), file_digest(data), misnamed(path, image), remarks
 
     if missing:
         found = each_image(unread, read, progress, done=len(paths) - len(unread))
@@ -112,6 +118,7 @@ def open_image_cache(
         np.load(file, mmap_mode="r", allow_pickle=False),
         np.load(_placements_file(file), mmap_mode="r", allow_pickle=False),
         hashlib.sha256("".join(parts[number].digest for number in sorted(parts)).encode()).hexdigest(),
+        [digest for number in sorted(parts) for digest in parts[number].files],
         {path: row for row, path in enumerate(paths)},
         _by_path(part.unreadable for part in parts.values()),
         _by_path(part.misnamed for part in parts.values()),
@@ -138,6 +145,7 @@ def _fill(
     found: Iterator[_Read | ImageError],
 ) -> _Part:
     """Write the next decoded images to their rows of the arrays."""
+    files = [""] * len(paths)
     unreadable: dict[str, str] = {}
     wrong_names: dict[str, str] = {}
     remarks: dict[str, str] = {}
@@ -147,12 +155,12 @@ def _fill(
             images[row], placements[row] = 0, 0
             unreadable[str(path)] = str(image)
         else:
-            images[row], placements[row], wrong_name, remark = image
+            images[row], placements[row], files[row], wrong_name, remark = image
             if wrong_name is not None:
                 wrong_names[str(path)] = wrong_name
             if remark:
                 remarks[str(path)] = remark
-    return _Part(_hash(images), _hash(placements), unreadable, wrong_names, remarks)
+    return _Part(_hash(images), _hash(placements), files, unreadable, wrong_names, remarks)
 
 
 def _hash(rows: NDArray[np.generic]) -> str:
@@ -233,6 +241,7 @@ def _whole_parts(
         part = named[number]
         return (
             0 <= number < len(of_part)
+            and len(part.files) == len(paths[of_part[number]])
             and [_hash(array[of_part[number]]) for array in arrays] == [part.digest, part.placed]
             and not any(_readable(Path(path)) for path in part.unreadable)
         )
@@ -297,6 +306,7 @@ def shared_image_cache(
             np.load(file, mmap_mode="r", allow_pickle=False),
             np.load(_placements_file(file), mmap_mode="r", allow_pickle=False),
             of_rank_0.digest,
+            of_rank_0.files,
             {path: row for row, path in enumerate(paths)},
             {own[path]: reason for path, reason in of_rank_0.unreadable.items()},
             {own[path]: reason for path, reason in of_rank_0.misnamed.items()},

@@ -1,9 +1,7 @@
 """Data leakage: the same image twice, and weights that have learned from the images at hand."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from heapq import nsmallest
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,38 +13,12 @@ from base_models.datasets.study import Study
 from base_models.storage import read_facts
 from mura_env.errors import UserError
 
-SKETCH = 1024
-"""Hashes that a set of files keeps at most."""
-
-
-def files_sketch(paths: Iterable[Path], root: Path) -> list[str]:
-    """Return the 1,024 least hashes of image files: of their places in the data folder and their lengths.
-
-    By them the images of a data set are known again wherever it lies, however it is split and whatever the
-    size they are cached at. Two sets of which the larger shares a given share of its files with the other
-    have about 1,024 times that share of hashes in common (bottom-k sketch, Broder, "On the resemblance and
-    containment of documents", 1997): overlaps of one in a hundred are hardly ever missed.
-    """
-    prefix = f"{root}{os.sep}"
-    hashes = set()
-    for path in paths:
-        place = os.fsencode(str(path).removeprefix(prefix))
-        hashes.add(hashlib.sha256(place + f"\0{_length(path)}".encode()).hexdigest()[:16])
-    return nsmallest(SKETCH, hashes)
-
-
-def _length(path: Path) -> int:
-    """Return the length of a file in bytes; -1 where it cannot be looked at."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
 
 def learned_from(file: str | Path) -> tuple[str, ...]:
-    """Return the hashes of the images that weights, and those that they began with, have learned from.
+    """Return the digests of the images that weights, and those that they began with, have learned from.
 
-    Only the files of this package's fits tell; of any other file nothing is known.
+    Of each image file that of its content, and one of all cached pixels of the training. Only the files of
+    this package's fits tell; of any other file nothing is known.
     """
     try:
         return tuple(map(str, read_facts(Path(file)).get("learned_from", ())))
@@ -54,11 +26,11 @@ def learned_from(file: str | Path) -> tuple[str, ...]:
         return ()
 
 
-def refuse_seen_images(members: Sequence[MemberConfig], digests: Sequence[str]) -> None:
+def refuse_seen_images(members: Sequence[MemberConfig], digests: Collection[str]) -> None:
     """Refuse members that begin with weights that have learned from the images at hand.
 
     Each study is either a test study or held out by one of the folds, so what a member says of it would be
-    said by weights that have seen it. One hash in common, of image files or of all cached pixels, will do.
+    said by weights that have seen it. One digest in common, of image files or of all cached pixels, will do.
     """
     for file in dict.fromkeys(member.init_weights for member in members if member.init_weights):
         if set(learned_from(file)) & set(digests):
@@ -67,6 +39,25 @@ def refuse_seen_images(members: Sequence[MemberConfig], digests: Sequence[str]) 
                 "learned from them: a member would know the studies that a fold holds out; take weights from "
                 "other data, or none"
             )
+
+
+def split_seen_studies(
+    studies: Sequence[Study], digests: Mapping[Path, str], seen: Collection[str]
+) -> tuple[tuple[Study, ...], tuple[Study, ...]]:
+    """Return the studies that networks have not learned from, and the others.
+
+    A patient of whom they have learned one image, whatever its file is called, counts as a whole.
+
+    Args:
+        studies: The studies.
+        digests: Digest of each image file's content.
+        seen: Digests that the networks have learned from.
+    """
+    known = {study.patient_id for study in studies if any(digests.get(p) in seen for p in study.image_paths)}
+    return (
+        tuple(study for study in studies if study.patient_id not in known),
+        tuple(study for study in studies if study.patient_id in known),
+    )
 
 
 def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
@@ -80,9 +71,9 @@ def doubtful_weights(members: Sequence[MemberConfig]) -> list[str]:
     ]
 
 
-def equal_images(digests: Mapping[Path, bytes]) -> list[list[Path]]:
+def equal_images(digests: Mapping[Path, str]) -> list[list[Path]]:
     """Group image files by their digest: each group shows one image, most of them alone."""
-    groups: dict[bytes, list[Path]] = {}
+    groups: dict[str, list[Path]] = {}
     for path, digest in digests.items():
         groups.setdefault(digest, []).append(path)
     return list(groups.values())
@@ -95,7 +86,7 @@ def images_of_several_patients(studies: Sequence[Study], cache: ImageCache) -> l
     """
     patient_of = {path: study.patient_id for study in studies for path in study.image_paths}
     cached = {path: cache.images[cache.rows[path]] for path in patient_of}
-    groups = equal_images({path: hashlib.sha256(pixels).digest() for path, pixels in cached.items()})
+    groups = equal_images({path: hashlib.sha256(pixels).hexdigest() for path, pixels in cached.items()})
     return [
         list(map(str, files))
         for files in groups

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.imaging.patient_box import PatientBox, patient_box
-from base_models.imaging.reader import ImageError, Radiograph
+from base_models.imaging.reader import ImageError, Radiograph, file_digest, read_file
 from mura_env.utils.progress import Progress
 
 Made = TypeVar("Made")
@@ -109,6 +109,12 @@ def each_image(
             yield made
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def file_digests(paths: Sequence[Path], progress: Progress | None = None) -> dict[Path, str]:
+    """Return the digest of each image file's content, of those that can be read; see `file_digest`."""
+    found = each_image(paths, lambda path: file_digest(read_file(path)), progress)
+    return {p: digest for p, digest in zip(paths, found, strict=True) if not isinstance(digest, ImageError)}
 
 
 def fit_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ What makes a file unreadable, Pillow and pydicom say; `ImageError` repeats it wi
 Own limits refuse what would fill the memory, and images of several frames.
 """
 
+import hashlib
 import io
 import threading
 import warnings
@@ -135,6 +136,11 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, UserError) as error:
         raise ImageError(f"{path}: {_reason(error)}") from error
+
+
+def file_digest(data: bytes) -> str:
+    """Return the digest by which a file's content is known again, 16 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def _regular(path: Path) -> Path:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from base_models.members import (
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
+from base_models.networks.registry import NETWORKS
 from base_models.prediction import view_logits
 from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.training.checkpoint import (
@@ -49,7 +50,7 @@ from base_models.training.trainer import fit_network
 from base_models.training.validation import FoldImages, Score
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
-from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned
+from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned, sending
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class FitJob:
     log_folder: Path | None = None
     """Folder for the TensorBoard curves; None writes none."""
     files: tuple[str, ...] = ()
-    """Hashes of image files, by which the data set, or parts of it, is recognised at another size."""
+    """Digests of the image files that it learns from, by which they are known again wherever they lie."""
     input_format: InputFormat = GREY
     """What the network takes a radiograph as."""
     own_parts: tuple[int, ...] = ()
@@ -137,7 +138,7 @@ class FitJob:
 
     @property
     def learned_from(self) -> list[str]:
-        """Hashes of the images that the weights will have been trained on, pretrained weights' included."""
+        """Digests of the images that the weights will have been trained on, pretrained weights' included."""
         before = learned_from(self.member.init_weights) if self.member.init_weights else ()
         return sorted({self.pixels, *self.files, *before} - {""})
 
@@ -341,16 +342,19 @@ def _run_parallel(
     waiting, results = deque(order), dict[int, FitResult]()
     running: dict[Future[FitResult], tuple[int, DeviceConfig]] = {}
     free = list(reversed(devices))
+    networks = NETWORKS.registered()
     # loky's processes neither inherit locks held by threads (fork) nor run a user's script again (spawn).
     with (
         replaced_workers_unmentioned(),
+        sending(networks.values()),
         ProcessPoolExecutor(len(devices), initializer=_prepare_process) as pool,
     ):
         try:
             while waiting or running:
                 while waiting and free:
                     index, device = waiting.popleft(), free.pop()
-                    running[pool.submit(run_fit, jobs[index], resume, None, device)] = index, device
+                    fit = pool.submit(_run_fit_with, networks, jobs[index], resume, device)
+                    running[fit] = index, device
                 done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     index, device = running.pop(future)
@@ -362,6 +366,14 @@ def _run_parallel(
             pool.shutdown(wait=True, kill_workers=True)
             raise
     return results
+
+
+def _run_fit_with(
+    networks: Mapping[str, Callable[..., nn.Module]], job: FitJob, resume: bool, device: DeviceConfig
+) -> FitResult:
+    """Run a fit in another process, which knows no network that a script has registered."""
+    NETWORKS.add(networks)
+    return run_fit(job, resume, None, device)
 
 
 def _prepare_process() -> None:

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from agents.registry import BASELINE
-from mura_app.commands.config_file import RunOptions
-from mura_app.run_directory import read_config
+from mura_app.commands.config_file import RunOptions, saved_settings
 from mura_env.errors import UserError
 from mura_env.utils.options import Range
 
@@ -53,8 +52,8 @@ class AgentOptions(RunOptions):
             raise UserError(f"expected each agent once in --agents, got {twice[0]!r} twice; leave one out")
 
     def chosen_agents(self) -> dict[str, dict[str, Any]]:
-        """Return the options of each agent: those of `--config`, and on top of them those of `--agent`."""
-        saved = {} if self.config is None else read_config(self.config).get("agent_options") or {}
+        """Return the options of each agent: those of a saved run, and on top of them those of `--agent`."""
+        saved = saved_settings(self.config, self.out, resume=self.resume).get("agent_options") or {}
         given = parse_agent_options(self.agent)
         names = dict.fromkeys((BASELINE, *self.agents))
         if strange := given.keys() - names:

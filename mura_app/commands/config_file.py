@@ -47,19 +47,15 @@ class RunOptions:
 
 
 def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the defaults by option that the file behind `--config` gives a command; none without one.
+    """Return the defaults by option that a command takes from a run: that of `--config`, and a resumed one.
 
-    What a `mura train` has left open, such as its agents, is left out.
+    What a `mura train` has left open, such as its agents, is left out; so is the ensemble of a resumed run,
+    which a preset and the members on the command line make anew.
     """
-    path = last_value(arguments, "--config")
+    path, out = last_value(arguments, "--config"), last_value(arguments, "--out")
+    settings = saved_settings(path, out or getattr(command, "out", None), resume="--resume" in arguments)
     if path is None:
-        return {}
-    settings = read_config(Path(path))
-    if "evaluated_run" in settings:
-        raise UserError(
-            f"expected the config.json of a training or a benchmark, got {path} of an external validation; "
-            "name that of the run which it evaluates"
-        )
+        settings.pop("ensemble", None)
     options = {field.name for field in fields(command)}
     return {
         name: read(settings[name])
@@ -68,6 +64,26 @@ def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:
         and settings.get(name) not in (None, [])
         and (name, settings[name]) != ("agent_seeds", 0)
     }
+
+
+def saved_settings(config: str | Path | None, out: str | Path | None, *, resume: bool) -> dict[str, Any]:
+    """Return the settings of the run in `out`, if it is resumed, and on top of them those of `config`.
+
+    Raises:
+        UserError: If one is damaged, or of an external validation.
+    """
+    kept = Path(out) / "config.json" if resume and out is not None else None
+    settings: dict[str, Any] = {}
+    for path in (kept if kept is not None and kept.is_file() else None, config):
+        if path is None:
+            continue
+        settings |= read_config(Path(path))
+        if "evaluated_run" in settings:
+            raise UserError(
+                f"expected the config.json of a training or a benchmark, got {path} of an external "
+                "validation; name that of the run which it evaluates"
+            )
+    return settings
 
 
 def last_value(arguments: Sequence[str], option: str) -> str | None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from base_models.presets import PRESETS
 from mura_app.commands.agent_options import DEFAULT_AGENTS, AgentSeeds
+from mura_app.commands.config_file import config_defaults
 from mura_app.commands.synthesize import Patients
 from mura_app.console import show_benchmark
+from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars, message
 from mura_env.errors import UserError
@@ -78,3 +80,11 @@ class Command:
                 progress=progress,
             )
         show_benchmark(document, run, as_json=self.json)
+
+
+def parse_command(arguments: list[str]) -> Command:
+    """Parse the options of `mura demo`."""
+    command: Command = parse(
+        Command, "demo", arguments, default=Command(**config_defaults(Command, arguments))
+    )
+    return command

@@ -121,13 +121,14 @@ def parse_command(arguments: list[str]) -> Command:
 
 def parse_with_preset(command: Any, name: str, arguments: list[str]) -> Any:
     """Parse options whose defaults are those of the preset, or of the run, that the command line names."""
-    preset, saved = last_value(arguments, "--preset"), config_defaults(command, arguments)
-    if preset is not None and saved:
+    preset, config = (last_value(arguments, option) for option in ("--preset", "--config"))
+    if preset is not None and config is not None:
         raise UserError("expected --preset or --config, got both; leave one of them out")
-    if saved and "ensemble" not in saved:
+    saved = config_defaults(command, arguments)
+    if config is not None and "ensemble" not in saved:
         raise UserError(
-            f"expected the config.json of a training, got {last_value(arguments, '--config')} of a benchmark "
-            "of tables; take it with `mura benchmark`"
+            f"expected the config.json of a training, got {config} of a benchmark of tables; take it with "
+            "`mura benchmark`"
         )
     preset = command.preset if preset is None else preset
     if preset not in PRESETS:

@@ -81,6 +81,20 @@ class Registry(Generic[Item]):
 
         return add
 
+    def registered(self) -> dict[str, Item]:
+        """Return by name what scripts, notebooks and plug-ins have registered in this process.
+
+        For `add` in the processes that it starts: they run no script, and are to know the same.
+        """
+        return {
+            name: item for name, item in self._items.items() if _path(item).split(".")[0] not in _OWN_PACKAGES
+        }
+
+    def add(self, items: Mapping[str, Item]) -> None:
+        """Register by name what another process has `registered`."""
+        for name, item in items.items():
+            self.register(name)(item)
+
     def names(self) -> tuple[str, ...]:
         """Return all names: the project's own, what else has been registered, then the plug-ins, sorted."""
         known = dict.fromkeys((*self._modules, *self._items))

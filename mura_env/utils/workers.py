@@ -1,11 +1,18 @@
 """Processes that work for another one, and should not outlive it."""
 
 import os
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pickle import PicklingError
+from typing import Any
+
+import cloudpickle
+
+from mura_env.errors import UserError
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -25,6 +32,37 @@ def end_with_parent() -> None:
         os._exit(1)  # from a thread, nothing else ends the process
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+@contextmanager
+def sending(items: Iterable[Any]) -> Iterator[None]:
+    """Let joblib send processes classes and functions by value where they could not import their module.
+
+    Raises:
+        UserError: If something that they are to be sent cannot be pickled.
+    """
+    names = {item.__module__ for item in items} - cloudpickle.list_registry_pickle_by_value()
+    modules = [sys.modules[name] for name in names & sys.modules.keys() if not _can_be_imported(name)]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    except PicklingError as error:
+        reason = str(error.__cause__ or error).strip('\n"').rpartition("\n")[2]
+        raise UserError(
+            "expected agents, rewards, networks and options that can be sent to worker processes, got "
+            f"{reason}; keep what cannot be pickled out of their classes and values, or take one process "
+            "(jobs 1)"
+        ) from error
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _can_be_imported(module: str) -> bool:
+    """Say whether a new process finds a module: one may have been made here, or read from any file."""
+    package = module.partition(".")[0]
+    return any(finder.find_spec(package, None) is not None for finder in sys.meta_path)
 
 
 @contextmanager

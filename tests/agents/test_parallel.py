@@ -2,16 +2,23 @@ import math
 import multiprocessing
 import os
 import sys
+import threading
 import types
+from dataclasses import replace
+from importlib.machinery import SourceFileLoader
 
+import numpy as np
 import pytest
 from joblib._parallel_backends import ThreadingBackend
 from joblib.parallel import BACKENDS
 
-from agents import parallel
+from agents import make_agent, parallel, register_agent
 from agents.benchmark import run_benchmark
+from agents.benchmark.fits import Fit, run_fits
 from agents.parallel import check_backend, run_all, workers_stopped
+from agents.registry import AGENTS
 from mura_env.errors import UserError
+from mura_env.rewards import REWARDS
 from tests.agents.tables import switching_table
 
 
@@ -50,6 +57,123 @@ def test_outcomes_come_one_by_one():
 
     assert next(iter(run_all(noted, [3, 4], n_jobs=1))) == 3
     assert done == [3]
+
+
+SCRIPT = """
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+
+from agents import Agent, AgentConfig, register_agent
+from mura_env import ENVIRONMENT_ID, Reward, register_reward
+
+
+class Start(enum.Enum):
+    FIRST = 0
+    LAST = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptConfig(AgentConfig):
+    start: Start | None = None
+    kind: Literal["sum", "mean"] = "sum"
+    reward: Any = "correctness"
+
+
+def row_of(rewards, start, n_models):
+    return np.eye(n_models)[(start or Start.FIRST).value] + abs(np.sum(rewards))
+
+
+@register_agent("of_script")
+class OfScript(Agent[ScriptConfig]):
+    config_class = ScriptConfig
+
+    def _fit(self, train, validation, seed, progress, callback):
+        env = gymnasium.make_vec(
+            ENVIRONMENT_ID, num_envs=8, predictions=train, reward=self.config.reward
+        )
+        env.reset(seed=seed)
+        rewards = env.step(np.zeros((8, train.n_models), np.float32))[1]
+        self.arrays_ = {"row": row_of(rewards, self.config.start, train.n_models)}
+
+    def _weights(self, table, body_parts):
+        return np.tile(self.arrays_["row"], (len(table), 1))
+
+
+@register_reward("of_script")
+@dataclass(frozen=True)
+class ScriptReward(Reward):
+    def prepare(self, table):
+        return lambda decisions: 2 * decisions.correct.astype(np.float32)
+"""
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """What a script or notebook registers is in `__main__`, which worker processes do not run."""
+    monkeypatch.setattr(parallel, "_LARGE_LIBRARIES", ())
+    for registry in (AGENTS, REWARDS):
+        monkeypatch.setattr(registry, "_items", dict(registry._items))
+    names = vars(sys.modules["__main__"])
+    before = dict(names)
+    exec(compile(SCRIPT, "script.py", "exec", dont_inherit=True), names)  # noqa: S102 - as a notebook does
+    yield dict(names)
+    names.clear()
+    names.update(before)
+
+
+def test_agents_and_rewards_of_a_script_reach_worker_processes(script, tmp_path):
+    """With options of its own types and a callable reward; a saved agent is read there too."""
+    table = switching_table(60, 0)
+
+    def half(decisions):
+        return decisions.correct.astype(np.float32) / 2
+
+    options = [{"reward": half, "start": script["Start"].LAST}, {"reward": "of_script", "kind": "mean"}, {}]
+    fits = [Fit("of_script", of_fit, seed, None) for seed, of_fit in enumerate(options)]
+    fits[2].agent(table, resume=True).save(tmp_path)
+    fits[2] = replace(fits[2], directory=tmp_path)
+
+    def row(fit):
+        return fit.agent(table, resume=True).arrays_["row"].tolist()
+
+    there = run_fits(row, fits, "fitting", n_jobs=2, backend="loky", progress=None)
+    with workers_stopped():
+        found = {fit.seed: row for fit, row in there}
+    assert found == {fit.seed: row(fit) for fit in fits}
+    assert len({tuple(row) for row in found.values()}) == 3
+
+
+def test_options_that_no_saved_agent_could_hold_are_refused_before_anything_is_fitted(script, tmp_path):
+    tables = switching_table(60, 0), switching_table(60, 1, prefix="t")
+    with pytest.raises(UserError, match="agent 'of_script' that its JSON file can hold, got Object of type"):
+        run_benchmark(*tables, {"of_script": {"start": script["Start"].LAST}}, [0], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_module_that_workers_cannot_import_is_sent(script, tmp_path, monkeypatch):
+    (tmp_path / "anywhere.txt").write_text(SCRIPT.replace("of_script", "of_file"))
+    loader = SourceFileLoader("module_of_no_path", str(tmp_path / "anywhere.txt"))
+    module = types.ModuleType("module_of_no_path")
+    monkeypatch.setitem(sys.modules, "module_of_no_path", module)
+    loader.exec_module(module)
+    asked = ["of_script", "of_file", "static"]
+    assert sorted(run_all(lambda name: make_agent(name).name, asked, n_jobs=2)) == sorted(asked)
+
+
+def test_what_cannot_be_sent_is_one_sentence(script):
+    @register_agent("with_a_lock")
+    class WithALock(script["OfScript"]):
+        lock = threading.Lock()
+
+    with pytest.raises(UserError, match=r"sent to worker processes, got .*cannot pickle .*jobs 1"):
+        list(run_all(squared, [1, 2], n_jobs=2))
+    assert list(run_all(lambda _: make_agent("with_a_lock").name, [1], n_jobs=1)) == ["with_a_lock"]
 
 
 def test_nothing_to_do_is_no_error():

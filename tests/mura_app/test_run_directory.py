@@ -88,7 +88,7 @@ def test_resume_continues_the_same_settings_only(tmp_path):
     run.predictions.mkdir()
     run.claim(SETTINGS, resume=True)
     assert run.predictions.is_dir()
-    with pytest.raises(ValueError, match="got others for seed"):
+    with pytest.raises(ValueError, match="got --seed 1 where it has 0; leave them out, or repeat"):
         run.claim({**SETTINGS, "seed": 1}, resume=True)
 
 
@@ -96,19 +96,61 @@ def test_a_resumed_run_gets_more_agents_and_seeds_and_keeps_what_it_has(tmp_path
     run = RunDirectory(tmp_path)
     first = {**SETTINGS, "agents": ("static", "ppo"), "agent_seeds": 5}
     assert run.claim(first)["agents"] == ["static", "ppo"]
-    grown = run.claim({**first, "agents": ("oracle", "static"), "agent_seeds": 3}, resume=True)
+    grown = run.claim({**first, "agents": ("oracle", "static")}, resume=True)
     assert grown["agents"] == ["static", "ppo", "oracle"]
     assert grown["agent_seeds"] == 5
-    assert run.claim({**first, "agent_seeds": 10}, resume=True)["agent_seeds"] == 10
+    assert run.claim({**grown, "agent_seeds": 10}, resume=True)["agent_seeds"] == 10
     assert run.read_config()["agents"] == ["static", "ppo", "oracle"]
     assert run.claim({**first, "agents": ("oracle",)}, overwrite=True)["agents"] == ["oracle"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"agents": ["ppo"]}, r"--agents \['ppo'\] where it has \['static', 'ppo'\]"),
+        ({"agent_seeds": 3}, "--agent-seeds 3 where it has 5"),
+        ({"cross_validation_seeds": 1}, "--cross-validation-seeds 1 where it has 2"),
+        ({"repeats": 1}, "--repeats 1 where it has 3"),
+        ({"positive": None}, "--positive nothing where it has 'b'"),
+        ({"test_images": "t.npz"}, "--test-images 't.npz' where it has nothing"),
+        ({"agent_options": {}}, "--agent ppo.total_steps nothing where it has 64"),
+        (
+            {"agent_options": {"ppo": {"total_steps": 64, "reward": "x"}}},
+            "ppo.reward 'x' where it has n",
+        ),
+        (
+            {"ensemble": {"members": [{"epochs": 2}], "folds": 3}},
+            "--ensemble.members.0.epochs 2 where it has 1",
+        ),
+        ({"ensemble": {"members": [{"epochs": 1}] * 2, "folds": 3}}, "--ensemble.members.1 .* has nothing"),
+        ({"seed": 1, "data": "x", "agent_seeds": 1, "repeats": 2}, r"--agent-seeds 1 .* 5 \(and 1 more\)"),
+    ],
+)
+def test_what_would_show_another_result_than_is_asked_for_is_refused(tmp_path, asked, words):
+    run = RunDirectory(tmp_path)
+    first = {
+        **SETTINGS,
+        "agents": ["static", "ppo"],
+        "agent_options": {"ppo": {"total_steps": 64}},
+        **{"agent_seeds": 5, "cross_validation_seeds": 2, "repeats": 3},
+        **{"positive": "b", "ensemble": {"members": [{"epochs": 1}], "folds": 3}},
+    }
+    run.claim(first)
+    before = run.config_path.read_bytes()
+    with pytest.raises(ValueError, match=words):
+        run.claim(
+            {name: value for name, value in {**first, **asked}.items() if value is not None}, resume=True
+        )
+    assert run.config_path.read_bytes() == before
+    nothing_of_agents = {**first, "agents": [], "agent_options": {}, "agent_seeds": 0, "repeats": 1}
+    assert run.claim(nothing_of_agents, resume=True) == first | {"agents": ["static", "ppo"]}  # `mura train`
 
 
 def test_a_resumed_run_keeps_the_options_of_its_agents(tmp_path):
     run = RunDirectory(tmp_path)
     first = {**SETTINGS, "agents": ["static", "ppo"], "agent_options": {"ppo": {"total_steps": 64}}}
     run.claim(first)
-    with pytest.raises(ValueError, match="got others for the agent ppo"):
+    with pytest.raises(ValueError, match=r"got --agent ppo\.total_steps nothing where it has 64"):
         run.claim({**first, "agent_options": {}}, resume=True)
     more = {**SETTINGS, "agents": ["grpo"], "agent_options": {"grpo": {"total_steps": 32}}}
     assert run.claim(more, resume=True)["agent_options"] == {
@@ -136,9 +178,9 @@ def test_a_run_may_be_resumed_on_another_machine(tmp_path):
     elsewhere = {"folds": 3, "jobs": 4, "devices": 2, "tensorboard": True}
     elsewhere["training"] = {"ema": 0.0, "loader_processes": 4}
     assert run.claim({**SETTINGS, "ensemble": elsewhere}, resume=True)["ensemble"] == elsewhere
-    with pytest.raises(ValueError, match="got others for ensemble"):
+    with pytest.raises(ValueError, match=r"got --ensemble\.folds 4 where it has 3"):
         run.claim({**SETTINGS, "ensemble": {**elsewhere, "folds": 4}}, resume=True)
-    with pytest.raises(ValueError, match="got others for ensemble"):
+    with pytest.raises(ValueError, match=r"--ensemble\.training\.ema 0\.5 where it has 0\.0"):
         run.claim({**SETTINGS, "ensemble": {**elsewhere, "training": {"ema": 0.5}}}, resume=True)
 
 

@@ -1,6 +1,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -50,6 +51,19 @@ def test_gymnasiums_own_vectorisation_works() -> None:
     )
     env.reset(seed=0)
     assert env.step(env.action_space.sample())[1].shape == (3,)
+
+
+def test_gymnasium_finds_it_where_nobody_has_imported_the_package(tmp_path: Path) -> None:
+    """As in a worker process; gymnasium 1.4 loads no entry points, which would spare the prefix."""
+    random_table().save(tmp_path / "table.npz")
+    code = f"""
+import gymnasium
+name, options = "mura_env:{ENVIRONMENT_ID}", {{"predictions": {str(tmp_path / "table.npz")!r}}}
+for env in (gymnasium.make(name, **options), gymnasium.make_vec(name, num_envs=2, **options)):
+    print(env.reset(seed=0)[0].ndim)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "2"]
 
 
 def test_importing_needs_numpy_and_gymnasium_only() -> None:

@@ -1,3 +1,6 @@
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 import torch
 
@@ -6,7 +9,8 @@ from agents.policy.independent_training import stacked_state, train_independentl
 from agents.policy.networks.shared_head import SharedHeadNetwork
 from agents.policy.selection import inner_folds
 from agents.policy.stacked_env import PolicyStackEnv
-from mura_env import ObservationLayout
+from mura_env import ObservationLayout, Reward, register_reward
+from mura_env.rewards import REWARDS
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(200, 0, n_parts=3)
@@ -35,10 +39,22 @@ def train(env: PolicyStackEnv, network: SharedHeadNetwork, seed: int, report) ->
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs):
+def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs, monkeypatch):
+    """The reward is one of a script, which other processes do not run."""
+    monkeypatch.setattr(REWARDS, "_items", dict(REWARDS._items))
+
+    @register_reward("of_script")
+    @dataclass(frozen=True)
+    class OfScript(Reward):
+        def prepare(self, table):
+            return lambda decisions: decisions.correct.astype(np.float32)
+
+    def make_own_env(index: int) -> PolicyStackEnv:
+        return PolicyStackEnv([FOLDS[index]], (0.0,), width=8, reward="of_script")
+
     snapshots = train_independently(
         train,
-        make_env,
+        make_own_env,
         make_stack(),
         seed=5,
         checkpoints=[15, 30, 50],
@@ -50,7 +66,7 @@ def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs):
             assert (snapshot.state["offset"] == snapshot.steps).all()
             assert (snapshot.state["hidden_bias"] == 5 + 1_000 * index).all()
             assert snapshot.scalars == {"train/steps": float(snapshot.steps)}
-            assert -1 <= snapshot.mean_reward <= 1
+            assert 0 <= snapshot.mean_reward <= 1
 
 
 def test_a_report_past_several_checkpoints_counts_once():

@@ -9,6 +9,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from agents.stable_baselines3.adapter import VectorEnvAdapter
@@ -267,3 +268,11 @@ def test_attributes_and_methods():
     assert env.get_attr("mark") == [4, 4, 4]
     assert env.env_method("greet", "you") == ["hello you"] * 3
     assert env.env_is_wrapped(gymnasium.Wrapper, [0]) == [False]
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array' that is not in the possible:UserWarning")
+def test_the_librarys_own_way_to_make_environments_works():
+    """It asks for a mode of rendering that a study, shown as text, does not have."""
+    envs = make_vec_env(ENVIRONMENT_ID, n_envs=2, env_kwargs={"predictions": TABLE})
+    assert envs.reset().shape[0] == 2
+    envs.close()

@@ -14,7 +14,7 @@ from base_models.datasets.study import Study
 from base_models.imaging.appearance import grey_levels
 
 
-def _scanned(pixels: np.ndarray, digest: bytes) -> ScannedImage:
+def _scanned(pixels: np.ndarray, digest: str) -> ScannedImage:
     constant = bool(pixels.min() == pixels.max())
     levels = grey_levels(pixels)
     return ScannedImage(64, 64, "L", digest, difference_hash(pixels), thumbnail(pixels), constant, levels)
@@ -34,7 +34,7 @@ def _names(pairs: list[Duplicate]) -> list[str]:
 
 def test_dangerous_pairs_come_first() -> None:
     names = [Path(name) for name in "abcdefgh"]
-    digests = [b"1", b"1", b"2", b"2", b"3", b"3", b"4", b"4"]
+    digests = ["1", "1", "2", "2", "3", "3", "4", "4"]
     studies = [
         _study("a", 0, "train", "p1"), _study("b", 0, "train", "p1"),  # harmless
         _study("c", 0, "train", "p2"), _study("d", 1, "train", "p3"),  # opposite labels
@@ -51,7 +51,7 @@ def test_dangerous_pairs_come_first() -> None:
 
 def test_two_patients_come_before_one_and_the_same_bytes_before_nearly_the_same() -> None:
     names = [Path(name) for name in "abcdefgh"]
-    digests = [b"1", b"2", b"3", b"3", b"4", b"5", b"6", b"6"]  # nearly, exactly, nearly, exactly
+    digests = ["1", "2", "3", "3", "4", "5", "6", "6"]  # nearly, exactly, nearly, exactly
     patients = ["p1", "p1", "p2", "p2", "p3", "p4", "p5", "p6"]
     images = {name: _scanned(_pixels(i // 2), digests[i]) for i, name in enumerate(names)}
     study_of = {name: _study(str(name), 0, "train", patients[i]) for i, name in enumerate(names)}
@@ -89,7 +89,7 @@ def test_images_of_one_hash_and_unlike_pixels_are_no_duplicates() -> None:
     images = {Path("a"): like, Path("b"): replace(unlike, hash=like.hash)}
     study_of = {path: _study(str(path), 0, "train", str(path)) for path in images}
     assert find_duplicates(images, study_of).pairs == []
-    images[Path("b")] = replace(like, digest=b"2")
+    images[Path("b")] = replace(like, digest="2")
     assert _names(find_duplicates(images, study_of).pairs) == ["ab"]
 
 
@@ -103,7 +103,7 @@ def test_near_pairs_are_all_counted_and_listed_up_to_a_number_of_each_danger(
     like = [_scanned(_pixels(seed), b"") for seed in range(2)]
     paths = [Path(f"{i:02d}") for i in range(60)]
     kind = rng.integers(0, 2, len(paths))
-    images = {p: replace(like[kind[i]], digest=bytes([i])) for i, p in enumerate(paths)}
+    images = {p: replace(like[kind[i]], digest=str(i)) for i, p in enumerate(paths)}
     study_of = {
         path: _study(str(path), int(rng.random() < 0.2), ("train", "test")[int(rng.random() < 0.2)], patient)
         for path, patient in zip(paths, rng.choice(["p", "q", "r"], len(paths)), strict=True)

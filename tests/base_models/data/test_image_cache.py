@@ -12,7 +12,7 @@ from PIL import Image
 from base_models.data import image_cache
 from base_models.data.image_cache import odd_images, open_image_cache
 from base_models.imaging.decoding import SquareFormat, fit_into_square
-from base_models.imaging.reader import Radiograph, read_grey
+from base_models.imaging.reader import Radiograph, file_digest, read_grey
 from mura_env.errors import UserFileNotFoundError
 from tests.base_models.imaging.dicoms import write_dicom
 from tests.base_models.trees import picture, save_picture
@@ -87,7 +87,10 @@ def test_the_digest_is_of_the_pixels_alone(paths: list[Path], tmp_path: Path) ->
     for path, copy in zip(paths, copies, strict=True):
         copy.write_bytes(path.read_bytes())
         os.utime(copy, (1, 1))
-    assert open_image_cache(copies, SquareFormat(24), tmp_path / "cache").digest == digest
+    again = open_image_cache(copies, SquareFormat(24), tmp_path / "cache")
+    assert again.digest == digest
+    assert list(again.files) == [file_digest(path.read_bytes()) for path in paths]  # known again one by one
+    assert len(set(again.files)) == len(paths)
     others = {open_image_cache(paths, SquareFormat(32), tmp_path / "cache").digest}
     others.add(open_image_cache(paths[::-1], SquareFormat(24), tmp_path / "cache").digest)
     save_picture(copies[1], picture(99, shape=(50, 50)))

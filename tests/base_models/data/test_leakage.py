@@ -1,49 +1,30 @@
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from base_models.config import MemberConfig
 from base_models.data.leakage import (
-    SKETCH,
     doubtful_weights,
-    files_sketch,
     learned_from,
     refuse_seen_images,
+    split_seen_studies,
 )
+from base_models.datasets.study import Study
 from base_models.storage import save_tensors
-from tests.base_models.trees import write_mura
 
 TENSORS = {"a": torch.ones(2)}
 
 
-def test_images_are_known_again_wherever_they_lie(tmp_path: Path) -> None:
-    write_mura(tmp_path / "here", {"train": 4, "valid": 2})
-    shutil.copytree(tmp_path / "here", tmp_path / "there")
-    roots = [tmp_path / "here", tmp_path / "there"]
-    here, there = (sorted(root.rglob("*.png")) for root in roots)
-    sketch = files_sketch(here, roots[0])
-    assert sketch == files_sketch(reversed(there), roots[1])
-    assert len(sketch) == len(here)
-    assert set(sketch) > set(files_sketch(here[1:], roots[0]))
-    assert not set(sketch) & set(files_sketch(here, tmp_path / "else"))
-    there[0].write_bytes(there[0].read_bytes() + b"0")
-    assert len(set(sketch) - set(files_sketch(there, roots[1]))) == 1
-    assert len(files_sketch([tmp_path / "none.png"], tmp_path)) == 1
+def test_a_study_is_known_again_by_what_its_files_hold_and_its_patient_with_it() -> None:
+    def study(name: str, patient: str, *files: str) -> Study:
+        return Study(name, patient, "XR_HAND", 0, "test", tuple(map(Path, files)))
 
-
-@settings(max_examples=30, deadline=None)
-@given(first=st.integers(0, 19_000), n=st.integers(300, 20_000))
-def test_a_sketch_shows_the_share_of_files_that_two_sets_have_in_common(first: int, n: int) -> None:
-    """Files that are not there count by their place alone, which spares the test 20,000 of them."""
-    whole = files_sketch((Path(f"/data/{number}.png") for number in range(20_000)), Path("/data"))
-    part = files_sketch((Path(f"/data/{number}.png") for number in range(first, first + n)), Path("/data"))
-    shared = max(0, min(20_000, first + n) - first) / max(20_000, n)
-    assert len(set(whole) & set(part)) == pytest.approx(SKETCH * shared, abs=6 * (SKETCH * shared) ** 0.5 + 1)
+    studies = [study("a", "p", "1.png", "2.png"), study("b", "q", "3.png"), study("c", "p", "4.png")]
+    digests = {Path("1.png"): "x", Path("2.png"): "y", Path("4.png"): "z"}  # 3.png cannot be read
+    assert split_seen_studies(studies, digests, {"w"}) == (tuple(studies), ())
+    assert split_seen_studies(studies, digests, {"y", "w"}) == ((studies[1],), (studies[0], studies[2]))
 
 
 def test_files_of_others_tell_nothing(tmp_path: Path) -> None:

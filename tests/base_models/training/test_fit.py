@@ -8,13 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
+from torch import Tensor, nn
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.members import load_weights, new_network
 from base_models.networks.input_format import IMAGENET
+from base_models.networks.registry import NETWORKS, register_model
 from base_models.prediction import view_logits
 from base_models.storage import load_tensors, read_facts
 from base_models.training import fit
@@ -22,6 +25,7 @@ from base_models.training.checkpoint import Stopwatch
 from base_models.training.device import CPU, DeviceConfig
 from base_models.training.fit import FitJob, FitResult, is_finished, run_fit
 from base_models.training.validation import FoldImages, ValidationImages, score
+from mura_env.errors import UserError
 from tests.base_models.trees import picture
 
 ROWS = np.arange(10)
@@ -303,6 +307,33 @@ def test_a_network_takes_radiographs_as_its_format_says_in_training_and_predicti
     assert read_facts(job.weights)["input_format"] == json.loads(json.dumps(asdict(IMAGENET.one_plane)))
     other = run_fit(small_job(tmp_path / "other", **choices))
     assert result.epoch_losses[0] != other.epoch_losses[0]
+
+
+def test_a_network_of_a_script_is_trained_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent to it is unpickled where nobody has registered the network."""
+    known = dict(NETWORKS._items)
+    monkeypatch.setattr(NETWORKS, "_items", dict(known))
+
+    @register_model("of_script")
+    class OfScript(nn.Module):
+        def __init__(self, n_classes: int, in_channels: int) -> None:
+            super().__init__()
+            self.fc = nn.Linear(in_channels, n_classes)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.fc(images.mean(dim=(2, 3)))
+
+    job = small_job(tmp_path)
+    job = replace(job, member=replace(job.member, network="of_script", options={}))
+    sent = cloudpickle.dumps((fit._run_fit_with, NETWORKS.registered(), job, False, CPU))
+    monkeypatch.setattr(NETWORKS, "_items", known)
+    with pytest.raises(UserError, match="got 'of_script'"):
+        run_fit(job)
+    function, *arguments = cloudpickle.loads(sent)
+    result = function(*arguments)
+    np.testing.assert_array_equal(result.logits, run_fit(job, resume=True).logits)
 
 
 def _jobs(folder: Path, n: int) -> list[FitJob]:

@@ -40,6 +40,28 @@ def test_an_agent_that_is_added_later_is_the_only_one_fitted(arguments, tmp_path
     assert list(json.loads(contents[0])["agents"]) == ["uniform", "static", "best_single", "oracle"]
 
 
+def test_a_finished_run_is_shown_again_only_where_it_is_what_was_asked_for(arguments, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run"), "--resume"]
+    assert run_command([*arguments, *out, "--agents", "static", "best_single"]) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    for options, words in (
+        (
+            ["--agents", "static"],
+            "--agents ['uniform', 'static'] where it has ['uniform', 'static', 'best_single']",
+        ),
+        (["--agent-seeds", "1"], "--agent-seeds 1 where it has 2"),
+        (["--agent", "static.tensorboard_dir=x"], "--agent static.tensorboard_dir 'x' where it has nothing"),
+    ):
+        capsys.readouterr()
+        assert run_command([*arguments, *out, *options]) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert all(word in error for word in ("leave them out", "--overwrite", "--out"))
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    assert run_command(["benchmark", *out, "--jobs", "1", "--json"]) == 0  # what is left out is kept
+    assert list(json.loads(capsys.readouterr().out)["agents"]) == ["uniform", "static", "best_single"]
+
+
 @pytest.mark.parametrize(
     "case",
     [

@@ -1,10 +1,16 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from base_models.datasets import open_dataset
+from base_models.storage import load_tensors, save_tensors
 from base_models.synthetic import synthesize
+from mura_app.external_validation import predict_dataset
 from mura_app.main import run_command
+from mura_app.run_directory import RunDirectory
 from mura_env import Predictions
 from tests.base_models.trees import picture, save_picture
 from tests.mura_app.conftest import make_table
@@ -186,7 +192,7 @@ def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch)
     assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "here"), "--json"]) == 0
     captured = capsys.readouterr()
     again, finished = json.loads(captured.out), json.loads((run / "benchmark.json").read_text())
-    assert "only its test split is scored" in captured.err
+    assert "were left out: the members have learned from" in captured.err
     assert again["n_studies"] == finished["n_studies"]
     for name in ("uniform", "best_single"):
         for rows, of_run in ((again, finished), (again["images"], finished["images"])):
@@ -202,6 +208,68 @@ def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch)
     assert set(json.loads(captured.out)["controls"]) == {"majority"}
     assert "no metadata-only control: the run's own radiographs are no longer" in captured.err
     (hospitals / "moved").rename(hospitals / "here")
+
+
+@pytest.mark.parametrize("place", ["here", "here/MURA-v1.1", "link", "linked/inside", "relative", "copy"])
+def test_of_the_own_data_the_test_split_is_scored_wherever_it_lies(hospitals, place, tmp_path, monkeypatch):
+    run, data = RunDirectory(hospitals / "run"), hospitals / place
+    if place.startswith("link"):
+        (tmp_path / "link").symlink_to(hospitals / "here")
+        (tmp_path / "linked").mkdir()
+        (tmp_path / "linked" / "inside").symlink_to(hospitals / "here" / "MURA-v1.1")
+        data = tmp_path / place
+    if place == "relative":
+        monkeypatch.chdir(hospitals / "run")
+        data = Path("../here")
+    if place == "copy":
+        data = shutil.copytree(hospitals / "here" / "MURA-v1.1", tmp_path / "radiographs")
+    train, test = (Predictions.load(run.predictions / f"{name}.npz") for name in ("train", "test"))
+    outside = predict_dataset(run, data, {}, train.body_part_names)
+    assert list(outside.table.study_ids) == list(test.study_ids)
+    left_out = f"Of {len(train) + len(test)} studies {len(train)} were left out"
+    assert any(remark.startswith(left_out) for remark in outside.remarks)
+
+
+def test_copies_of_training_radiographs_are_left_out_whatever_they_are_called(hospitals, tmp_path, capsys):
+    """Renamed, in other folders, of other patients, in a data set of another kind, one a hard link."""
+    here, there = ([*open_dataset(hospitals / name).of_split("train")] for name in ("here", "there"))
+    rows = ["path,study_id,patient_id,body_part,label"]
+    studies = [(here[0], "known", "p0"), (here[1], "linked", "p1"), (there[0], "his other", "p0")]
+    studies += [(study, f"new{i}", f"q{i}") for i, study in enumerate(there[1:30])]
+    for number, (study, name, patient) in enumerate(studies):
+        for view, path in enumerate(study.image_paths):
+            copy = tmp_path / "data" / f"folder{number % 3}" / f"{number}-{view}.png"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.hardlink_to(path) if name == "linked" else shutil.copy(path, copy)
+            label = ("normal", "abnormal")[study.label]
+            rows.append(f"{copy.relative_to(tmp_path / 'data')},{name},{patient},{study.body_part},{label}")
+    (tmp_path / "data" / "studies.csv").write_text("\n".join(rows))
+    run = RunDirectory(hospitals / "run")
+    known = Predictions.load(run.predictions / "train.npz").body_part_names
+    outside = predict_dataset(run, tmp_path / "data", {}, known)
+    assert sorted(outside.table.study_ids) == sorted(f"new{i}" for i in range(29))
+    assert any(remark.startswith("Of 32 studies 3 were left out") for remark in outside.remarks)
+
+    (tmp_path / "data" / "studies.csv").write_text("\n".join(row for row in rows if ",new" not in row))
+    command = ["evaluate", "--run", str(run.path), "--data", str(tmp_path / "data")]
+    assert run_command([*command, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "that the members have not learned from, got 0 of one at most beside 3 that they have" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_that_do_not_tell_what_they_have_learned_from_are_remarked_on(hospitals, tmp_path):
+    """Such as the published ones, which were imported."""
+    shutil.copytree(hospitals / "run" / "members", tmp_path / "members")
+    shutil.copy(hospitals / "run" / "config.json", tmp_path)
+    for file in tmp_path.rglob("fold*.safetensors"):
+        tensors, facts = load_tensors(file)
+        save_tensors(tensors, file, {name: facts[name] for name in facts if name != "learned_from"})
+    run = RunDirectory(tmp_path)
+    known = Predictions.load(hospitals / "run" / "predictions" / "train.npz").body_part_names
+    shutil.copy(hospitals / "run" / "training.json", tmp_path)
+    outside = predict_dataset(run, hospitals / "there", {}, known)
+    assert any(remark.startswith("The members do not tell which") for remark in outside.remarks)
 
 
 def test_outside_images_that_cannot_be_read_are_named_and_left_out_only_when_told_to(
