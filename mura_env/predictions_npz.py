@@ -19,11 +19,13 @@ FORMAT = "mura-predictions-1"
 
 ARRAYS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views")
 NAMES = ("model_names", "class_names", "body_part_names")
+OPTIONAL = ("difficulty", "features", "feature_names")
 
 
 def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
-    """Write the fields of a `Predictions` table by name, atomically; None is left out."""
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if value is not None}
+    """Write the fields of a `Predictions` table by name, atomically; what the table has not is left out."""
+    given = {name: value for name, value in columns.items() if value is not None and len(value)}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in given.items()}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, format=np.array(FORMAT), **arrays)
 
@@ -48,12 +50,12 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Any]:
     if mark is None or mark.shape != () or str(mark) != FORMAT:
         raise UserError(_no_table(source, "no format mark" if mark is None else f"the format {str(mark)!r}"))
     missing = [name for name in (*ARRAYS, *NAMES) if name not in columns]
-    unknown = sorted(set(columns) - {*ARRAYS, *NAMES, "difficulty"})
+    unknown = sorted(set(columns) - {*ARRAYS, *NAMES, *OPTIONAL})
     if missing or unknown:
         raise UserError(
             _no_table(source, f"the column {unknown[0]!r}" if unknown else f"no column {missing[0]!r}")
         )
-    for name in NAMES:
+    for name in {*NAMES, "feature_names"} & columns.keys():
         if columns[name].ndim != 1 or columns[name].dtype.kind != "U":
             raise UserError(_no_table(source, f"{name} of dtype {columns[name].dtype}"))
         columns[name] = tuple(columns[name].tolist())
