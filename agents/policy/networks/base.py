@@ -61,8 +61,10 @@ class StackedNetwork(nn.Module):
         self._options: dict[str, Any] = {"with_average": with_average, "body_parts": body_parts, "beta": beta}
         self._generator = torch.Generator() if generator is None else generator
         self._columns = {
-            group: layout.columns(group) for group in ("log_probability", "log_views", "body_part")
+            group: layout.columns(group) for group in ("log_probability", "log_views", "body_part", "feature")
         }
+        of_features = self._columns["feature"]
+        self.n_features = of_features.stop - of_features.start
         names = [name.split("/", 1)[1] for name in layout.names[self._columns["body_part"]]]
         self.n_body_parts = len(names)
         self.own_parts = parts_named(body_parts, names)
@@ -78,9 +80,14 @@ class StackedNetwork(nn.Module):
         return self.hidden_size
 
     @property
+    def n_study_columns(self) -> int:
+        """Columns of `study_columns`."""
+        return self.n_body_parts + self.n_features + 1
+
+    @property
     def n_critic_inputs(self) -> int:
         """Columns of `critic_inputs`."""
-        return self.n_units + self.n_body_parts + 1
+        return self.n_units + self.n_study_columns
 
     @abstractmethod
     def standardise(self, table: Predictions) -> None:
@@ -98,8 +105,8 @@ class StackedNetwork(nn.Module):
             inputs: Shape `(n_policies, n, n_inputs)`.
 
         Returns:
-            Shapes `(n_policies, n, n_outputs or 1, n_units)` and `(n_policies, n, n_body_parts + 1)`: the
-            body part one-hot, then the number of views as a logarithm.
+            Shapes `(n_policies, n, n_outputs or 1, n_units)` and `(n_policies, n, n_study_columns)`: the
+            body part one-hot, the features, and last the number of views as a logarithm.
         """
 
     @abstractmethod
@@ -148,9 +155,9 @@ class StackedNetwork(nn.Module):
         return torch.cat((of_members, of_members.exp().mean(-2, keepdim=True).log()), dim=-2)
 
     def study_columns(self, observations: Tensor) -> Tensor:
-        """Return the body part one-hot and the number of views, `(..., n_body_parts + 1)`."""
-        parts, views = (observations[..., self._columns[group]] for group in ("body_part", "log_views"))
-        return torch.cat((parts, views), dim=-1)
+        """Return the body part one-hot, features and number of views, `(..., n_study_columns)`."""
+        groups = ("body_part", "feature", "log_views") if self.n_features else ("body_part", "log_views")
+        return torch.cat([observations[..., self._columns[group]] for group in groups], dim=-1)
 
     def _add_standardization(self, n_columns: int) -> None:
         """Make room for a mean and a scale, which change nothing until `_take` has been called."""
