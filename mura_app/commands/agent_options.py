@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from agents.registry import BASELINE
+from agents.registry import BASELINE, agent_class
 from mura_app.commands.config_file import RunOptions
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
@@ -25,6 +25,9 @@ DEFAULT_AGENTS = (
 )
 
 
+_FEATURE_WORDS = ("auto", "all", "none")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentOptions(RunOptions):
     """The agents of a benchmark."""
@@ -36,6 +39,10 @@ class AgentOptions(RunOptions):
     """Options of an agent, such as `ppo.total_steps=200000`, several with commas between them; may be
     repeated. `mura fit-agent NAME --help` explains the options of each agent."""
 
+    features: tuple[str, ...] = ()
+    """Features of the tables that agents read: `all`, `none`, their names, or `auto`, the default: each agent
+    finds out on inner folds of the training table whether they help."""
+
     agent_seeds: int = 10
     """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
 
@@ -44,7 +51,7 @@ class AgentOptions(RunOptions):
     the secondary comparison; three more fits a seed, none with 0."""
 
     def chosen_agents(self) -> dict[str, dict[str, Any]]:
-        """Return the options of each agent: those of `--config`, and on top of them those of `--agent`."""
+        """Return each agent's options: those of `--config`, on top `--features`, and on top `--agent`."""
         saved = {} if self.config is None else read_config(self.config).get("agent_options") or {}
         given = parse_agent_options(self.agent)
         names = dict.fromkeys((BASELINE, *self.agents))
@@ -53,7 +60,21 @@ class AgentOptions(RunOptions):
                 f"expected --agent options of agents that are compared ({', '.join(names)}), got some of "
                 f"{min(strange)!r}; add it to --agents"
             )
-        return {name: {**saved.get(name, {}), **given.get(name, {})} for name in names}
+        features = self._features()
+        return {
+            name: {
+                **saved.get(name, {}),
+                **(features if hasattr(agent_class(name).config_class, "features") else {}),
+                **given.get(name, {}),
+            }
+            for name in names
+        }
+
+    def _features(self) -> dict[str, Any]:
+        """Return the option that `--features` stands for; none where it is not given."""
+        if len(self.features) == 1 and self.features[0] in _FEATURE_WORDS:
+            return {"features": self.features[0]}
+        return {"features": list(self.features)} if self.features else {}
 
 
 def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,13 @@ from mura_env.observations import ObservationLayout
 NETWORK_PREFIX = "network."
 """What the names of a network's arrays begin with in a saved agent."""
 
+STEPS = (-1.0, 0.0, 1.0)
+"""Where a standardised feature is cut, softly, by a hyperbolic tangent: a member that is right in the middle
+of a feature's range, or at its ends, is then found by weights alone, and no outlier counts for more."""
+
+STEEPNESS = 2.0
+"""Slope of these steps, per standard deviation."""
+
 
 class StackedNetwork(nn.Module):
     """Action logits of a stack of policies; zeros, as of a new policy, stand for the reference weights.
@@ -82,7 +89,7 @@ class StackedNetwork(nn.Module):
     @property
     def n_study_columns(self) -> int:
         """Columns of `study_columns`."""
-        return self.n_body_parts + self.n_features + 1
+        return self.n_body_parts + self.n_features * len(STEPS) + 1
 
     @property
     def n_critic_inputs(self) -> int:
@@ -106,7 +113,7 @@ class StackedNetwork(nn.Module):
 
         Returns:
             Shapes `(n_policies, n, n_outputs or 1, n_units)` and `(n_policies, n, n_study_columns)`: the
-            body part one-hot, the features, and last the number of views as a logarithm.
+            body part one-hot, the features' steps, and last the number of views as a logarithm.
         """
 
     @abstractmethod
@@ -155,9 +162,16 @@ class StackedNetwork(nn.Module):
         return torch.cat((of_members, of_members.exp().mean(-2, keepdim=True).log()), dim=-2)
 
     def study_columns(self, observations: Tensor) -> Tensor:
-        """Return the body part one-hot, features and number of views, `(..., n_study_columns)`."""
-        groups = ("body_part", "feature", "log_views") if self.n_features else ("body_part", "log_views")
-        return torch.cat([observations[..., self._columns[group]] for group in groups], dim=-1)
+        """Return what is known of the study, `(..., n_study_columns)`.
+
+        These are the body part one-hot, the steps of the features, see `STEPS`, and the number of views.
+        """
+        parts, views = (observations[..., self._columns[group]] for group in ("body_part", "log_views"))
+        if not self.n_features:
+            return torch.cat((parts, views), dim=-1)
+        features = observations[..., self._columns["feature"]]
+        steps = [torch.tanh(STEEPNESS * (features - step)) for step in STEPS]
+        return torch.cat((parts, *steps, views), dim=-1)
 
     def _add_standardization(self, n_columns: int) -> None:
         """Make room for a mean and a scale, which change nothing until `_take` has been called."""

@@ -1,8 +1,8 @@
 """The default policy network: a head shared by all members scores each of them from what it says.
 
 The head reads what can be said of any member (how sure it is, who agrees with it), the body part and the
-features. An offset per member and body part is added, and one in proportion to each feature. So the network
-works for any number of members, and what it learns of "trust who is sure" in one member holds for the others.
+features; a small offset per member and body part, or step of a feature, is added. So the network works for
+any number of members, and what it learns of "trust who is sure" in one member holds for the others.
 """
 
 import math
@@ -60,7 +60,7 @@ def _of_two_classes(log_probabilities: Tensor) -> Tensor:
 
 
 class SharedHeadNetwork(StackedNetwork):
-    """The head shared by all members, and a small offset per member and body part, or feature.
+    """The head shared by all members, and a small offset per member and body part, or step of a feature.
 
     The units are hyperbolic tangents. The hidden layer is kept as logistic functions, tanh(x) = 2σ(2x) - 1:
     torch computes these several times as fast.
@@ -80,12 +80,6 @@ class SharedHeadNetwork(StackedNetwork):
         self.hidden_bias = nn.Parameter(torch.zeros(n_policies, 1, hidden_size))
         self.output_weight = nn.Parameter(torch.zeros(n_policies, hidden_size, 1))
         self.offset = nn.Parameter(torch.zeros(n_policies, self.n_study_columns - 1, self.n_outputs))
-        if self.n_features:
-            # Units that bend at other places of the features from the start: none would need to move there.
-            n_study = self.n_study_columns
-            self.feature_weight = self._uniform(n_study, n_policies, n_study, hidden_size)
-            self.feature_bias = self._uniform(1, n_policies, 1, hidden_size)
-            self.feature_output = nn.Parameter(torch.zeros(n_policies, hidden_size, self.n_outputs))
 
     @property
     def n_inputs(self) -> int:
@@ -122,11 +116,7 @@ class SharedHeadNetwork(StackedNetwork):
         # wider. A row times a matrix: a matrix times a column takes the library four times as long.
         row = self.output_weight.transpose(1, 2) / self.hidden_size
         means = torch.bmm(2.0 * row, hidden.flatten(1, 2).transpose(1, 2)) - row.sum(2, keepdim=True)
-        scores = means.view(hidden.shape[:3]) + study[..., :-1] @ self.offset
-        if not self.n_features:
-            return scores
-        units = torch.tanh(study @ self.feature_weight + self.feature_bias)
-        return scores + units @ self.feature_output / self.hidden_size
+        return means.view(hidden.shape[:3]) + study[..., :-1] @ self.offset
 
     def critic_inputs(self, hidden: Tensor, study: Tensor) -> Tensor:
         """Return the hyperbolic tangents averaged over members, and the study's own columns."""
