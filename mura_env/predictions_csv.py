@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 MOST_VIEWS = 10**6
 """More radiographs than any study has; above, a column was mistaken for another."""
 
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(f"{np.finfo(np.float32).max:.9g}")
+"""The largest float32 as a file holds it, which rounds up."""
 
 
 class _Study(NamedTuple):
