@@ -181,12 +181,11 @@ def chosen_features(choice: FeatureChoice, names: tuple[str, ...]) -> tuple[str,
         return names if choice == "all" else ()
     chosen = tuple(choice)
     for position, name in enumerate(chosen):
-        if name not in names or name in chosen[:position]:
-            found = "it twice" if name in names else f"a table with {listed(names) or 'none'}"
-            raise UserError(
-                f"expected the feature {name!r} once, got {found}: name features of the table, each once, or "
-                "add it there"
-            )
+        if name not in names:
+            own = f"features among those of the table, {listed(names)}" if names else "a table with features"
+            raise UserError(f"expected {own}, got {name!r}; name others, or add it to the table")
+        if name in chosen[:position]:
+            raise UserError(f"expected each feature once, got {name!r} twice; leave one out")
     return chosen
 
 
