@@ -82,7 +82,7 @@ def known_accuracies(table: Predictions, modes: NDArray[np.int64]) -> tuple[floa
         ]
     )
     of_modes = [correct[:, modes == mode].sum(axis=1).max() for mode in range(3)]
-    return float(correct.mean(axis=1).max()), sum(of_modes) / len(table)
+    return float(correct.mean(axis=1).max()), float(np.sum(of_modes) / len(table))
 
 
 def noise_table(n_studies: int, seed: int, prefix: str) -> Predictions:
@@ -115,7 +115,7 @@ def run(kinds: list[str], names: list[str], n_seeds: int, n_test: int, out: Path
                 mode_table(N_TRAIN, seed, "")[0],
                 mode_table(n_test, 1_000 + seed, "unseen-"),
             )
-            document["known"][str(seed)] = known_accuracies(test, modes)
+            document["known"][str(seed)] = [*known_accuracies(test, modes)]
         else:
             train, test = noise_table(N_TRAIN, seed, ""), noise_table(n_test, 1_000 + seed, "unseen-")
         for name in names:

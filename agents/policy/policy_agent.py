@@ -179,8 +179,8 @@ class PolicyAgent(Agent[ConfigType]):
             with_features = f"{self.name}-features", train, validation
             candidates = [(self.name, train.with_features("none"), plain), with_features]
         best: _Learned | None = None
-        for name, *tables in candidates:
-            learned = self._learn(name, *tables, seed, progress=progress, callback=callback)
+        for name, learn, score in candidates:
+            learned = self._learn(name, learn, score, seed, progress=progress, callback=callback)
             if best is None or learned.leads(best):
                 best = learned
             if learned.interrupted or learned.selection is None:

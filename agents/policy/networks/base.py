@@ -71,7 +71,7 @@ class StackedNetwork(nn.Module):
             group: layout.columns(group) for group in ("log_probability", "log_views", "body_part", "feature")
         }
         of_features = self._columns["feature"]
-        self.n_features = of_features.stop - of_features.start
+        self.n_features: int = of_features.stop - of_features.start
         names = [name.split("/", 1)[1] for name in layout.names[self._columns["body_part"]]]
         self.n_body_parts = len(names)
         self.own_parts = parts_named(body_parts, names)
