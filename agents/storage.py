@@ -133,7 +133,7 @@ def saved_layout(
     model_names: Sequence[str],
     class_names: Sequence[str],
     body_part_names: Sequence[str],
-    feature_names: Sequence[str],
+    feature_names: Sequence[str] = (),
 ) -> ObservationLayout:
     """Return the layout that this version gives a table of these members, classes, parts and features.
 
