@@ -22,8 +22,9 @@ STEPS = (-1.0, 0.0, 1.0)
 """Where a standardised feature is cut, softly, by a hyperbolic tangent: a member that is right in the middle
 of a feature's range, or at its ends, is then found by weights alone, and no outlier counts for more."""
 
-STEEPNESS = 2.0
-"""Slope of these steps, per standard deviation."""
+STEEPNESS, HEIGHT = 2.0, 2.0
+"""Slope of these steps at height 1, per standard deviation, and their height: with lower ones, the algorithms
+that take the fewest updates do not get as far as to the member that is right in the middle."""
 
 
 class StackedNetwork(nn.Module):
@@ -170,7 +171,7 @@ class StackedNetwork(nn.Module):
         if not self.n_features:
             return torch.cat((parts, views), dim=-1)
         features = observations[..., self._columns["feature"]]
-        steps = [torch.tanh(STEEPNESS * (features - step)) for step in STEPS]
+        steps = [HEIGHT * torch.tanh(STEEPNESS * (features - step)) for step in STEPS]
         return torch.cat((parts, *steps, views), dim=-1)
 
     def _add_standardization(self, n_columns: int) -> None:
