@@ -15,7 +15,7 @@ from tests.agents.tables import accuracy, known_optimum_table, switching_table
 
 NAMES = ("sharpness", "device", "age")
 SMALL = {"total_steps": 4_096, "kl_coefficients": (0.0,), "n_folds": 2}
-STEPS = {"reinforce": 25_600, "grpo": 51_200, "dqn": 16_384}
+STEPS = {"reinforce": 25_600, "grpo": 51_200}
 """Steps of agents that take more of them."""
 READING = [name for name in list_agents() if "features" in dir(type(make_agent(name)).config_class)]
 
@@ -61,7 +61,7 @@ def test_all_agents_that_learn_by_reinforcement_but_the_published_one_read_featu
     assert {*READING} - {*learning} == {"gate", "stacking", "knora_u", "meta"}
 
 
-@pytest.mark.parametrize("name", ["gate", "reinforce", "grpo", "ppo", "dqn"])
+@pytest.mark.parametrize("name", ["gate", "reinforce", "grpo", "ppo"])
 def test_who_is_right_is_learned_from_features(name):
     agent = fitted(name)
     assert agent.feature_names_ == NAMES  # chosen on inner folds
@@ -150,6 +150,15 @@ def test_a_saved_agent_keeps_which_features_it_reads(name, tmp_path):
     (tmp_path / "agent.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(ValueError, match=r"expected the array 'feature_mean' .* in shape \(1,\)"):
         load_agent(tmp_path)
+
+
+def test_an_agent_that_was_saved_before_there_were_features_is_read(tmp_path):
+    agent = make_agent("stacking").fit(TRAIN.with_features("none"))
+    agent.save(tmp_path)
+    document = json.loads((tmp_path / "agent.json").read_text(encoding="utf-8"))
+    del document["feature_names"], document["config"]["features"]
+    (tmp_path / "agent.json").write_text(json.dumps(document), encoding="utf-8")
+    np.testing.assert_array_equal(load_agent(tmp_path).weights(TEST), agent.weights(TEST))
 
 
 def test_features_that_are_asked_for_must_be_there():

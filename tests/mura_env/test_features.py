@@ -6,7 +6,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mura_env import ENVIRONMENT_ID, ObservationLayout, Predictions, Standardization, observe
@@ -86,6 +86,7 @@ def test_they_travel_through_selection_splits_and_files(tmp_path: Path):
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=6)
 
 
+@settings(max_examples=40)
 @given(
     names=st.lists(TEXTS, min_size=1, max_size=4, unique=True),
     values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=12, max_size=12),
