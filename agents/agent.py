@@ -1,6 +1,5 @@
 """What an agent is: an estimator that turns a predictions table into weights of the ensemble's members."""
 
-import hashlib
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -13,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.config import checked_seed, make_config, plain_values, require_table
+from agents.features import asked_features, standardised_features
 from agents.monitor import Callback, write_fitted
-from agents.storage import FITTED_FIELDS, SavedAgent, write_agent
-from mura_env import Predictions
+from agents.storage import FITTED_FIELDS, SavedAgent, fingerprint, write_agent
+from mura_env import Predictions, Standardization
+from mura_env.cells import listed
 from mura_env.combination import combine
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
+
+UNSEEN_PARTS = "the body parts .* were not in the training table of the"
+"""Beginning of the warning of an agent that weights a body part which it has not learned from."""
 
 
 class Agent(ABC, Generic[ConfigType]):
@@ -46,6 +50,7 @@ class Agent(ABC, Generic[ConfigType]):
         model_names_: Names of the ensemble's members, in the order of the weights.
         class_names_: Names of the classes.
         body_part_names_: Names of the body parts in the training table.
+        feature_names_: Names of the features that the agent reads, standardised as in the training table.
         observation_names_: Names of the observation's columns that the agent reads; empty if it reads none.
         total_steps_: Environment steps learned from; 0 for agents that do not learn by reinforcement.
         learning_curve_: One row per evaluation: steps, expected reward of the exploring policy and accuracy
@@ -95,12 +100,20 @@ class Agent(ABC, Generic[ConfigType]):
 
         Raises:
             ValueError: If the training table is empty or has one class only, the two tables are not of the
-                same ensemble or share a patient, validation has studies of a body part never trained on, or
-                the seed is negative or larger than a thousand million.
+                same ensemble or share a patient, validation has studies of a body part never trained on, a
+                feature asked for is missing, or the seed is negative or larger than a thousand million.
         """
         started = time.perf_counter()
         train, validation = self._prepare(train, validation, seed)
-        self._fit(train, validation, self.seed_, progress, callback)
+        statistics = Standardization.of_features(train)
+        read, scored = (
+            None if table is None else standardised_features(table, statistics)
+            for table in (train, validation)
+        )
+        assert read is not None  # noqa: S101 - mypy does not see that train is a table
+        self._fit(read, scored, self.seed_, progress, callback)
+        if self.feature_names_:
+            self.arrays_ |= {f"feature_{name}": np.array(getattr(statistics, name)) for name in _STATISTICS}
         self.seconds_, self._fitted = time.perf_counter() - started, True
         if not self.learning_curve_:
             write_fitted(self, train, validation)
@@ -109,17 +122,21 @@ class Agent(ABC, Generic[ConfigType]):
     def _prepare(
         self, train: Predictions, validation: Predictions | None, seed: int
     ) -> tuple[Predictions, Predictions | None]:
-        """Check the tables, forget an earlier fit, and return the tables with the body parts learned from."""
+        """Check the tables, forget an earlier fit, and return them with what is learned from.
+
+        These are the body parts of the training table, and the features that the configuration asks for.
+        """
         _check_training_table(train)
         if validation is not None:
             require_table(validation)
             train.require_disjoint_patients(validation)
         self.fingerprint_ = fingerprint(train, validation)
         names = [train.body_part_names[part] for part in np.unique(train.body_parts)]
-        train = _with_body_parts(train, names)
+        train = asked_features(self.config, _with_body_parts(train, names))
         self.model_names_: tuple[str, ...] = tuple(train.model_names)
         self.class_names_: tuple[str, ...] = tuple(train.class_names)
         self.body_part_names_: tuple[str, ...] = tuple(train.body_part_names)
+        self.feature_names_: tuple[str, ...] = train.feature_names
         self.observation_names_: tuple[str, ...] = ()
         self.arrays_: dict[str, NDArray[Any]] = {}
         self.total_steps_ = 0
@@ -143,7 +160,7 @@ class Agent(ABC, Generic[ConfigType]):
         Raises:
             ValueError: If the agent is not fitted or the table is of another ensemble.
         """
-        weights = np.asarray(self._weights(table, self._body_parts(table)), dtype=np.float64)
+        weights = np.asarray(self._weights(*self._read(table)), dtype=np.float64)
         if not np.isfinite(weights).all():
             raise UserError(
                 f"expected finite weights from the agent {self.name!r}, got NaN or infinity: its training "
@@ -190,6 +207,10 @@ class Agent(ABC, Generic[ConfigType]):
             value = getattr(saved, field)
             setattr(agent, f"{field}_", tuple(value) if field.endswith("_names") else value)
         agent.arrays_, agent._fitted = arrays, True
+        if agent.feature_names_:
+            for name in _STATISTICS:
+                agent._require_shape(f"feature_{name}", (len(agent.feature_names_),))
+            agent._statistics()
         agent._check_arrays()
         return agent
 
@@ -209,7 +230,7 @@ class Agent(ABC, Generic[ConfigType]):
         """Weight a checked table.
 
         Args:
-            table: The studies.
+            table: The studies, with the features that the agent reads, standardised.
             body_parts: Their indices into `body_part_names_`, which may be ordered otherwise than the table's
                 own; `len(body_part_names_)` stands for a part that the training table did not have.
 
@@ -242,9 +263,22 @@ class Agent(ABC, Generic[ConfigType]):
                     f"expected a table of the {what} {', '.join(expected)} in this order, "
                     f"got {', '.join(got)}; fit an agent on predictions of the same ensemble"
                 )
+        if missing := sorted({*self.feature_names_} - {*table.feature_names}):
+            raise UserError(
+                f"expected a table with the features {listed(self.feature_names_)}, which the agent "
+                f"{self.name!r} reads, got none named {missing[0]!r}; add it, or fit an agent that does "
+                "not read it"
+            )
 
-    def _body_parts(self, table: Predictions) -> NDArray[np.int64]:
-        """Check a table that a fitted agent is to weight; return its body parts as `_weights` takes them."""
+    def _statistics(self) -> Standardization:
+        """Return means and standard deviations of the features that the agent reads."""
+        if not self.feature_names_:
+            return Standardization((), (), ())
+        mean, scale = (tuple(self.arrays_[f"feature_{name}"].tolist()) for name in _STATISTICS)
+        return Standardization(self.feature_names_, mean, scale)
+
+    def _read(self, table: Predictions) -> tuple[Predictions, NDArray[np.int64]]:
+        """Check a table that a fitted agent is to weight; return what `_weights` takes of it."""
         if not self._fitted:
             raise ValueError(
                 f"expected a fitted agent, got {self.name!r} before fit; call fit or load_agent first"
@@ -261,7 +295,11 @@ class Agent(ABC, Generic[ConfigType]):
                 UserWarning,
                 stacklevel=3,
             )
-        return body_parts
+        return standardised_features(table, self._statistics()), body_parts
+
+
+_STATISTICS = ("mean", "scale")
+"""Of each feature, in the training table."""
 
 
 def combine_probabilities(
@@ -272,19 +310,6 @@ def combine_probabilities(
     From `(n_studies, n_models, n_classes)` and `(n_studies, n_models)` to `(n_studies, n_classes)`.
     """
     return combine(probabilities.swapaxes(0, 1), weights.T[:, :, None])
-
-
-def fingerprint(*tables: Predictions | None) -> str:
-    """Return a digest of what agents learn from in some tables: logits, labels, parts, patients and names."""
-    digest = hashlib.sha256()
-    for table in tables:
-        if table is None:
-            continue
-        names = (*table.model_names, *table.class_names, *table.body_part_names)
-        for part in (table.logits, table.labels, table.body_parts, table.n_views):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update("\n".join((*names, *map(str, table.patient_ids))).encode(errors="surrogatepass"))
-    return digest.hexdigest()[:16]
 
 
 def _check_training_table(train: Predictions) -> None:

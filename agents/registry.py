@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents.agent import Agent, fingerprint
+from agents.agent import Agent
 from agents.config import make_config
-from agents.storage import read_agent
+from agents.storage import fingerprint, read_agent
 from mura_env import Predictions
 from mura_env.utils.plugins import Registry
 

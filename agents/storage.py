@@ -1,5 +1,6 @@
 """Agents on disk: `agent.json` says what it is, `agent.safetensors` holds its arrays."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class SavedAgent(BaseModel):
     model_names: list[str]
     class_names: list[str]
     body_part_names: list[str]
+    feature_names: list[str] = []
     observation_names: list[str]
     total_steps: NonNegativeInt
     learning_curve: list[dict[str, float]]
@@ -48,6 +50,23 @@ class SavedAgent(BaseModel):
 
 FITTED_FIELDS = tuple(SavedAgent.model_fields)[3:]
 """The fields that are fitted attributes."""
+
+
+def fingerprint(*tables: Predictions | None) -> str:
+    """Return a digest of what agents learn from in some tables.
+
+    These are logits, labels, parts, numbers of views, features, patients and names.
+    """
+    digest = hashlib.sha256()
+    for table in tables:
+        if table is None:
+            continue
+        names = (*table.model_names, *table.class_names, *table.body_part_names)
+        for part in (table.logits, table.labels, table.body_parts, table.n_views, table.features):
+            digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        names += table.feature_names
+        digest.update("\n".join((*names, *map(str, table.patient_ids))).encode(errors="surrogatepass"))
+    return digest.hexdigest()[:16]
 
 
 def write_agent(directory: Path, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -115,8 +134,9 @@ def saved_layout(
     model_names: Sequence[str],
     class_names: Sequence[str],
     body_part_names: Sequence[str],
+    feature_names: Sequence[str] = (),
 ) -> ObservationLayout:
-    """Return the layout that this version gives a table of these members, classes and body parts.
+    """Return the layout that this version gives a table of these members, classes, parts and features.
 
     Raises:
         ValueError: If the columns that the saved agent read differ from it.
@@ -130,6 +150,8 @@ def saved_layout(
             model_names=model_names,
             class_names=class_names,
             body_part_names=body_part_names,
+            features=np.zeros((1, len(feature_names)), np.float32),
+            feature_names=feature_names,
         )
         layout = ObservationLayout.of(example)
     if layout is None or tuple(saved) != layout.names:

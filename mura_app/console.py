@@ -26,7 +26,19 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
                 console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
                 if row["vs_uniform"].get("over_repeats"):
                     console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
+        if document["protocol"].get("feature_names"):
+            console.print(features_sentence(document), soft_wrap=True)
         console.print(f"report: {run.report_path}", soft_wrap=True)
+
+
+def features_sentence(document: Mapping[str, Any]) -> str:
+    """Say which agents read which features of the tables."""
+    known, read = document["protocol"]["feature_names"], []
+    for name, row in document["agents"].items():
+        if shares := row["features"]:
+            which = "all" if [*shares] == known else ", ".join(shares)
+            read.append(f"{name} {which} ({max(shares.values()):.0%} of its fits)")
+    return f"features ({', '.join(known)}) read: {'; '.join(read) or 'by no agent'}"
 
 
 def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:

@@ -245,7 +245,10 @@ def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequen
     ]
     columns: dict[str, Any] = {
         name: getattr(table, name)
-        for name in ("study_ids", "patient_ids", "n_views", "model_names", "class_names", "difficulty")
+        for name in (
+            *("study_ids", "patient_ids", "n_views", "model_names", "class_names", "difficulty"),
+            *("features", "feature_names"),
+        )
     }
     labels = np.array(table.class_names)[table.labels]
     return Predictions.from_arrays(table.logits, labels, names, **columns)

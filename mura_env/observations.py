@@ -1,7 +1,8 @@
 """What an agent observes of a study: named columns computed once for the whole table.
 
 For every model the logarithms of its class probabilities, its confidence and its disagreement with the other
-members; then the number of views and the body part. Labels are not looked at.
+members; then the number of views, the body part, and the features that the table has. Labels are not looked
+at.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOG_VIEWS_CEILING = 5.0
 COLUMNS_UP_TO = 2**20
 """Bytes of scores that are kept column by column: as much as the cache nearest to a core holds."""
 
-GROUPS = ("log_probability", "confidence", "disagreement", "log_views", "body_part")
+GROUPS = ("log_probability", "confidence", "disagreement", "log_views", "body_part", "feature")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class ObservationLayout:
     - ``disagreement/<model>``: total variation distance between its class probabilities and the members'
     mean, [0, 1];
     - ``log_views``: logarithm of the number of radiographs, in [0, 5];
-    - ``body_part/<name>``: 1 for the study's body part, else 0.
+    - ``body_part/<name>``: 1 for the study's body part, else 0;
+    - ``feature/<name>``: the feature as it stands in the table, in no bounds.
     """
 
     names: tuple[str, ...]
@@ -49,7 +51,7 @@ class ObservationLayout:
 
     @classmethod
     def of(cls, predictions: Predictions) -> ObservationLayout:
-        """Return the layout for a table's models, classes and body parts."""
+        """Return the layout for a table's models, classes, body parts and features."""
         models, classes, parts = predictions.model_names, predictions.class_names, predictions.body_part_names
         bounds = {
             **{f"log_probability/{m}/{c}": (LOG_PROBABILITY_FLOOR, 0.0) for m in models for c in classes},
@@ -57,16 +59,17 @@ class ObservationLayout:
             **{f"disagreement/{m}": (0.0, 1.0) for m in models},
             "log_views": (0.0, LOG_VIEWS_CEILING),
             **{f"body_part/{part}": (0.0, 1.0) for part in parts},
+            **{f"feature/{name}": (-np.inf, np.inf) for name in predictions.feature_names},
         }
         low, high = np.array(list(bounds.values()), dtype=np.float32).T
         return cls(tuple(bounds), low, high)
 
     def columns(self, group: str) -> slice:
-        """Return the columns of one of the `GROUPS`."""
-        indices = [i for i, name in enumerate(self.names) if name.split("/", 1)[0] == group]
-        if not indices:
+        """Return the columns of one of the `GROUPS`; a table without features has none of these."""
+        if group not in GROUPS:
             raise UserError(f"expected a group of columns among {', '.join(GROUPS)}, got {group!r}")
-        return slice(indices[0], indices[-1] + 1)
+        indices = [i for i, name in enumerate(self.names) if name.split("/", 1)[0] == group]
+        return slice(indices[0], indices[-1] + 1) if indices else slice(len(self), len(self))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -101,6 +104,16 @@ class Standardization:
         return cls(tuple(names), tuple(mean.tolist()), tuple(scale.tolist()))
 
     @classmethod
+    def of_features(cls, predictions: Predictions) -> Standardization:
+        """Take the statistics of a table's features, which may be of any magnitude."""
+        if predictions.features is None:
+            return cls((), (), ())
+        values = predictions.features.astype(np.float64)
+        mean, scale = values.mean(axis=0), values.std(axis=0)
+        scale[scale <= 1e-7 * np.abs(values).max(axis=0)] = 1.0  # below, float32 knows no difference
+        return cls(predictions.feature_names, tuple(mean.tolist()), tuple(scale.tolist()))
+
+    @classmethod
     def fit(cls, predictions: Predictions) -> Standardization:
         """Take the statistics of a (training) table's observations; body part indicators stay as they are."""
         layout = ObservationLayout.of(predictions)
@@ -108,6 +121,8 @@ class Standardization:
         mean, scale = list(statistics.mean), list(statistics.scale)
         for column in range(len(layout))[layout.columns("body_part")]:
             mean[column], scale[column] = 0.0, 1.0
+        features = cls.of_features(predictions)
+        mean[layout.columns("feature")], scale[layout.columns("feature")] = features.mean, features.scale
         return cls(layout.names, tuple(mean), tuple(scale))
 
     def apply(self, values: FloatArray, names: tuple[str, ...]) -> FloatArray:
@@ -121,7 +136,7 @@ class Standardization:
             lengths = f"{len(self.names)} and {len(names)}"
             detail = next((f"{mine!r} and {other!r}" for mine, other in pairs if mine != other), lengths)
             raise UserError(
-                f"expected a table with the models, classes and body parts of the training table, "
+                f"expected a table with the models, classes, body parts and features of the training table, "
                 f"got the columns {detail}: use the same names in the same order"
             )
         standardized: FloatArray = values - np.array(self.mean, dtype=np.float32)
@@ -147,6 +162,7 @@ def observe(predictions: Predictions) -> FloatArray:
         0.5 * np.abs(probabilities - mean).sum(axis=-1),
         np.log(predictions.n_views[:, None]),
         predictions.body_parts[:, None] == np.arange(len(predictions.body_part_names)),
+        *([] if predictions.features is None else [predictions.features]),
     ]
     observations: FloatArray = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
     return np.clip(observations, layout.low, layout.high, out=observations)

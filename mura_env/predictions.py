@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.array_checks import row_indices
+from mura_env.concatenation import concatenated_columns
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
 from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.probabilities import logits_from_probabilities
-from mura_env.table_checks import (
-    as_array,
-    body_part_indices,
-    checked_columns,
-    label_indices,
-    name_tuple,
-    numbered_names,
-    real_array,
-    row_indices,
-)
+from mura_env.table_checks import FeatureChoice, checked_columns, chosen_features, filled_columns
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +49,10 @@ class Predictions:
     """One name per body part; a part may have no study."""
     difficulty: NDArray[np.float32] | None = None
     """Optional float32 ``(n_studies,)`` in [0, 1]: how hard readers found the study (0 easy, 1 hardest)."""
+    features: NDArray[np.float32] | None = None
+    """Optional float32 ``(n_studies, n_features)``, any finite numbers: what else is known of the study."""
+    feature_names: tuple[str, ...] = ()
+    """One name per feature; none without features."""
 
     def __post_init__(self) -> None:
         for name, value in checked_columns({name: getattr(self, name) for name in _FIELD_NAMES}).items():
@@ -77,6 +74,8 @@ class Predictions:
         class_names: Sequence[str] | None = None,
         body_part_names: Sequence[str] | None = None,
         difficulty: ArrayLike | None = None,
+        features: ArrayLike | None = None,
+        feature_names: Sequence[str] | None = None,
     ) -> Predictions:
         """Build a table from arrays; whatever is left out gets a sensible default.
 
@@ -93,6 +92,9 @@ class Predictions:
             last is positive; where one says that it is normal, it goes first, logits and labels with it.
             body_part_names: By default the sorted names in ``body_parts``, or ``part-0``, … for indices.
             difficulty: How hard readers found each study, in [0, 1]; none by default.
+            features: What else is known of each study, real numbers ``(n_studies, n_features)``; none by
+            default.
+            feature_names: ``feature-0``, … by default.
 
         Returns:
             The checked table.
@@ -100,29 +102,21 @@ class Predictions:
         Raises:
             ValueError: If a shape, type, range or name is wrong.
         """
-        values = real_array(logits, "logits", "(n_studies, n_models, n_classes)", 3)
-        n_studies, n_models, n_classes = values.shape
-        if body_parts is None:
-            indices, part_names = np.zeros(n_studies, np.int64), tuple(body_part_names or ("all",))
-        else:
-            indices, part_names = body_part_indices(as_array(body_parts, "body parts"), body_part_names)
-        ids = numbered_names("study", n_studies) if study_ids is None else study_ids
-        default_classes = ("normal", "abnormal") if n_classes == 2 else numbered_names("class", n_classes)
-        models = numbered_names("model", n_models) if model_names is None else model_names
-        own = default_classes if class_names is None else class_names
-        classes = name_tuple(own, "class names", n_classes)
-        return cls(
-            logits=values,
-            labels=label_indices(labels, classes, are_own=class_names is not None),
-            body_parts=indices,
-            study_ids=as_array(ids, "study ids"),
-            patient_ids=as_array(ids if patient_ids is None else patient_ids, "patient ids"),
-            n_views=np.ones(n_studies, np.int64) if n_views is None else as_array(n_views, "n_views"),
-            model_names=name_tuple(models, "model names", n_models),
-            class_names=classes,
-            body_part_names=part_names,
-            difficulty=None if difficulty is None else as_array(difficulty, "difficulty"),
+        columns = filled_columns(
+            logits,
+            labels,
+            body_parts,
+            study_ids=study_ids,
+            patient_ids=patient_ids,
+            n_views=n_views,
+            model_names=model_names,
+            class_names=class_names,
+            body_part_names=body_part_names,
+            difficulty=difficulty,
+            features=features,
+            feature_names=feature_names,
         )
+        return cls(**columns)
 
     @classmethod
     def from_probabilities(
@@ -157,9 +151,9 @@ class Predictions:
 
         Columns: ``study_id``, ``label`` (a class's name, or an index where the columns stand in the classes'
         order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``; then
-        ``logit_<class>`` or ``probability_<class>`` of every class. Studies and models keep the order of the
-        file; classes are put in that of `mura_env.class_order`, the positive one of two last; body parts are
-        sorted, so that tables of the same parts agree.
+        ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>`` of every feature.
+        Studies and models keep the order of the file; classes are put in that of `mura_env.class_order`, the
+        positive one of two last; body parts are sorted, so that tables of the same parts agree.
 
         Args:
             path: The file, UTF-8; without commas between values (`;` or tabs), numbers may have decimal ones.
@@ -230,6 +224,22 @@ class Predictions:
         rows = row_indices(index, len(self))
         return Predictions(**{name: _rows(getattr(self, name), rows) for name in _FIELD_NAMES})
 
+    def with_features(self, features: FeatureChoice) -> Predictions:
+        """Return the table with some of its features.
+
+        Args:
+            features: ``all``, ``none``, or the names of those that stay, in this order.
+
+        Raises:
+            ValueError: If the table has no feature of such a name, or one is named twice.
+        """
+        names = chosen_features(features, self.feature_names)
+        if names == self.feature_names:
+            return self
+        columns = [self.feature_names.index(name) for name in names]
+        values = self.features[:, columns] if self.features is not None and columns else None
+        return replace(self, features=values, feature_names=names)
+
     def folds(self, n_folds: int, seed: int, shares: Sequence[float] | None = None) -> NDArray[np.int64]:
         """Divide the studies into folds by patient, stratified by body part and label.
 
@@ -271,34 +281,12 @@ class Predictions:
     def concatenate(tables: Iterable[Predictions]) -> Predictions:
         """Put tables of the same models and classes below one another.
 
-        Body parts are matched by name; difficulty is kept only where every table has it.
+        Body parts and features are matched by name; difficulty is kept only where every table has it.
 
         Raises:
-            ValueError: If there is no table, models or classes differ, or a study id occurs twice.
+            ValueError: If there is no table, models, classes or features differ, or a study id occurs twice.
         """
-        parts = tuple(tables)
-        if not parts:
-            raise ValueError("expected at least one table to concatenate, got none")
-        for table in parts[1:]:
-            for name in ("model_names", "class_names"):
-                if getattr(table, name) != getattr(parts[0], name):
-                    both = f"{getattr(parts[0], name)} and {getattr(table, name)}"
-                    raise UserError(f"expected tables of equal {name}, got {both}")
-        names = tuple(dict.fromkeys(name for table in parts for name in table.body_part_names))
-        columns: dict[str, Any] = {
-            name: np.concatenate([getattr(table, name) for table in parts])
-            for name in ("logits", "labels", "study_ids", "patient_ids", "n_views")
-        }
-        own_parts = [[names.index(table.body_part_names[i]) for i in table.body_parts] for table in parts]
-        difficulties = [table.difficulty for table in parts if table.difficulty is not None]
-        return Predictions(
-            **columns,
-            body_parts=np.concatenate(own_parts),
-            model_names=parts[0].model_names,
-            class_names=parts[0].class_names,
-            body_part_names=names,
-            difficulty=np.concatenate(difficulties) if len(difficulties) == len(parts) else None,
-        )
+        return Predictions(**concatenated_columns(tuple(tables)))
 
     def require_disjoint_patients(self, other: Predictions) -> None:
         """Make sure that no patient is in both tables, for example in training and test.
@@ -322,7 +310,8 @@ class Predictions:
         return (
             f"Predictions({len(self)} studies ({classes}) of {np.unique(self.patient_ids).size} patients, "
             f"{self.n_models} models ({_listed(self.model_names)}), "
-            f"{len(self.body_part_names)} body parts ({_listed(self.body_part_names)}))"
+            f"{len(self.body_part_names)} body parts ({_listed(self.body_part_names)})"
+            + (f", features {_listed(self.feature_names)})" if self.feature_names else ")")
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ FORMAT = "mura-predictions-1"
 
 ARRAYS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views")
 NAMES = ("model_names", "class_names", "body_part_names")
-OPTIONAL = ("difficulty",)
+OPTIONAL = ("difficulty", "features", "feature_names")
 
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][biufU]\d{1,9})', 'fortran_order': (True|False), "
@@ -35,8 +35,9 @@ _HEADER = re.compile(
 
 
 def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
-    """Write the fields of a `Predictions` table by name, atomically; None is left out."""
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in columns.items() if value is not None}
+    """Write the fields of a `Predictions` table by name, atomically; what the table has not is left out."""
+    given = {name: value for name, value in columns.items() if value is not None and len(value)}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in given.items()}
     content = io.BytesIO()  # on a full disk, what writes archives raises errors of other kinds
     np.savez(content, format=np.array(FORMAT), **arrays)
     with replacing(path) as temporary:
@@ -83,7 +84,7 @@ def _read_columns(archive: ZipFile) -> dict[str, Any]:
     if missing or unknown:
         raise UserError(f"the column {reprlib.repr(unknown[0])}" if unknown else f"no column {missing[0]!r}")
     columns: dict[str, Any] = {name: _read_array(archive, member) for name, member in members.items()}
-    for name in NAMES:
+    for name in {*NAMES, "feature_names"} & columns.keys():
         if columns[name].ndim != 1 or columns[name].dtype.kind != "U":
             raise UserError(f"{name} of dtype {columns[name].dtype}")
         columns[name] = tuple(columns[name].tolist())

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.array_checks import real_array
 from mura_env.errors import UserError
-from mura_env.table_checks import real_array
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
 """How far the sum of a probability row may lie from one without a word."""

@@ -15,13 +15,13 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.array_checks import doubles
 from mura_env.cells import listed
 from mura_env.class_order import normal_class
 from mura_env.combination import FloatArray, IntArray, softmax
 from mura_env.errors import UserError
 from mura_env.observations import ObservationLayout, observe
 from mura_env.predictions import Predictions
-from mura_env.table_checks import doubles
 from mura_env.utils.plugins import Registry
 
 SMALLEST_PROBABILITY = np.float32(1e-6)

@@ -1,19 +1,77 @@
-"""Checks of the columns of a predictions table, with messages of what was expected, given, and to do."""
+"""The columns of a predictions table: what is filled in where it is left out, and the checks of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mura_env.cells import listed, plain_number, spelling
+from mura_env.array_checks import (
+    as_array,
+    integer_column,
+    name_tuple,
+    numbered_names,
+    real_array,
+    require_range,
+    require_unique,
+    text_column,
+)
+from mura_env.cells import listed, spelling
 from mura_env.class_order import normal_first, positions_of, require_distinct
 from mura_env.errors import UserError
 
-_SIGMOID = ": of a sigmoid's p give from_probabilities both classes, np.stack([1 - p, p], axis=-1)"
-"""What two axes instead of three often are."""
+FeatureChoice = Literal["all", "none"] | Sequence[str]
+"""Which of a table's features are used: all, none, or those named, in their order."""
+
+_FEATURES = ("features", "(n_studies, n_features)", 2)
+"""What `real_array` is told of features."""
+
+
+def filled_columns(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    body_parts: ArrayLike | None = None,
+    *,
+    study_ids: ArrayLike | None,
+    patient_ids: ArrayLike | None,
+    n_views: ArrayLike | None,
+    model_names: Sequence[str] | None,
+    class_names: Sequence[str] | None,
+    body_part_names: Sequence[str] | None,
+    difficulty: ArrayLike | None,
+    features: ArrayLike | None,
+    feature_names: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Return the fields of a table, not yet checked; see `mura_env.Predictions.from_arrays`."""
+    values = real_array(logits, "logits", "(n_studies, n_models, n_classes)", 3)
+    n_studies, n_models, n_classes = values.shape
+    if body_parts is None:
+        indices, part_names = np.zeros(n_studies, np.int64), tuple(body_part_names or ("all",))
+    else:
+        indices, part_names = body_part_indices(as_array(body_parts, "body parts"), body_part_names)
+    ids = numbered_names("study", n_studies) if study_ids is None else study_ids
+    default_classes = ("normal", "abnormal") if n_classes == 2 else numbered_names("class", n_classes)
+    models = numbered_names("model", n_models) if model_names is None else model_names
+    own = default_classes if class_names is None else class_names
+    classes = name_tuple(own, "class names", n_classes)
+    if features is not None and feature_names is None:
+        feature_names = numbered_names("feature", real_array(features, *_FEATURES).shape[1])
+    return {
+        "logits": values,
+        "labels": label_indices(labels, classes, are_own=class_names is not None),
+        "body_parts": indices,
+        "study_ids": as_array(ids, "study ids"),
+        "patient_ids": as_array(ids if patient_ids is None else patient_ids, "patient ids"),
+        "n_views": np.ones(n_studies, np.int64) if n_views is None else as_array(n_views, "n_views"),
+        "model_names": name_tuple(models, "model names", n_models),
+        "class_names": classes,
+        "body_part_names": part_names,
+        "difficulty": None if difficulty is None else as_array(difficulty, "difficulty"),
+        "features": None if features is None else as_array(features, "features"),
+        "feature_names": feature_names or (),
+    }
 
 
 def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +108,7 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     study_ids = text_column(columns["study_ids"], "study ids", n_studies)
     require_unique(study_ids, "study ids")
     difficulty = columns["difficulty"]
+    features, feature_names = feature_columns(columns["features"], columns["feature_names"], n_studies)
     class_names = name_tuple(columns["class_names"], "class names", n_classes)
     require_distinct(class_names)
     order = normal_first(class_names)
@@ -67,97 +126,9 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
         "class_names": class_names,
         "body_part_names": parts,
         "difficulty": None if difficulty is None else difficulty_column(difficulty, n_studies),
+        "features": features,
+        "feature_names": feature_names,
     }
-
-
-def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
-    """Turn values into an array.
-
-    Raises:
-        ValueError: If rows have different lengths, or values are masked.
-    """
-    for part in values if isinstance(values, list | tuple) else (values,):
-        if np.ma.is_masked(part):
-            raise UserError(f"expected {name} without masked values, got some: fill in or drop those studies")
-    try:
-        return np.asarray(values)
-    except ValueError:  # numpy speaks of an inhomogeneous shape
-        raise UserError(f"expected {name} as one array, got rows of different lengths") from None
-
-
-def real_array(values: ArrayLike, name: str, shape_words: str, n_dimensions: int) -> NDArray[np.float32]:
-    """Turn real numbers into a contiguous float32 array and reject whatever is none.
-
-    Args:
-        values: Numbers of any real or integer type.
-        name: What the array is called in an error message.
-        shape_words: The expected shape in words, for example ``(n_studies, n_models, n_classes)``.
-        n_dimensions: How many axes are expected.
-
-    Returns:
-        A new float32 array.
-
-    Raises:
-        ValueError: If the values are no numbers, have another number of axes, or hold NaN or infinity.
-    """
-    array = as_array(values, name)
-    if array.dtype.kind not in "fiu":
-        raise UserError(f"expected {name} of real numbers, got dtype {array.dtype}: convert to float32")
-    if array.ndim != n_dimensions:
-        raise UserError(
-            f"expected {name} of shape {shape_words}, got shape {array.shape}"
-            + (_SIGMOID if (n_dimensions, array.ndim) == (3, 2) else "")
-        )
-    with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is named below
-        array = np.array(array, dtype=np.float32, order="C")
-    finite = np.isfinite(array)
-    if not finite.all():
-        index = np.argwhere(~finite)[0]
-        where = ", ".join(str(i) for i in index)
-        value = array[tuple(index)]
-        log_of_zero = "if it is the logarithm of a probability of zero, use Predictions.from_probabilities"
-        advice = log_of_zero if name == "logits" and value == -np.inf else "correct or drop that study"
-        raise UserError(f"expected finite {name}, got {value} at [{where}]: {advice}")
-    return array
-
-
-def doubles(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Turn real numbers into a new float64 array of their own shape.
-
-    Raises:
-        ValueError: If the values are no numbers or rows have different lengths.
-    """
-    array = as_array(values, name)
-    if array.dtype.kind not in "fiub":
-        raise UserError(f"expected {name} as real numbers, got dtype {array.dtype}")
-    return array.astype(np.float64)
-
-
-def integer_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.int64]:
-    """Turn integers into a new int64 column of shape ``(n_studies,)``.
-
-    Raises:
-        ValueError: If the values are no integers or their number is not ``n_studies``.
-    """
-    array = as_array(values, name)
-    if array.dtype.kind not in "iub":
-        raise UserError(f"expected integer {name}, got dtype {array.dtype}: convert to int64")
-    if array.shape != (n_studies,):
-        raise UserError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
-    return np.array(array, dtype=np.int64)
-
-
-def require_range(values: NDArray[np.int64], name: str, low: int, high: int | None, advice: str) -> None:
-    """Reject a column with a value below ``low`` or, unless None, at or above ``high``.
-
-    Raises:
-        ValueError: Names the first offending row.
-    """
-    wrong = values < low if high is None else (values < low) | (values >= high)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        limits = f"at least {low}" if high is None else f"in [{low}, {high})"
-        raise UserError(f"expected {name} {limits}, got {values[row]} in row {row}: {advice}")
 
 
 def difficulty_column(values: ArrayLike, n_studies: int) -> NDArray[np.float32]:
@@ -176,51 +147,46 @@ def difficulty_column(values: ArrayLike, n_studies: int) -> NDArray[np.float32]:
     return column
 
 
-def row_indices(index: ArrayLike | slice, n_studies: int) -> NDArray[np.int64]:
-    """Turn row indices, a boolean mask or a slice into row indices.
+def feature_columns(
+    values: ArrayLike | None, names: Sequence[str], n_studies: int
+) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
+    """Turn features into a new float32 array ``(n_studies, n_features)``, None without any, and their names.
 
     Raises:
-        ValueError: If they are none of these or out of range.
+        ValueError: If the values are no finite numbers or not one row per study, or a name is missing, occurs
+            twice, or cannot stand in the header of a CSV file.
     """
-    rows = np.arange(n_studies)
-    if isinstance(index, slice):
-        return rows[index]
-    wanted = np.atleast_1d(np.asarray(index))
-    if wanted.size == 0:
-        return rows[:0]
-    if wanted.dtype.kind not in "iub":
-        raise ValueError(f"expected row indices, a boolean mask or a slice, got dtype {wanted.dtype}")
-    try:
-        selected: NDArray[np.int64] = rows[wanted]
-    except IndexError as error:
-        raise ValueError(f"expected rows of a table of {n_studies} studies, got {error}") from None
-    return selected
+    array = np.empty((n_studies, 0), np.float32) if values is None else real_array(values, *_FEATURES)
+    if len(array) != n_studies:
+        raise UserError(f"expected one row of features per study, {n_studies}, got shape {array.shape}")
+    checked = name_tuple(names, "feature names", array.shape[1])
+    for name in checked:
+        if name != name.strip() or not name.isprintable():
+            raise UserError(
+                f"expected feature names that can head a column of a CSV file, got {name!r}: leave out "
+                "spaces around it, line breaks and control characters"
+            )
+    return (array if checked else None), checked
 
 
-def text_column(values: ArrayLike, name: str, n_studies: int) -> NDArray[np.str_]:
-    """Turn identifiers into a new string column of shape ``(n_studies,)``; `12.0` is the same one as `12`.
+def chosen_features(choice: FeatureChoice, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the features chosen from a table's.
 
     Raises:
-        ValueError: If there is not one identifier per study or one of them is empty.
+        ValueError: If one is not among them or chosen twice, or the choice is another word.
     """
-    array = as_array(values, name)
-    if array.shape != (n_studies,):
-        raise UserError(f"expected one of {name} per study, shape ({n_studies},), got shape {array.shape}")
-    if array.dtype.kind not in "USOiu":
-        raise UserError(f"expected {name} of strings, got dtype {array.dtype}: convert to str")
-    if array.dtype.kind == "O":  # str() of a missing value would be a name that many studies share
-        for row, value in enumerate(array.tolist()):
-            if not isinstance(value, str | int):
-                raise UserError(f"expected {name} of strings, got {value!r} in row {row}: fill it in")
-    text = np.array(array, dtype=np.str_)
-    empty = np.char.str_len(text) == 0
-    if empty.any():
-        raise UserError(
-            f"expected {name} that are not empty, got an empty one in row {int(np.argmax(empty))}"
-        )
-    for row in map(int, np.flatnonzero(np.strings.endswith(text, "0") & (np.strings.find(text, ".") > 0))):
-        text[row] = plain_number(str(text[row]))
-    return text
+    if isinstance(choice, str):
+        if choice not in ("all", "none"):
+            raise UserError(f"expected features as 'all', 'none' or a sequence of names, got {choice!r}")
+        return names if choice == "all" else ()
+    chosen = tuple(choice)
+    for position, name in enumerate(chosen):
+        if name not in names:
+            own = f"features among those of the table, {listed(names)}" if names else "a table with features"
+            raise UserError(f"expected {own}, got {name!r}; name others, or add it to the table")
+        if name in chosen[:position]:
+            raise UserError(f"expected each feature once, got {name!r} twice; leave one out")
+    return chosen
 
 
 def label_indices(labels: ArrayLike, class_names: Sequence[str], *, are_own: bool) -> NDArray[Any]:
@@ -251,41 +217,6 @@ def label_indices(labels: ArrayLike, class_names: Sequence[str], *, are_own: boo
             "number could be a class's name or its position"
         )
     return array
-
-
-def require_unique(values: NDArray[np.str_], name: str) -> None:
-    """Reject a column in which a value occurs twice.
-
-    Raises:
-        ValueError: Names the first value that occurs again.
-    """
-    unique, counts = np.unique(values, return_counts=True)
-    if unique.size != values.size:
-        raise UserError(
-            f"expected unique {name}, got {str(unique[counts > 1][0])!r} {int(counts.max())} times: "
-            "give every study its own identifier"
-        )
-
-
-def name_tuple(names: Sequence[str], what: str, count: int) -> tuple[str, ...]:
-    """Turn names into a tuple and check that there are ``count`` different ones, none empty.
-
-    Raises:
-        ValueError: If their number is another, one is empty, or one occurs twice.
-    """
-    if isinstance(names, str):
-        raise UserError(f"expected a sequence of {what}, got the string {names!r}: wrap it in a list")
-    result = tuple(str(name) for name in names)
-    if len(result) != count:
-        raise UserError(f"expected {count} {what}, got {len(result)}: {result}")
-    if len(set(result)) != len(result) or "" in result:
-        raise UserError(f"expected {what} that differ and are not empty, got {result}")
-    return result
-
-
-def numbered_names(prefix: str, count: int) -> tuple[str, ...]:
-    """Return default names: ``prefix-0``, ``prefix-1`` and so on."""
-    return tuple(f"{prefix}-{i}" for i in range(count))
 
 
 def body_part_indices(

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.array_checks import doubles
 from mura_env.combination import (
     Combine,
     FloatArray,
@@ -33,7 +34,7 @@ from mura_env.rewards import (
     reward_rule,
 )
 from mura_env.study_order import Order, StudyOrder
-from mura_env.table_checks import doubles
+from mura_env.table_checks import FeatureChoice
 
 Action = Literal["softmax", "simplex", "select"]
 Sampling = Literal["all", "contested"]
@@ -57,6 +58,7 @@ class TaskOptions(TypedDict, total=False):
     order: Order
     sampling: Sampling
     draws_per_study: int
+    features: FeatureChoice
 
 
 class WeightingTask:
@@ -78,6 +80,9 @@ class WeightingTask:
             `contested`; ``all`` shows all.
         draws_per_study: How many episodes show the same studies, for group-relative and leave-one-out
             methods.
+        features: Which of the table's features are observed: ``all``, ``none``, or the names of some, in
+            their order. They are shown as they stand in the table; `Standardization` brings them, like all
+            columns, to mean 0 and standard deviation 1.
 
     Raises:
         ValueError: If an option has an unknown value or does not fit the table.
@@ -96,6 +101,7 @@ class WeightingTask:
         order: Order = "shuffled",
         sampling: Sampling = "all",
         draws_per_study: int = 1,
+        features: FeatureChoice = "all",
     ) -> None:
         table = _table(predictions)
         require_one_of("action", action, get_args(Action))
@@ -112,7 +118,9 @@ class WeightingTask:
         self.episode_length = episode_length
         self.draws_per_study = draws_per_study
         self.reward = make_reward(reward)
-        self.columns = StudyColumns.of(table, combine)
+        self.observed = table.with_features(features)
+        """The table with the features that are observed."""
+        self.columns = StudyColumns.of(self.observed, combine)
 
         uniform = np.full(table.n_models, 1 / table.n_models)
         weights = _checked_weights("reference", uniform if reference is None else reference, table.n_models)
@@ -137,7 +145,7 @@ class WeightingTask:
     @property
     def single_observation_space(self) -> spaces.Box:
         """Observation of one study; columns as `ObservationLayout` names them."""
-        layout = ObservationLayout.of(self.table)
+        layout = ObservationLayout.of(self.observed)
         return spaces.Box(layout.low, layout.high, dtype=np.float32)
 
     @property

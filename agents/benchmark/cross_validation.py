@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.agent import UNSEEN_PARTS
 from agents.benchmark.comparison import correct_for_family, paired_comparison
 from agents.benchmark.fits import Fit, Options, run_fits, seeds_of
 from agents.benchmark.schema import Count, Document, Figure, PairedComparison
@@ -39,9 +40,6 @@ WHY = (
     "studies it is scored on among theirs. It can only support what the test table shows."
 )
 """What every reader of these figures must know."""
-
-UNSEEN_PARTS = "the body parts .* were not in the training table of the"
-"""Beginning of the warning of an agent that weights a body part which its folds did not have."""
 
 
 class CrossValidatedRow(Document):

@@ -47,6 +47,8 @@ class AgentRow(Row):
     """Whether its probabilities are the members' average with its weights."""
     options: dict[str, Any]
     """Its configuration."""
+    features: dict[str, Share] = Field(default_factory=dict)
+    """The features that it reads, each with the share of its fits that do."""
     total_steps: float
     """Environment steps of a fit, mean over seeds."""
     learning_curve: LearningCurve | None
@@ -66,6 +68,8 @@ class Protocol(Document):
     positive_class: str | None = None
     """Of two classes, the one that sensitivity, AUROC and thresholds are about."""
     body_part_names: Annotated[list[str], Field(min_length=1)]
+    feature_names: list[str] = Field(default_factory=list)
+    """The features of the training table."""
     bootstrap_resamples: Count
     enough_seeds: bool
     """Whether there are as many seeds as a claim needs."""
@@ -260,6 +264,8 @@ def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: fl
     row["is_bound"] = result.is_bound
     row["is_weighting"] = result.is_weighting
     row["options"] = dict(result.options)
+    names = dict.fromkeys(name for of_fit in result.features for name in of_fit)
+    row["features"] = {name: float(np.mean([name in own for own in result.features])) for name in names}
     row["total_steps"] = float(np.mean(result.total_steps))
     row["learning_curve"] = mean_learning_curve(result.learning_curves)
     row["weights"] = weights_over_seeds(result.weights)
@@ -290,6 +296,7 @@ def _protocol(
         "class_names": list(test.class_names),
         "positive_class": positive_class(test.class_names),
         "body_part_names": list(test.body_part_names),
+        "feature_names": list(train.feature_names),
         "bootstrap_resamples": n_resamples,
         "enough_seeds": len(seeds) >= ADVISED_SEEDS,
         "notes": notes,

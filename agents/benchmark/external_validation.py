@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import fingerprint
-from agents.benchmark.cross_validation import UNSEEN_PARTS, HeldOut
+from agents.agent import UNSEEN_PARTS
+from agents.benchmark.cross_validation import HeldOut
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
 from agents.registry import BASELINE, agent_class, load_agent, make_agent
+from agents.storage import fingerprint
 from mura_env import Predictions
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress

@@ -105,6 +105,8 @@ class AgentResult:
     """Whether its probabilities are the members' average with its weights."""
     options: dict[str, Any] = field(default_factory=dict)
     """Its configuration, JSON-ready."""
+    features: list[tuple[str, ...]] = field(default_factory=list)
+    """Names of the features that each fit reads."""
 
     @classmethod
     def of(cls, agent: Agent[Any], test: Predictions) -> "AgentResult":
@@ -114,6 +116,7 @@ class AgentResult:
             weights=agent.weights(test)[None],
             total_steps=[agent.total_steps_],
             learning_curves=[agent.learning_curve_],
+            features=[agent.feature_names_],
             uses_seed=agent.uses_seed,
             learns_by_reinforcement=agent.learns_by_reinforcement,
             is_bound=agent.is_bound,
@@ -130,4 +133,5 @@ class AgentResult:
             weights=np.concatenate([result.weights for result in results]),
             total_steps=[steps for result in results for steps in result.total_steps],
             learning_curves=[curve for result in results for curve in result.learning_curves],
+            features=[names for result in results for names in result.features],
         )

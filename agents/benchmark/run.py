@@ -14,9 +14,11 @@ from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult, Fit, Options, run_fits, seeds_of
 from agents.benchmark.image_level import check_images
 from agents.config import plain_values
+from agents.features import asked_features
 from agents.parallel import Backend, check_backend, workers_stopped
 from agents.registry import BASELINE, make_agent
 from mura_env import Predictions
+from mura_env.cells import listed
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
@@ -63,9 +65,9 @@ def run_benchmark(
         ValueError: If tables or seeds do not fit (`check_tables`), an agent or option is unknown, or the
             backend is not installed.
     """
-    check_tables(train, test, seeds, test_images)
-    check_backend(backend)
     asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
+    check_tables(train, test, seeds, test_images, agents=asked)
+    check_backend(backend)
     options = {BASELINE: asked.get(BASELINE, {}), **asked}
     place = None if directory is None else Path(directory)
     if place is not None:
@@ -118,14 +120,19 @@ def _check_options(options: Options) -> None:
 
 
 def check_tables(
-    train: Predictions, test: Predictions, seeds: Sequence[int], test_images: Predictions | None = None
+    train: Predictions,
+    test: Predictions,
+    seeds: Sequence[int],
+    test_images: Predictions | None = None,
+    *,
+    agents: Options | None = None,
 ) -> None:
     """Make sure that agents can be compared on these tables.
 
     Raises:
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
-            patient, the test table is empty or has one class only, or the radiographs are not those of its
-            studies.
+            patient, the test table is empty or has one class only, the radiographs are not those of its
+            studies, or a table lacks a feature that an agent may read.
     """
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise UserError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
@@ -145,3 +152,10 @@ def check_tables(
         )
     if test_images is not None:
         check_images(test, test_images)
+    for name, options in (agents or {}).items():
+        wanted = asked_features(make_agent(name, **options).config, train).feature_names
+        if missing := sorted({*wanted} - {*test.feature_names}):
+            raise UserError(
+                f"expected a test table with the features {listed(wanted)}, which the agent {name!r} may "
+                f"read, got none named {missing[0]!r}; add it, or let the agents do without: --features none"
+            )

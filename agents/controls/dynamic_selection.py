@@ -1,7 +1,7 @@
 """Dynamic selection: weights by how the members did in the most similar studies learned from.
 
-Similar are studies of the same body part in which the members give similar probabilities, since an agent
-sees no pixel. `knora_u` counts correct members among them; `meta` learns what to make of them.
+Similar are studies of the same body part in which the members give similar probabilities and whose features
+are similar. `knora_u` counts correct members among them; `meta` learns what to make of them.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import AgentConfig, Penalty
+from agents.config import Penalty
 from agents.controls.fixed_weights import Control, log_odds_weights
+from agents.features import FeaturesConfig
 from agents.mixture import fold_pairs, members_correct, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -27,6 +28,28 @@ def output_profiles(table: Predictions) -> NDArray[np.float32]:
     Shape `(n_studies, n_models * (n_classes - 1))`.
     """
     return np.ascontiguousarray(table.probabilities[:, :, 1:].reshape(len(table), -1))
+
+
+def study_profiles(table: Predictions, region: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Describe studies by their output profiles and, side by side, their features.
+
+    Features are multiplied by `feature_weight` of `region`, if the table has any.
+    """
+    outputs = output_profiles(table)
+    if table.features is None:
+        return outputs
+    return np.hstack([outputs, region["feature_weight"] * table.features])
+
+
+def feature_weight(table: Predictions) -> dict[str, NDArray[np.float32]]:
+    """Return by what standardised features are multiplied; nothing without features.
+
+    All features together are to vary as much as all outputs together.
+    """
+    if table.features is None:
+        return {}
+    spread = np.sqrt(output_profiles(table).var(axis=0).sum() / len(table.feature_names))
+    return {"feature_weight": np.array([spread], dtype=np.float32)}
 
 
 def nearest_studies(
@@ -67,10 +90,12 @@ def region_arrays(table: Predictions) -> dict[str, NDArray[Any]]:
 
     `right` says whether a member is correct, shape `(n_studies, n_models)`.
     """
+    weight = feature_weight(table)
     return {
-        "profiles": output_profiles(table),
+        "profiles": study_profiles(table, weight),
         "body_parts": table.body_parts.copy(),
         "right": members_correct(table),
+        **weight,
     }
 
 
@@ -85,7 +110,10 @@ class DynamicSelection(Control[ConfigType]):
         n_studies = sum(self.arrays_.get("body_parts", np.empty(0)).shape[:1])
         if n_studies == 0:
             raise UserError(f"expected studies in the arrays of the agent {self.name!r}, got none")
-        self._require_shape("profiles", (n_studies, n_models * (n_classes - 1)))
+        n_own = len(self.feature_names_)
+        self._require_shape("profiles", (n_studies, n_models * (n_classes - 1) + n_own))
+        if n_own:
+            self._require_shape("feature_weight", (1,))
         self._require_shape("body_parts", (n_studies,), "i")
         self._require_shape("right", (n_studies, n_models), "b")
 
@@ -95,7 +123,7 @@ Neighbours = Annotated[int, Range("[1, 1000000000]")]
 
 
 @dataclass(frozen=True)
-class KnoraUConfig(AgentConfig):
+class KnoraUConfig(FeaturesConfig):
     """Options of k-nearest-oracles-union."""
 
     n_neighbours: Neighbours = 50
@@ -120,7 +148,7 @@ class KnoraU(DynamicSelection[KnoraUConfig]):
         nearest = nearest_studies(
             self.arrays_["profiles"],
             self.arrays_["body_parts"],
-            output_profiles(table),
+            study_profiles(table, self.arrays_),
             body_parts,
             self.config.n_neighbours,
         )
@@ -142,7 +170,7 @@ _FOLD_SEED = 0
 
 
 @dataclass(frozen=True)
-class MetaConfig(AgentConfig):
+class MetaConfig(FeaturesConfig):
     """Options of meta-learned dynamic selection."""
 
     n_neighbours: Neighbours = 50
@@ -216,7 +244,7 @@ def meta_features(
         no study), its highest class probability, and the others' mean probability of that class.
     """
     nearest = nearest_studies(
-        region["profiles"], region["body_parts"], output_profiles(table), body_parts, n_neighbours
+        region["profiles"], region["body_parts"], study_profiles(table, region), body_parts, n_neighbours
     )
     right = region["right"].astype(np.float64)
     in_part = np.empty((len(table), table.n_models))

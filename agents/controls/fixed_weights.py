@@ -1,15 +1,22 @@
 """Weights that are the same for all studies of a body part, and the five simplest controls."""
 
+import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import Agent
+from agents.agent import UNSEEN_PARTS, Agent
 from agents.config import AgentConfig
-from agents.mixture import members_correct, mixture_weights_by_body_part, probabilities_of_label
+from agents.features import are_to_choose, is_gain
+from agents.mixture import (
+    fold_pairs,
+    members_correct,
+    mixture_weights_by_body_part,
+    probabilities_of_label,
+)
 from agents.monitor import Callback
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -19,11 +26,15 @@ from mura_env.utils.progress import Progress
 
 ConfigType = TypeVar("ConfigType")
 
+FEATURE_FOLDS = 5
+"""Inner folds by patient that tell whether features help."""
+
 
 class Control(Agent[ConfigType]):
     """Base class of agents that learn from the labels of the training table at once.
 
-    A subclass writes `_learned`.
+    One that can read features has `agents.features.FeaturesConfig`; with `auto` it reads them where that
+    lowers its log loss on inner folds. A subclass writes `_learned`.
     """
 
     uses_seed = False
@@ -40,7 +51,34 @@ class Control(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
+        if are_to_choose(self.config, train) and not self._gains_by_features(train):
+            train = train.with_features("none")
+        self.feature_names_ = train.feature_names
         self.arrays_ = self._learned(train)
+
+    def _gains_by_features(self, train: Predictions) -> bool:
+        """Tell whether the log loss on held-out studies of inner folds is lower with the features.
+
+        It must be so by more than one standard error of the paired difference.
+        """
+        pairs = fold_pairs(train, None, FEATURE_FOLDS, 0)
+        if not pairs or any(len(np.unique(learn.labels)) < 2 for learn, _ in pairs):
+            return False
+        log_scores = {
+            choice: np.concatenate([self._log_scores(choice, *pair) for pair in pairs])
+            for choice in ("all", "none")
+        }
+        return is_gain(log_scores["all"] - log_scores["none"])
+
+    def _log_scores(self, features: str, learn: Predictions, score: Predictions) -> NDArray[np.float64]:
+        """Return the logarithms of the true classes' probabilities, by an agent fitted on other studies."""
+        config: Any = self.config
+        agent = type(self)(replace(config, features=features, tensorboard_dir="")).fit(learn)
+        with warnings.catch_warnings():
+            # A rare body part may be missing in the other folds; its studies count like all others.
+            warnings.filterwarnings("ignore", message=UNSEEN_PARTS, category=UserWarning)
+            probabilities = agent.predict_proba(score)
+        return np.log(probabilities_of_label(probabilities[:, None], score.labels)[:, 0])
 
 
 class FixedWeights(Control[ConfigType]):

@@ -107,7 +107,9 @@ class _FoldStudies:
         learn = fold.learn
         self._width, self._generator = width, generator
         self._task = WeightingTask(learn, reward=reward, reference=fold.reference[:-1], sampling="contested")
-        log_references = self._task.log_reference_weights(np.arange(len(learn))).T  # (n_studies, n_models)
+        log_references = self._task.log_reference_weights(np.arange(len(learn)))
+        # Of one body part there is one column for all: (n_models, 1 or n_studies) → (n_studies, n_models).
+        log_references = np.broadcast_to(log_references, (learn.n_models, len(learn))).T
         of_label = probabilities_of_label(learn.probabilities, learn.labels).astype(np.float32)
         self.arrays = observe(learn), of_label, np.ascontiguousarray(log_references)
 

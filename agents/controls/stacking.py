@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import AgentConfig, Penalty
+from agents.config import Penalty
 from agents.controls.fixed_weights import Control
+from agents.features import FeaturesConfig
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions
@@ -20,7 +21,7 @@ _ABSENT_INTERCEPT = -20.0
 
 
 @dataclass(frozen=True)
-class StackingConfig(AgentConfig):
+class StackingConfig(FeaturesConfig):
     """Options of stacking."""
 
     l2: Penalty = 1.0
@@ -38,6 +39,9 @@ class Stacking(Control[StackingConfig]):
     weighting that comes nearest: in each study the weights whose average has the least Kullback-Leibler
     divergence from the regression's probabilities. With two classes both predict the same class
     wherever the members disagree.
+
+    Features are read by themselves and times each member's log-odds, so that whom to believe may depend on
+    them (feature-weighted linear stacking, Sill, Takács, Mackey and Lin 2009).
     """
 
     config_class = StackingConfig
@@ -51,7 +55,7 @@ class Stacking(Control[StackingConfig]):
         Raises:
             ValueError: If the agent is not fitted or the table is of another ensemble.
         """
-        return self._stacked(table, self._body_parts(table)).astype(np.float32)
+        return self._stacked(*self._read(table)).astype(np.float32)
 
     def _learned(self, train: Predictions) -> dict[str, NDArray[Any]]:
         regression = LogisticRegression(C=1.0 / self.config.l2, max_iter=10_000, tol=1e-6)
@@ -78,16 +82,25 @@ class Stacking(Control[StackingConfig]):
 
     def _n_features(self) -> int:
         n_parts = len(self.body_part_names_) if self.config.body_part_intercepts else 0
-        return len(self.model_names_) * (len(self.class_names_) - 1) + n_parts
+        n_log_odds, n_own = len(self.model_names_) * (len(self.class_names_) - 1), len(self.feature_names_)
+        return n_log_odds + n_parts + n_own * (1 + n_log_odds)
 
     def _features(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return log p(class) - log p(first class) of every member, then the body part one-hot if asked."""
+        """Return what the regression reads, shape `(n_studies, _n_features())`.
+
+        This is log p(class) - log p(first class) of every member, the body part one-hot if asked, the
+        table's features, and their products with the former.
+        """
         floor = np.exp(LOG_PROBABILITY_FLOOR)
         logs = np.log(np.maximum(table.probabilities.astype(np.float64), floor))
         log_odds = (logs[:, :, 1:] - logs[:, :, :1]).reshape(len(table), -1)
-        if not self.config.body_part_intercepts:
-            return log_odds
-        return np.hstack([log_odds, body_parts[:, None] == np.arange(len(self.body_part_names_))])
+        columns = [log_odds]
+        if self.config.body_part_intercepts:
+            columns.append(body_parts[:, None] == np.arange(len(self.body_part_names_)))
+        if table.features is not None:
+            products = table.features[:, :, None] * log_odds[:, None]
+            columns += [table.features, products.reshape(len(table), -1)]
+        return np.hstack(columns)
 
     def _stacked(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[np.float64]:
         scores = self._features(table, body_parts) @ self.arrays_["coefficients"].T

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent
 from agents.config import (
-    AgentConfig,
     Checkpoints,
     Coefficient,
     Exploration,
@@ -24,6 +23,7 @@ from agents.config import (
     StudiesOfTable,
     Units,
 )
+from agents.features import FeaturesConfig, are_to_choose
 from agents.mixture import ReferenceChoice, choose_reference, fold_pairs, reference_weights
 from agents.monitor import Callback, Report, TrainingMonitor
 from agents.parallel import TrainingInterrupted
@@ -53,7 +53,7 @@ _CHUNK = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyConfig(AgentConfig):
+class PolicyConfig(FeaturesConfig):
     """Options of agents that train policies on inner folds.
 
     These are `gate` and all that learn by reinforcement, without `rlensemble_v1`, the published one.
@@ -99,6 +99,24 @@ class PolicyConfig(AgentConfig):
         make_reward(self.reward)
 
 
+@dataclass(frozen=True)
+class _Learned:
+    """What one training has come to."""
+
+    feature_names: tuple[str, ...]
+    observation_names: tuple[str, ...]
+    arrays: dict[str, NDArray[Any]]
+    learning_curve: list[dict[str, float]]
+    selection: PolicySelection | None
+    """What selected the policies, None where nothing was to be learned."""
+    interrupted: bool
+
+    def leads(self, other: "_Learned") -> bool:
+        """Tell whether its policies are better than those of another training."""
+        both = self.selection, other.selection
+        return both[0] is not None and both[1] is not None and both[0].leads(both[1])
+
+
 ConfigType = TypeVar("ConfigType", bound=PolicyConfig)
 
 
@@ -112,6 +130,11 @@ class PolicyAgent(Agent[ConfigType]):
     reference, the reference is returned, as the environment takes it: no weight below 0.01. Only contested
     studies are shown, those where the choice of the weights can change the reward
     (`mura_env.weighting_task.contested`).
+
+    Where it is left open whether the table's features are read, policies are trained without and with them,
+    one training after the other, and those with them are taken only if they score better on the held-out
+    studies, by more than one standard error of the paired difference. The learning curve is that of the
+    training taken; the callback is called in both.
 
     An interrupt from the keyboard ends the training early, with the best policies until then. Where policies
     are trained one at a time, those of the folds that are finished take part in selection and average.
@@ -154,8 +177,35 @@ class PolicyAgent(Agent[ConfigType]):
         progress: Progress | None,
         callback: Callback | None,
     ) -> None:
-        config = self.config
-        self.observation_names_ = ObservationLayout.of(train).names
+        candidates = [(self.name, train, validation)]
+        if are_to_choose(self.config, train):
+            plain = None if validation is None else validation.with_features("none")
+            with_features = f"{self.name}-features", train, validation
+            candidates = [(self.name, train.with_features("none"), plain), with_features]
+        best: _Learned | None = None
+        for name, learn, score in candidates:
+            learned = self._learn(name, learn, score, seed, progress=progress, callback=callback)
+            if best is None or learned.leads(best):
+                best = learned
+            if learned.interrupted or learned.selection is None:
+                break
+        assert best is not None  # noqa: S101 - there is a candidate
+        self.feature_names_, self.observation_names_ = best.feature_names, best.observation_names
+        self.learning_curve_, self.arrays_ = best.learning_curve, best.arrays
+
+    def _learn(
+        self,
+        name: str,
+        train: Predictions,
+        validation: Predictions | None,
+        seed: int,
+        *,
+        progress: Progress | None,
+        callback: Callback | None,
+    ) -> _Learned:
+        """Train policies, which read all features of the tables; monitored under a name."""
+        config, curve, interrupted = self.config, list[dict[str, float]](), False
+        selection: PolicySelection | None = None
         pairs = fold_pairs(train, validation, config.n_folds, seed)
         reference = choose_reference(pairs, config.reference)
         enough = contested(train, config.reward).sum() >= config.min_contested
@@ -164,29 +214,31 @@ class PolicyAgent(Agent[ConfigType]):
         state = {name: value.clone() for name, value in network.subset(slice(1)).state_dict().items()}
         if folds:
             monitor = TrainingMonitor(
-                self.name, config, self._selection(folds), seed, progress=progress, callback=callback
+                name, config, self._selection(folds), seed, progress=progress, callback=callback
             )
             train_policies = self._train_one_by_one if self.trains_independently else self._train_stack
             try:
                 train_policies(folds, network, seed, monitor)
             except KeyboardInterrupt:
+                interrupted = True
                 self._warn_of_interrupt(monitor.selection)
-            self.learning_curve_ = monitor.learning_curve()
+            curve, selection = monitor.learning_curve(), monitor.selection
             if not self.learns_by_reinforcement:
                 self.total_steps_ = 0  # no step of an environment was made
-            if monitor.selection.selected is not None:
-                state = monitor.selection.selected.state
+            if selection.selected is not None:
+                state = selection.selected.state
         # A new policy stands for the reference: it is what remains where nothing is learned or selected.
-        self.arrays_ = {"reference": reference_weights(train, reference)}
-        self.arrays_ |= network_arrays(state)
+        arrays = {"reference": reference_weights(train, reference), **network_arrays(state)}
+        names = ObservationLayout.of(train).names
+        return _Learned(train.feature_names, names, arrays, curve, selection, interrupted)
 
     def _train_stack(
         self, folds: list[InnerFold], network: StackedNetwork, seed: int, monitor: TrainingMonitor
     ) -> None:
-        env = self._env(folds, self.config.kl_coefficients)
+        env, before = self._env(folds, self.config.kl_coefficients), self.total_steps_
 
         def report(steps: int, scalars: Mapping[str, float]) -> None:
-            self.total_steps_ = steps * env.n_policies
+            self.total_steps_ = before + steps * env.n_policies
             monitor.progress(steps)
             monitor.log(steps, env.n_policies, float(env.last_rewards.mean()), scalars)
             if monitor.is_due(steps):
@@ -291,7 +343,11 @@ class PolicyAgent(Agent[ConfigType]):
 
     def _check_arrays(self) -> None:
         layout = saved_layout(
-            self.observation_names_, self.model_names_, self.class_names_, self.body_part_names_
+            self.observation_names_,
+            self.model_names_,
+            self.class_names_,
+            self.body_part_names_,
+            self.feature_names_,
         )
         self._require_shape("reference", (len(self.body_part_names_) + 1, len(self.model_names_)))
         for name, value in self._fitted_network(layout).state_dict().items():

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.features import is_gain
 from agents.mixture import (
     Reference,
     mixture_weights,
@@ -96,6 +97,8 @@ class Selected:
     """Index of the KL coefficient."""
     state: dict[str, Tensor]
     """State of a policy network with one policy per fold."""
+    rewards: NDArray[np.float64]
+    """Rewards on the studies not learned from, fold after fold."""
 
 
 class PolicySelection:
@@ -168,16 +171,29 @@ class PolicySelection:
         self.mean_rewards.append(np.array([rewards.mean() for rewards, _ in outcomes]))
         for coefficient in reversed(range(self._n_coefficients)):
             rewards = outcomes[coefficient][0]
-            gains = rewards - self._reference_rewards
-            if self._scored_alike:  # a study that all policies are scored on counts once
-                gains = gains.reshape(len(self._tasks), -1).mean(axis=0)
-            score, least = float(rewards.mean()), float(gains.std() / np.sqrt(len(gains)))
-            best = self.selected
+            score, best = float(rewards.mean()), self.selected
             tie = best is not None and score == best.score and coefficient > best.coefficient
-            if gains.mean() > least and (best is None or score > best.score or tie):
+            gains = self._is_gain(rewards - self._reference_rewards)
+            if gains and (best is None or score > best.score or tie):
                 policies = slice(coefficient, None, self._n_coefficients)
                 state = {name: value.clone() for name, value in network.subset(policies).state_dict().items()}
-                self.selected = Selected(score, coefficient, state)
+                self.selected = Selected(score, coefficient, state, rewards)
+
+    def leads(self, other: "PolicySelection") -> bool:
+        """Tell whether what is selected here is better than what is there, by more than one standard error.
+
+        Both are scored on the same studies; where one was interrupted, on fewer, neither leads.
+        """
+        rewards, others = (
+            own._reference_rewards if own.selected is None else own.selected.rewards for own in (self, other)
+        )
+        return len(rewards) == len(others) and self._is_gain(rewards - others)
+
+    def _is_gain(self, gains: NDArray[np.float64]) -> bool:
+        """Tell whether paired gains, fold after fold, are more than their standard error."""
+        if self._scored_alike:  # a study that all policies are scored on counts once
+            gains = gains.reshape(len(self._tasks), -1).mean(axis=0)
+        return is_gain(gains)
 
     def _weights(self, network: StackedNetwork) -> list[list[FloatArray]]:
         """Return the deterministic weights on the held-out studies, by fold and then by KL coefficient."""

@@ -178,7 +178,11 @@ class RLEnsembleV1(Agent[RLEnsembleV1Config]):
 
     def _check_arrays(self) -> None:
         layout = saved_layout(
-            self.observation_names_, self.model_names_, self.class_names_, self.body_part_names_
+            self.observation_names_,
+            self.model_names_,
+            self.class_names_,
+            self.body_part_names_,
+            self.feature_names_,
         )
         for name, value in self._network(layout).state_dict().items():
             self._require_shape(f"{NETWORK_PREFIX}{name}", tuple(value.shape))

@@ -35,7 +35,7 @@ class StackCritic(nn.Module):
         self.register_buffer("log_references", torch.from_numpy(env.policy_log_references))
         self.register_buffer("scales", torch.from_numpy(env.policy_scales)[:, None, None])
         self.gain = nn.Parameter(torch.ones(n_policies, 1, 1))
-        self.baseline = nn.Parameter(torch.zeros(n_policies, network.n_body_parts + 1, 1))
+        self.baseline = nn.Parameter(torch.zeros(n_policies, network.n_study_columns, 1))
         self.intercept = nn.Parameter(torch.zeros(n_policies, 1, 1))
         if n_quantiles:
             # Rewards of right and wrong are far apart: low quantiles begin low.

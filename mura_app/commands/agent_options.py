@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.registry import BASELINE
+from agents.registry import BASELINE, agent_class
 from mura_app.commands.config_file import RunOptions, saved_settings
 from mura_env.errors import UserError
 from mura_env.utils.options import Range
@@ -28,6 +28,9 @@ DEFAULT_AGENTS = (
 AgentSeeds = Annotated[int, Range("[1, 1000]")]
 
 
+_FEATURE_WORDS = ("auto", "all", "none")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentOptions(RunOptions):
     """The agents of a benchmark."""
@@ -38,6 +41,10 @@ class AgentOptions(RunOptions):
     agent: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Options of an agent, such as `ppo.total_steps=200000`, several with commas between them; may be
     repeated. `mura fit-agent NAME --help` explains the options of each agent."""
+
+    features: tuple[str, ...] = ()
+    """Features of the tables that agents read: `all`, `none`, their names, or `auto`, the default: each agent
+    finds out on inner folds of the training table whether they help."""
 
     agent_seeds: AgentSeeds = 10
     """Number of seeds, 0 to n - 1, that each agent is trained with; a claim needs at least 10."""
@@ -52,7 +59,7 @@ class AgentOptions(RunOptions):
             raise UserError(f"expected each agent once in --agents, got {twice[0]!r} twice; leave one out")
 
     def chosen_agents(self) -> dict[str, dict[str, Any]]:
-        """Return the options of each agent: those of a saved run, and on top of them those of `--agent`."""
+        """Return each agent's options: those of a saved run, on top `--features`, and on top `--agent`."""
         saved = saved_settings(self.config, self.out, resume=self.resume).get("agent_options") or {}
         given = parse_agent_options(self.agent)
         names = dict.fromkeys((BASELINE, *self.agents))
@@ -61,7 +68,21 @@ class AgentOptions(RunOptions):
                 f"expected --agent options of agents that are compared ({', '.join(names)}), got some of "
                 f"{min(strange)!r}; add it to --agents"
             )
-        return {name: {**saved.get(name, {}), **given.get(name, {})} for name in names}
+        features = self._features()
+        return {
+            name: {
+                **saved.get(name, {}),
+                **(features if hasattr(agent_class(name).config_class, "features") else {}),
+                **given.get(name, {}),
+            }
+            for name in names
+        }
+
+    def _features(self) -> dict[str, Any]:
+        """Return the option that `--features` stands for; none where it is not given."""
+        if len(self.features) == 1 and self.features[0] in _FEATURE_WORDS:
+            return {"features": self.features[0]}
+        return {"features": list(self.features)} if self.features else {}
 
 
 def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:

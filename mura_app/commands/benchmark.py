@@ -46,10 +46,12 @@ class Command(AgentOptions):
         from mura_app.pipeline import agent_settings, benchmark_agents
 
         check_backend(self.backend)
-        settings = agent_settings(self.chosen_agents(), self.agent_seeds, self.cross_validation_seeds)
+        agents = self.chosen_agents()
+        settings = agent_settings(agents, self.agent_seeds, self.cross_validation_seeds)
         train, test = (load_table(path, self.positive) for path in (self.train, self.test))
         images = None if self.test_images is None else load_table(self.test_images, self.positive)
-        check_tables(train, test, range(self.agent_seeds), images)  # what cannot run must not take the folder
+        # What cannot run must not take the folder.
+        check_tables(train, test, range(self.agent_seeds), images, agents=agents)
         run = RunDirectory(self.out)
         paths = {"train": self.train, "test": self.test, "test_images": self.test_images}
         if self.positive is not None:

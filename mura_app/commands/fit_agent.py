@@ -71,8 +71,11 @@ class Command:
                 "classes": list(table.class_names),
                 "positive_class": positive_class(table.class_names),
             }
-            print_json({"agent": self.name, "out": str(options.out), **classes, "mean_weights": by_part})
+            read = {**classes, "features": list(agent.feature_names_)}
+            print_json({"agent": self.name, "out": str(options.out), **read, "mean_weights": by_part})
             return
+        if table.feature_names:
+            message(f"features read: {', '.join(agent.feature_names_) or 'none'}")
         message(
             f"{self.name} is fitted on {len(table):,} studies and saved in {options.out}; "
             f"{positive_words(table.class_names)}; mean weights:"

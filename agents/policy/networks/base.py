@@ -18,6 +18,14 @@ from mura_env.observations import ObservationLayout
 NETWORK_PREFIX = "network."
 """What the names of a network's arrays begin with in a saved agent."""
 
+STEPS = (-1.0, 0.0, 1.0)
+"""Where a standardised feature is cut, softly, by a hyperbolic tangent: a member that is right in the middle
+of a feature's range, or at its ends, is then found by weights alone, and no outlier counts for more."""
+
+STEEPNESS, HEIGHT = 2.0, 2.0
+"""Slope of these steps at height 1, per standard deviation, and their height: with lower ones, the algorithms
+that take the fewest updates do not get as far as to the member that is right in the middle."""
+
 
 class StackedNetwork(nn.Module):
     """Action logits of a stack of policies; zeros, as of a new policy, stand for the reference weights.
@@ -61,8 +69,10 @@ class StackedNetwork(nn.Module):
         self._options: dict[str, Any] = {"with_average": with_average, "body_parts": body_parts, "beta": beta}
         self._generator = torch.Generator() if generator is None else generator
         self._columns = {
-            group: layout.columns(group) for group in ("log_probability", "log_views", "body_part")
+            group: layout.columns(group) for group in ("log_probability", "log_views", "body_part", "feature")
         }
+        of_features = self._columns["feature"]
+        self.n_features: int = of_features.stop - of_features.start
         names = [name.split("/", 1)[1] for name in layout.names[self._columns["body_part"]]]
         self.n_body_parts = len(names)
         self.own_parts = parts_named(body_parts, names)
@@ -78,9 +88,14 @@ class StackedNetwork(nn.Module):
         return self.hidden_size
 
     @property
+    def n_study_columns(self) -> int:
+        """Columns of `study_columns`."""
+        return self.n_body_parts + self.n_features * len(STEPS) + 1
+
+    @property
     def n_critic_inputs(self) -> int:
         """Columns of `critic_inputs`."""
-        return self.n_units + self.n_body_parts + 1
+        return self.n_units + self.n_study_columns
 
     @abstractmethod
     def standardise(self, table: Predictions) -> None:
@@ -98,8 +113,8 @@ class StackedNetwork(nn.Module):
             inputs: Shape `(n_policies, n, n_inputs)`.
 
         Returns:
-            Shapes `(n_policies, n, n_outputs or 1, n_units)` and `(n_policies, n, n_body_parts + 1)`: the
-            body part one-hot, then the number of views as a logarithm.
+            Shapes `(n_policies, n, n_outputs or 1, n_units)` and `(n_policies, n, n_study_columns)`: the
+            body part one-hot, the features' steps, and last the number of views as a logarithm.
         """
 
     @abstractmethod
@@ -148,9 +163,16 @@ class StackedNetwork(nn.Module):
         return torch.cat((of_members, of_members.exp().mean(-2, keepdim=True).log()), dim=-2)
 
     def study_columns(self, observations: Tensor) -> Tensor:
-        """Return the body part one-hot and the number of views, `(..., n_body_parts + 1)`."""
+        """Return what is known of the study, `(..., n_study_columns)`.
+
+        These are the body part one-hot, the steps of the features, see `STEPS`, and the number of views.
+        """
         parts, views = (observations[..., self._columns[group]] for group in ("body_part", "log_views"))
-        return torch.cat((parts, views), dim=-1)
+        if not self.n_features:
+            return torch.cat((parts, views), dim=-1)
+        features = observations[..., self._columns["feature"]]
+        steps = [HEIGHT * torch.tanh(STEEPNESS * (features - step)) for step in STEPS]
+        return torch.cat((parts, *steps, views), dim=-1)
 
     def _add_standardization(self, n_columns: int) -> None:
         """Make room for a mean and a scale, which change nothing until `_take` has been called."""

@@ -15,7 +15,8 @@ _LEAST_WEIGHT = 1e-8
 class RLEnsembleV1Network(StackedNetwork):
     """Logits of the published network's weights: its softmax, blended with an attention for some body parts.
 
-    The network reads the members' concatenated log-probabilities, standardised; its weights are
+    The network reads the members' concatenated log-probabilities and the features, if the table has any,
+    standardised; its weights are
 
         w = (1 - beta) · softmax(output · relu(hidden · x)) + beta · softmax(attention_part · x)
 
@@ -40,7 +41,7 @@ class RLEnsembleV1Network(StackedNetwork):
         self.n_summed = 1 if as_published else self.hidden_size
         self._add_standardization(self.n_columns)
         columns = self._columns["log_probability"]
-        self.n_read: int = columns.stop - columns.start
+        self.n_read: int = columns.stop - columns.start + self.n_features
         n_policies, n_own = self.n_policies, len(self.own_parts) * self.n_outputs
         self.hidden_weight = self._uniform(self.n_read, n_policies, self.n_read, self.hidden_size)
         self.hidden_bias = nn.Parameter(torch.zeros(n_policies, 1, self.hidden_size))
@@ -68,6 +69,8 @@ class RLEnsembleV1Network(StackedNetwork):
     def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden layer and columns read, `(n_policies, n, 1, n_units)`, and the study's columns."""
         read = inputs[..., self._columns["log_probability"]]
+        if self.n_features:
+            read = torch.cat((read, inputs[..., self._columns["feature"]]), dim=-1)
         hidden = torch.relu(read @ self.hidden_weight + self.hidden_bias)
         return torch.cat((hidden, read), dim=-1).unsqueeze(2), self.study_columns(inputs)
 

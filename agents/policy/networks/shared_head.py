@@ -1,8 +1,8 @@
 """The default policy network: a head shared by all members scores each of them from what it says.
 
-The head reads what can be said of any member (how sure it is, who agrees with it) and the body part; a small
-offset per member and body part is added. So the network works for any number of members, and what it learns
-of "trust who is sure" in one member holds for the others.
+The head reads what can be said of any member (how sure it is, who agrees with it), the body part and the
+features; a small offset per member and body part, or step of a feature, is added. So the network works for
+any number of members, and what it learns of "trust who is sure" in one member holds for the others.
 """
 
 import math
@@ -60,7 +60,7 @@ def _of_two_classes(log_probabilities: Tensor) -> Tensor:
 
 
 class SharedHeadNetwork(StackedNetwork):
-    """The head shared by all members, and a small offset per member and body part.
+    """The head shared by all members, and a small offset per member and body part, or step of a feature.
 
     The units are hyperbolic tangents. The hidden layer is kept as logistic functions, tanh(x) = 2σ(2x) - 1:
     torch computes these several times as fast.
@@ -76,15 +76,15 @@ class SharedHeadNetwork(StackedNetwork):
         if self.n_outputs > self.n_models:
             # What an average says means something else than what a member says.
             self.average_weight = self._uniform(n_features, n_policies, n_features, hidden_size)
-        self.study_weight = self._uniform(n_features, n_policies, self.n_body_parts + 1, hidden_size)
+        self.study_weight = self._uniform(n_features, n_policies, self.n_study_columns, hidden_size)
         self.hidden_bias = nn.Parameter(torch.zeros(n_policies, 1, hidden_size))
         self.output_weight = nn.Parameter(torch.zeros(n_policies, hidden_size, 1))
-        self.offset = nn.Parameter(torch.zeros(n_policies, self.n_body_parts, self.n_outputs))
+        self.offset = nn.Parameter(torch.zeros(n_policies, self.n_study_columns - 1, self.n_outputs))
 
     @property
     def n_inputs(self) -> int:
         """Columns of `inputs`."""
-        return self.n_outputs * (len(MEMBER_FEATURES) + self.n_body_parts + 2)
+        return self.n_outputs * (len(MEMBER_FEATURES) + self.n_study_columns + 1)
 
     def standardise(self, table: Predictions) -> None:
         """Take the member features' mean and scale, over all members, from the training table."""
@@ -125,5 +125,5 @@ class SharedHeadNetwork(StackedNetwork):
         return inputs
 
     def _by_member(self, inputs: Tensor) -> Tensor:
-        """Return inputs in shape `(n_policies, n, n_outputs, n_features + n_body_parts + 2)`."""
+        """Return inputs in shape `(n_policies, n, n_outputs, 5 + n_study_columns + 1)`."""
         return inputs.view(*inputs.shape[:2], self.n_outputs, -1)
