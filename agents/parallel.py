@@ -102,7 +102,7 @@ def _registered_agents() -> dict[str, type[Agent[Any]]]:
     return agents
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)  # dask hashes functions, and names tasks by them
 class WithPlugIns(Generic[Outcome]):
     """A function for worker processes, with the agents and rewards of a script, which they do not run."""
 
