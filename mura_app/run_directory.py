@@ -10,23 +10,26 @@ agents/<name>-seed<k>/           the fitted weighting policies
 cross_validation/                those that did not learn from a fold of the training table
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
+.lock                            while a command writes there
 benchmark.json, report.html      the results
 MODEL_CARD.md                    what it is for, on what it was measured, and its limits
 ```
 """
 
+import fcntl
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mura_app.schema import RunConfig, check_document
-from mura_env.errors import UserError, UserFileError, UserFileExistsError
-from mura_env.utils.files import read_json, write_json
+from mura_env.errors import UserError, UserFileError, UserFileExistsError, UserFileNotFoundError
+from mura_env.utils.files import read_json, unfinished, write_json
 
 FORMAT_VERSION = 1
 GROWING = ("agents", "agent_options", "agent_seeds", "cross_validation_seeds", "repeats")
@@ -58,8 +61,7 @@ class RunDirectory:
         """Whether nothing is there, or an empty folder, or what an interrupted first claim has left."""
         if not self.path.is_dir():
             return not self.path.exists()
-        unfinished = f".{self.config_path.name}."  # how `replacing` names the file that it has not finished
-        return all(child.name.startswith(unfinished) for child in self.path.iterdir())
+        return {*self.path.iterdir()} <= {lock_in(self.path), *unfinished(self.config_path)}
 
     def claim(
         self,
@@ -83,9 +85,10 @@ class RunDirectory:
             The settings in force.
 
         Raises:
-            UserFileError: The folder holds another run, or files that are no run, or is a file.
+            UserFileError: The folder holds another run, or files that are no run, or is a file; the run to
+                resume holds links that lead out of it.
             UserError: Both options are given, the run to resume had other settings, or the folder to
-                overwrite is no run's or holds a source.
+                overwrite is no run's or holds a source or other runs.
         """
         if overwrite and resume:
             raise UserError("expected --overwrite or --resume, got both; leave one out")
@@ -118,6 +121,7 @@ class RunDirectory:
                 "--overwrite to replace it"
             )
         earlier = self.read_config()
+        refuse_links_out(self.path)
         changed = [
             key
             for key in settings
@@ -140,7 +144,7 @@ class RunDirectory:
         return grown
 
     def _check_removable(self, sources: Iterable[str | Path]) -> None:
-        """Refuse to remove what is no run's, or what the new run is made from."""
+        """Refuse to remove what is no run's, what the new run is made from, or other runs."""
         if LIBRARIES[0] not in self.read_config().get("versions", {}):  # many programs write a `config.json`
             raise UserError(
                 f"expected a run to overwrite, got {self.path} with a config.json that no run has written; "
@@ -153,13 +157,20 @@ class RunDirectory:
                     f"expected a run to overwrite that nothing is taken from, got {self.path} with {source}; "
                     "choose another --out"
                 )
+        for other in sorted(
+            self.path.glob("*/config.json")
+        ):  # a run's own repeats and evaluations lie deeper
+            raise UserError(
+                f"expected a run to overwrite without other runs beside its files, got {self.path} with "
+                f"{other.parent}; choose another --out"
+            )
 
     def _clear(self) -> None:
         """Remove all but `config.json`, by which a folder is known as a run's if the removal is killed."""
         for child in self.path.iterdir():
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
-            elif child != self.config_path:
+            elif child not in (self.config_path, lock_in(self.path)):
                 child.unlink()
 
     def read_config(self) -> dict[str, Any]:
@@ -190,3 +201,124 @@ def _without_places(setting: Any) -> Any:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def resolved_name(path: Path) -> str:
+    """Return the name that something made from a path gets: the last part of the path that is meant.
+
+    Raises:
+        UserError: The path has none, as `/`, or one that a folder or a table cannot have.
+    """
+    name = Path(os.path.realpath(path)).name
+    if name.removesuffix(".npz").removesuffix(".csv") in {"", ".", ".."}:
+        raise UserError(f"expected a path with a name that a folder can get, got {path}; name another")
+    return name
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse a folder with links that lead out of it: what is written there would replace files elsewhere.
+
+    Raises:
+        UserFileError: There is one.
+    """
+    inside = os.path.realpath(folder)
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            target = Path(os.path.realpath(path))
+            if path.is_symlink() and not target.is_relative_to(inside):
+                raise UserFileError(
+                    f"expected a folder to write to whose files lie in it, got {path}, a link that leads to "
+                    f"{target}; put what it leads to in its place"
+                )
+
+
+def lock_in(folder: Path) -> Path:
+    """Return the file that a command locks while it writes to a folder."""
+    return folder / ".lock"
+
+
+def lock_beside(file: Path) -> Path:
+    """Return the file that a command locks while it writes a file."""
+    return file.parent / f".{file.name}.lock"
+
+
+@contextmanager
+def locked(exclusive: Iterable[Path], shared: Iterable[Path] = ()) -> Iterator[None]:
+    """Keep other commands from what this one writes, and from writing what it reads, until the block ends.
+
+    The operating system holds the locks for this process and releases them when it ends, however it ends.
+    Missing folders are made, and removed again at the end if they are empty, as the locks' files are.
+
+    Args:
+        exclusive: Locks of what is written, see `lock_in` and `lock_beside`.
+        shared: Locks of what is only read, which others may read, too.
+
+    Raises:
+        UserFileError: Another process has one of the locks, or a path leads back from a folder that is not
+            there.
+    """
+    kinds = {os.path.realpath(lock): (lock, fcntl.LOCK_SH) for lock in shared}
+    for lock in exclusive:
+        for part in lock.parents:
+            if part.name == ".." and not part.exists():  # once the folder is made, it leads somewhere else
+                raise UserFileNotFoundError(
+                    f"expected a path through folders that exist, got {lock.parent}; leave out what comes "
+                    "before `..`"
+                )
+        kinds[os.path.realpath(lock)] = lock, fcntl.LOCK_EX
+    with ExitStack() as stack:
+        for lock, kind in kinds.values():
+            stack.enter_context(_locked(lock, kind))
+        yield
+
+
+@contextmanager
+def _locked(lock: Path, kind: int) -> Iterator[None]:
+    missing = [folder for folder in lock.parents if not folder.exists()]
+    descriptor = _open_locked(lock, kind)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):  # others that share the lock need its file
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_file_of(descriptor, lock):
+                    lock.unlink()
+            os.close(descriptor)
+        for folder in missing:
+            with suppress(OSError):  # it holds what was written
+                folder.rmdir()
+
+
+def _open_locked(lock: Path, kind: int) -> int | None:
+    """Return the descriptor of a lock's file; None where none can be had."""
+    for _ in range(100):
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except FileNotFoundError:  # whoever had the lock has just removed the folder
+            continue
+        except OSError:  # nothing can be written here, which the command will say
+            return None
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UserFileError(
+                f"expected a place that no other command is using, got {lock.parent}; wait until that "
+                "command has ended, or name another place"
+            ) from None
+        except OSError:  # a file system without locks
+            os.close(descriptor)
+            return None
+        if _is_file_of(descriptor, lock):
+            return descriptor
+        os.close(descriptor)  # whoever had the lock has just removed its file
+    return None
+
+
+def _is_file_of(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

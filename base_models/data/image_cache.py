@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import each_image, fit_into_square
 from base_models.imaging.reader import ImageError, decode, misnamed, read_file
 from mura_env.errors import UserError
-from mura_env.utils.files import read_json, regular_file, write_json
+from mura_env.utils.files import read_json, regular_file, replacing, write_json
 from mura_env.utils.progress import Progress
 
 FORMAT = 6
@@ -166,16 +167,21 @@ def _length_and_time(path: Path) -> tuple[int, int] | None:
 
 
 def _mapped(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Map the array's file for writing; where it is missing or another's, it becomes one of zeros."""
-    if os.path.lexists(file):
-        regular_file(file, "the file of an image cache")
-    try:
-        images = np.lib.format.open_memmap(file, mode="r+")
-        if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous:
-            return images
-    except Exception:  # there is none, or whatever NumPy raises for a damaged header
-        file.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    """Map the array's file for writing; where it is missing or another's, one of zeros takes its place.
+
+    A file that has another name elsewhere, by a link of either kind, is another's.
+    """
+    is_own = os.path.lexists(file) and not file.is_symlink()
+    if is_own:
+        is_own = regular_file(file, "the file of an image cache").stat().st_nlink == 1
+    if is_own:
+        with suppress(Exception):  # whatever NumPy raises for a damaged header
+            images = np.lib.format.open_memmap(file, mode="r+")
+            if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous:
+                return images
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        return np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
 
 def _whole_parts(

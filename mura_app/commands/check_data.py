@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.run_directory import lock_beside
 from mura_app.terminal import ProgressBars, message, print_json
 from mura_env.errors import UserError
 
@@ -33,6 +34,11 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return () if self.html is None else (lock_beside(self.html),)
 
     def run(self) -> None:
         """Look at every file and say what was found."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from base_models.config import ensemble_from_document
-from mura_app.run_directory import read_config
+from mura_app.run_directory import lock_in, read_config
 from mura_env.errors import UserError
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
@@ -40,6 +40,11 @@ class RunOptions:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.out),)
 
 
 def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:

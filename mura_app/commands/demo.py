@@ -1,12 +1,13 @@
 """`mura demo`: the whole idea on synthetic radiographs, in a few minutes."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from base_models.presets import PRESETS
 from mura_app.commands.agent_options import DEFAULT_AGENTS
 from mura_app.console import show_benchmark
-from mura_app.run_directory import RunDirectory
+from mura_app.run_directory import RunDirectory, lock_beside, lock_in, resolved_name
 from mura_app.terminal import ProgressBars, message
 
 TEST_SHARE = 0.4
@@ -38,6 +39,17 @@ class Command:
     json: bool = False
     """Print one JSON document on standard output."""
 
+    @property
+    def data(self) -> Path:
+        """The folder of the radiographs."""
+        folder = Path(os.path.realpath(self.out)).with_name(f"{resolved_name(self.out)}-data")
+        return folder / f"patients-{self.patients}-seed-{self.seed}"
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return lock_in(self.out), lock_beside(self.data)
+
     def run(self) -> None:
         """Draw the radiographs, then do what `mura run` does."""
         from base_models.synthetic import synthesize
@@ -45,22 +57,21 @@ class Command:
 
         run = RunDirectory(self.out)
         agents: dict[str, dict[str, object]] = {name: {} for name in DEFAULT_AGENTS}
-        data = self.out.with_name(f"{self.out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
         if not self.json:
             message(
                 "Synthetic radiographs, three CNNs, eight ways to weight them: a few minutes on two cores."
             )
         with ProgressBars() as progress:
-            if not data.exists():
+            if not self.data.exists():
                 synthesize(
-                    data,
+                    self.data,
                     n_patients=self.patients,
                     seed=self.seed,
                     progress=progress,
                     valid_fraction=TEST_SHARE,
                 )
             document = run_pipeline(
-                data,
+                self.data,
                 run,
                 PipelineConfig(PRESETS["demo"], self.seed, agents, self.agent_seeds),
                 title="Synthetic radiographs",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.run_directory import lock_in, refuse_links_out
 from mura_app.terminal import print_result
 from mura_env.errors import UserFileExistsError
 
@@ -25,6 +26,11 @@ class Command:
     json: bool = False
     """Print one JSON document on standard output."""
 
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.out),)
+
     def run(self) -> None:
         """Read, check and write."""
         from base_models.checkpoint_import import import_checkpoint
@@ -38,6 +44,7 @@ class Command:
             raise UserFileExistsError(
                 f"{self.out} already holds members; choose another --out, or add --overwrite"
             )
+        refuse_links_out(self.out)
         imported = import_checkpoint(self.checkpoint, self.out)
         networks = {name: member.config.network for name, member in imported.members.items()}
         facts = {"out": str(self.out), "members": networks, "weighting_tensors": sorted(imported.weighting)}

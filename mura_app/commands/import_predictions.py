@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from mura_app.predictions_io import read_table
+from mura_app.run_directory import lock_beside
 from mura_app.terminal import print_result
 from mura_env import Predictions
 from mura_env.class_order import positive_class, positive_words
@@ -31,6 +32,11 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_beside(self.out),)
 
     def run(self) -> None:
         """Read, check and write."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from mura_app.run_directory import RunDirectory
+from mura_app.run_directory import RunDirectory, lock_in
 from mura_app.terminal import print_result
 
 
@@ -22,6 +22,11 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
 
     def run(self) -> None:
         """Write `report.html` and `MODEL_CARD.md` from what the run has recorded."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mura_app.run_directory import lock_in
 from mura_app.terminal import ProgressBars, print_result
 
 
@@ -21,6 +22,11 @@ class Command:
 
     json: bool = False
     """Print one JSON document on standard output."""
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.out),)
 
     def run(self) -> None:
         """Write the tree and say what is in it."""
