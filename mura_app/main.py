@@ -99,9 +99,13 @@ def run_command(arguments: list[str]) -> int:
     return 0
 
 
+class _Interrupt(KeyboardInterrupt):
+    """A signal to end: where Python has seen a plain `KeyboardInterrupt`, it may end by SIGINT of its own."""
+
+
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Give a list of the signals that ask this process to end, each of which becomes a `KeyboardInterrupt`.
+    """Give a list of the signals that ask this process to end, each of which raises a `KeyboardInterrupt`.
 
     Processes that it has started then end as they do after Ctrl-C. What is ignored stays so, as SIGHUP does
     below `nohup`; outside the main thread Python allows no handler.
@@ -110,7 +114,7 @@ def _signals() -> Iterator[list[int]]:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        raise KeyboardInterrupt
+        raise _Interrupt
 
     own_thread = threading.current_thread() is threading.main_thread()
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if own_thread else ()

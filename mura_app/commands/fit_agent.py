@@ -86,7 +86,7 @@ class Command:
 def _check_replaceable(out: Path, *, overwrite: bool) -> None:
     """Refuse to replace what is no saved agent, or to do it unasked."""
     if not out.is_dir():
-        raise UserFileExistsError(f"expected a folder to save an agent in, got {out}; choose another --out")
+        raise UserFileExistsError(f"{out} already exists and is no folder; choose another --out")
     files = [out / ARRAYS_NAME, out / DOCUMENT_NAME]
     left = {part for file in files for part in unfinished(file)}  # by one that was killed
     there = {*out.iterdir()} - left - {lock_in(out)}
