@@ -1,4 +1,4 @@
-"""What asks a command to end ends it, with the message and status of an interruption, and all its processes."""
+"""What asks a command to end ends it and all its processes, with the message and status of an interruption."""
 
 import os
 import signal
