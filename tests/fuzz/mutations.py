@@ -212,8 +212,9 @@ def mutate_words(random: Random, words: list[str]) -> list[str]:
     numbers = ("-1", "0", "1e308", "nan", "inf", "99999999999999999999", "1.5", "-99999999", "x", "1e-400")
     changed = [*words]
     for _ in range(int(random.integers(1, 3))):
-        place = int(random.integers(len(words)))
-        is_number = words[place].replace(".", "").isdigit()
+        counts = [place for place, word in enumerate(words) if word.replace(".", "").isdigit()]
+        is_number = bool(counts) and random.random() < 0.6
+        place = _any(random, counts if is_number else range(len(words)))
         odd = (
             numbers
             if is_number and random.random() < 0.8

@@ -19,11 +19,13 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
+import psutil
 import torch
 from safetensors.torch import save_file
 
@@ -46,26 +48,11 @@ from tests.fuzz import mutations
 from tests.mura_app.conftest import make_table
 
 SECONDS = 10
-"""What takes longer is a hang."""
+"""What computes longer, or waits six times as long, is a hang."""
 MEMORY = 4 * 2**30
 """Bytes that an input may ask for."""
 OUT = "out"
 """The folder of a case that may be written to; it holds the input where that lies in a run."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of input: what is copied for a case, what is mutated in it, and who reads it."""
-
-    share: int
-    """Inputs of a thousand."""
-    template: str
-    """Folder or file of the templates, copied to the case's `out`."""
-    mutated: str
-    """Pattern of the files in it of which one is mutated; empty for the template itself."""
-    mutate: Callable[[np.random.Generator, bytes], bytes]
-    read: Callable[[Path], object]
-    """Reads the copy; `run_command`'s status or anything else that does not raise means accepted."""
 
 
 def _command(line: str) -> Callable[[Path], int]:
@@ -76,12 +63,15 @@ def _configured(path: Path) -> object:
     return train.parse_command(["--config", str(path), "--out", "out/x"]).chosen_ensemble()
 
 
-def _evaluate(path: Path) -> int:
-    return run_command(
-        ["evaluate", "--run", str(path), "--predictions", "templates/outside.npz", "--overwrite"]
-    )
+def _training(path: Path) -> object:
+    return read_training(RunDirectory(path))
 
 
+def _cache(path: Path) -> object:
+    return open_image_cache([Path("templates/image.png").absolute()], 24, path)
+
+
+_EVALUATE = "evaluate --run {path} --predictions templates/outside.npz --overwrite"
 COMMANDS = (
     "benchmark --train templates/train.npz --test templates/test.npz --agents uniform --agent-seeds 1 "
     "--cross-validation-seeds 0 --jobs 1 --out out/x",
@@ -93,46 +83,33 @@ COMMANDS = (
     "synthesize --patients 2 --seed 1 --out out/x",
     "demo --patients 1 --agent-seeds 1 --out out/x",
     "check-data templates/studies --seed 0 --html out/x.html",
-    "evaluate --run templates/run --predictions templates/outside.npz --map-body-part PART0=PART1 --out out/x",
+    "evaluate --run templates/run --predictions templates/outside.npz --out out/x --positive abnormal",
     "import-checkpoint templates/checkpoint.pth --out out/x",
 )
 
-KINDS = {
-    "table.npz": Kind(170, "train.npz", "", mutations.mutate_npz, load_table),
-    "table.csv": Kind(110, "train.csv", "", mutations.mutate_csv, load_table),
-    "imported.csv": Kind(
-        40, "train.csv", "", mutations.mutate_csv, _command("import-predictions {path} --out out/new.npz")
-    ),
-    "studies.csv": Kind(110, "studies", "studies.csv", mutations.mutate_csv, open_dataset),
-    "config.json": Kind(60, "trained/config.json", "", mutations.mutate_json, _configured),
-    "report": Kind(30, "run", "[bc]*.json", mutations.mutate_json, _command("report --run {path}")),
-    "training.json": Kind(
-        40, "trained", "training.json", mutations.mutate_json, lambda path: read_training(RunDirectory(path))
-    ),
-    "members": Kind(60, "trained", "members/**/*.json", mutations.mutate_json, load_members),
-    "weights": Kind(60, "trained", "members/**/*.safetensors", mutations.mutate_safetensors, load_members),
-    "agent.json": Kind(60, "run/agents/static-seed0", "agent.json", mutations.mutate_json, load_agent),
-    "agent.safetensors": Kind(
-        50, "run/agents/static-seed0", "*.safetensors", mutations.mutate_safetensors, load_agent
-    ),
-    "evaluation": Kind(10, "run", "evaluations/*/config.json", mutations.mutate_json, _evaluate),
-    "cache": Kind(
-        20,
-        "cache",
-        "*/*",
-        mutations.mutate_bytes,
-        lambda path: open_image_cache([Path("templates/image.png").absolute()], 24, path),
-    ),
-    **{
-        f"image.{suffix}": Kind(30, f"image.{suffix}", "", mutations.mutate_bytes, read_grey)
-        for suffix in ("png", "jpg", "tif", "dcm")
-    },
-    "checkpoint.pth": Kind(20, "checkpoint.pth", "", mutations.mutate_bytes, read_checkpoint),
-    "checkpoint.safetensors": Kind(
-        20, "checkpoint.safetensors", "", mutations.mutate_safetensors, read_checkpoint
-    ),
-    "command line": Kind(40, "", "", mutations.mutate_bytes, lambda path: 0),
+KINDS: dict[str, tuple[int, str, str, Callable[..., bytes], Callable[[Path], object]]] = {
+    "table.npz": (180, "train.npz", "", mutations.mutate_npz, load_table),
+    "table.csv": (120, "train.csv", "", mutations.mutate_csv, load_table),
+    "studies.csv": (110, "studies", "studies.csv", mutations.mutate_csv, open_dataset),
+    "config.json": (60, "trained/config.json", "", mutations.mutate_json, _configured),
+    "report": (30, "run", "[bc]*.json", mutations.mutate_json, _command("report --run {path}")),
+    "members": (60, "trained", "members/**/*.json", mutations.mutate_json, load_members),
+    "training.json": (40, "trained", "training.json", mutations.mutate_json, _training),
+    "weights": (50, "trained", "members/**/*.safetensors", mutations.mutate_safetensors, load_members),
+    "agent.json": (60, "run/agents/static-seed0", "*.json", mutations.mutate_json, load_agent),
+    "agent": (50, "run/agents/static-seed0", "*.safetensors", mutations.mutate_safetensors, load_agent),
+    "evaluation": (10, "run", "evaluations/*/config.json", mutations.mutate_json, _command(_EVALUATE)),
+    "cache": (20, "cache", "*/*", mutations.mutate_bytes, _cache),
+    "image.png": (30, "image.png", "", mutations.mutate_bytes, read_grey),
+    "image.jpg": (30, "image.jpg", "", mutations.mutate_bytes, read_grey),
+    "image.tif": (30, "image.tif", "", mutations.mutate_bytes, read_grey),
+    "image.dcm": (30, "image.dcm", "", mutations.mutate_bytes, read_grey),
+    "checkpoint.pth": (20, "checkpoint.pth", "", mutations.mutate_bytes, read_checkpoint),
+    "checkpoint": (20, "checkpoint.safetensors", "", mutations.mutate_safetensors, read_checkpoint),
+    "command line": (50, "", "", mutations.mutate_bytes, Path.exists),
 }
+"""By kind: inputs of a thousand; what of the templates is copied; which of its files are mutated (itself, if
+not said); how; and who reads the copy: a command's status 0, or any other value, means accepted."""
 
 
 def make_templates(folder: Path) -> None:
@@ -141,18 +118,14 @@ def make_templates(folder: Path) -> None:
     make_table(40, 1, "test", n_parts=2).save(folder / "test.npz")
     make_table(40, 2, "outside", n_parts=2).save(folder / "outside.npz")
     make_table(12, 0, "train", n_parts=2).to_csv(folder / "train.csv")
-    tables = ["--train", str(folder / "train.npz"), "--test", str(folder / "test.npz"), "--jobs", "1"]
-    run = ["--agents", "static", "--agent-seeds", "1", "--out", str(folder / "run")]
-    evaluation = ["--run", str(folder / "run"), "--predictions", str(folder / "outside.npz")]
-    data = [
-        "--data",
-        str(write_mura(folder / "MURA-v1.1", {"train": 8, "valid": 4})),
-        "--ensemble.folds",
-        "2",
-    ]
-    training = ["--members", "attention_cnn:1:16:1", "--ensemble.jobs", "1", "--out", str(folder / "trained")]
-    for words in (["benchmark", *tables, *run], ["evaluate", *evaluation], ["train", *data, *training]):
-        assert run_command(words) == 0, words
+    write_mura(folder / "MURA-v1.1", {"train": 8, "valid": 4})
+    for line in (
+        "benchmark --train {0}/train.npz --test {0}/test.npz --agents static --agent-seeds 1 --out {0}/run",
+        "evaluate --run {0}/run --predictions {0}/outside.npz",
+        "train --data {0}/MURA-v1.1 --ensemble.folds 2 --members attention_cnn:1:16:1 --ensemble.jobs 1 "
+        "--out {0}/trained",
+    ):
+        assert run_command([word.format(folder) for word in line.split()]) == 0, line
     image = picture(3, shape=(48, 40))
     for suffix in ("png", "jpg", "tif"):
         save_picture(folder / f"image.{suffix}", image)
@@ -165,42 +138,33 @@ def make_templates(folder: Path) -> None:
     (folder / "studies" / "studies.csv").write_text("\n".join(lines))
     (folder / "empty").mkdir()
     torch.save(Ensemble().state_dict(), folder / "checkpoint.pth")
-    save_file(
-        {name: each.clone() for name, each in Ensemble().state_dict().items()},
-        folder / "checkpoint.safetensors",
-    )
+    tensors = {name: tensor.clone() for name, tensor in Ensemble().state_dict().items()}
+    save_file(tensors, folder / "checkpoint.safetensors")
 
 
 def run_case(kind: str, number: int, seed: int, case: Path) -> str:
     """Read one input in a folder of its own and return what came of it: accepted, refused, or what failed."""
-    random, about = np.random.default_rng([seed, [*KINDS].index(kind), number]), KINDS[kind]
+    random = np.random.default_rng([seed, [*KINDS].index(kind), number])
+    _, template, pattern, mutate, read = KINDS[kind]
     (case / "outside").mkdir(parents=True)
     (case / "outside" / "victim.txt").write_text("mine")
     (case / "templates").symlink_to(case.parent.parent / "templates")
-    copy = case / OUT
-    copy.mkdir()
+    (case / OUT).mkdir()
     os.chdir(case)
-    if about.template:
-        template = case / "templates" / about.template
-        copy = copy / template.name
-        shutil.copytree(template, copy) if template.is_dir() else shutil.copy(template, copy)
-        files = sorted(copy.glob(about.mutated)) if about.mutated else [copy]
+    origin, copy = case / "templates" / template, case / OUT / Path(template).name
+    if template:
+        shutil.copytree(origin, copy) if origin.is_dir() else shutil.copy(origin, copy)
+    if template and number:  # the first is the valid input itself
+        files = sorted(copy.glob(pattern)) if pattern else [copy]
         file = files[int(random.integers(len(files)))]
-        if number:  # the first is the valid input itself
-            file.write_bytes(about.mutate(random, file.read_bytes()))
-    words = COMMANDS[number % len(COMMANDS)].split()
-    before, said = _state(case), io.StringIO()
+        file.write_bytes(mutate(random, file.read_bytes()))
+    if not template:
+        words = mutations.mutate_words(random, COMMANDS[number % len(COMMANDS)].split())
+    before, said = {*_state(case)}, io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            if kind == "command line":
-                status: object = run_command(mutations.mutate_words(random, words))
-            else:
-                status = about.read(copy)
-        outcome = (
-            {0: "accepted", 2: "refused"}.get(status, f"status {status}")
-            if isinstance(status, int)
-            else "accepted"
-        )
+            status = read(copy) if template else run_command(words)
+        outcome = {0: "accepted", 2: "refused"}[status] if isinstance(status, int) else "accepted"
     except SystemExit as stop:  # after `--help`
         outcome = f"status {stop.code}" if stop.code else "accepted"
     except Exception as error:
@@ -210,11 +174,11 @@ def run_case(kind: str, number: int, seed: int, case: Path) -> str:
         outcome = "refused" if number and user_message(error) is not None else what
         if "--only" in sys.argv:
             traceback.print_exc()
-    if about.template and not number and outcome != "accepted":
+    if template and not number and outcome != "accepted":
         return f"the valid input was {outcome}: {said.getvalue()}"
     if Path(mutations.CANARY).exists() or (case / OUT / mutations.CANARY).exists():
         return "executed code"
-    if changed := {*_state(case)} ^ {*before}:
+    if changed := {*_state(case)} ^ before:
         return f"changed outside its folder: {sorted(changed)[0]}"
     return outcome
 
@@ -223,7 +187,7 @@ def _state(case: Path) -> Iterator[tuple[str, int, int]]:
     """List what must not change: all of the case but its folder `out`, and the templates' upper level."""
     for folder in (case, case / "outside", case.parent, case / "templates", case / "templates" / "run"):
         for path in folder.iterdir():
-            if path.name not in {OUT, "new"} and path != case and not path.is_dir():
+            if path.name != ".lock" and not path.is_dir():
                 yield str(path), path.lstat().st_size, path.lstat().st_mtime_ns
 
 
@@ -246,13 +210,14 @@ def run_all(
     """Read all inputs in worker processes; one that hangs or ends is replaced."""
     context, found = multiprocessing.get_context("fork"), dict[tuple[str, int], str]()
     waiting = list(reversed(tasks))
-    running: dict[Connection, tuple[multiprocessing.process.BaseProcess, tuple[str, int], float]] = {}
+    running: dict[Connection, tuple[Any, tuple[str, int], tuple[float, float]]] = {}
 
-    def start(connection: Connection, process: multiprocessing.process.BaseProcess) -> None:
+    def start(connection: Connection, process: Any) -> None:
         task = waiting.pop() if waiting else None
         connection.send(task)
         if task is not None:
-            running[connection] = process, task, time.monotonic()
+            clocks = time.monotonic(), sum(psutil.Process(process.pid).cpu_times()[:2])
+            running[connection] = process, task, clocks
 
     def add_worker() -> None:
         ours, theirs = context.Pipe()
@@ -275,7 +240,8 @@ def run_all(
                 found[task] = f"its process ended with {process.exitcode}"
                 add_worker()
         for connection, (process, task, began) in [*running.items()]:
-            if time.monotonic() - began > SECONDS:
+            computed = sum(psutil.Process(process.pid).cpu_times()[:2]) - began[1]
+            if computed > SECONDS or time.monotonic() - began[0] > 6 * SECONDS:
                 found[task] = f"hang over {SECONDS} s"
                 del running[connection]
                 process.kill()
@@ -292,10 +258,9 @@ def main() -> int:
     parser.add_argument("--only", help="KIND:NUMBER of one input to repeat")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # a forked process would wait for threads that it does not have
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    tasks = [
-        (kind, n) for kind, about in KINDS.items() for n in range(round(about.share * options.inputs / 1000))
-    ]
+    tasks = [(kind, n) for kind, (share, *_) in KINDS.items() for n in range(share * options.inputs // 1000)]
     if options.only:
         kind, _, number = options.only.rpartition(":")
         tasks = [(kind, int(number))]
