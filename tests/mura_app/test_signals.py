@@ -1,4 +1,4 @@
-"""What asks a command to end ends it and all its processes, with the message and status of an interruption."""
+"""What asks a command to end ends it and its processes, with the message and status of an interruption."""
 
 import os
 import signal
