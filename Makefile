@@ -8,7 +8,7 @@ RUN    := $(VENV)/bin/python
 # or the address that PyTorch's installation page names for a CPU-only or a particular CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: help install demo test test-slow test-search check format bench clean
+.PHONY: help install demo test test-slow test-search fuzz check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test-slow: $(STAMP)  ## the checks that take longer
 
 test-search: $(STAMP)  ## the property tests of the environment, with ten times as many and new examples
 	HYPOTHESIS_PROFILE=search $(RUN) -m pytest --numprocesses logical tests/mura_env
+
+fuzz: $(STAMP)  ## 2,000 generated hostile inputs of all kinds: no traceback, hang, lost file or executed code
+	OMP_NUM_THREADS=1 $(RUN) -m tests.fuzz.run
 
 check: $(STAMP)  ## format, lint, types with benchmarks, import contract
 	$(VENV)/bin/ruff format --check .

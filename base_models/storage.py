@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mura_env.errors import UserError
-from mura_env.utils.files import regular_file, replacing
+from mura_env.utils.files import regular_file, replacing, unfinished
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
@@ -28,9 +28,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, 
 
 def remove_unfinished(path: Path) -> None:
     """Remove what processes that were killed while they wrote a file have left beside it."""
-    for file in path.parent.glob(".*"):
-        if file.name.startswith(f".{path.name}."):  # how `replacing` names the file that it has not finished
-            file.unlink(missing_ok=True)
+    for file in unfinished(path):
+        file.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

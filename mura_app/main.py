@@ -6,9 +6,11 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import tyro
@@ -52,9 +54,10 @@ RESUMABLE = {"demo", "run", "train", "benchmark"}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `mura` with the given arguments (default: those of the process) and exit.
 
-    Exit status: 0; 2 for an error that the user can correct (one line on standard error); 130 when
-    interrupted; 141 when the reader of its output has ended; 1 for a defect of the program, with its
-    traceback and a line that says where to report it. `MURA_TRACEBACK=1` shows the traceback of a user's
+    Exit status: 0; 2 for an error that the user can correct (one line on standard error); 128 and the number
+    of the signal when interrupted, so 130 by Ctrl-C and 143 by SIGTERM; 141 when the reader of its output has
+    ended; 1 for a defect of the program, with its traceback and a line that says where to report it.
+    `MURA_TRACEBACK=1` shows the traceback of a user's
     error as well.
     """
     open_streams()
@@ -75,7 +78,7 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     name, *options = arguments or ["--help"]
     group = None
-    with contextlib.ExitStack() as stack:
+    with _signals() as received, contextlib.ExitStack() as stack:
         try:
             if name in {"-h", "--help", "--version"}:
                 print_text(f"mura {mura_app.__version__}" if name == "--version" else _overview())
@@ -83,19 +86,60 @@ def run_command(arguments: list[str]) -> int:
             group = stack.enter_context(_processes())
             with group.synchronized() if group else contextlib.nullcontext():
                 command = _parse_subcommand(name, options)
+                if group is None or group.is_global_zero:
+                    _lock(command, stack)
             command.run()
         except KeyboardInterrupt:
+            received.append(signal.SIGINT)  # where no handler of this program stood
+        except Exception as error:
+            text = user_message(error)
+            if not received:  # else it may come of a process that the same signal has ended
+                if text is None or os.environ.get("MURA_TRACEBACK") == "1":
+                    raise
+                _print_error(text, group)
+                return 2
+        if received:  # an agent that is interrupted still returns what it has learned
             advice = "; what is finished is kept, and the same command with --resume goes on from there"
             if group is None or group.is_global_zero:
                 error_line(f"interrupted{advice if name in RESUMABLE else ''}")
-            return 130
-        except Exception as error:
-            text = user_message(error)
-            if text is None or os.environ.get("MURA_TRACEBACK") == "1":
-                raise
-            _print_error(text, group)
-            return 2
+            return 128 + received[0]
     return 0
+
+
+class _Interrupt(KeyboardInterrupt):
+    """A signal to end: where Python has seen a plain `KeyboardInterrupt`, it may end by SIGINT of its own."""
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Give a list of the signals that ask this process to end, each of which raises a `KeyboardInterrupt`.
+
+    Processes that it has started then end as they do after Ctrl-C. What is ignored stays so, as SIGHUP does
+    below `nohup`; outside the main thread Python allows no handler.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise _Interrupt
+
+    own_thread = threading.current_thread() is threading.main_thread()
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if own_thread else ()
+    handled = [number for number in ending if signal.getsignal(number) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, interrupt) for number in handled}
+    try:
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, handler)
+
+
+def _lock(command: Any, locks: contextlib.ExitStack) -> None:
+    """Take the locks of what a command writes, and of the run that it reads, before it does either."""
+    if hasattr(command, "writes"):
+        module = importlib.import_module("mura_app.locks")
+        locks.enter_context(module.locked(command.writes, getattr(command, "reads", ())))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ agents/<name>-seed<k>/           the fitted weighting policies
 cross_validation/                those that did not learn from a fold of the training table
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
+.lock                            while a command writes there
 benchmark.json, report.html      the results
 MODEL_CARD.md                    what it is for, on what it was measured, and its limits
 ```
@@ -25,9 +26,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mura_app.locks import lock_in
 from mura_app.schema import RunConfig, check_document
 from mura_env.errors import UserError, UserFileError, UserFileExistsError
-from mura_env.utils.files import read_json, write_json
+from mura_env.utils.files import read_json, unfinished, write_json
 from mura_env.utils.text import shortened
 
 FORMAT_VERSION = 1
@@ -60,8 +62,7 @@ class RunDirectory:
         """Whether nothing is there, or an empty folder, or what an interrupted first claim has left."""
         if not self.path.is_dir():
             return not self.path.exists()
-        unfinished = f".{self.config_path.name}."  # how `replacing` names the file that it has not finished
-        return all(child.name.startswith(unfinished) for child in self.path.iterdir())
+        return {*self.path.iterdir()} <= {lock_in(self.path), *unfinished(self.config_path)}
 
     def claim(
         self,
@@ -85,9 +86,10 @@ class RunDirectory:
             The settings in force.
 
         Raises:
-            UserFileError: The folder holds another run, or files that are no run, or is a file.
+            UserFileError: The folder holds another run, or files that are no run, or is a file; the run to
+                resume holds links that lead out of it.
             UserError: Both options are given, the run to resume had other settings, or the folder to
-                overwrite is no run's or holds a source.
+                overwrite is no run's or holds a source or other runs.
         """
         if overwrite and resume:
             raise UserError("expected --overwrite or --resume, got both; leave one out")
@@ -120,6 +122,7 @@ class RunDirectory:
                 "--overwrite to replace it"
             )
         earlier = self.read_config()
+        refuse_links_out(self.path)
         before, now = ({**(each.get("agent_options") or {})} for each in (earlier, settings))
         had, asked = (set(each.get("agents") or ()) for each in (earlier, settings))
         others = {*GROWING, "format_version", "versions"}
@@ -147,7 +150,7 @@ class RunDirectory:
         return grown
 
     def _check_removable(self, sources: Iterable[str | Path]) -> None:
-        """Refuse to remove what is no run's, or what the new run is made from."""
+        """Refuse to remove what is no run's, what the new run is made from, or other runs."""
         if LIBRARIES[0] not in self.read_config().get("versions", {}):  # many programs write a `config.json`
             raise UserError(
                 f"expected a run to overwrite, got {self.path} with a config.json that no run has written; "
@@ -160,13 +163,20 @@ class RunDirectory:
                     f"expected a run to overwrite that nothing is taken from, got {self.path} with {source}; "
                     "choose another --out"
                 )
+        for other in sorted(
+            self.path.glob("*/config.json")
+        ):  # a run's own repeats and evaluations lie deeper
+            raise UserError(
+                f"expected a run to overwrite without other runs beside its files, got {self.path} with "
+                f"{other.parent}; choose another --out"
+            )
 
     def _clear(self) -> None:
         """Remove all but `config.json`, by which a folder is known as a run's if the removal is killed."""
         for child in self.path.iterdir():
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
-            elif child != self.config_path:
+            elif child not in (self.config_path, lock_in(self.path)):
                 child.unlink()
 
     def read_config(self) -> dict[str, Any]:
@@ -219,3 +229,32 @@ def _change(option: str, had: Any, asked: Any) -> str:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def resolved_name(path: Path) -> str:
+    """Return the name that something made from a path gets: the last part of the path that is meant.
+
+    Raises:
+        UserError: The path has none, as `/`, or one that a folder or a table cannot have.
+    """
+    name = Path(os.path.realpath(path)).name
+    if name.removesuffix(".npz").removesuffix(".csv") in {"", ".", ".."}:
+        raise UserError(f"expected a path with a name that a folder can get, got {path}; name another")
+    return name
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse a folder with links that lead out of it: what is written there would replace files elsewhere.
+
+    Raises:
+        UserFileError: There is one.
+    """
+    inside = os.path.realpath(folder)
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            target = Path(os.path.realpath(path))
+            if path.is_symlink() and not target.is_relative_to(inside):
+                raise UserFileError(
+                    f"expected a folder to write to whose files lie in it, got {path}, a link that leads to "
+                    f"{target}; put what it leads to in its place"
+                )

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +27,7 @@ from base_models.imaging.appearance import grey_levels, odd_looks
 from base_models.imaging.decoding import Placement, SquareFormat, each_image
 from base_models.imaging.reader import ImageError, decode, file_digest, misnamed, read_file
 from mura_env.errors import UserError
-from mura_env.utils.files import naming, read_json, regular_file, write_json
+from mura_env.utils.files import read_json, regular_file, replacing, write_json
 from mura_env.utils.progress import Progress
 
 FORMAT = 7
@@ -197,25 +198,25 @@ def _length_and_time(path: Path) -> tuple[int, int] | None:
 
 
 def _mapped(file: Path, shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
-    """Map an array's file for writing; where it is missing or another's, it becomes one of zeros."""
-    if os.path.lexists(file):
-        regular_file(file, "the file of an image cache")
-    try:
-        images = np.lib.format.open_memmap(file, mode="r+")
-        if images.shape == shape and images.dtype == dtype and images.flags.c_contiguous:
-            return images
-    except Exception:  # there is none, or whatever NumPy raises for a damaged header
-        file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with naming(file), file.open("w+b") as opened:
-            images = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-            # the system ends a process that writes to a mapped file for which the disk has no space
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-    except OSError:
-        file.unlink(missing_ok=True)
-        raise
-    return images
+    """Map an array's file for writing; where it is missing or another's, one of zeros takes its place.
+
+    A file that has another name elsewhere, by a link of either kind, is another's.
+    """
+    is_own = os.path.lexists(file) and not file.is_symlink()
+    if is_own:
+        is_own = regular_file(file, "the file of an image cache").stat().st_nlink == 1
+    if is_own:
+        with suppress(Exception):  # whatever NumPy raises for a damaged header
+            images = np.lib.format.open_memmap(file, mode="r+")
+            if images.shape == shape and images.dtype == dtype and images.flags.c_contiguous:
+                return images
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary, temporary.open("r+b") as opened:
+        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        # the system ends a process that writes to a mapped file for which the disk has no space
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(opened.fileno(), 0, temporary.stat().st_size)
+        return images
 
 
 def _whole_parts(

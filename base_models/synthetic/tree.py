@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from base_models.synthetic.study import CASES, Box, draw_study
 from mura_env.errors import UserError, UserFileExistsError
 from mura_env.utils.files import naming
+from mura_env.utils.workers import end_with_parent
 
 ROOT = "MURA-v1.1"
 """Name of the folder that holds a MURA tree."""
@@ -103,7 +105,7 @@ def synthesize(
     moved to its place when it is complete.
 
     Args:
-        out: Folder to write to; absent or empty.
+        out: Folder to write to; absent, or empty but for hidden files.
         n_patients: Number of patients in both splits together, at least 2.
         seed: Seed, 0 or greater.
         progress: Called as ``progress(description, completed, total)``, counting patients.
@@ -132,12 +134,14 @@ def synthesize(
         tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out if is_there else out.parent) as folder,
     ):
         draft = Path(folder) / "tree"
-        pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=_CHUNK)
+        with joblib.parallel_config(backend="loky", initializer=end_with_parent):
+            pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=_CHUNK)
         jobs = (joblib.delayed(_write_patient)(draft, *patient, seed) for patient in patients)
-        for done, (split, studies) in enumerate(pool(jobs), start=1):
-            written[split] += studies
-            if progress:
-                progress("drawing radiographs", done, n_patients)
+        with closing(pool(jobs)) as drawn:  # an interrupt ends the processes before the folder is removed
+            for done, (split, studies) in enumerate(drawn, start=1):
+                written[split] += studies
+                if progress:
+                    progress("drawing radiographs", done, n_patients)
         _write_tables(draft, written)
         if is_there:
             (draft / ROOT).replace(out / ROOT)
@@ -147,7 +151,9 @@ def synthesize(
 
 def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
     """Refuse bad arguments; return the number of validation patients."""
-    if any(out.iterdir()) if out.is_dir() else os.path.lexists(out):
+    # hidden files stay, such as the lock of a command, or what one that was killed has left
+    visible = (child for child in out.iterdir() if not child.name.startswith("."))
+    if any(visible) if out.is_dir() else os.path.lexists(out):
         raise UserFileExistsError(
             f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.locks import lock_beside
 from mura_app.terminal import ProgressBars, message, print_json
 from mura_env.errors import UserError
 from mura_env.utils.options import Seed, check_options
@@ -37,6 +38,11 @@ class Command:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return () if self.html is None else (lock_beside(self.html),)
 
     def run(self) -> None:
         """Look at every file and say what was found."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from base_models.config import ensemble_from_document
+from mura_app.locks import lock_in
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
 from mura_env.utils.options import check_options
@@ -44,6 +45,11 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.out),)
 
 
 def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:

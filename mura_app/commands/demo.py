@@ -1,5 +1,6 @@
 """`mura demo`: the whole idea on synthetic radiographs, in a few minutes."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from mura_app.commands.agent_options import DEFAULT_AGENTS, AgentSeeds
 from mura_app.commands.config_file import config_defaults
 from mura_app.commands.synthesize import Patients
 from mura_app.console import show_benchmark
+from mura_app.locks import lock_beside, lock_in
 from mura_app.main import parse
-from mura_app.run_directory import RunDirectory
+from mura_app.run_directory import RunDirectory, resolved_name
 from mura_app.terminal import ProgressBars, message
-from mura_env.errors import UserError
 from mura_env.utils.options import Seed, check_options
 
 TEST_SHARE = 0.4
@@ -46,32 +47,39 @@ class Command:
     def __post_init__(self) -> None:
         check_options(self)
 
+    @property
+    def data(self) -> Path:
+        """The folder of the radiographs."""
+        folder = Path(os.path.realpath(self.out)).with_name(f"{resolved_name(self.out)}-data")
+        return folder / f"patients-{self.patients}-seed-{self.seed}"
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return lock_in(self.out), lock_beside(self.data)
+
     def run(self) -> None:
         """Draw the radiographs, then do what `mura run` does."""
         from base_models.synthetic import synthesize
         from mura_app.pipeline import PipelineConfig, run_pipeline
 
-        out = self.out.resolve()  # `.` has no name of its own
-        if not out.name:
-            raise UserError(f"expected a folder with room for another one beside it, got {out}; change --out")
         run = RunDirectory(self.out)
         agents: dict[str, dict[str, object]] = {name: {} for name in DEFAULT_AGENTS}
-        data = out.with_name(f"{out.name}-data") / f"patients-{self.patients}-seed-{self.seed}"
         if not self.json:
             message(
                 "Synthetic radiographs, three CNNs, eight ways to weight them: a few minutes on two cores."
             )
         with ProgressBars() as progress:
-            if not data.exists():
+            if not self.data.exists():
                 synthesize(
-                    data,
+                    self.data,
                     n_patients=self.patients,
                     seed=self.seed,
                     progress=progress,
                     valid_fraction=TEST_SHARE,
                 )
             document = run_pipeline(
-                data,
+                self.data,
                 run,
                 PipelineConfig(PRESETS["demo"], self.seed, agents, self.agent_seeds),
                 title="Synthetic radiographs",

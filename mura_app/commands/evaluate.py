@@ -1,5 +1,6 @@
 """`mura evaluate`: a finished run on an outside data set (external validation)."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ import tyro
 
 from mura_app.artifacts import read_benchmark, write_benchmark
 from mura_app.console import show_benchmark
-from mura_app.run_directory import RunDirectory
+from mura_app.locks import lock_in
+from mura_app.run_directory import RunDirectory, resolved_name
 from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
 from mura_env.errors import UserError, UserFileExistsError
@@ -58,6 +60,33 @@ class Command:
     def __post_init__(self) -> None:
         check_options(self)
 
+    @property
+    def name(self) -> str:
+        """The name of the outside data."""
+        name = resolved_name(self._source())
+        return name if self.predictions is None else Path(name).stem
+
+    @property
+    def folder(self) -> Path:
+        """The folder to write."""
+        place = self.run_directory / "evaluations" / self.name
+        meant = Path(os.path.realpath(self.run_directory), "evaluations", self.name)
+        if self.out is None and Path(os.path.realpath(place)) != meant:
+            raise UserError(
+                f"expected {place} to lie in the run, got a link out of it; name another folder with --out"
+            )
+        return self.out or place
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.folder),)
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The locks of what it reads."""
+        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
+
     def run(self) -> None:
         """Predict if needed, score and report."""
         from mura_app.external_validation import parse_mapping, training_table
@@ -65,7 +94,7 @@ class Command:
         source = self._source()
         run = RunDirectory(self.run_directory)
         run.read_config()
-        out = RunDirectory(self.out or run.path / "evaluations" / source.stem)
+        out = RunDirectory(self.folder)
         if not out.is_free and not self.overwrite:
             raise UserFileExistsError(f"{out.path} already exists; choose another --out, or add --overwrite")
         if not out.is_free and not (out.config_path.is_file() and "evaluated_run" in out.read_config()):
@@ -93,7 +122,7 @@ class Command:
         outside.table.save(out.predictions / "test.npz")
         if outside.images is not None:
             outside.images.save(out.predictions / "test-images.npz")
-        title = f"{source.stem}, external validation of {run.path.resolve().name}"
+        title = f"{self.name}, external validation of {run.path.resolve().name}"
         document = write_benchmark(out, document, title=title, dataset=outside.dataset)
         show_benchmark(document, out, as_json=self.json)
 

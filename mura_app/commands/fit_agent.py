@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from agents import agent_class, list_agents, make_agent
+from agents.storage import ARRAYS_NAME, DOCUMENT_NAME
+from mura_app.locks import lock_in
 from mura_app.main import COMMANDS, parse
 from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, message, print_json, print_text
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserFileExistsError
+from mura_env.utils.files import unfinished
 from mura_env.utils.options import Seed, check_options
-
-_SAVED = {"agent.json", "agent.safetensors"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Command:
     name: str
     options: Options
     config: dict[str, Any]
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.options.out),)
 
     def run(self) -> None:
         """Fit the agent, save it, and say what weights it gives each body part."""
@@ -86,15 +92,20 @@ class Command:
 
 def _check_replaceable(out: Path, *, overwrite: bool) -> None:
     """Refuse to replace what is no saved agent, or to do it unasked."""
-    if not overwrite:
+    if not out.is_dir():
+        raise UserFileExistsError(f"{out} already exists and is no folder; choose another --out")
+    files = [out / ARRAYS_NAME, out / DOCUMENT_NAME]
+    left = {part for file in files for part in unfinished(file)}  # by one that was killed
+    there = {*out.iterdir()} - left - {lock_in(out)}
+    if there and not overwrite:
         raise UserFileExistsError(f"{out} already exists; choose another --out, or add --overwrite")
-    if not (out / "agent.json").is_file():
-        raise UserFileExistsError(f"expected a saved agent to replace, got {out} without agent.json in it")
-    if others := {path.name for path in out.iterdir()} - _SAVED:
+    if others := there - {*files}:
         raise UserFileExistsError(
-            f"expected nothing but a saved agent to replace in {out}, got {min(others)!r} too; "
+            f"expected nothing but a saved agent to replace in {out}, got {min(others).name!r}; "
             "choose another --out"
         )
+    for part in left:
+        part.unlink()
 
 
 def parse_command(arguments: list[str]) -> Command:

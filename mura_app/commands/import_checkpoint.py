@@ -5,6 +5,8 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.locks import lock_in
+from mura_app.run_directory import refuse_links_out
 from mura_app.terminal import print_result
 from mura_env.errors import UserFileExistsError
 from mura_env.utils.options import check_options
@@ -29,6 +31,11 @@ class Command:
     def __post_init__(self) -> None:
         check_options(self)
 
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.out),)
+
     def run(self) -> None:
         """Read, check and write."""
         from base_models.checkpoint_import import import_checkpoint
@@ -42,6 +49,7 @@ class Command:
             raise UserFileExistsError(
                 f"{self.out} already holds members; choose another --out, or add --overwrite"
             )
+        refuse_links_out(self.out)
         imported = import_checkpoint(self.checkpoint, self.out)
         networks = {name: member.config.network for name, member in imported.members.items()}
         facts = {"out": str(self.out), "members": networks, "weighting_tensors": sorted(imported.weighting)}

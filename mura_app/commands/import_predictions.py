@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.locks import lock_beside
 from mura_app.predictions_io import read_table
 from mura_app.terminal import print_result
 from mura_env import Predictions
@@ -35,6 +36,11 @@ class Command:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_beside(self.out),)
 
     def run(self) -> None:
         """Read, check and write."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from mura_app.locks import lock_in
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import print_result
 from mura_env.utils.options import check_options
@@ -26,6 +27,11 @@ class Command:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
 
     def run(self) -> None:
         """Write `report.html` and `MODEL_CARD.md` from what the run has recorded."""

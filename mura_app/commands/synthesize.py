@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from mura_app.locks import lock_in
 from mura_app.terminal import ProgressBars, print_result
 from mura_env.utils.options import Range, Seed, check_options
 
@@ -28,6 +29,11 @@ class Command:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return (lock_in(self.out),)
 
     def run(self) -> None:
         """Write the tree and say what is in it."""

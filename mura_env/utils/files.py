@@ -94,6 +94,12 @@ def naming(path: str | PathLike[str]) -> Iterator[None]:
         raise
 
 
+def unfinished(path: str | PathLike[str]) -> list[Path]:
+    """Return what processes that were killed while they wrote a file with `replacing` have left beside it."""
+    path = Path(path)
+    return [file for file in path.parent.glob(".*") if file.name.startswith(f".{path.name}.")]
+
+
 def write_json(path: str | PathLike[str], document: Any) -> None:
     """Write a JSON document atomically; missing folders are made, NaN and infinity raise `ValueError`.
 

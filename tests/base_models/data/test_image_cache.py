@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -304,3 +305,21 @@ def test_a_pipe_in_place_of_a_file_of_the_cache_is_refused_at_once(
     os.mkfifo(file)
     with pytest.raises(UserFileNotFoundError, match=f"got the pipe {file}"):
         open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_a_file_behind_a_link_is_not_written(
+    paths: list[Path], tmp_path: Path, link: Callable[[Path, Path], None], *, is_alike: bool
+) -> None:
+    cache = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
+    expected, victim = np.array(cache.images), tmp_path / "victim.npy"
+    np.save(victim, np.full(expected.shape if is_alike else (3,), 7, np.uint8))
+    before = victim.read_bytes()
+    cache.file.unlink()
+    link(cache.file, victim)
+    again = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
+    np.testing.assert_array_equal(again.images, expected)
+    assert victim.read_bytes() == before
+    assert not again.file.is_symlink()
+    assert [path.name for path in again.file.parent.iterdir() if path.name.startswith(".")] == []
