@@ -12,7 +12,8 @@ from base_models.config import EnsembleConfig, ensemble_document
 from base_models.data.leakage import doubtful_weights
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import join_process_group, launched_group
-from base_models.ensemble import check_training, train_ensemble
+from base_models.ensemble import train_ensemble
+from base_models.preflight import check_training
 from mura_app.artifacts import METADATA_CONTROL, write_benchmark
 from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory

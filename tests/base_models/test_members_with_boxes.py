@@ -9,9 +9,10 @@ import pytest
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.datasets import open_dataset
-from base_models.ensemble import check_training, train_ensemble
+from base_models.ensemble import train_ensemble
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies
+from base_models.preflight import check_training
 from base_models.synthetic import synthesize
 
 NET = {"blocks": 1, "width": 4, "dropout": 0.0}

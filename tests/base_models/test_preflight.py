@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from base_models import create_model, ensemble
+from base_models import create_model, preflight
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig, ViewAggregation
 from base_models.cross_fitting import draw_folds, images_outside_fold, views_of
 from base_models.data.loader import derive_seed
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import ProcessGroup
-from base_models.ensemble import check_training
 from base_models.imaging.reader import file_digest
+from base_models.preflight import check_training
 from base_models.storage import save_tensors
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
@@ -107,7 +107,7 @@ def _fewest_images(dataset: Dataset, config: EnsembleConfig) -> int:
 def test_batches_that_processes_cannot_share_are_refused(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, inner_validation: float
 ) -> None:
-    monkeypatch.setattr(ensemble, "launched_group", lambda: ProcessGroup(1, 2, 1, 2))
+    monkeypatch.setattr(preflight, "launched_group", lambda: ProcessGroup(1, 2, 1, 2))
     config = _training(CONFIG, inner_validation=inner_validation)
     fewest = _fewest_images(dataset, config)
     shared = replace(config, parallelism="ddp")
@@ -125,14 +125,14 @@ def test_processes_that_share_batches_have_a_gpu_each(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     shared = replace(CONFIG, parallelism="ddp", training=replace(CONFIG.training, batch_size=8))
     four = ProcessGroup(3, 4, 3, 4)
-    monkeypatch.setattr(ensemble, "launched_group", lambda: four)
+    monkeypatch.setattr(preflight, "launched_group", lambda: four)
     check_training(dataset, shared)
     with pytest.raises(ValueError, match="expected a GPU for each process that shares batches, got 2 for 4"):
         check_training(dataset, replace(shared, devices=2))
     check_training(dataset, replace(CONFIG, devices=2))  # fits may take turns on a GPU
-    monkeypatch.setattr(ensemble, "launched_group", lambda: replace(four, world_size=8))
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, world_size=8))
     check_training(dataset, shared)
-    monkeypatch.setattr(ensemble, "launched_group", lambda: replace(four, world_size=6))
+    monkeypatch.setattr(preflight, "launched_group", lambda: replace(four, world_size=6))
     with pytest.raises(ValueError, match="expected the same number of processes on every machine, got 4"):
         check_training(dataset, CONFIG)
 
@@ -174,8 +174,8 @@ def test_members_that_differ_by_seed_are_created_once_and_a_file_is_read_once(
     members = (first, replace(first, name="again", epochs=3), replace(first, name="larger", image_size=24))
     calls = []
     for name in ("meta_network", "read_state_dict"):
-        own = getattr(ensemble, name)
-        monkeypatch.setattr(ensemble, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
+        own = getattr(preflight, name)
+        monkeypatch.setattr(preflight, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
     check_training(dataset, replace(CONFIG, members=members))
     assert sorted(calls) == ["meta_network", "meta_network", "read_state_dict"]
 
@@ -184,7 +184,7 @@ def test_a_resumed_run_downloads_nothing(dataset: Dataset, monkeypatch: pytest.M
     def download(network: torch.nn.Module) -> dict[str, torch.Tensor]:
         raise ConnectionError("offline")
 
-    monkeypatch.setattr(ensemble, "pretrained_state_dict", download)
+    monkeypatch.setattr(preflight, "pretrained_state_dict", download)
     config = _first(CONFIG, network="resnet18", image_size=32, options={}, pretrained=True)
     with pytest.raises(ConnectionError):
         check_training(dataset, config)
