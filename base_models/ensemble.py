@@ -35,7 +35,8 @@ from base_models.imaging.decoding import SquareFormat
 from base_models.members import training_format, weights_path
 from base_models.networks.registry import has_lesion_map
 from base_models.preflight import check_training, with_precisions
-from base_models.training.fit import FitJob, FitResult, run_fits
+from base_models.training.fit import FitJob, FitResult
+from base_models.training.fit_pool import run_fits
 from base_models.training.validation import FoldImages
 from mura_env import Predictions
 from mura_env.utils.files import write_json

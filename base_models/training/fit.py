@@ -1,30 +1,22 @@
 """The fits of an ensemble: each member trained without one fold, and its logits on studies it has not seen.
 
-What one fit depends on (`FitJob`), how it is trained, resumed and kept (`run_fit`), and how all of them share
-processes and GPUs (`run_fits`).
+What one fit depends on (`FitJob`), and how it is trained, resumed and kept (`run_fit`).
 """
 
 import hashlib
 import json
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import cv2
-import joblib
 import numpy as np
-from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 from torch import nn
 
-from base_models.config import EnsembleConfig, MemberConfig, Precision, TrainingConfig
+from base_models.config import MemberConfig, Precision, TrainingConfig
 from base_models.data.leakage import learned_from
 from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import derive_seed
-from base_models.distributed import ALONE, ProcessGroup, assign
 from base_models.members import (
     forward_flops,
     load_weights,
@@ -33,24 +25,20 @@ from base_models.members import (
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.networks.registry import NETWORKS
 from base_models.prediction import view_logits
 from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.training.checkpoint import (
-    EpochCounter,
     EpochState,
     Stopwatch,
     load_epoch,
     remove_checkpoint,
     save_epoch,
 )
-from base_models.training.device import CPU, DeviceConfig, autocast_precision, machine_gpus, torch_threads
+from base_models.training.device import CPU, DeviceConfig, autocast_precision, torch_threads
 from base_models.training.optimization import image_weights
 from base_models.training.trainer import fit_network
 from base_models.training.validation import FoldImages, Score
 from mura_env.errors import UserError
-from mura_env.utils.progress import Progress
-from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned, sending
 
 
 @dataclass(frozen=True)
@@ -278,107 +266,3 @@ def _train(
         remove_unfinished(job.weights)
     group.barrier()
     return network
-
-
-def run_fits(
-    jobs: Sequence[FitJob],
-    config: EnsembleConfig,
-    *,
-    resume: bool = False,
-    progress: Progress | None = None,
-    group: ProcessGroup = ALONE,
-) -> list[FitResult]:
-    """Run all fits and return their results in the order of the jobs, in every process of the group.
-
-    Alone, this process runs them one after another or starts processes for them. Processes of torchrun take a
-    share of the fits each, or together the batches of one fit after another. How whole fits are divided
-    decides how long it takes, not what comes out. A process whose fit fails does not wait for the fits of the
-    others; what is finished is kept for a resumed run.
-    """
-    with group.synchronized():
-        if group.is_global_zero and not resume:
-            for job in jobs:
-                remove_checkpoint(job.checkpoint)
-    gpus = machine_gpus(config.devices)
-    n_processes = min(config.jobs or len(gpus) or joblib.cpu_count(), len(jobs))
-    costs = [float(job.cost) for job in jobs]
-    own_gpu = gpus[group.local_rank % len(gpus)] if gpus else None
-    longest_first = assign(costs, 1)[0]
-    epochs = [job.member.epochs for job in jobs]
-    finished = [resume and is_finished(job) for job in jobs]
-    report = EpochCounter([job.checkpoint for job in jobs], epochs, finished, progress)
-    if group.world_size > 1 and config.parallelism == "fits":
-        own = assign(costs, group.world_size)[group.rank]
-        parts = group.all_gather(_run_serial(jobs, own, resume, report, DeviceConfig(own_gpu)))
-        results = {index: result for part in parts for index, result in part.items()}
-        report.finish(results)
-    elif group.world_size > 1 or n_processes == 1:
-        results = _run_serial(jobs, longest_first, resume, report, DeviceConfig(own_gpu, group))
-    else:
-        devices = [DeviceConfig(gpus[i % len(gpus)] if gpus else None) for i in range(n_processes)]
-        results = _run_parallel(jobs, longest_first, resume, report, devices)
-    return [results[index] for index in range(len(jobs))]
-
-
-def _run_serial(
-    jobs: Sequence[FitJob], order: list[int], resume: bool, report: EpochCounter, device: DeviceConfig
-) -> dict[int, FitResult]:
-    """Run the fits in this process."""
-    results: dict[int, FitResult] = {}
-    for index in order:
-        results[index] = run_fit(jobs[index], resume, report, device)
-        report.finish([index])
-    return results
-
-
-def _run_parallel(
-    jobs: Sequence[FitJob],
-    order: list[int],
-    resume: bool,
-    report: EpochCounter,
-    devices: Sequence[DeviceConfig],
-) -> dict[int, FitResult]:
-    """Run the fits in one process per device."""
-    waiting, results = deque(order), dict[int, FitResult]()
-    running: dict[Future[FitResult], tuple[int, DeviceConfig]] = {}
-    free = list(reversed(devices))
-    networks = NETWORKS.registered()
-    # loky's processes neither inherit locks held by threads (fork) nor run a user's script again (spawn).
-    with (
-        replaced_workers_unmentioned(),
-        sending(networks.values()),
-        ProcessPoolExecutor(len(devices), initializer=_prepare_process) as pool,
-    ):
-        try:
-            while waiting or running:
-                while waiting and free:
-                    index, device = waiting.popleft(), free.pop()
-                    fit = pool.submit(_run_fit_with, networks, jobs[index], resume, device)
-                    running[fit] = index, device
-                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    index, device = running.pop(future)
-                    results[index] = future.result()
-                    free.append(device)
-                    report.finish([index])
-                report()
-        except BaseException:
-            pool.shutdown(wait=True, kill_workers=True)
-            raise
-    return results
-
-
-def _run_fit_with(
-    networks: Mapping[str, Callable[..., nn.Module]], job: FitJob, resume: bool, device: DeviceConfig
-) -> FitResult:
-    """Run a fit in another process, which knows no network that a script has registered."""
-    NETWORKS.add(networks)
-    return run_fit(job, resume, None, device)
-
-
-def _prepare_process() -> None:
-    """Limit OpenCV to the fit's core and the fit to the life of the run; let it start loader processes."""
-    cv2.setNumThreads(1)
-    # A process that this one starts asks for its way of starting by name, and does not know loky's.
-    multiprocessing.set_start_method("spawn", force=True)
-    end_with_parent()

@@ -223,7 +223,7 @@ def test_resuming_with_another_configuration_trains_those_members_again(
             trained.append((job.member.name, job.fold))
         return run_fit(job, *arguments)
 
-    monkeypatch.setattr("base_models.training.fit.run_fit", fit)
+    monkeypatch.setattr("base_models.training.fit_pool.run_fit", fit)
     kept, changed = CONFIG.members
     train_ensemble(dataset, CONFIG, tmp_path, resume=True)
     assert trained == []

@@ -47,7 +47,7 @@ def _compare(script, folder: Path) -> list[tuple[str, int, int]]:
 
     seconds = {"run": 5.0, "same-epochs": 2.0, "same-seconds": 6.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("base_models.training.fit.run_fit", counted)
+        patch.setattr("base_models.training.fit_pool.run_fit", counted)
         patch.setattr(script, "NETWORK", "shufflenet_v2_x0_5")  # much smaller, and trained in the same way
         patch.setattr(script, "fit_seconds", lambda run, clock: seconds[run.path.name])
         script.compare(folder / "run", folder / "out", lambda *_: None)
