@@ -3,14 +3,14 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from mura_env import Predictions
 from mura_env.errors import UserError
-from mura_env.utils.options import MAX_SEED, Range, check_options
+from mura_env.utils.options import MAX_SEED, Range, check_options, option_types
 from mura_env.utils.text import shortened
 
 ConfigType = TypeVar("ConfigType")
@@ -87,17 +87,6 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
                 f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}"
             ) from None
     return config_class(**converted)
-
-
-def option_types(config_class: type[Any]) -> dict[str, Any]:
-    """Return the types of a dataclass's fields by name.
-
-    The class keeps them: worker processes get it from a script, but not what its annotations name.
-    """
-    if "_option_types" not in vars(config_class):
-        setattr(config_class, "_option_types", get_type_hints(config_class))  # noqa: B010 - no type has it
-    types: dict[str, Any] = vars(config_class)["_option_types"]
-    return types
 
 
 def plain_values(config: Any) -> dict[str, Any]:

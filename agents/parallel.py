@@ -13,12 +13,11 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from agents.agent import Agent
-from agents.config import option_types
 from agents.registry import AGENTS
 from mura_env import Reward
 from mura_env.errors import UserError
 from mura_env.rewards import REWARDS
-from mura_env.utils.options import JOBS
+from mura_env.utils.options import JOBS, option_types
 from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned, sending
 
 Backend = Literal["loky", "dask", "ray"]

@@ -134,8 +134,8 @@ class TrainingConfig:
     """Patience: epochs without a lower inner validation loss after which a fit ends, with the weights of its
     best epoch; 0 trains all epochs. Not with `one_cycle`, whose last epochs are its best."""
     precision: Precision = "auto"
-    """Precision of the training: `auto` takes bf16 on a GPU that has it, and on a CPU that has it where the
-    network is measured to train faster; else fp32. `fp16` is for GPUs without bf16, with a scaled loss."""
+    """Precision of the training: `auto` takes bf16 on a GPU that has it, and on a CPU that has it unless the
+    network has depthwise convolutions; else fp32. `fp16` is for GPUs without bf16, with a scaled loss."""
     loader_processes: Annotated[int, Range("[-1, 1024]")] = -1
     """Worker processes of a fit's data loader; 0 loads in the fit's own process. By default (-1) a fit on a
     GPU has its share of the CPU's cores but one, and one on the CPU none. The images do not depend on it, and

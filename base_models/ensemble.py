@@ -34,7 +34,7 @@ from base_models.distributed import join_process_group
 from base_models.imaging.decoding import SquareFormat
 from base_models.members import training_format, weights_path
 from base_models.networks.registry import has_lesion_map
-from base_models.preflight import check_training, with_precisions
+from base_models.preflight import check_training
 from base_models.training.fit import FitJob, FitResult
 from base_models.training.fit_pool import run_fits
 from base_models.training.validation import FoldImages
@@ -85,8 +85,6 @@ def train_ensemble(
     with join_process_group() as group:
         with group.synchronized():
             check_training(dataset, config, seed=seed, resume=resume)
-            measured = with_precisions(config, len(dataset.class_names), run_dir, resume)
-        config = group.broadcast(measured)  # of rank 0: one measurement for all
         cache_dir = Path(cache_dir or run_dir / "image_cache")
         squares = SquareFormat(config.cached_side, crop=config.crop)
         cache = shared_image_cache(dataset, squares, cache_dir, group, progress)

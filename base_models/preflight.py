@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache as cached
-from pathlib import Path
 
 import numpy as np
 
-from base_models.config import EnsembleConfig, MemberConfig, Precision
+from base_models.config import EnsembleConfig, MemberConfig
 from base_models.cross_fitting import draw_folds, validating_studies
 from base_models.data.hard_examples import refuse_other_split, study_repeats
 from base_models.data.leakage import learned_from, refuse_seen_images
@@ -15,17 +14,9 @@ from base_models.data.loader import check_shared_batches, derive_seed
 from base_models.datasets.study import Dataset, check_dataset
 from base_models.distributed import ProcessGroup, launched_group
 from base_models.imaging.decoding import file_digests
-from base_models.members import forward_flops, meta_network, new_network, weights_path
+from base_models.members import forward_flops, meta_network
 from base_models.networks.pretrained import fitted_state, pretrained_state_dict, read_state_dict
-from base_models.networks.registry import fresh_format
-from base_models.training.device import (
-    CPU,
-    autocast_precision,
-    faster_precision,
-    machine_gpus,
-    torch_threads,
-)
-from base_models.training.fit import fitted_precision
+from base_models.training.device import CPU, autocast_precision, machine_gpus
 from mura_env.cells import listed
 from mura_env.class_order import normal_class
 from mura_env.errors import UserError
@@ -120,34 +111,3 @@ def _check_networks(members: Sequence[MemberConfig], n_classes: int, *, download
             fitted_state(network, read(member.init_weights), member.init_weights)
         elif member.pretrained and download:
             fitted_state(network, pretrained_state_dict(network), "its published weights")
-
-
-def with_precisions(config: EnsembleConfig, n_classes: int, run_dir: Path, resume: bool) -> EnsembleConfig:
-    """Return the ensemble with the precision `auto` decided for each member that trains on a CPU.
-
-    A resumed run keeps what was measured for the fits that it has.
-    """
-    if machine_gpus(config.devices) or autocast_precision("auto", CPU.device) == "32-true":
-        return config  # nothing to choose from
-
-    measured: list[
-        tuple[MemberConfig, Precision]
-    ] = []  # networks that differ by seed alone are measured once
-    members = []
-    for member in config.members:
-        training = config.training_of(member)
-        if training.precision != "auto":
-            members.append(member)
-            continue
-        weights = [weights_path(run_dir, member.name, fold) for fold in range(config.folds)]
-        precision = next(filter(None, map(fitted_precision, weights)), None) if resume else None
-        alike = replace(member, name="any", epochs=1, training={}, body_parts=())
-        precision = precision or next((found for other, found in measured if other == alike), None)
-        if precision is None:
-            planes, side = fresh_format(member.network).in_channels, member.image_size
-            with torch_threads(training.threads_per_fit):
-                batch = (min(training.batch_size, 16), planes, side, side)
-                precision = faster_precision(new_network(member, n_classes), batch)
-            measured.append((alike, precision))
-        members.append(replace(member, training={**member.training, "precision": precision}))
-    return replace(config, members=tuple(members))

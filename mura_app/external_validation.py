@@ -97,11 +97,11 @@ def predict_dataset(
     classes = members[0].class_names
     dataset = _open_outside(data, config.get("seed") or 0, classes, positive)
     check_index(dataset)
-    studies, remarks = _studies_to_read(dataset, run, members, progress)
     label_of, matched = _matched_classes(classes, dataset.class_names)
-    remarks += matched
     check_mapping(mapping, sorted({study.body_part for study in dataset.studies}), known)
-    check_classes(label_of[study.label] for study in studies)  # before any image is decoded
+    check_classes(label_of[study.label] for study in dataset.studies)  # before any file is read
+    studies, remarks = _studies_to_read(dataset, run, members, progress)
+    remarks += matched
     studies = tuple(
         replace(study, body_part=mapping.get(study.body_part, study.body_part), label=label_of[study.label])
         for study in studies

@@ -1,9 +1,6 @@
 """The device of a fit, set up with Lightning Fabric: device, precision, and DDP over several processes."""
 
-import copy
 import logging
-import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,14 +48,14 @@ class DeviceConfig:
         cores: int = joblib.cpu_count()
         return max(1, cores // max(1, torch.cuda.device_count()) - 1)
 
-    def fabric(self, precision: Precision) -> Fabric:
-        """Return a launched Fabric for a fit.
+    def fabric(self, name: str) -> Fabric:
+        """Return a launched Fabric for a fit in a precision, by Lightning's name of it.
 
         Processes that share batches each have the GPU of their local rank: there must be as many.
         """
-        name: Any = autocast_precision(precision, self.device)
         options: dict[str, Any] = {"accelerator": "cpu" if self.gpu is None else "gpu"}
-        plugins: list[Any] = [_Autocast(name, self.device.type)] if name.endswith("mixed") else []
+        mixed: Any = name
+        plugins: list[Any] = [_Autocast(mixed, self.device.type)] if name.endswith("mixed") else []
         if self.group.world_size == 1:
             # else Fabric takes the processes that torchrun started for its own
             plugins.append(LightningEnvironment())
@@ -106,8 +103,12 @@ def machine_gpus(wanted: int = 0) -> list[int]:
     return list(range(wanted or found))
 
 
-def autocast_precision(wanted: Precision, device: torch.device) -> str:
-    """Return Lightning's name of a precision."""
+def autocast_precision(wanted: Precision, device: torch.device, network: nn.Module | None = None) -> str:
+    """Return Lightning's name of a precision; `auto` is chosen for the device and the network, if known.
+
+    A rule and no measurement at the start, which would give the same seed other weights on a busy machine.
+    Depthwise convolutions are slower in bf16 on CPUs whose flags promise it (`benchmarks/bench_networks.py`).
+    """
     if wanted == "fp16" and device.type == "cpu":
         raise UserError("expected precision fp16 on a GPU, got a CPU; take bf16, fp32 or auto")
     if wanted != "auto":
@@ -117,36 +118,15 @@ def autocast_precision(wanted: Precision, device: torch.device) -> str:
     # Older versions of torch cannot tell; they compute in single precision.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     supported = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-    return "bf16-mixed" if supported else "32-true"
+    return "bf16-mixed" if supported and not _is_depthwise(network) else "32-true"
 
 
-GAIN = 1.15
-"""How much faster bf16 must be measured to be to be taken: near a tie, chance would decide the weights."""
-
-
-def faster_precision(network: nn.Module, batch: tuple[int, int, int, int]) -> Precision:
-    """Measure whether a network trains faster in bf16 than in fp32 on this CPU, which its flags do not tell.
-
-    Depthwise convolutions, for one, are slower in bf16 where others are twice as fast.
-
-    Args:
-        network: From images of the batch's shape to logits; its gradients and statistics are not kept.
-        batch: Shape (n_images, in_channels, height, width).
-
-    Returns:
-        `bf16` or `fp32`.
-    """
-    network = copy.deepcopy(network).train().to(memory_format=torch.channels_last)
-    images = torch.zeros(batch).contiguous(memory_format=torch.channels_last)
-    seconds = {True: math.inf, False: math.inf}
-    for _ in range(3):  # the first one also sets up; the others take turns
-        for is_bf16 in (True, False):
-            began = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
-                total = network(images).float().sum()
-            total.backward()
-            seconds[is_bf16] = min(seconds[is_bf16], time.perf_counter() - began)
-    return "bf16" if seconds[True] * GAIN < seconds[False] else "fp32"
+def _is_depthwise(network: nn.Module | None) -> bool:
+    """Return whether a network has convolutions that see each channel for itself."""
+    modules = network.modules() if network is not None else ()
+    return any(
+        isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 for module in modules
+    )
 
 
 @contextmanager

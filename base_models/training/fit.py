@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from base_models.config import MemberConfig, Precision, TrainingConfig
+from base_models.config import MemberConfig, TrainingConfig
 from base_models.data.leakage import learned_from
 from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import derive_seed
@@ -81,12 +81,17 @@ class FitJob:
     @property
     def checkpoint(self) -> Path:
         """File of the checkpoint, while the fit goes on."""
-        return _checkpoint(self.weights)
+        return self.weights.with_suffix(".epoch.safetensors")
+
+    @property
+    def meta_network(self) -> nn.Module:
+        """The network on torch's meta device, where tensors have shapes but no values."""
+        return meta_network(self.member, self.n_classes)
 
     @property
     def cost(self) -> int:
         """Floating-point operations of a forward pass over all training images and epochs."""
-        flops = forward_flops(meta_network(self.member, self.n_classes), self.member)
+        flops = forward_flops(self.meta_network, self.member)
         return flops * len(self.train.rows) * self.member.epochs
 
     @property
@@ -158,23 +163,6 @@ def is_finished(job: FitJob) -> bool:
         return False
 
 
-def fitted_precision(weights: Path) -> Precision | None:
-    """Return the precision in which a fit was trained, or has begun to be, None where it has not."""
-    for file in (weights, _checkpoint(weights)):
-        try:
-            facts = read_facts(file)
-            name = facts.get("fit", facts)["precision"]
-        except (FileNotFoundError, ValueError, KeyError):
-            continue
-        return "bf16" if name == "bf16-mixed" else "fp32"
-    return None
-
-
-def _checkpoint(weights: Path) -> Path:
-    """Return the file of the checkpoint of a fit, by that of its weights."""
-    return weights.with_suffix(".epoch.safetensors")
-
-
 def run_fit(
     job: FitJob, resume: bool = False, on_epoch: Callable[[], None] | None = None, device: DeviceConfig = CPU
 ) -> FitResult:
@@ -220,7 +208,7 @@ def _train(
     name, fold = job.member.name, job.fold
     facts = {  # what decides the bits; a checkpoint with others is not resumed from
         "fingerprint": job.fingerprint,
-        "precision": autocast_precision(job.training.precision, device.device),
+        "precision": autocast_precision(job.training.precision, device.device, job.meta_network),
         "threads": job.training.threads_per_fit,
         "device": device.device.type,
         "processes": group.world_size,

@@ -27,7 +27,7 @@ from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import TrainingImages, derive_seed, training_batches
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.training.checkpoint import EpochState, Stopwatch, optimizer_tensors, restore_optimizer
-from base_models.training.device import DeviceConfig, default_device
+from base_models.training.device import DeviceConfig, autocast_precision, default_device
 from base_models.training.optimization import (
     SCHEDULES,
     batch_loss,
@@ -94,7 +94,8 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
         UserError: If the training diverges.
     """
     device, began = device or default_device(), Stopwatch.now()
-    fabric, group = device.fabric(training.precision), device.group
+    precision = autocast_precision(training.precision, device.device, network)
+    fabric, group = device.fabric(precision), device.group
 
     augmentation = create_augmentation(
         training.augmentation, member.image_size, side=images.shape[1], share=training.augmentation_share

@@ -10,7 +10,6 @@ class Config:
 
 import dataclasses
 import os
-from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -52,7 +51,7 @@ def check_options(config: Any) -> None:
         UserError: Names the first such field.
     """
     kind: Any = type(config)
-    for name, hint in _hints(kind).items():
+    for name, hint in option_types(kind).items():
         value = getattr(config, name)
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, str | os.PathLike) and "\0" in os.fspath(each):
@@ -61,11 +60,17 @@ def check_options(config: Any) -> None:
                 bound[1].check(name, each, bound[0])
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Return the types of a dataclass's fields, with what is annotated to them."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+def option_types(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name, with what is annotated to them.
+
+    The class keeps them: worker processes get it from a script, but not what its annotations name.
+    """
+    if "_option_types" not in vars(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        types = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+        setattr(kind, "_option_types", types)  # noqa: B010 - no type has it
+    kept: dict[str, Any] = vars(kind)["_option_types"]
+    return kept
 
 
 def bound_of(hint: Any) -> tuple[type, Range] | None:

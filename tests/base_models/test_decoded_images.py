@@ -7,12 +7,11 @@ import pytest
 
 from base_models.data.image_cache import open_image_cache
 from base_models.imaging.decoding import SquareFormat
-from base_models.networks.input_format import InputFormat
 from base_models.prediction import decode_images
 from tests.base_models.trees import picture, save_picture
 
-PADDED = SimpleNamespace(cache_size=24, input_format=InputFormat())
-STRETCHED = SimpleNamespace(cache_size=16, input_format=InputFormat(aspect="stretched"))
+PADDED = SimpleNamespace(square_format=SquareFormat(24))
+STRETCHED = SimpleNamespace(square_format=SquareFormat(16, "stretched"))
 
 
 @pytest.fixture

@@ -29,10 +29,18 @@ def save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def write_mura(
-    root: Path, patients: Mapping[str, int] | None = None, csvs: bool = True, parts: tuple[str, ...] = PARTS
+    root: Path,
+    patients: Mapping[str, int] | None = None,
+    csvs: bool = True,
+    parts: tuple[str, ...] = PARTS,
+    *,
+    first: int = 1,
 ) -> Path:
-    """Write a tree of MURA: each patient has two studies of one or two views; every second is positive."""
-    number = 0
+    """Write a tree of MURA: each patient has two studies of one or two views; every second is positive.
+
+    Patients are counted from the first, and each number has pictures of its own.
+    """
+    number = first - 1
     for split, n_patients in (patients or {"train": 8, "valid": 6}).items():
         images, studies = [], []
         for _ in range(n_patients):

@@ -17,6 +17,7 @@ from base_models.data.image_cache import ImageCache, open_image_cache
 from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import ProcessGroup, join_process_group
 from base_models.ensemble import train_ensemble
+from base_models.imaging.decoding import SquareFormat
 from base_models.members import seeded_network
 from base_models.training import trainer
 from base_models.training.device import DeviceConfig
@@ -154,7 +155,7 @@ def refused_caches(group: ProcessGroup, dataset: Dataset, folder: Path) -> list[
     for of_other in ((dataset, common), (dataset, folder / "none"), (relabelled, common)):
         given, directory = (dataset, common) if group.is_global_zero else of_other
         try:
-            image_cache.shared_image_cache(given, 16, directory, group)
+            image_cache.shared_image_cache(given, SquareFormat(16), directory, group)
             reasons.append("")
         except ValueError as error:
             reasons.append(str(error))

@@ -13,6 +13,7 @@ import torch
 from agents import make_agent
 from base_models import checkpoint_import, storage
 from base_models.data import image_cache
+from base_models.imaging.decoding import SquareFormat
 from base_models.storage import save_tensors
 from base_models.synthetic import tree as synthetic_tree
 from mura_app.errors import user_message
@@ -44,7 +45,7 @@ def build_cache(folder: Path, limit: int = LIMIT) -> None:
     for number, path in enumerate(images):
         save_picture(path, picture(number, 0))
     with limited_files(limit):
-        image_cache.open_image_cache(images, 64, folder)
+        image_cache.open_image_cache(images, SquareFormat(64), folder)
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {

@@ -189,9 +189,9 @@ def test_a_run_with_repeats_goes_on_where_it_was_interrupted(tree, finished, tmp
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--repeats", "0"], "expected --repeats to be at least 1, got 0"),
-        (["--cross-validation-seeds", "-1"], "expected --cross-validation-seeds to be at least 0, got -1"),
-        (["--agent-seeds", "0"], "expected --agent-seeds to be at least 1, got 0"),
+        (["--repeats", "0"], "expected repeats in the range [1, 1000], got 0"),
+        (["--cross-validation-seeds", "-1"], "cross_validation_seeds in the range [0, 1000], got -1"),
+        (["--agent-seeds", "0"], "agent_seeds in the range [1, 1000], got 0"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused_before_the_long_work(tree, tmp_path, capsys, options, words):

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +19,15 @@ from tests.base_models.trees import write_mura
 from tests.mura_app.conftest import make_table
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Hear all signals here and in processes that are started, also where the shell ignores some."""
+    earlier = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
+    yield
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
 
 
 def _runs(monkeypatch: pytest.MonkeyPatch, run: Callable[[], None]) -> None:

@@ -209,7 +209,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("synthesize --out {w}", "an empty or absent folder"),
         ("synthesize --out {w}/a_file/x", "{w}/a_file"),
         ("synthesize --out {out} --patients 1", "patients in the range [2, 1000000], got 1"),
-        ("demo --out /", "a folder with room for another one beside it, got /"),
+        ("demo --out /", "a path with a name that a folder can get, got /"),
         ("demo --out {out} --agent-seeds 0", "agent_seeds in the range [1, 1000], got 0"),
         ("demo --out {out} --patients 1", "patients in the range [2, 1000000], got 1"),
         ("list agnts", "invalid choice 'agnts'"),

@@ -8,7 +8,7 @@ def test_a_fit_alone_computes_on_its_own_device(monkeypatch: pytest.MonkeyPatch)
     torchrun = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "x"}
     for name, value in torchrun.items():
         monkeypatch.setenv(name, value)  # processes of torchrun that divide whole fits
-    fabric = CPU.fabric("bf16")
+    fabric = CPU.fabric("bf16-mixed")
     assert (fabric.device, fabric.world_size) == (torch.device("cpu"), 1)
     with fabric.autocast():
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -16,7 +16,7 @@ def test_a_fit_alone_computes_on_its_own_device(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_autocast_alone_rounds() -> None:
-    fabric = CPU.fabric("bf16")
+    fabric = CPU.fabric("bf16-mixed")
     seen: list[torch.dtype] = []
 
     class Noted(torch.nn.Module):

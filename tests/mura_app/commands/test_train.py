@@ -15,7 +15,7 @@ TINY = ["--ensemble.folds", "2", "--ensemble.jobs", "1", "--ensemble.training.ba
 
 def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_mura(tmp_path / "MURA-v1.1", {"train": 8, "valid": 4})
-    before = write_mura(tmp_path / "before" / "MURA-v1.1", {"train": 7, "valid": 4}, parts=("XR_HAND",))
+    before = write_mura(tmp_path / "before" / "MURA-v1.1", {"train": 7, "valid": 4}, first=101)
     command = ["train", "--data", str(data), *TINY]
     members = ["--members", "attention_cnn_se:1:16:1"]
     first = ["train", "--data", str(before), *TINY, "--out", str(tmp_path / "first"), *members]
@@ -31,7 +31,7 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
     assert run_command([*again, "--overwrite"]) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert weights.is_file()
-    less = write_mura(tmp_path / "less" / "MURA-v1.1", {"train": 6, "valid": 4}, parts=("XR_HAND",))
+    less = write_mura(tmp_path / "less" / "MURA-v1.1", {"train": 6, "valid": 4}, first=101)
     own = ["--data", str(less), "--out", str(tmp_path / "third"), "--init-weights", str(weights)]
     assert run_command(["train", *TINY, *members, *own]) == 2
     assert "expected pretrained weights that have not seen these radiographs" in capsys.readouterr().err
