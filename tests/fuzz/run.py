@@ -34,6 +34,7 @@ from base_models import load_members
 from base_models.checkpoint_import import read_checkpoint
 from base_models.data.image_cache import open_image_cache
 from base_models.datasets import open_dataset
+from base_models.imaging.decoding import SquareFormat
 from base_models.imaging.reader import read_grey
 from mura_app.artifacts import read_training
 from mura_app.commands import train
@@ -68,7 +69,7 @@ def _training(path: Path) -> object:
 
 
 def _cache(path: Path) -> object:
-    return open_image_cache([Path("templates/image.png").absolute()], 24, path)
+    return open_image_cache([Path("templates/image.png").absolute()], SquareFormat(24), path)
 
 
 _EVALUATE = "evaluate --run {path} --predictions templates/outside.npz --overwrite"
@@ -130,7 +131,7 @@ def make_templates(folder: Path) -> None:
     for suffix in ("png", "jpg", "tif"):
         save_picture(folder / f"image.{suffix}", image)
     write_dicom(folder / "image.dcm", image)
-    open_image_cache([folder / "image.png"], 24, folder / "cache")
+    open_image_cache([folder / "image.png"], SquareFormat(24), folder / "cache")
     lines = ["path,study_id,patient_id,body_part,label,split"]
     for number in range(8):
         save_picture(folder / "studies" / f"{number}.png", picture(number))
