@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,8 @@ from mura_env.utils.options import MAX_SEED, Range, check_options, option_types
 from mura_env.utils.text import shortened
 
 ConfigType = TypeVar("ConfigType")
+_RANGED = re.compile(r"Annotated\[(\w+), Range\(interval='[^']*'\)\]")
+"""A number with its range, as Python writes the type; messages give the number's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ def make_config(config_class: type[ConfigType], values: Mapping[str, Any], owner
         except ValidationError:
             hint = hints[name]
             wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+            wanted = _RANGED.sub(r"\1", wanted)
             raise UserError(
                 f"expected the option {name!r} of {owner} to be {wanted}, got {shortened(value)}"
             ) from None
