@@ -112,9 +112,9 @@ class TrainingConfig:
     preset flips. Networks learn slowly from images that are always changed."""
     loss: LossName = "cross_entropy"
     """Loss of an image; `class_weighted_bce` is the MURA paper's, weighted by body part and class."""
-    box_loss: Annotated[float, Range("[0, 1000]")] = 1.0
+    box_loss: Annotated[float, Range("[0, 1000]")] = 0.0
     """Weight of the loss of a network's lesion map, or spatial attention, against experts' boxes where the
-    data set has some; 0 does without."""
+    data set has some, 1 for example; 0 learns from labels alone."""
     class_weighted: bool = True
     """Weight the loss of each image by the inverse frequency of its class (not `class_weighted_bce`)."""
     focal_gamma: Annotated[float, Range("[0, 100]")] = 2.0

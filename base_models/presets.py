@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 
-# No preset learns from experts' boxes yet: the README's figures were measured with labels alone.
 # All presets train with the steps of the published augmentation in narrower ranges, on a share of the
 # images: in so few epochs a network learns little from images that are always augmented (on FracAtlas,
 # out of fold, `cnn-64` of `fast` reached an AUROC of 0.70 with all images changed, 0.75 with half and 0.76
@@ -28,8 +27,6 @@ _DEMO = EnsembleConfig(
         learning_rate=1e-3,
         augmentation="moderate",
         augmentation_share=0.15,
-        # the synthetic trees' boxes would teach all members so well that little is left to weight
-        box_loss=0.0,
     ),
     folds=2,
     cache_size=128,
@@ -41,9 +38,7 @@ _FAST = EnsembleConfig(
         MemberConfig("cnn-64", image_size=64, epochs=24, options={"dropout": 0.1}),
         MemberConfig("cnn-96", image_size=96, epochs=12, options={"dropout": 0.1}),
     ),
-    training=TrainingConfig(
-        learning_rate=3e-3, augmentation="moderate", augmentation_share=0.3, box_loss=0.0
-    ),
+    training=TrainingConfig(learning_rate=3e-3, augmentation="moderate", augmentation_share=0.3),
     folds=3,
     cache_size=192,
 )
@@ -54,7 +49,7 @@ _FULL = EnsembleConfig(
         MemberConfig("se-64", network="attention_cnn_se", image_size=64, epochs=40, options={"dropout": 0.3}),
         MemberConfig("resnet18-96", network="resnet18", image_size=96, epochs=24),
     ),
-    training=TrainingConfig(augmentation="moderate", augmentation_share=0.5, box_loss=0.0),
+    training=TrainingConfig(augmentation="moderate", augmentation_share=0.5),
     folds=4,
     cache_size=192,
     # Out of fold on FracAtlas, where hands are fractured three times as often as legs, members of `fast` had

@@ -21,7 +21,7 @@ CONFIG = EnsembleConfig(
         MemberConfig("all", image_size=32, epochs=2, options=NET),
         MemberConfig("hands", image_size=32, epochs=2, options=NET, body_parts=("XR_HAND", "XR_WRIST")),
     ),
-    training=TrainingConfig(batch_size=8),
+    training=TrainingConfig(batch_size=8, box_loss=1.0),
     folds=2,
     jobs=1,
     cache_size=48,

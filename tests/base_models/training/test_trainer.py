@@ -522,7 +522,9 @@ def _marked(n: int = 64, side: int = 48) -> tuple[np.ndarray, np.ndarray, Lesion
 def test_boxes_teach_the_attention_where_to_look() -> None:
     images, labels, boxes = _marked()
     member = replace(MEMBER, image_size=48, epochs=20, options={"blocks": 1, "width": 6, "dropout": 0.0})
-    training = TrainingConfig(batch_size=16, augmentation="none", learning_rate=5e-3, precision="fp32")
+    training = TrainingConfig(
+        batch_size=16, augmentation="none", learning_rate=5e-3, precision="fp32", box_loss=1.0
+    )
     hits = []
     for taught in (None, boxes):
         network = seeded_network(member, 2, 0)
@@ -551,7 +553,7 @@ def test_boxes_teach_the_attention_where_to_look() -> None:
 
 def test_a_network_without_a_map_and_a_data_set_without_boxes_train_as_they_did() -> None:
     plain, losses = _fit(1)
-    again, others = _fit(1, TrainingConfig(batch_size=8, box_loss=0.0))
+    again, others = _fit(1, TrainingConfig(batch_size=8, box_loss=1.0))
     assert losses == others
     _, without = _fit(1, network=torch.nn.Sequential(seeded_network(MEMBER, 2, 1)))  # which has no map
     assert losses == without
