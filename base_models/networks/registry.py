@@ -1,7 +1,6 @@
 """The registry of networks: create one by name."""
 
-import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import nn
@@ -91,14 +90,6 @@ def check_model_name(name: str) -> None:
             f"expected a network among {sorted(NETWORKS.names())}, a classifier of torchvision such as "
             f"'densenet121', or '{PREFIX}<name>', got {name!r}"
         )
-
-
-def takes_options(name: str, options: Collection[str]) -> bool:
-    """Say whether a network has options of these names; libraries' classifiers are taken to have none."""
-    if name not in NETWORKS:
-        return not options
-    parameters = inspect.signature(NETWORKS[name]).parameters
-    return set(options) <= parameters.keys() - {"n_classes", "in_channels"}
 
 
 def has_published_weights(name: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from base_models.config import EnsembleConfig, MemberConfig
-from base_models.networks.registry import check_model_name, has_published_weights, takes_options
+from base_models.networks.registry import check_model_name, has_published_weights
 from base_models.networks.timm_classifier import PREFIX
 from mura_env.errors import UserError
 
@@ -16,17 +16,15 @@ MAX_MEMBERS = 1000
 def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
     """Return an ensemble of the members that a line names, in its order.
 
-    Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]][@PART[+PART…]]`, with the body parts of specialists. Sizes
-    and epochs that are not given are those of the configuration's member at the same place, over and over:
-    members of one network differ by seed and, as far as the configuration's own members do, by size. So do
-    their options and their training, where the network has all of these options.
+    Each entry is `NETWORK[:COUNT[:SIZE[:EPOCHS]]][@PART[+PART…]]`, with the body parts of specialists. The
+    rest is that of the configuration's members of the same network, in turn; a network that it does not have
+    takes size and epochs of the member at the same place, and trains as the ensemble does.
     """
-    replaced = next((member for member in config.members if member.is_pretrained), None)
+    replaced = next((member for member in config.members if member.init_weights), None)
     if replaced is not None:
         raise UserError(
-            "expected pretrained weights for the members that --members names, got some for "
-            f"{replaced.name!r}, which it replaces; name them with --init-weights NETWORK=FILE or "
-            "--pretrained"
+            f"expected a use for the weights {replaced.init_weights}, got --members, which replaces "
+            f"{replaced.name!r}; name them with --init-weights NETWORK=FILE"
         )
     members: list[MemberConfig] = []
     for entry in filter(None, (part.strip() for part in line.split(","))):
@@ -44,16 +42,18 @@ def choose_members(config: EnsembleConfig, line: str) -> EnsembleConfig:
         if len(members) + count > MAX_MEMBERS:
             raise UserError(f"expected at most {MAX_MEMBERS} members, got more in {entry!r}")
         for _ in range(count or 1):
-            like = config.members[len(members) % len(config.members)]
-            own = takes_options(network, like.options)
+            name = f"{len(members) + 1}-{network.removeprefix(PREFIX)}"
+            alike = [member for member in config.members if member.network == network]
+            n_before = sum(member.network == network for member in members)
+            like = (
+                alike[n_before % len(alike)] if alike else config.members[len(members) % len(config.members)]
+            )
             members.append(
-                MemberConfig(
-                    name=f"{len(members) + 1}-{network.removeprefix(PREFIX)}",
-                    network=network,
+                replace(
+                    like if alike else MemberConfig(name, network),
+                    name=name,
                     image_size=size or like.image_size,
                     epochs=epochs or like.epochs,
-                    options=like.options if own else {},
-                    training=like.training if own else {},
                     body_parts=body_parts,
                 )
             )

@@ -12,7 +12,7 @@ from base_models.datasets import DATASETS, list_datasets, open_dataset
 from base_models.ensemble import train_ensemble
 from base_models.members import forward_flops, load_trained_members, meta_network, training_format
 from base_models.networks import NETWORKS
-from base_models.networks.registry import fresh_format, takes_options
+from base_models.networks.registry import fresh_format
 from tests.base_models.trees import write_mura
 
 SOURCE = '''
@@ -87,8 +87,6 @@ def test_a_network_of_another_package_is_listed_checked_trained_saved_and_loaded
     planes = training_format(member)
     assert planes.in_channels == 3
     assert forward_flops(meta_network(member, 2), member) == 2 * (8 * 8 * 3 * 3 * 9 + 3 * 2)
-    assert takes_options("three_planes", {"width"})
-    assert not takes_options("three_planes", {"width", "blocks"})
     with pytest.raises(ValueError, match="does not take the options"):
         create_model("three_planes", blocks=2)
 

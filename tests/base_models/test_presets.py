@@ -9,14 +9,14 @@ from base_models.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", ["demo", "fast", "full"])
-def test_presets_have_three_different_members_that_can_be_built(name: str) -> None:
+def test_presets_have_different_members_that_can_be_built(name: str) -> None:
     preset = PRESETS[name]
     json.dumps(asdict(preset))
     assert preset.training.augmentation == "moderate"
     assert preset.training.augmentation_share > 0
-    assert len(preset.members) == 3
+    assert len(preset.members) >= 3
     looks = {(m.network, m.image_size, tuple(sorted(m.options.items()))) for m in preset.members}
-    assert len(looks) == 3, "members that differ by seed alone have nothing to weight"
+    assert len(looks) == len(preset.members), "members that differ by seed alone have nothing to weight"
     for member in preset.members:
         with torch.device("meta"):
             network = new_network(member, 2)
