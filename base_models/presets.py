@@ -32,8 +32,8 @@ _DEMO = EnsembleConfig(
     cache_size=128,
 )
 
-# EfficientNet-Lite starts from ImageNet weights, and a fifth of its layers keeps them: nine tenths of the
-# pixels go through that fifth, so an epoch takes less than half the time. Rates fall towards the first layers.
+# EfficientNet-Lite starts from ImageNet weights, and a fifth of its layers keeps them: those see the largest
+# planes, so an epoch takes less than half the time. Learning rates fall towards the first layers.
 _PRETRAINED: Mapping[str, float | str] = MappingProxyType(
     {
         "learning_rate": 1e-3,
