@@ -185,6 +185,8 @@ class EnsembleConfig:
     part_bias_std: Annotated[float, Range("[0, 100]")] = 0.0
     """Calibrate with a bias per body part, shrunk towards the common one by a normal prior of this standard
     deviation, in logits. 0 has no such biases; 0.5 is moderate."""
+    features: bool = False
+    """Give the tables features of the studies for the agents, see `base_models.study_features`."""
     drop_below: Annotated[float, Range("[0, 1]")] = 0.0
     """Drop members whose inner validation AUROC, averaged over folds, is more than this below the best
     member's; 0 keeps all."""

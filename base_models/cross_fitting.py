@@ -5,7 +5,7 @@ Folds, the images of each fold's fits, and the way from their view logits to cal
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from base_models.data.loader import derive_seed
 from base_models.datasets.study import Dataset, Study, single_images
 from base_models.members import TrainedMember, save_index, save_member
 from base_models.metadata_control import metadata_logits
-from base_models.prediction import image_log_probabilities, study_logits
+from base_models.prediction import Outputs, image_log_probabilities, mean, study_logits
+from base_models.study_features import StudyFeatures, notes_of
 from base_models.training.fit import FitResult
 from base_models.training.validation import FoldImages, ValidationImages
 from mura_env import Predictions
@@ -163,6 +164,9 @@ def calibrated_tables(
     train_logits = np.zeros((len(train), n_models, n_classes))
     test_logits = np.zeros((len(test), n_models, n_folds, n_classes))
     image_logits = np.zeros((len(images), n_models, n_folds, n_classes))
+    n_anchors = fits[0][0].similar.shape[1]
+    train_similar = np.zeros((len(train), n_models, n_anchors), dtype=np.float32)
+    image_similar = np.zeros((len(images), n_models, n_anchors), dtype=np.float32)
     for index, (member, of_member) in enumerate(zip(config.members, fits, strict=True)):
         for fold, fit in enumerate(of_member):
             held_out = np.flatnonzero(folds == fold)
@@ -171,6 +175,9 @@ def calibrated_tables(
             train_logits[held_out, index] = study_logits(of_held_out, study, len(held_out), rule)
             test_logits[:, index, fold] = study_logits(of_test, test_views.study, len(test), rule)
             image_logits[:, index, fold] = image_log_probabilities(of_test)
+            near_held_out, near_test = np.split(fit.similar, [len(study)])
+            train_similar[held_out, index] = mean(near_held_out, study, len(held_out))
+            image_similar[:, index] += near_test / n_folds
         out_of_fold = train_logits[:, index].copy()
         train_logits[:, index], of_folds = cross_calibrate(out_of_fold, labels, folds, train_parts, std)
         calibration = fit_calibration(out_of_fold, labels, train_parts, std)
@@ -193,11 +200,34 @@ def calibrated_tables(
     save_index(run_dir, names)
     by_fold = test_logits.reshape(len(test), -1, n_classes)
     fold_names = [f"{name}/fold{fold}" for name in names for fold in range(n_folds)]
+    outputs = {
+        "train": Outputs(train_logits),
+        "test": Outputs(test_logits.mean(axis=2)),
+        "test-images": Outputs(image_logits.mean(axis=2)),
+        "test-folds": Outputs(by_fold),
+    }
+    if config.features:
+        anchors = [np.stack([fit.anchors for fit in of_member]) for of_member in fits]
+        features = StudyFeatures.fit(dict(zip(names, anchors, strict=True)))
+        features.save(run_dir)
+        train_notes, image_notes = (notes_of(cache.images, views.rows) for views in (train_views, test_views))
+        of_images = features.columns(image_similar, image_notes)
+        by_test_study = mean(of_images, test_views.study, len(test))
+        columns = {
+            "train": features.columns(train_similar, mean(train_notes, train_views.study, len(train))),
+            "test": by_test_study,
+            "test-images": of_images,
+            "test-folds": by_test_study,
+        }
+        outputs = {
+            name: replace(of, features=columns[name], feature_names=features.names)
+            for name, of in outputs.items()
+        }
+    studies = {"train": train, "test": test, "test-images": images, "test-folds": test}
+    models = {"test-folds": fold_names}
     return {
-        "train": prediction_table(dataset, train, train_logits, names),
-        "test": prediction_table(dataset, test, test_logits.mean(axis=2), names),
-        "test-images": prediction_table(dataset, images, image_logits.mean(axis=2), names),
-        "test-folds": prediction_table(dataset, test, by_fold, fold_names),
+        name: prediction_table(dataset, studies[name], of, models.get(name, names))
+        for name, of in outputs.items()
     }
 
 
@@ -206,18 +236,18 @@ def metadata_tables(dataset: Dataset, folds: NDArray[np.int64]) -> dict[str, Pre
     train, test = dataset.of_split("train"), dataset.of_split("test")
     of_train, of_test = metadata_logits(train, test, folds, dataset.body_part_names, len(dataset.class_names))
     return {
-        "metadata-train": prediction_table(dataset, train, of_train[:, None], ["metadata"]),
-        "metadata-test": prediction_table(dataset, test, of_test[:, None], ["metadata"]),
+        "metadata-train": prediction_table(dataset, train, Outputs(of_train[:, None]), ["metadata"]),
+        "metadata-test": prediction_table(dataset, test, Outputs(of_test[:, None]), ["metadata"]),
     }
 
 
 def prediction_table(
-    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.floating], model_names: Sequence[str]
+    dataset: Dataset, studies: Sequence[Study], outputs: Outputs, model_names: Sequence[str]
 ) -> Predictions:
-    """Put logits of shape (n_studies, n_models, n_classes) into a prediction table."""
+    """Put what members say of studies into a prediction table."""
     part = {name: index for index, name in enumerate(dataset.body_part_names)}
     return Predictions.from_arrays(
-        logits.astype(np.float32),
+        outputs.logits.astype(np.float32),
         [dataset.class_names[study.label] for study in studies],
         np.array([part[study.body_part] for study in studies]),
         study_ids=np.array([study.study_id for study in studies]),
@@ -226,4 +256,6 @@ def prediction_table(
         model_names=tuple(model_names),
         class_names=dataset.class_names,
         body_part_names=dataset.body_part_names,
+        features=outputs.features,
+        feature_names=outputs.feature_names or None,
     )

@@ -35,6 +35,7 @@ from base_models.imaging.decoding import SquareFormat
 from base_models.members import training_format, weights_path
 from base_models.networks.registry import has_lesion_map
 from base_models.preflight import check_training
+from base_models.study_features import draw_anchors
 from base_models.training.fit import FitJob, FitResult
 from base_models.training.fit_pool import run_fits
 from base_models.training.validation import FoldImages
@@ -146,6 +147,7 @@ def _fit_jobs(
         return tuple(sorted({cache.files[row] for row in rows}))
 
     boxes = boxes_in_squares(dataset.boxes, cache)
+    anchors = draw_anchors(views.rows, derive_seed(seed, "anchors")) if config.features else views.rows[:0]
     return [
         FitJob(
             member=member,
@@ -161,6 +163,7 @@ def _fit_jobs(
             boxes=boxes if len(boxes.rows) and training.box_loss and has_lesion_map(member.network) else None,
             train=images,
             predict_rows=np.concatenate([views.rows[fold_of_view == fold], test_rows]),
+            anchor_rows=anchors,
             tta_flip=config.tta_flip,
             weights=weights_path(run_dir, member.name, fold),
             log_folder=run_dir / "tensorboard" / member.name / f"fold{fold}" if config.tensorboard else None,

@@ -21,6 +21,7 @@ from base_models.imaging.decoding import SquareFormat, each_image
 from base_models.imaging.reader import ImageError, decode, read_file
 from base_models.members import TrainedMember
 from base_models.networks.input_format import GREY, InputFormat
+from base_models.study_features import StudyFeatures, notes_of, similarities
 from mura_env.utils.progress import Progress
 
 
@@ -64,7 +65,6 @@ def decode_images(
 BATCH_SIZE = 64
 
 
-@torch.no_grad()
 def view_logits(
     network: nn.Module,
     images: NDArray[np.uint8],
@@ -74,9 +74,25 @@ def view_logits(
     *,
     tta_flip: bool = False,
 ) -> NDArray[np.float32]:
-    """Return a network's logits (n_images, n_classes) on rows of the image cache, computed on its device.
+    """Return the first of what `view_outputs` gives, shape (n_images, n_classes)."""
+    return view_outputs(network, images, rows, size, input_format, tta_flip=tta_flip)[0]
 
-    In single precision; a GPU may round the factors of convolutions to TF32, as torch does by default.
+
+@torch.no_grad()
+def view_outputs(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    size: int,
+    input_format: InputFormat = GREY,
+    *,
+    tta_flip: bool = False,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a network's logits and embeddings on rows of the image cache, computed on its device.
+
+    Shapes (n_images, n_classes) and (n_images, size of the embedding); the embedding is what the network's
+    last linear layer reads, or the logits where there is none. In single precision; a GPU may round the
+    factors of convolutions to TF32, as torch does by default.
 
     Args:
         network: In evaluation mode.
@@ -87,16 +103,23 @@ def view_logits(
         tta_flip: Return the log of the mean probability of each image and its mirror image instead.
     """
     device = next(network.parameters()).device
-    parts = []
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    read: list[torch.Tensor] = []
+    hook = linear[-1].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0])) if linear else None
+    parts, embeddings = [], []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
         planes = input_format.planes(torch.from_numpy(batch).to(device))
+        read.clear()
         logits = network(planes).float()
+        embeddings.append((read[0] if read else logits).flatten(1).float().cpu().numpy())
         if tta_flip:
             both = torch.stack([logits, network(planes.flip(dims=[3])).float()])
             logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0) - math.log(2)
         parts.append(logits.cpu().numpy())
-    return np.concatenate(parts)
+    if hook is not None:
+        hook.remove()
+    return np.concatenate(parts), np.concatenate(embeddings)
 
 
 SMALLEST_PROBABILITY = 1e-7
@@ -104,7 +127,7 @@ SMALLEST_PROBABILITY = 1e-7
 Floats = NDArray[np.float64]
 
 
-def mean(probabilities: Floats, study: NDArray[np.int64], n_studies: int) -> Floats:
+def mean(probabilities: NDArray[np.floating], study: NDArray[np.int64], n_studies: int) -> Floats:
     """Return the mean over each study's views."""
     sums = np.zeros((n_studies, probabilities.shape[1]))
     np.add.at(sums, study, probabilities)
@@ -162,11 +185,23 @@ def image_log_probabilities(views: NDArray[np.floating]) -> NDArray[np.float64]:
     return study_logits(views, np.arange(len(views)), len(views))
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What the members of an ensemble say of some studies, or of some radiographs."""
+
+    logits: NDArray[np.floating]
+    """Calibrated, shape (n, n_models, n_classes)."""
+    features: NDArray[np.floating] | None = None
+    """As in the run's tables, shape (n, n_features); None where those have none."""
+    feature_names: tuple[str, ...] = ()
+    """Names of the features."""
+
+
 def predict_studies(
     members: Sequence[TrainedMember], studies: Sequence[Study], progress: Progress | None = None
 ) -> NDArray[np.float32]:
-    """Return the first of what `predict_studies_and_images` gives, shape (n_studies, n_models, n_classes)."""
-    return predict_studies_and_images(members, studies, progress)[0]
+    """Return calibrated logits, the first of what `predict_studies_and_images` gives, without features."""
+    return np.asarray(predict_studies_and_images(members, studies, progress)[0].logits, dtype=np.float32)
 
 
 def predict_studies_and_images(
@@ -175,8 +210,9 @@ def predict_studies_and_images(
     progress: Progress | None = None,
     *,
     images: DecodedImages | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the calibrated logits of trained members on studies they have never seen, and on their images.
+    features: StudyFeatures | None = None,
+) -> tuple[Outputs, Outputs]:
+    """Return what trained members say of studies they have never seen, and of their images.
 
     As for the test split of a run: views aggregated, log, mean over folds, calibration.
 
@@ -185,9 +221,10 @@ def predict_studies_and_images(
         studies: The studies; their labels are not used.
         progress: Called as `progress(description, completed, total)`.
         images: The studies' radiographs, if they are decoded already; there may be others among them.
+        features: From `load_study_features`, for members whose tables have features.
 
     Returns:
-        Shapes (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), study by study.
+        The outputs on studies, and on images, study by study.
 
     Raises:
         UserError: If images cannot be read; the message names them.
@@ -200,19 +237,35 @@ def predict_studies_and_images(
     study_of_view = np.repeat(np.arange(len(studies)), [len(study.image_paths) for study in studies])
     body_parts = [study.body_part for study in studies]
     part_of_view = [body_parts[study] for study in study_of_view]
-    of_studies, of_images = [], []
+    of_studies, of_images, similar = [], [], []
     for index, member in enumerate(members):
         squares, size = images.of_member(member), member.config.image_size
-        views = [
-            view_logits(network, squares, rows, size, member.input_format, tta_flip=member.tta_flip)
-            for network in member.networks
-        ]
+        views, embeddings = zip(
+            *(
+                view_outputs(network, squares, rows, size, member.input_format, tta_flip=member.tta_flip)
+                for network in member.networks
+            ),
+            strict=True,
+        )
         studies_by_fold = [
             study_logits(of_fold, study_of_view, len(studies), member.view_aggregation) for of_fold in views
         ]
         images_by_fold = [image_log_probabilities(of_fold) for of_fold in views]
         of_studies.append(member.calibration.apply(np.mean(studies_by_fold, axis=0), body_parts))
         of_images.append(member.calibration.apply(np.mean(images_by_fold, axis=0), part_of_view))
+        if features is not None:
+            anchors = features.anchors[member.config.name]
+            of_folds = [similarities(*pair) for pair in zip(embeddings, anchors, strict=True)]
+            similar.append(np.mean(of_folds, axis=0))
         if progress is not None:
             progress("predicting", index + 1, len(members))
-    return np.stack(of_studies, axis=1).astype(np.float32), np.stack(of_images, axis=1).astype(np.float32)
+    images_columns = studies_columns = None
+    if features is not None:
+        notes = notes_of(images.of_member(members[0]), rows)
+        images_columns = features.columns(np.stack(similar, axis=1), notes)
+        studies_columns = mean(images_columns, study_of_view, len(studies))
+    names = () if features is None else features.names
+    return (
+        Outputs(np.stack(of_studies, axis=1).astype(np.float32), studies_columns, names),
+        Outputs(np.stack(of_images, axis=1).astype(np.float32), images_columns, names),
+    )

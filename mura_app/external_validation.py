@@ -18,6 +18,7 @@ from base_models.imaging.decoding import file_digests
 from base_models.members import TrainedMember, load_trained_members, weights_path
 from base_models.metadata_control import metadata_log_probabilities
 from base_models.prediction import decode_images, predict_studies_and_images
+from base_models.study_features import load_study_features
 from mura_app.artifacts import METADATA_CONTROL, dataset_of_run, read_training
 from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
@@ -113,8 +114,10 @@ def predict_dataset(
         remarks.append(
             f"{len(decoded.unreadable):,} image(s) that cannot be read were left out, the first one: {first}."
         )
-    of_studies, of_images = predict_studies_and_images(members, studies, progress, images=decoded)
     names = [member.config.name for member in members]
+    of_studies, of_images = predict_studies_and_images(
+        members, studies, progress, images=decoded, features=load_study_features(run.path, names)
+    )
     controls, why_none = metadata_control(run, studies, known, len(classes))
     parts = tuple(sorted({study.body_part for study in studies}))
     named = replace(dataset, class_names=classes, body_part_names=parts)

@@ -17,17 +17,25 @@ _CLEAR = 0.05
 """How far an inverted image's mean grey lies beyond the middle of its own range, and the habit before it."""
 
 
+def without_margins(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image without the strips of black that fitted it into a square.
+
+    They have one width on both sides of it; what is black on one side alone belongs to the image.
+    """
+    for used in (np.any(square, axis=1), np.any(square, axis=0)):
+        before, behind = int(np.argmax(used)), int(np.argmax(used[::-1]))
+        margin = min(before, behind) + 1  # the strips differ by a pixel where their sum is odd
+        square = square[min(before, margin) : len(square) - min(behind, margin)].T
+    return square
+
+
 def grey_levels(square: NDArray[np.uint8]) -> tuple[float, float, float]:
     """Return the grey of an image's darkest hundredth, its mean, and the grey of its brightest hundredth.
 
-    It was fitted into a square of black, whose strips of one width on both sides of it do not count.
+    The margins of its square do not count.
     """
     step = -(-len(square) // _SIDE)
-    image = square[::step, ::step]
-    for used in (np.any(image, axis=1), np.any(image, axis=0)):
-        before, behind = int(np.argmax(used)), int(np.argmax(used[::-1]))
-        margin = min(before, behind) + 1  # the strips differ by a pixel where their sum is odd
-        image = image[min(before, margin) : len(image) - min(behind, margin)].T
+    image = without_margins(square[::step, ::step])
     dark, bright = np.percentile(image, [1, 99])
     return float(dark), float(image.mean()), float(bright)
 

@@ -6,7 +6,7 @@ What one fit depends on (`FitJob`), and how it is trained, resumed and kept (`ru
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,9 @@ from base_models.members import (
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.prediction import view_logits
+from base_models.prediction import view_outputs
 from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
+from base_models.study_features import similarities
 from base_models.training.checkpoint import (
     EpochState,
     Stopwatch,
@@ -65,6 +66,8 @@ class FitJob:
     """Rows of the cache to predict: the fold's and the test split's."""
     weights: Path
     """File for the trained weights."""
+    anchor_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Rows of the cache that embeddings are compared with; none where the tables get no features."""
     tta_flip: bool = False
     """Whether predictions are averaged over each view and its mirror image."""
     log_folder: Path | None = None
@@ -152,6 +155,10 @@ class FitResult:
     """The inner validation of the weights; None where there is none."""
     input_format: InputFormat = GREY
     """What the network takes a radiograph as."""
+    similar: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    """Similarities of the predicted images to the anchors, shape (n_predicted, n_anchors)."""
+    anchors: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    """Embeddings of the anchors, shape (n_anchors, size of the embedding)."""
 
 
 def is_finished(job: FitJob) -> bool:
@@ -180,12 +187,15 @@ def run_fit(
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:
             network = _train(job, images, resume, on_epoch if group.is_global_zero else None, device)
-        predicted = np.empty((0, job.n_classes), dtype=np.float32)
+        outputs = np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
         if group.is_global_zero:
             network.to(device.device)
-            size, rows = job.member.image_size, job.predict_rows
-            predicted = view_logits(network, images, rows, size, job.input_format, tta_flip=job.tta_flip)
-    facts, logits = read_facts(job.weights), group.broadcast(predicted)
+            size, rows = job.member.image_size, np.concatenate([job.predict_rows, job.anchor_rows])
+            outputs = view_outputs(network, images, rows, size, job.input_format, tta_flip=job.tta_flip)
+    n = len(job.predict_rows)
+    logits, embeddings = group.broadcast(outputs)
+    logits, embeddings, anchors = logits[:n], embeddings[:n], embeddings[n:]
+    facts = read_facts(job.weights)
     if not np.isfinite(logits).all():  # finite weights may still be too large
         raise UserError(
             f"expected member {job.member.name!r} to give finite logits, got others: its training has "
@@ -193,7 +203,16 @@ def run_fit(
         )
     score = Score(**facts["inner_score"]) if facts["inner_score"] else None
     elapsed = Stopwatch(**facts["elapsed"])
-    return FitResult(logits, facts["epoch_losses"], elapsed, facts["precision"], score, job.input_format)
+    return FitResult(
+        logits,
+        facts["epoch_losses"],
+        elapsed,
+        facts["precision"],
+        score,
+        job.input_format,
+        similarities(embeddings, anchors),
+        anchors,
+    )
 
 
 def _train(

@@ -177,9 +177,9 @@ def test_trained_members_predict_new_studies_as_the_test_table(dataset: Dataset,
     assert all(isinstance(member.calibration, Calibration) for member in members)
     calls: list[tuple[str, int, int]] = []
     tables = predict_studies_and_images(members, dataset.of_split("test"), lambda *call: calls.append(call))
-    for name, logits in zip(("test", "test-images"), tables, strict=True):
+    for name, outputs in zip(("test", "test-images"), tables, strict=True):
         expected = Predictions.load(run_dir / "predictions" / f"{name}.npz").logits
-        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(outputs.logits, expected, rtol=1e-4, atol=1e-4)
     assert calls[-1] == ("predicting", 2, 2)
 
 
