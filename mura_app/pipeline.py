@@ -19,6 +19,7 @@ from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.rewards import make_reward
 from mura_env.utils.options import Range, Seed, check_options
 from mura_env.utils.progress import Progress
 
@@ -48,6 +49,9 @@ class PipelineConfig:
     positive: str | None = None
     """The positive one of two classes, where their names do not tell."""
 
+    targets: Sequence[str] = ()
+    """Rewards that agents are trained for, and scored by, beside accuracy."""
+
     def __post_init__(self) -> None:
         check_options(self)
         if self.agents and not self.agent_seeds:
@@ -60,22 +64,28 @@ class PipelineConfig:
             **({"positive": self.positive} if self.positive is not None else {}),
             "ensemble": ensemble_document(self.ensemble),
             "seed": self.seed,
-            **agent_settings(self.agents, self.agent_seeds, self.cross_validation_seeds),
+            **agent_settings(self.agents, self.agent_seeds, self.cross_validation_seeds, self.targets),
             "repeats": self.repeats,
         }
 
 
 def agent_settings(
-    agents: Mapping[str, Mapping[str, Any]], agent_seeds: int, cross_validation_seeds: int
+    agents: Mapping[str, Mapping[str, Any]],
+    agent_seeds: int,
+    cross_validation_seeds: int,
+    targets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the settings of a benchmark that `config.json` keeps; refuse what cannot be."""
     for name, options in agents.items():
         make_agent(name, **options)
+    for target in targets:
+        make_reward(target)
     return {
         "agents": list(agents),
         "agent_options": {name: dict(options) for name, options in agents.items() if options},
         "agent_seeds": agent_seeds,
         "cross_validation_seeds": cross_validation_seeds,
+        **({"targets": list(targets)} if targets else {}),
     }
 
 
@@ -163,6 +173,7 @@ def benchmark_agents(
         seeds=list(range(settings["agent_seeds"])),
         directory=run.path,
         n_cross_validated=settings["cross_validation_seeds"],
+        targets=settings.get("targets") or (),
         **options,
     )
     single_folds = run.predictions / "test-folds.npz"
@@ -198,7 +209,7 @@ def run_pipeline(
         data, run, config, overwrite=overwrite, resume=resume, tell=tell, **options
     )
     settings = run.read_config()  # a run that is resumed keeps the agents and seeds that it has
-    kept = {name: settings[name] for name in GROWING}
+    kept = {name: settings[name] for name in GROWING if name in settings}
     heading = title or dataset.name
 
     def benchmark(of: RunDirectory, tables: Sequence[Predictions], **others: Any) -> dict[str, Any]:
@@ -231,7 +242,7 @@ def run_pipeline(
             cache_dir=run.path / "image_cache",
             **options,
         )
-        own = {**kept, "cross_validation_seeds": 0}
+        own = {**kept, "cross_validation_seeds": 0, "targets": []}
         return benchmark(repeat, tables, settings=own, title=f"{heading}, training {number}", resume=True)
 
     document = benchmark(run, tables, settings=kept, title=heading, resume=resume)

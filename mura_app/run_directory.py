@@ -8,6 +8,7 @@ predictions/{train,test}.npz     the tables between base models and agents
 predictions/test-images.npz      the test studies' radiographs one by one
 agents/<name>-seed<k>/           the fitted weighting policies
 cross_validation/                those that did not learn from a fold of the training table
+targets/<reward>/                those that were trained for another reward than accuracy
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
 .lock                            while a command writes there
@@ -33,7 +34,8 @@ from mura_env.utils.files import read_json, unfinished, write_json
 from mura_env.utils.text import shortened
 
 FORMAT_VERSION = 1
-GROWING = ("agents", "agent_options", "agent_seeds", "cross_validation_seeds", "repeats")
+COUNTS = ("agent_seeds", "cross_validation_seeds", "repeats")
+GROWING = ("agents", "agent_options", "targets", *COUNTS)
 """Settings of which a run may get more when it is resumed; it keeps what it has."""
 LIBRARIES = (
     *("mura-rl-ensemble", "torch", "torchvision", "lightning", "albumentations", "gymnasium"),
@@ -131,7 +133,7 @@ class RunDirectory:
             changed += _changes(f"--agent {name}.", before.get(name) or {}, now.get(name) or {})
         if asked and asked < had:
             changed.append(_change("--agents", earlier["agents"], settings["agents"]))
-        for count in GROWING[2:] if asked else ():
+        for count in COUNTS if asked else ():
             if (earlier.get(count) or 0) > settings.get(count, math.inf):
                 changed.append(_change(f"--{count}", earlier[count], settings[count]))
         if changed:
@@ -145,7 +147,9 @@ class RunDirectory:
         if "agents" in settings:
             grown["agents"] = list(dict.fromkeys([*(earlier.get("agents") or ()), *settings["agents"]]))
             grown["agent_options"] = {**before, **now}
-        for count in set(GROWING[2:]) & settings.keys():
+        if targets := [*(earlier.get("targets") or ()), *(settings.get("targets") or ())]:
+            grown["targets"] = list(dict.fromkeys(targets))
+        for count in {*COUNTS} & settings.keys():
             grown[count] = max(earlier.get(count) or 0, settings[count])
         return grown
 

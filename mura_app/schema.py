@@ -36,6 +36,8 @@ class RunConfig(Document):
     """Names of the weighting agents."""
     agent_options: dict[AgentName, dict[str, Any]] | None = None
     """By agent, those of its options that were given; the others are the defaults."""
+    targets: list[str] | None = None
+    """Rewards that agents are trained for, and scored by, beside accuracy."""
     agent_seeds: Count | None = None
     """Number of seeds of each agent."""
     cross_validation_seeds: Count | None = None

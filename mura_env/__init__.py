@@ -10,6 +10,7 @@ import gymnasium
 
 from mura_env.checker import check_vector_env, find_faults
 from mura_env.kl_penalty import KLPenalty, VectorKLPenalty
+from mura_env.musculoskeletal_costs import MusculoskeletalCosts
 from mura_env.observations import ObservationLayout, Standardization, observe
 from mura_env.predictions import Predictions
 from mura_env.rewards import (
@@ -42,6 +43,7 @@ __all__ = [
     "HardCases",
     "KLPenalty",
     "LogScore",
+    "MusculoskeletalCosts",
     "ObservationLayout",
     "Predictions",
     "Reward",

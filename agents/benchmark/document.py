@@ -26,6 +26,7 @@ from agents.benchmark.seed_summaries import (
     weights_over_seeds,
     weights_vary,
 )
+from agents.benchmark.targets import Target
 from agents.metrics import youden_threshold
 from agents.registry import BASELINE
 from mura_env import Predictions
@@ -110,6 +111,8 @@ class Benchmark(Document):
     """By agent and control."""
     cross_validated: OrReason[CrossValidated]
     images: OrReason[Images]
+    targets: dict[str, Target] = Field(default_factory=dict)
+    """By reward: agents that were trained for it, and controls that were fitted to it."""
     repeats: Repeats | None = None
 
     @model_validator(mode="after")
@@ -151,6 +154,7 @@ def benchmark_document(
     train_controls: Mapping[str, NDArray[Any]] | None = None,
     thresholds: Mapping[str, float | None] | None = None,
     images: Predictions | None = None,
+    targets: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put the results of all agents into one document, see `Benchmark`.
 
@@ -165,6 +169,7 @@ def benchmark_document(
         train_controls: What controls say of training studies that they have not learned from.
         thresholds: Agents' thresholds, where they are known from elsewhere; chosen with `held_out` if None.
         images: Members' outputs on each radiograph of the test studies.
+        targets: From `agents.benchmark.targets.benchmark_targets`.
 
     Raises:
         ValueError: If a control's probabilities are not of the right shape or no probabilities.
@@ -202,6 +207,7 @@ def benchmark_document(
         ),
         "cross_validated": out_of_fold_document(train, held_out, of_train),
         "images": image_level_document(test, images, results, fixed, thresholds, n_resamples=n_resamples),
+        **({"targets": dict(targets)} if targets else {}),
     }
 
 

@@ -13,6 +13,7 @@ from agents.benchmark.cross_validation import cross_validate
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult, Fit, Options, run_fits, seeds_of
 from agents.benchmark.image_level import check_images
+from agents.benchmark.targets import benchmark_targets, check_targets
 from agents.config import plain_values
 from agents.features import asked_features
 from agents.parallel import Backend, check_backend, workers_stopped
@@ -38,6 +39,7 @@ def run_benchmark(
     test_images: Predictions | None = None,
     n_cross_validated: int = 1,
     n_resamples: int = 10_000,
+    targets: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fit every agent with every seed, weight the test table once each, and compare with uniform averaging.
@@ -56,6 +58,8 @@ def run_benchmark(
         test_images: Members' outputs on each radiograph of the test studies, for figures at image level.
         n_cross_validated: Seeds of the cross-validation, for thresholds and the second comparison.
         n_resamples: Resamples of the patient bootstrap.
+        targets: Rewards that agents are trained for, and scored by, beside accuracy; saved as
+            `targets/<reward>/agents/…`.
         progress: Called with a description, the fits completed and their number.
 
     Returns:
@@ -66,7 +70,7 @@ def run_benchmark(
             backend is not installed.
     """
     asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
-    check_tables(train, test, seeds, test_images, agents=asked)
+    check_tables(train, test, seeds, test_images, agents=asked, targets=targets)
     check_backend(backend)
     options = {BASELINE: asked.get(BASELINE, {}), **asked}
     place = None if directory is None else Path(directory)
@@ -87,6 +91,18 @@ def run_benchmark(
         held_out = cross_validate(
             train, options, list(seeds)[:n_cross_validated], place, resume=resume, **workers
         )
+        of_targets = benchmark_targets(
+            train,
+            test,
+            options,
+            targets,
+            seeds=seeds,
+            directory=place,
+            n_cross_validated=n_cross_validated,
+            n_resamples=n_resamples,
+            resume=resume,
+            **workers,
+        )
     return benchmark_document(
         train,
         test,
@@ -100,6 +116,7 @@ def run_benchmark(
         n_resamples=n_resamples,
         held_out=held_out,
         images=test_images,
+        targets=of_targets,
     )
 
 
@@ -126,13 +143,14 @@ def check_tables(
     test_images: Predictions | None = None,
     *,
     agents: Options | None = None,
+    targets: Sequence[str] = (),
 ) -> None:
     """Make sure that agents can be compared on these tables.
 
     Raises:
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
             patient, the test table is empty or has one class only, the radiographs are not those of its
-            studies, or a table lacks a feature that an agent may read.
+            studies, a table lacks a feature that an agent may read, or what `check_targets` refuses.
     """
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise UserError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
@@ -152,6 +170,7 @@ def check_tables(
         )
     if test_images is not None:
         check_images(test, test_images)
+    check_targets(train, test, targets)
     for name, options in (agents or {}).items():
         wanted = asked_features(make_agent(name, **options).config, train).feature_names
         if missing := sorted({*wanted} - {*test.feature_names}):

@@ -53,6 +53,11 @@ class AgentOptions(RunOptions):
     """Number of these seeds that agents are cross-validated with on the training table, for thresholds and
     the secondary comparison; three more fits a seed, none with 0."""
 
+    targets: tuple[str, ...] = ()
+    """Rewards that agents are trained for, and scored by, beside accuracy, with controls whose weights and
+    threshold are chosen for the same reward: `balanced` (kappa), `musculoskeletal_costs` or `cost_sensitive`
+    (a miss costs more), `hard_cases`."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if twice := [name for name, count in Counter(self.agents).items() if count > 1]:

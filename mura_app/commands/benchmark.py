@@ -47,11 +47,12 @@ class Command(AgentOptions):
 
         check_backend(self.backend)
         agents = self.chosen_agents()
-        settings = agent_settings(agents, self.agent_seeds, self.cross_validation_seeds)
+        settings = agent_settings(agents, self.agent_seeds, self.cross_validation_seeds, self.targets)
         train, test = (load_table(path, self.positive) for path in (self.train, self.test))
         images = None if self.test_images is None else load_table(self.test_images, self.positive)
         # What cannot run must not take the folder.
-        check_tables(train, test, range(self.agent_seeds), images, agents=agents)
+        seeds = range(self.agent_seeds)
+        check_tables(train, test, seeds, images, agents=agents, targets=self.targets)
         run = RunDirectory(self.out)
         paths = {"train": self.train, "test": self.test, "test_images": self.test_images}
         if self.positive is not None:

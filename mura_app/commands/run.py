@@ -37,6 +37,7 @@ class Command(AgentOptions, TrainingOptions):
                     self.cross_validation_seeds,
                     self.repeats,
                     self.positive,
+                    self.targets,
                 ),
                 skip_bad_images=self.skip_bad_images,
                 overwrite=self.overwrite,

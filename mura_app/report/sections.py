@@ -85,6 +85,10 @@ def further_comparisons(document: Document) -> dict[str, Any]:
     """Return the figures of single radiographs and the cross-validated comparison, or why there are none."""
     images, cross_validated = document["images"], document["cross_validated"]
     return {
+        "targets": {
+            name: {"table": tables.target_table(name, target), "reading": target_reading(name, target)}
+            for name, target in document.get("targets", {}).items()
+        },
         "images": {
             **images,
             "table": "" if "reason" in images else tables.images_table(images),
@@ -95,6 +99,19 @@ def further_comparisons(document: Document) -> dict[str, Any]:
             "reading": _cross_validated_reading(cross_validated),
         },
     }
+
+
+def target_reading(name: str, target: Document) -> str:
+    """Say which agents earn more or less of a target's reward than static weights fitted to it."""
+    differ = {
+        of: row["vs_reference"]
+        for of, row in target["rows"].items()
+        if (ends := row["vs_reference"]["ci95"]) and not ends[0] <= 0 <= ends[1]
+    }
+    if not differ:
+        return f"By {name}, nothing differs significantly from {target['reference']}."
+    words = ", ".join(f"{of} {row['mean']:+.3f}" for of, row in differ.items())
+    return f"By {name}, significant differences from {target['reference']}, in mean reward: {words}."
 
 
 def _cross_validated_reading(cross_validated: Document) -> str:

@@ -100,6 +100,23 @@ def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
     return html_table("Agents cross-validated on the training table", headings, rows)
 
 
+def target_table(name: str, target: Mapping[str, Any]) -> str:
+    """Return a table of agents and controls on the scale of another reward than accuracy."""
+    headings = ["agent or control", "threshold", f"{name}, mean reward", "accuracy, %"]
+    headings += [f"minus {target['reference']}", "minus uniform at its threshold"]
+    rows = [
+        [
+            text_cell(of),
+            number_cell(row["threshold"]),
+            estimate_cell(row["reward"]),
+            number_cell(row["accuracy"], ".1f", 100.0),
+            *(estimate_cell(row[versus], "+.3f") for versus in ("vs_reference", "vs_uniform")),
+        ]
+        for of, row in target["rows"].items()
+    ]
+    return html_table(f"Agents trained for {name}, and controls fitted to it", headings, rows)
+
+
 def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     """Return a table of the other figures of the same rows; those that no row has are left out."""
     rows = {**agents, **others}
