@@ -15,7 +15,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("data", "train", "test", "test_images"), Path),
     **dict.fromkeys(("seed", "agent_seeds", "cross_validation_seeds", "repeats"), int),
     "positive": str,
-    "agents": tuple,
+    **dict.fromkeys(("agents", "targets"), tuple),
     "ensemble": ensemble_from_document,
 }
 """Key of `config.json` → how its value becomes that of the option with the same name."""

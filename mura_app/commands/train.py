@@ -7,7 +7,7 @@ from typing import Any
 import tyro
 
 from base_models.config import EnsembleConfig
-from base_models.presets import PRESETS
+from base_models.presets import PRESETS, for_gpu
 from mura_app.commands.config_file import RunOptions, config_defaults, last_value
 from mura_app.console import show_odd_files
 from mura_app.main import parse
@@ -29,7 +29,8 @@ class TrainingOptions(RunOptions):
     """The base models and how they are trained; the defaults are those of `--preset`."""
 
     preset: str = "fast"
-    """Size of the job (`demo`, `fast` or `full`); the `--ensemble` options change single settings of it."""
+    """Size of the job (`demo`, `fast` or `full`); the `--ensemble` options change single settings of it. On a
+    GPU, `fast` and `full` take larger images and batches where no option changes them."""
 
     members: str = ""
     """Other members than the preset's: `NETWORK[:COUNT[:SIZE[:EPOCHS]]][@PART[+PART]]`, separated by commas,
@@ -53,9 +54,13 @@ class TrainingOptions(RunOptions):
 
     def chosen_ensemble(self) -> EnsembleConfig:
         """Return the preset's ensemble with the members and pretrained weights of the other options."""
+        from base_models.training.device import machine_gpus
         from mura_app.commands.member_options import choose_initial_weights, choose_members
 
         config = self.ensemble
+        is_preset = config == PRESETS[self.preset] and not (self.config or self.members)
+        if is_preset and self.preset != "demo" and machine_gpus():
+            config = for_gpu(config)
         if self.members:
             saved = config_defaults(TrainingOptions, [f"--config={self.config}"] if self.config else [])
             begun = saved.get("ensemble", PRESETS[self.preset])
