@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_with_resnet18 import N_RESAMPLES, kappa_threshold, threshold_at_half
+from compare_with_one_network import N_RESAMPLES, kappa_threshold, threshold_at_half
 
 from agents.benchmark.scoring import ScoredTable
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig, ensemble_document

@@ -1,6 +1,5 @@
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ ENSEMBLE = EnsembleConfig(
 
 @pytest.fixture(scope="module")
 def script(benchmark_script):
-    module = benchmark_script("compare_with_resnet18")
+    module = benchmark_script("compare_with_one_network")
     module.N_RESAMPLES = 200
     return module
 
@@ -45,11 +44,10 @@ def _compare(script, folder: Path) -> list[tuple[str, int, int]]:
         begun.append((job.member.network, job.member.image_size, job.member.epochs))
         return run_fit(job, *arguments)
 
-    seconds = {"run": 5.0, "same-epochs": 2.0, "same-seconds": 6.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("base_models.training.fit_pool.run_fit", counted)
-        patch.setattr(script, "NETWORK", "shufflenet_v2_x0_5")  # much smaller, and trained in the same way
-        patch.setattr(script, "fit_seconds", lambda run, clock: seconds[run.path.name])
+        # the ensemble took five seconds, its strongest member two of them
+        patch.setattr(script, "fit_seconds", lambda run, clock, member="": 2.0 if member else 5.0)
         script.compare(folder / "run", folder / "out", lambda *_: None)
     return begun
 
@@ -71,26 +69,24 @@ def folder(script, begun: list, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def test_both_networks_are_trained_once_on_the_same_folds(script, folder: Path, begun: list) -> None:
-    alone = MemberConfig("resnet18", "resnet18", 32, 1)
-    assert script.resnet18(ENSEMBLE).members == (alone,)
-    first, *others = ENSEMBLE.members
-    learned = replace(ENSEMBLE, members=(replace(first, init_weights="x.pth"), *others))
-    assert script.resnet18(learned).members == (replace(alone, pretrained=True),)
-    name = "shufflenet_v2_x0_5"
-    assert begun == [(name, 32, 1)] * 2 + [(name, 32, 2)] * 2  # 5 s of the ensemble, 2 s an epoch
+def test_the_strongest_member_is_trained_longer_on_the_same_folds(script, folder: Path, begun: list) -> None:
+    train = Predictions.load(folder / "run" / "predictions" / "train.npz")
+    areas = [roc_auc_score(train.labels, train.probabilities[:, index, 1]) for index in (0, 1)]
+    strongest = ENSEMBLE.members[int(np.argmax(areas))]
+    assert ENSEMBLE.members[script.strongest_member(train)] == strongest
+    epochs = round(2.5 * strongest.epochs)
+    assert begun == [("attention_cnn", strongest.image_size, epochs)] * 2
     records = [
-        json.loads((folder / name / "training.json").read_text())
-        for name in ("run", "out/same-epochs", "out/same-seconds")
+        json.loads((folder / name / "training.json").read_text()) for name in ("run", "out/same-seconds")
     ]
-    assert records[0]["folds"] == records[1]["folds"] == records[2]["folds"]
-    assert [record["config"]["training"] for record in records[1:]] == [records[0]["config"]["training"]] * 2
+    assert records[0]["folds"] == records[1]["folds"]
+    assert records[0]["config"]["training"] == records[1]["config"]["training"]
     weights = sorted((folder / "out").glob("*/members/*/*.safetensors"))
     before = [file.read_bytes() for file in weights]
     assert _compare(script, folder) == []
     (folder / "out" / "same-seconds" / "training.json").unlink()  # as if it had been killed before its end
     weights[-1].unlink()
-    assert _compare(script, folder) == begun[2:]
+    assert _compare(script, folder) == begun
     tensors = [safetensors.torch.load(data) for data in (before[-1], weights[-1].read_bytes())]
     assert all(torch.equal(value, tensors[1][name]) for name, value in tensors[0].items())
     assert [file.read_bytes() for file in weights[:-1]] == before[:-1]
@@ -101,7 +97,7 @@ def test_predictors_are_what_the_tables_say(script, folder: Path) -> None:
     average, *others = document["predictors"]
     assert [average, *others] == [
         "uniform average of 2 members",
-        script.SAME_EPOCHS,
+        script.AS_IT_IS,
         script.SAME_SECONDS,
         "metadata only",
     ]
@@ -132,7 +128,7 @@ def test_the_figures_are_those_of_another_library(script) -> None:
         np.arange(90) % 3,
         patient_ids=np.array([f"p{i // 2}" for i in range(90)]),
     )
-    names = ("average", script.SAME_EPOCHS, script.SAME_SECONDS, "metadata only")
+    names = ("average", script.AS_IT_IS, script.SAME_SECONDS, "metadata only")
     predictors = {
         name: script.Predictor(_informative(of_train, strength, k), _informative(of_test, strength, 10 + k))
         for k, (name, strength) in enumerate(zip(names, (3.0, 0.5, 2.8, 1.0), strict=True))
@@ -165,7 +161,7 @@ def test_the_figures_are_those_of_another_library(script) -> None:
             assert difference["ci95"][0] < expected < difference["ci95"][1]
     verdicts = [
         {difference["verdict"] for difference in document["ensemble_minus"][name].values()}
-        for name in (script.SAME_EPOCHS, script.SAME_SECONDS)
+        for name in (script.AS_IT_IS, script.SAME_SECONDS)
     ]
     assert "better" in verdicts[0]
     assert verdicts[1] == {"not significant"}
@@ -192,7 +188,7 @@ def test_moving_a_threshold_to_a_half_keeps_verdicts_and_order(script, threshold
 
 def test_what_is_no_run_is_refused_in_one_line(script, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(
-        sys, "argv", ["compare_with_resnet18.py", "--run", str(tmp_path), "--out", str(tmp_path / "out")]
+        sys, "argv", ["compare_with_one_network.py", "--run", str(tmp_path), "--out", str(tmp_path / "out")]
     )
     with pytest.raises(SystemExit) as stopped:
         script.main()

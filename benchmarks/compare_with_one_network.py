@@ -1,15 +1,15 @@
-"""Is an ensemble better than one ResNet-18 on the same folds, at the same size and epochs, or the same cost?
+"""Is an ensemble better than its strongest member alone, as it is and trained at the ensemble's whole cost?
 
-From the finished run directory of an ensemble (`mura train`, `mura run`), one ResNet-18 is trained twice with
-the run's own settings, split and folds: at the size and epochs of its largest member, and with the epochs
-that take as many seconds as all fits of the ensemble together: CPU seconds, which other jobs disturb little,
-or, for trainings on a GPU, wall seconds (`--clock wall`). The ensemble's average, both
-ResNet-18 and the control that sees no pixel are scored on the test studies: AUROC, and accuracy and kappa at
-0.5 and at two thresholds that out-of-fold studies alone have chosen, each with a 95 % interval by patient;
-then ensemble minus ResNet-18, paired. Where the interval includes zero or the test does not reject, a
-difference is "not significant".
+From the finished run directory of an ensemble (`mura train`, `mura run`), the member with the highest AUROC
+out of fold is trained once more with the run's own settings, split and folds, and the epochs that take as
+many seconds as all fits of the ensemble together: CPU seconds, which other jobs disturb little, or, for
+trainings on a GPU, wall seconds (`--clock wall`). The ensemble's average, the member as the ensemble has it,
+that longer training and the control that sees no pixel are scored on the test studies: AUROC, and accuracy
+and kappa at 0.5 and at two thresholds that out-of-fold studies alone have chosen, each with a 95 % interval
+by patient; then the ensemble minus each of the two, paired. Where the interval includes zero or the test does
+not reject, a difference is "not significant".
 
-    python benchmarks/compare_with_resnet18.py --run runs/fracatlas --out runs/fracatlas-resnet18
+    python benchmarks/compare_with_one_network.py --run runs/fracatlas --out runs/fracatlas-alone
 
 An interrupted comparison resumes where it was stopped.
 """
@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from agents.benchmark.scoring import ScoredTable
 from agents.metrics import youden_threshold
 from agents.statistics.hypothesis_tests import SIGNIFICANCE_LEVEL
-from base_models.config import EnsembleConfig, MemberConfig, ensemble_from_document
+from base_models.config import EnsembleConfig, ensemble_from_document
 from base_models.datasets import open_dataset
 from base_models.ensemble import train_ensemble
 from mura_app.artifacts import METADATA_CONTROL, read_training
@@ -40,11 +41,10 @@ from mura_env.errors import UserError
 from mura_env.utils.files import replacing, write_json
 from mura_env.utils.progress import Progress
 
-NETWORK = "resnet18"
 N_RESAMPLES = 10_000
 CLOCKS = {"cpu": "cpu_seconds", "wall": "wall_seconds"}
 """Which of a fit's durations counts."""
-SAME_EPOCHS, SAME_SECONDS = "ResNet-18, same epochs", "ResNet-18, same seconds"
+AS_IT_IS, SAME_SECONDS = "strongest member", "strongest member, same seconds"
 
 
 @dataclass(frozen=True)
@@ -103,22 +103,24 @@ def ensemble_of(settings: Mapping[str, Any]) -> EnsembleConfig:
         ) from error
 
 
-def resnet18(ensemble: EnsembleConfig, epochs: int | None = None) -> EnsembleConfig:
-    """Return the ensemble's settings with one ResNet-18, at the size and epochs of the largest member.
-
-    It starts from ImageNet's weights where a member of the ensemble is pretrained.
-    """
-    largest = max(ensemble.members, key=lambda member: (member.image_size, member.epochs))
-    pretrained = any(member.is_pretrained for member in ensemble.members)
-    member = MemberConfig(
-        NETWORK, NETWORK, largest.image_size, epochs or largest.epochs, pretrained=pretrained
-    )
-    return replace(ensemble, members=(member,), drop_below=0.0)
+def strongest_member(train: Predictions) -> int:
+    """Return the index of the member with the highest AUROC out of fold."""
+    areas = [roc_auc_score(train.labels, of_member) for of_member in train.probabilities[:, :, 1].T]
+    return int(np.argmax(areas))
 
 
-def fit_seconds(run: RunDirectory, clock: str = "cpu_seconds") -> float:
-    """Return the seconds of all fits of a finished training, as if one after another."""
-    return float(sum(fit[clock] for fits in read_training(run)["fits"].values() for fit in fits))
+def alone(ensemble: EnsembleConfig, index: int, times: float) -> EnsembleConfig:
+    """Return the ensemble's settings with one of its members only, trained so many times as long."""
+    member = ensemble.members[index]
+    longer = replace(member, epochs=max(1, round(times * member.epochs)))
+    return replace(ensemble, members=(longer,), drop_below=0.0)
+
+
+def fit_seconds(run: RunDirectory, clock: str = "cpu_seconds", member: str = "") -> float:
+    """Return the seconds of all fits of a finished training, or of one member's, as if one after another."""
+    fits_of = read_training(run)["fits"]
+    chosen = [fits_of[member]] if member else fits_of.values()
+    return float(sum(fit[clock] for fits in chosen for fit in fits))
 
 
 def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory, progress: Progress) -> None:
@@ -146,11 +148,12 @@ def train_like(ensemble: RunDirectory, config: EnsembleConfig, run: RunDirectory
         )
 
 
-def read_predictor(run: RunDirectory, prefix: str = "", **facts: Any) -> Predictor:
-    """Read what a finished training says of its studies: the uniform average of its members."""
+def read_predictor(run: RunDirectory, prefix: str = "", member: int | None = None, **facts: Any) -> Predictor:
+    """Read what a finished training says of its studies: one member, or the uniform average of all."""
+    tables = (Predictions.load(run.predictions / f"{prefix}{split}.npz") for split in ("train", "test"))
     train, test = (
-        Predictions.load(run.predictions / f"{prefix}{split}.npz").probabilities.mean(axis=1)
-        for split in ("train", "test")
+        table.probabilities.mean(axis=1) if member is None else table.probabilities[:, member]
+        for table in tables
     )
     return Predictor(train.astype(np.float64), test.astype(np.float64), facts)
 
@@ -158,7 +161,7 @@ def read_predictor(run: RunDirectory, prefix: str = "", **facts: Any) -> Predict
 def score(
     test: Predictions, labels: NDArray[np.int64], predictors: Mapping[str, Predictor]
 ) -> dict[str, Any]:
-    """Score all predictors on the test studies, and compare the first with each ResNet-18.
+    """Score all predictors on the test studies, and compare the first with its strongest member.
 
     Args:
         test: The test studies.
@@ -167,14 +170,14 @@ def score(
 
     Returns:
         JSON-ready: `predictors`, by name `facts`, `thresholds` and `figures`, and `ensemble_minus`, by name
-        of the ResNet-18 and figure.
+        of the single network and figure.
     """
     ensemble = next(iter(predictors))
     rows: dict[str, Any] = {
         name: {"facts": dict(predictor.facts), "thresholds": {}, "figures": {}}
         for name, predictor in predictors.items()
     }
-    differences: dict[str, Any] = {name: {} for name in predictors if name in (SAME_EPOCHS, SAME_SECONDS)}
+    differences: dict[str, Any] = {name: {} for name in predictors if name in (AS_IT_IS, SAME_SECONDS)}
     for key, choose in THRESHOLDS.items():
         moved = {}
         for name, predictor in predictors.items():
@@ -229,17 +232,24 @@ def compare(run_path: Path, out: Path, progress: Progress, clock: str = "cpu") -
         raise UserError(f"expected two classes, got {', '.join(test.class_names)}")
     average = f"uniform average of {train.n_models} members"
     predictors = {average: read_predictor(run, fit_seconds=seconds)}
-    config = resnet18(ensemble)
-    for name, folder in ((SAME_EPOCHS, "same-epochs"), (SAME_SECONDS, "same-seconds")):
-        own, (member,) = RunDirectory(out / folder), config.members
-        train_like(run, config, own, lambda what, *counts, of=name: progress(f"{of}, {what}", *counts))
-        predictors[name] = read_predictor(
-            own,
-            fit_seconds=fit_seconds(own, CLOCKS[clock]),
-            image_size=member.image_size,
-            epochs=member.epochs,
-        )
-        config = resnet18(ensemble, max(1, round(seconds / fit_seconds(own, CLOCKS[clock]) * member.epochs)))
+    names = [member.name for member in ensemble.members]
+    strongest = names.index(train.model_names[strongest_member(train)])
+    member = ensemble.members[strongest]
+    own_seconds = fit_seconds(run, CLOCKS[clock], member.name)
+    facts: dict[str, Any] = {"name": member.name, "image_size": member.image_size}
+    predictors[AS_IT_IS] = read_predictor(
+        run,
+        member=train.model_names.index(member.name),
+        fit_seconds=own_seconds,
+        epochs=member.epochs,
+        **facts,
+    )
+    longer = alone(ensemble, strongest, seconds / own_seconds)
+    own = RunDirectory(out / "same-seconds")
+    train_like(run, longer, own, lambda what, *counts: progress(f"{SAME_SECONDS}, {what}", *counts))
+    predictors[SAME_SECONDS] = read_predictor(
+        own, fit_seconds=fit_seconds(own, CLOCKS[clock]), epochs=longer.members[0].epochs, **facts
+    )
     predictors[METADATA_CONTROL] = read_predictor(run, "metadata-")
     document = {
         "run": run_path.resolve().name,
@@ -275,8 +285,9 @@ def markdown(document: Mapping[str, Any]) -> str:
             f"{document['n_studies']:,} test studies of {document['n_patients']:,} patients; 95 % intervals "
             "by patient, thresholds from the out-of-fold studies:\n",
             *_table(["", *predictors], rows),
-            "\nEnsemble minus ResNet-18, paired (p: sign-flip permutation by patient for accuracy, clustered "
-            "DeLong for AUROC; not corrected for the number of comparisons; one training of each network):\n",
+            "\nEnsemble minus its strongest member, paired (p: sign-flip permutation by patient for "
+            "accuracy, clustered DeLong for AUROC; not corrected for the number of comparisons; one training "
+            "of each network; the member chosen out of fold):\n",
             *_table(
                 ["", *differences],
                 [[name, *(_difference(row[name]) for row in differences.values())] for name in compared],
@@ -311,7 +322,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, required=True, help="finished run directory of the ensemble")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the ResNet-18 and the comparison")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the longer training and the comparison"
+    )
     parser.add_argument("--clock", choices=CLOCKS, default="cpu", help="what same seconds are measured by")
     options = parser.parse_args()
     try:
