@@ -36,7 +36,7 @@ class ObservationLayout:
     - ``log_probability/<model>/<class>``: logarithm of the model's class probability, clipped to [-10, 0];
     - ``confidence/<model>``: its highest class probability, in [0, 1];
     - ``disagreement/<model>``: total variation distance between its class probabilities and the members'
-    mean, [0, 1];
+      mean, [0, 1];
     - ``log_views``: logarithm of the number of radiographs, in [0, 5];
     - ``body_part/<name>``: 1 for the study's body part, else 0;
     - ``feature/<name>``: the feature as it stands in the table, in no bounds.
