@@ -126,9 +126,9 @@ def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float
     false_positive, true_positive, scores = roc_curve(labels, probabilities[:, 1], drop_intermediate=False)
     best = int(np.argmax(true_positive - false_positive))
     # The first score is infinite: nothing is positive there. Below the last, everything is.
-    upper = min(float(scores[best]), 1.0)
+    upper = float(scores[best])
     lower = float(scores[best + 1]) if best + 1 < len(scores) else 0.0
-    return (upper + lower) / 2.0
+    return (min(upper, 1.0) + min(lower, 1.0)) / 2.0  # rounding may leave more than 1
 
 
 def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
