@@ -20,6 +20,7 @@ from sklearn.metrics import (
 
 from mura_env.auroc import auroc_within as auroc_of_pairs
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 
 MIN_STUDIES_PER_CLASS = 5
 """A body part with fewer studies of a class has no figures of its own: they would be noise."""
@@ -89,6 +90,8 @@ def evaluate(
         ValueError: If shapes or ranges do not fit, or a probability is not finite.
     """
     labels, probabilities = _checked(labels, probabilities)
+    if threshold is not None:
+        Range("[0, 1]").check("threshold", threshold)
     figures: dict[str, Any] = {
         "n_studies": len(labels),
         **_figures(labels, probabilities, threshold),
@@ -123,9 +126,9 @@ def youden_threshold(labels: NDArray[Any], probabilities: NDArray[Any]) -> float
     false_positive, true_positive, scores = roc_curve(labels, probabilities[:, 1], drop_intermediate=False)
     best = int(np.argmax(true_positive - false_positive))
     # The first score is infinite: nothing is positive there. Below the last, everything is.
-    upper = min(float(scores[best]), 1.0)
+    upper = float(scores[best])
     lower = float(scores[best + 1]) if best + 1 < len(scores) else 0.0
-    return (upper + lower) / 2.0
+    return (min(upper, 1.0) + min(lower, 1.0)) / 2.0  # rounding may leave more than 1
 
 
 def auroc_within(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any]) -> float | None:
@@ -166,6 +169,7 @@ def calibration_error(
     error is the mean over bins, weighted by their studies, of |share correct - mean confidence| (Nguyen and
     O'Connor 2015). Both arrays are of shape `(n_studies,)`.
     """
+    Range("[1, 1000000]").check("n_bins", n_bins, int)
     order = np.argsort(confidence, kind="stable")
     starts = equal_mass_bins(confidence[order], n_bins)
     surplus = np.asarray(correct, dtype=np.float64)[order] - confidence[order]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agents.mixture import probabilities_of_label
 from mura_env import Predictions
+from mura_env.utils.files import naming
 from mura_env.utils.progress import Progress
 from mura_env.weighting_task import WeightingTask
 
@@ -119,7 +120,7 @@ class TrainingMonitor:
     def learning_curve(self) -> list[dict[str, float]]:
         """Return the learning curve of the selected KL coefficient, of the highest if none was."""
         if self._writer is not None:
-            self._writer.close()
+            _close(self._writer)
         return [self._row(index) for index in range(len(self._steps))]
 
     def _row(self, index: int) -> dict[str, float]:
@@ -163,7 +164,7 @@ def write_fitted(agent: Agent[Any], train: Predictions, validation: Predictions 
         "time/total_timesteps": float(agent.total_steps_),
     }
     _write(writer, agent.total_steps_, scalars)
-    writer.close()
+    _close(writer)
 
 
 def _writer(directory: str, name: str, seed: int) -> Any:
@@ -172,9 +173,17 @@ def _writer(directory: str, name: str, seed: int) -> Any:
         return None
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - takes a second, most fits write nothing
 
-    return SummaryWriter(str(Path(directory) / f"{name}-seed{seed}"))
+    folder = Path(directory) / f"{name}-seed{seed}"
+    with naming(folder):
+        return SummaryWriter(str(folder))
 
 
 def _write(writer: Any, step: int, scalars: Mapping[str, float]) -> None:
-    for name, value in scalars.items():
-        writer.add_scalar(name, value, step)
+    with naming(writer.log_dir):
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, step)
+
+
+def _close(writer: Any) -> None:
+    with naming(writer.log_dir):
+        writer.close()

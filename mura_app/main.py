@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     open_streams()
     warnings.formatwarning = format_warning
+    threading.excepthook = _thread_error
     try:
         status = run_command(list(sys.argv[1:] if arguments is None else arguments))
     except Exception as error:
@@ -104,6 +105,13 @@ def run_command(arguments: list[str]) -> int:
                 error_line(f"interrupted{advice if name in RESUMABLE else ''}")
             return 128 + received[0]
     return 0
+
+
+def _thread_error(failed: threading.ExceptHookArgs) -> None:
+    """Show no traceback of a library's thread whose error is the user's: the library raises it once more."""
+    error = failed.exc_value
+    if not isinstance(error, Exception) or user_message(error) is None:
+        threading.__excepthook__(failed)
 
 
 class _Interrupt(KeyboardInterrupt):

@@ -59,12 +59,19 @@ __all__ = [
     "register_reward",
 ]
 
-ENVIRONMENT_ID = "mura_env/EnsembleWeighting-v0"
+
+class EnvironmentId(str):
+    """Text that a process which is sent it imports this package for, so that gymnasium knows the id there."""
+
+    __slots__ = ()
+
+
+ENVIRONMENT_ID = EnvironmentId("mura_env/EnsembleWeighting-v0")
 """``gymnasium.make(id, predictions=…)`` gives the scalar env, ``gymnasium.make_vec(id, num_envs=…,
 predictions=…)`` the batched one.
 
-Where nothing has imported `mura_env`, as in a notebook's worker processes (`SubprocVecEnv`), gymnasium does
-so for ``"mura_env:" + ENVIRONMENT_ID``."""
+Where nothing has imported `mura_env`, gymnasium does so for ``"mura_env:" + ENVIRONMENT_ID``. Worker
+processes that are sent `ENVIRONMENT_ID` itself (`SubprocVecEnv`) need no prefix."""
 
 if ENVIRONMENT_ID not in gymnasium.registry:
     # no max_episode_steps: episodes terminate by themselves, and make_vec would pass it to the constructor

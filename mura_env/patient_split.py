@@ -36,7 +36,7 @@ def stratified_group_folds(
     group_names, group = np.unique(np.asarray(groups), return_inverse=True)
     if len(group_names) < 2:
         raise UserError("expected at least two patients to split, got one: a patient stays on one side")
-    if not 2 <= n_folds <= len(group_names):
+    if not isinstance(n_folds, int | np.integer) or not 2 <= n_folds <= len(group_names):
         raise UserError(f"expected 2 to {len(group_names)} folds (the number of patients), got {n_folds}")
     counts = np.zeros((len(group_names), len(stratum_names) + 1))
     np.add.at(counts, (group, stratum), 1)

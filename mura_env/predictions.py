@@ -18,6 +18,7 @@ from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.probabilities import logits_from_probabilities
 from mura_env.table_checks import FeatureChoice, checked_columns, chosen_features, filled_columns
+from mura_env.utils.options import SHARE, Range
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -245,7 +246,7 @@ class Predictions:
 
         Args:
             n_folds: Number of folds, at least 2.
-            seed: Draws the order in which patients are placed, at least 0.
+            seed: Draws the order in which patients are placed, of 32 bits.
             shares: Share of the studies in each fold; equal by default.
 
         Returns:
@@ -254,8 +255,7 @@ class Predictions:
         Raises:
             ValueError: If there are fewer patients than folds, or the seed is out of range.
         """
-        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-            raise UserError(f"expected a whole number of at least 0 as seed, got {seed!r}")
+        Range("[0, 4294967295]").check("seed", seed, int)
         strata = self.body_parts * self.n_classes + self.labels
         return stratified_group_folds(strata, self.patient_ids, n_folds, seed, shares)
 
@@ -272,8 +272,7 @@ class Predictions:
         Raises:
             ValueError: If the fraction or seed is out of range or there are fewer than two patients.
         """
-        if not 0 < fraction < 1:
-            raise UserError(f"expected a fraction between 0 and 1, got {fraction}")
+        SHARE.check("fraction", fraction)
         first = self.folds(2, seed, (fraction, 1 - fraction)) == 0
         return self.select(first), self.select(~first)
 

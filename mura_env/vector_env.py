@@ -17,6 +17,7 @@ from mura_env.predictions import Predictions
 from mura_env.rendering import render_study
 from mura_env.rewards import Decisions
 from mura_env.scalar_env import EnsembleWeightingEnv
+from mura_env.utils.options import STUDIES
 from mura_env.weighting_task import TaskOptions, WeightingTask, require_one_of
 
 
@@ -65,10 +66,9 @@ class EnsembleWeightingVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[Any
                 f"{max_episode_steps}: episodes end by themselves; choose a shorter episode_length"
             )
         draws = self.task.draws_per_study
-        if not isinstance(num_envs, int | np.integer) or num_envs < 1 or num_envs % draws:
-            raise UserError(
-                f"expected num_envs as a positive multiple of draws_per_study={draws}, got {num_envs}"
-            )
+        STUDIES.check("num_envs", num_envs, int)
+        if num_envs % draws:
+            raise UserError(f"expected num_envs as a multiple of draws_per_study={draws}, got {num_envs}")
         self.num_envs = int(num_envs)
         self.single_observation_space = self.task.single_observation_space
         self.single_action_space = self.task.single_action_space

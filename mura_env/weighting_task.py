@@ -35,6 +35,7 @@ from mura_env.rewards import (
 )
 from mura_env.study_order import Order, StudyOrder
 from mura_env.table_checks import FeatureChoice
+from mura_env.utils.options import STUDIES
 
 Action = Literal["softmax", "simplex", "select"]
 Sampling = Literal["all", "contested"]
@@ -108,8 +109,8 @@ class WeightingTask:
         require_one_of("combine", combine, get_args(Combine))
         require_one_of("order", order, get_args(Order))
         require_one_of("sampling", sampling, get_args(Sampling))
-        _require_positive("episode_length", episode_length)
-        _require_positive("draws_per_study", draws_per_study)
+        STUDIES.check("episode_length", episode_length, int)
+        STUDIES.check("draws_per_study", draws_per_study, int)
         if candidates is not None and action != "select":
             raise UserError(f"expected candidates with action='select' only, got them with action={action!r}")
         self.table = table
@@ -296,8 +297,3 @@ def require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
     """Refuse an option's value that is not known."""
     if value not in known:
         raise UserError(f"expected {name} among {', '.join(map(repr, known))}, got {value!r}")
-
-
-def _require_positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise UserError(f"expected {name} of at least 1, got {value!r}")

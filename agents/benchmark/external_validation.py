@@ -17,6 +17,7 @@ from agents.registry import BASELINE, agent_class, load_agent, make_agent
 from agents.storage import fingerprint
 from mura_env import Predictions
 from mura_env.errors import UserError
+from mura_env.utils.options import RESAMPLES
 from mura_env.utils.progress import Progress
 
 
@@ -59,6 +60,7 @@ def evaluate_saved_agents(
             another table than `train`, or a file is damaged.
     """
     _check(train, outside, outside_images)
+    RESAMPLES.check("n_resamples", n_resamples, int)
     _warn_of_unknown_parts(train, outside)
     names = [*agents] if BASELINE in agents else [BASELINE, *agents]
     results = {}

@@ -21,6 +21,7 @@ from agents.registry import BASELINE, make_agent
 from mura_env import Predictions
 from mura_env.cells import listed
 from mura_env.errors import UserError
+from mura_env.utils.options import JOBS, RESAMPLES, SEED, Range
 from mura_env.utils.progress import Progress
 
 
@@ -72,6 +73,10 @@ def run_benchmark(
     asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
     check_tables(train, test, seeds, test_images, agents=asked, targets=targets)
     check_backend(backend)
+    if n_jobs is not None:
+        JOBS.check("n_jobs", n_jobs, int)
+    Range("[0, 1000]").check("n_cross_validated", n_cross_validated, int)
+    RESAMPLES.check("n_resamples", n_resamples, int)
     options = {BASELINE: asked.get(BASELINE, {}), **asked}
     place = None if directory is None else Path(directory)
     if place is not None:
@@ -154,6 +159,8 @@ def check_tables(
     """
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise UserError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
+    for seed in seeds:
+        SEED.check("seeds", seed, int)
     if len(test) == 0 or len(np.unique(test.labels)) < 2:
         raise UserError("expected a test table with studies of at least two classes, got fewer")
     for what in ("model_names", "class_names"):

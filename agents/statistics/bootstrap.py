@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.metrics import scored_classes
+from mura_env.utils.options import RESAMPLES, SEED, SHARE
 
 Samples = NDArray[np.float64]
 """A figure in each resample, shape `(n_resamples,)`; NaN where a resample does not define it."""
@@ -56,6 +57,8 @@ class PatientBootstrap:
         seed: int = 0,
     ) -> "PatientBootstrap":
         """Draw as many patients as there are, with replacement, `n_resamples` times."""
+        RESAMPLES.check("n_resamples", n_resamples, int)
+        SEED.check("seed", seed, int)
         names, patients = np.unique(patient_ids, return_inverse=True)
         generator, n_patients = np.random.default_rng(seed), len(names)
         counts = np.empty((n_resamples, n_patients), dtype=np.float32)
@@ -185,6 +188,7 @@ def interval(samples: Samples, level: float = 0.95) -> list[float] | None:
 
     NaN counts for nothing; None where fewer than half of the resamples have a figure.
     """
+    SHARE.check("level", level)
     defined = samples[np.isfinite(samples)]
     if len(defined) < max(1, len(samples) / 2):
         return None

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm, poisson
 
+from mura_env.utils.options import RESAMPLES, SEED
+
 SIGNIFICANCE_LEVEL = 0.05
 """A difference is significant where its p-value is below this."""
 
@@ -70,6 +72,8 @@ def sign_flip_test(
     Returns:
         Two-sided p-value in (0, 1].
     """
+    RESAMPLES.check("n_permutations", n_permutations, int)
+    SEED.check("seed", seed, int)
     _, index = np.unique(patient_ids, return_inverse=True)
     per_patient = np.bincount(index, weights=np.asarray(differences, dtype=np.float64))
     per_patient = per_patient[np.abs(per_patient) > _ROUNDING]

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 from base_models.datasets.boxes import with_boxes
 from base_models.datasets.study import Dataset, check_dataset, in_class_order
 from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.utils.options import SEED
 from mura_env.utils.plugins import Registry
 
 ReaderClass = TypeVar("ReaderClass", bound="type[DatasetReader]")
@@ -75,6 +76,7 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True, positive: 
         ValueError: If the folder is of no known kind or of several, holds several data sets, contradicts
             itself, or leaves open which of two classes is positive.
     """
+    SEED.check("seed", seed, int)
     path = Path(path).expanduser()
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"

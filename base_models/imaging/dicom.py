@@ -2,8 +2,6 @@
 
 import io
 import os
-import re
-import struct
 import zlib
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.imaging.dicom_bits import values_of
+from base_models.imaging.dicom_frames import EXPLICIT, choose_decoder
 from base_models.imaging.dicom_greys import depth_of, shown
 from base_models.imaging.greys import LUMINANCE, by_rows
 from mura_env.errors import UserError
@@ -25,19 +24,9 @@ _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE CO
 _OTHER_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8", b"RIFF", b"\0\0\0\x0cjP")
 """How PNG, JPEG, TIFF, BMP, GIF, WEBP and JPEG 2000 files begin."""
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_EXPLICIT = "1.2.840.10008.1.2.1"
-_EXTENDED = "1.2.840.10008.1.2.4.51"
-_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
-"""Transfer syntaxes of JPEG with 12 bits, and of JPEG Lossless, whose free decoder is under the GPL."""
 _PREAMBLE, _LETTERS = 128, b"DICM"
 _META = 2
 """Group of the elements that precede the data set and are never deflated."""
-_JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
-"""Begin of a code stream (ISO/IEC 15444-1, A.5.1), with the right, bottom, left and top of its image."""
-_JPEG_FRAMES, _JPEG_LS = range(0xFFC0, 0xFFD0), 0xFFF7
-"""Markers before the size of an image (ISO/IEC 10918-1, B.1.1.3; 14495-1, C.1.1)."""
-_JPEG_NO_FRAMES = (0xFFC4, 0xFFC8, 0xFFCC)
-"""Markers among them that begin something else: tables and an extension."""
 _SLACK = 2**20
 """Bytes that the headers of a compressed image may take beside its pixels."""
 
@@ -136,7 +125,7 @@ def _read_dataset(file: BinaryIO, max_pixels: int, tags: Sequence[str] | None = 
         file.seek(0)
         return reader.dcmread(file, stop_before_pixels=tags is not None, specific_tags=tags)
     dataset = reader.read_dataset(io.BytesIO(_inflate(file.read(), 3 * max_pixels)), False, True)
-    meta.TransferSyntaxUID = import_module("pydicom.uid").UID(_EXPLICIT)
+    meta.TransferSyntaxUID = import_module("pydicom.uid").UID(EXPLICIT)
     dataset.file_meta = import_module("pydicom.dataset").FileMetaDataset(meta)
     return dataset
 
@@ -171,55 +160,25 @@ def _stored_pixels(dataset: Any, colours: bool, max_pixels: int) -> NDArray[Any]
         if name in dataset:
             del dataset[name]
     expected = int(import_module("pydicom.pixels.utils").get_expected_length(dataset))
-    found, most = len(dataset.PixelData), 2 * expected
+    found, most, frames = len(dataset.PixelData), 2 * expected, list[bytes]()
     if syntax.is_encapsulated:
         generate_frames = import_module("pydicom.encaps").generate_frames
         frames = list(generate_frames(dataset.PixelData, number_of_frames=1))
         if len(frames) != 1:
             raise UserError(f"expected one compressed frame, got {len(frames)}")
         found, most = len(frames[0]), 2 * expected + _SLACK
-        _check_coding(frames[0], syntax, columns, rows)
     if found >= most:
         raise UserError(
             f"expected the {expected:,} bytes of one frame of {columns}×{rows} pixels, got {found:,}"
         )
+    decoder = choose_decoder(dataset, frames[0]) if frames else ""
     # Whatever else there may be is not decoded, and unused bits are looked at before they are cut.
-    dataset.pixel_array_options(index=0, correct_unused_bits=False)
+    dataset.pixel_array_options(index=0, decoding_plugin=decoder, correct_unused_bits=False)
     stored = np.asarray(dataset.pixel_array)
     shape = (rows, columns, 3) if colours else (rows, columns)
     if stored.shape != shape:
         raise UserError(f"expected pixels of shape {shape}, got {stored.shape}")
     return stored
-
-
-def _check_coding(frame: bytes, syntax: Any, columns: int, rows: int) -> None:
-    """Refuse a compressed frame of another size, which may be huge, or that no decoder is installed for."""
-    coded_columns, coded_rows, bits = _coded(frame) or (columns, rows, 8)
-    if (coded_columns, coded_rows) != (columns, rows):
-        raise UserError(
-            f"expected a compressed frame of {columns}×{rows} pixels, got one of {coded_columns}×{coded_rows}"
-        )
-    plugins = import_module("pydicom.pixels").get_decoder(syntax).available_plugins
-    if not plugins or (syntax == _EXTENDED and bits > 8 and plugins == ("pillow",)):
-        extra = "dicom-gpl" if syntax in {_EXTENDED, *_LOSSLESS} else "dicom"
-        raise UserError(
-            f"expected a coding of pixels that a decoder is installed for, got {syntax.name}; decompress the "
-            f"file (with DCMTK's dcmdjpeg, say), or install one: pip install 'mura-rl-ensemble[{extra}]'"
-        )
-
-
-def _coded(frame: bytes) -> tuple[int, int, int] | None:
-    """Return width, height and bits in the header of a JPEG, JPEG-LS or JPEG 2000 frame; None without one."""
-    if found := _JPEG_2000_SIZE.search(frame):
-        right, bottom, left, top = struct.unpack(">4I", found[1])
-        return right - left, bottom - top, 0
-    at = 2 if frame.startswith(b"\xff\xd8") else len(frame)
-    while at + 9 <= len(frame):
-        marker, length, bits, height, width = struct.unpack_from(">HHBHH", frame, at)
-        if marker == _JPEG_LS or (marker in _JPEG_FRAMES and marker not in _JPEG_NO_FRAMES):
-            return width, height, bits
-        at += 2 + length
-    return None
 
 
 def _luminance(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:

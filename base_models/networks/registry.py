@@ -9,6 +9,7 @@ from base_models.networks.input_format import GREY, InputFormat
 from base_models.networks.timm_classifier import PREFIX, TimmClassifier
 from base_models.networks.torchvision_classifier import TorchvisionClassifier, torchvision_names
 from mura_env.errors import UserError
+from mura_env.utils.options import Range
 from mura_env.utils.plugins import Registry
 
 Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
@@ -73,6 +74,8 @@ def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options:
         ValueError: If there is no network of this name, or an option is not one of its own.
     """
     check_model_name(name)
+    Range("[1, 100000]").check("n_classes", n_classes, int)
+    Range("[1, 100000]").check("in_channels", in_channels, int)
     try:
         if name in NETWORKS:
             return NETWORKS[name](n_classes=n_classes, in_channels=in_channels, **options)

@@ -16,6 +16,7 @@ from base_models.synthetic.radiograph import expose, trabeculae
 from base_models.synthetic.shoulder import SHOULDER
 from base_models.synthetic.skeleton import Part
 from mura_env.errors import UserError
+from mura_env.utils.options import SEED, Range
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,10 @@ def draw_study(
         raise UserError(f"expected a body part out of {', '.join(CASES)}, got {body_part!r}")
     if kind is not None and kind not in KINDS:
         raise UserError(f"expected a kind out of {', '.join(KINDS)}, got {kind!r}")
+    if label is not None:
+        Range("[0, 1]").check("label", label, int)
+    if not isinstance(seed, np.random.SeedSequence):
+        SEED.check("seed", seed, int)
     cases = CASES[body_part]
     source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     chance = _stream(source, 0)

@@ -14,8 +14,9 @@ import joblib
 import numpy as np
 
 from base_models.synthetic.study import CASES, Box, draw_study
-from mura_env.errors import UserError, UserFileExistsError
+from mura_env.errors import UserFileExistsError
 from mura_env.utils.files import naming
+from mura_env.utils.options import JOBS, SEED, SHARE, Range
 from mura_env.utils.workers import end_with_parent
 
 ROOT = "MURA-v1.1"
@@ -120,8 +121,7 @@ def synthesize(
     out = Path(out).absolute()  # `.` has no name of its own
     n_valid = _check(out, n_patients, seed, valid_fraction)
     workers = joblib.cpu_count() if n_workers is None else n_workers
-    if workers < 1:
-        raise UserError(f"expected at least 1 worker, got {n_workers}")
+    JOBS.check("n_workers", workers, int)
     order = np.random.default_rng(seed).permutation(n_patients)
     valid = {int(patient) for patient in order[:n_valid]}
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
@@ -157,12 +157,7 @@ def _check(out: Path, n_patients: int, seed: int, valid_fraction: float) -> int:
         raise UserFileExistsError(
             f"expected an empty or absent folder to write to, got {out}; name another one or remove it first"
         )
-    if n_patients < 2:
-        raise UserError(
-            f"expected at least 2 patients (one to train on, one to validate on), got {n_patients}"
-        )
-    if seed < 0:
-        raise UserError(f"expected a seed of 0 or greater, got {seed}")
-    if not 0 < valid_fraction < 1:
-        raise UserError(f"expected a share of validation patients between 0 and 1, got {valid_fraction}")
+    Range("[2, 1000000]").check("n_patients", n_patients, int)  # one to train on, one to validate on
+    SEED.check("seed", seed, int)
+    SHARE.check("valid_fraction", valid_fraction)
     return min(max(round(n_patients * valid_fraction), 1), n_patients - 1)

@@ -9,7 +9,7 @@ or batch, index).
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from base_models.training.optimization import (
 )
 from base_models.training.validation import InnerValidation, Score, ValidationImages
 from mura_env.errors import UserError
+from mura_env.utils.files import naming
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,11 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
     module, fabric_optimizer = fabric.setup(Scored(trained), optimizer)
 
     # the curves of a killed training end where it resumes
-    curves = SummaryWriter(str(log_folder), purge_step=step + 1) if log_folder else nullcontext()
-    with curves as writer:
+    with ExitStack() as stack:
+        writer = None
+        if log_folder:
+            stack.enter_context(naming(log_folder))
+            writer = stack.enter_context(SummaryWriter(str(log_folder), purge_step=step + 1))
         for epoch in range(len(epoch_losses), member.epochs):
             if inner and inner.is_over:
                 break

@@ -38,7 +38,14 @@ class Range:
 MAX_SEED = 10**9
 """Seeds are counted on from, and no generator takes one of more than 32 bits."""
 
-Seed = Annotated[int, Range(f"[0, {MAX_SEED}]")]
+SEED = Range(f"[0, {MAX_SEED}]")
+Seed = Annotated[int, SEED]
+SHARE = Range("(0, 1)")
+"""A share that is neither nothing nor all."""
+RESAMPLES = Range("[1, 1000000]")
+"""Of a bootstrap, or permutations of a test."""
+STUDIES = Range("[1, 10000000]")
+"""Of an episode, or of a step of the batched environment."""
 JOBS = Range("[1, 1024]")
 Jobs = Annotated[int, JOBS]
 """Processes that work at the same time."""

@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ from agents import load_agent
 from base_models import load_members
 from base_models.checkpoint_import import read_checkpoint
 from base_models.data.image_cache import open_image_cache
+from base_models.data.lesion_boxes import boxes_in_squares
 from base_models.datasets import open_dataset
+from base_models.datasets.study import check_dataset
 from base_models.imaging.decoding import SquareFormat
 from base_models.imaging.reader import read_grey
 from mura_app.artifacts import read_training
@@ -72,6 +75,14 @@ def _cache(path: Path) -> object:
     return open_image_cache([Path("templates/image.png").absolute()], SquareFormat(24), path)
 
 
+def _boxed(path: Path) -> object:
+    dataset = open_dataset(path)
+    check_dataset(dataset)
+    images = [image for study in dataset.studies for image in study.image_paths]
+    cache = open_image_cache(images, SquareFormat(24), path / "cache")
+    return boxes_in_squares(dataset.boxes, cache).masks(24)
+
+
 _EVALUATE = "evaluate --run {path} --predictions templates/outside.npz --overwrite"
 COMMANDS = (
     "benchmark --train templates/train.npz --test templates/test.npz --agents uniform --agent-seeds 1 "
@@ -89,9 +100,11 @@ COMMANDS = (
 )
 
 KINDS: dict[str, tuple[int, str, str, Callable[..., bytes], Callable[[Path], object]]] = {
-    "table.npz": (180, "train.npz", "", mutations.mutate_npz, load_table),
-    "table.csv": (120, "train.csv", "", mutations.mutate_csv, load_table),
-    "studies.csv": (110, "studies", "studies.csv", mutations.mutate_csv, open_dataset),
+    "table.npz": (140, "train.npz", "", mutations.mutate_npz, load_table),
+    "table.csv": (100, "train.csv", "", mutations.mutate_csv, load_table),
+    "features.csv": (40, "features.csv", "", mutations.mutate_csv, load_table),
+    "studies.csv": (90, "studies", "studies.csv", mutations.mutate_csv, open_dataset),
+    "boxes.csv": (40, "studies", "boxes.csv", mutations.mutate_csv, _boxed),
     "config.json": (60, "trained/config.json", "", mutations.mutate_json, _configured),
     "report": (30, "run", "[bc]*.json", mutations.mutate_json, _command("report --run {path}")),
     "members": (60, "trained", "members/**/*.json", mutations.mutate_json, load_members),
@@ -118,7 +131,10 @@ def make_templates(folder: Path) -> None:
     make_table(40, 0, "train", n_parts=2).save(folder / "train.npz")
     make_table(40, 1, "test", n_parts=2).save(folder / "test.npz")
     make_table(40, 2, "outside", n_parts=2).save(folder / "outside.npz")
-    make_table(12, 0, "train", n_parts=2).to_csv(folder / "train.csv")
+    table = make_table(12, 0, "train", n_parts=2)
+    table.to_csv(folder / "train.csv")
+    described = {"features": np.linspace(-1, 1, 24).reshape(12, 2), "feature_names": ("age", "dose")}
+    replace(table, **described).to_csv(folder / "features.csv")
     write_mura(folder / "MURA-v1.1", {"train": 8, "valid": 4})
     for line in (
         "benchmark --train {0}/train.npz --test {0}/test.npz --agents static --agent-seeds 1 --out {0}/run",
@@ -137,6 +153,8 @@ def make_templates(folder: Path) -> None:
         save_picture(folder / "studies" / f"{number}.png", picture(number))
         lines.append(f"{number}.png,s{number},p{number},HAND,{number % 2},{('train', 'test')[number // 4]}")
     (folder / "studies" / "studies.csv").write_text("\n".join(lines))
+    boxes = ["path,x_min,y_min,x_max,y_max", *(f"{number}.png,2,3,20,24.5" for number in (1, 3, 3, 7))]
+    (folder / "studies" / "boxes.csv").write_text("\n".join(boxes))
     (folder / "empty").mkdir()
     torch.save(Ensemble().state_dict(), folder / "checkpoint.pth")
     tensors = {name: tensor.clone() for name, tensor in Ensemble().state_dict().items()}

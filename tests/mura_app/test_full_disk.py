@@ -105,6 +105,15 @@ def test_synthetic_radiographs_that_do_not_fit_are_told_with_their_folder(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("options", [("uniform", {}), ("reinforce", {"total_steps": 3000})])
+def test_curves_that_do_not_fit_are_told_with_their_folder(tmp_path, options):
+    agent = make_agent(options[0], tensorboard_dir=str(tmp_path), **options[1])
+    with limited_files(100), pytest.raises(OSError, match="File too large") as caught:
+        agent.fit(TABLE, seed=0)
+    assert f"got File too large for {tmp_path}/{agent.name}-seed0; raise" in str(user_message(caught.value))
+
+
 def test_an_error_that_names_another_file_keeps_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="other"), replacing(tmp_path / "file"):
         (tmp_path / "other").read_text()

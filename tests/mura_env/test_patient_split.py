@@ -48,7 +48,7 @@ def test_all_patients_are_chosen_equally_often() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, float("nan")])
 def test_the_fraction_is_checked(fraction: float) -> None:
-    with pytest.raises(ValueError, match="expected a fraction between 0 and 1"):
+    with pytest.raises(ValueError, match=r"expected fraction in the range \(0, 1\)"):
         random_table().split(fraction, seed=0)
 
 

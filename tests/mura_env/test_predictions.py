@@ -189,10 +189,10 @@ def test_concatenate_is_checked() -> None:
 
 def test_split_is_checked() -> None:
     for fraction in (0, 1, np.nan):
-        with pytest.raises(ValueError, match="expected a fraction between 0 and 1"):
+        with pytest.raises(ValueError, match=r"expected fraction in the range \(0, 1\)"):
             random_table().split(fraction, seed=0)
     for seed in (-1, 1.5, True):
-        with pytest.raises(ValueError, match=f"expected a whole number of at least 0 as seed, got {seed}"):
+        with pytest.raises(ValueError, match=rf"expected seed .*in the range \[0, 4294967295\], got {seed}"):
             random_table().split(0.5, seed=seed)  # type: ignore[arg-type] # wrong on purpose
 
 

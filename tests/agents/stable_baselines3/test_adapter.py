@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
 
 from agents.stable_baselines3.adapter import VectorEnvAdapter
 from mura_env import ENVIRONMENT_ID
@@ -275,4 +275,15 @@ def test_the_librarys_own_way_to_make_environments_works():
     """It asks for a mode of rendering that a study, shown as text, does not have."""
     envs = make_vec_env(ENVIRONMENT_ID, n_envs=2, env_kwargs={"predictions": TABLE})
     assert envs.reset().shape[0] == 2
+    envs.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array' that is not in the possible:UserWarning")
+def test_its_worker_processes_know_the_environment(tmp_path):
+    """They import the main module, which is pytest's, and what they are sent: here the id, and no table."""
+    TABLE.save(tmp_path / "table.npz")
+    options = {"predictions": str(tmp_path / "table.npz"), "order": "sequential"}
+    envs = make_vec_env(ENVIRONMENT_ID, n_envs=1, env_kwargs=options, vec_env_cls=SubprocVecEnv)
+    expected = make_vec_env(ENVIRONMENT_ID, n_envs=1, env_kwargs=options)
+    np.testing.assert_array_equal(envs.reset(), expected.reset())
     envs.close()

@@ -1,4 +1,4 @@
-"""Compressed DICOM pixels: JPEG-LS, JPEG 2000 and JPEG Lossless, and what no decoder is installed for."""
+"""Compressed DICOM pixels: JPEG-LS, JPEG 2000, JPEG Lossless, and what no decoder is installed for."""
 
 import struct
 from pathlib import Path
@@ -52,44 +52,103 @@ def _lossless_jpeg(pixels: np.ndarray, bits: int) -> bytes:
     for row in range(height):
         for column in range(width):
             before = pixels[row, column - 1] if column else pixels[row - 1, 0] if row else 1 << (bits - 1)
-            difference = (int(pixels[row, column]) - int(before) + 32767) % 65536 - 32767
-            size = abs(difference).bit_length()
-            value = difference if difference >= 0 else difference - 1 + (1 << size)
-            coded += f"{size:05b}" + (f"{value:0{size}b}" if 0 < size < 16 else "")
+            coded += _difference(int(pixels[row, column]) - int(before))
+    return _jpeg(0xFFC3, bits, pixels.shape, _table(0, dict.fromkeys(range(17), 5)), coded, scan=(1, 0))
+
+
+def _jpeg_of_12_bits(pixels: np.ndarray) -> bytes:
+    """Code pixels that are the same in blocks of 8×8 as JPEG of 12 bits (annex F): only their means count.
+
+    The mean's coefficient is 8 times its distance from 2^11, and is quantised by 8; that no other
+    coefficients follow is one bit.
+    """
+    coded, before = "", 2048
+    for mean in pixels[::8, ::8].ravel():
+        coded += _difference(int(mean) - before) + "0"
+        before = int(mean)
+    steps = struct.pack(">HHB64B", 0xFFDB, 67, 0, *[8] * 64)
+    tables = steps + _table(0, dict.fromkeys(range(17), 5)) + _table(0x10, {0: 1})
+    return _jpeg(0xFFC1, 12, pixels.shape, tables, coded, scan=(0, 63))
+
+
+def _difference(difference: int) -> str:
+    difference = (difference + 32767) % 65536 - 32767
+    size = abs(difference).bit_length()
+    value = difference if difference >= 0 else difference - 1 + (1 << size)
+    return f"{size:05b}" + (f"{value:0{size}b}" if 0 < size < 16 else "")
+
+
+def _table(number: int, lengths: dict[int, int]) -> bytes:
+    """A table of codes, by the length of each value's code."""
+    counts = bytes([*lengths.values()].count(length) for length in range(1, 17))
+    return struct.pack(">HHB", 0xFFC4, 19 + len(lengths), number) + counts + bytes(lengths)
+
+
+def _jpeg(
+    kind: int, bits: int, shape: tuple[int, ...], tables: bytes, coded: str, *, scan: tuple[int, int]
+) -> bytes:
     coded += "1" * (-len(coded) % 8)
     data = int(coded, 2).to_bytes(len(coded) // 8, "big").replace(b"\xff", b"\xff\x00")
-    categories = bytes(range(17))
-    table = bytes([0]) + bytes([0, 0, 0, 0, len(categories)]) + bytes(11) + categories
-    return (
-        b"\xff\xd8"
-        + struct.pack(">HHBHHBBBB", 0xFFC3, 11, bits, height, width, 1, 1, 0x11, 0)
-        + struct.pack(">HH", 0xFFC4, 2 + len(table))
-        + table
-        + struct.pack(">HHBBBBBB", 0xFFDA, 8, 1, 1, 0, 1, 0, 0)
-        + data
-        + b"\xff\xd9"
-    )
+    frame = struct.pack(">HHBHHBBBB", kind, 11, bits, *shape, 1, 1, 0x11, 0)
+    header = struct.pack(">HHBBBBBB", 0xFFDA, 8, 1, 1, 0, *scan, 0)
+    return b"\xff\xd8" + frame + tables + header + data + b"\xff\xd9"
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
-def test_jpeg_lossless_is_read_where_its_decoder_is_installed(tmp_path: Path, bits: int) -> None:
+def test_jpeg_lossless_is_read(tmp_path: Path, bits: int, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gdcm", reason="not installed")
     pixels = np.round(GREY / GREY.max() * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     elements = {"BitsStored": bits, "HighBit": bits - 1}
     expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels, **elements))
     path = _wrapped(tmp_path / "b.dcm", _lossless_jpeg(pixels, bits), LOSSLESS, pixels, **elements)
-    if not pydicom.pixels.get_decoder(LOSSLESS).is_available:
-        with pytest.raises(ImageError, match=r"b\.dcm: expected a coding .* JPEG Lossless.*dicom-gpl"):
-            read_grey(path)
-        return
+    np.testing.assert_array_equal(read_grey(path), expected)
+    assert capfd.readouterr().err == ""  # the decoder itself tries other depths first, and says so
+
+
+def test_a_frame_of_more_bits_than_said_is_read_as_it_is_coded(tmp_path: Path) -> None:
+    pytest.importorskip("gdcm", reason="not installed")
+    pixels = np.add.outer(np.arange(33) * 60, np.arange(47) * 40).astype(np.uint16)
+    expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels))
+    path = _wrapped(tmp_path / "b.dcm", _lossless_jpeg(pixels, 12), LOSSLESS, pixels.astype(np.uint8))
     np.testing.assert_array_equal(read_grey(path), expected)
 
 
-def test_jpeg_of_12_bits_without_a_decoder_says_what_to_install(tmp_path: Path) -> None:
-    if "pylibjpeg" in pydicom.pixels.get_decoder(EXTENDED).available_plugins:
-        pytest.skip("its decoder is installed")
-    frame = _lossless_jpeg(GREY, 12).replace(b"\xff\xc3", b"\xff\xc1", 1)
-    with pytest.raises(ImageError, match=r"a\.dcm: expected a coding .* JPEG Extended.*dicom-gpl"):
-        read_grey(_wrapped(tmp_path / "a.dcm", frame, EXTENDED, GREY))
+def test_jpeg_of_12_bits_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("gdcm", reason="not installed")
+    pixels = np.kron(np.arange(0, 4096, 100, dtype=np.uint16)[:40].reshape(5, 8), np.ones((8, 8), np.uint16))
+    expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels))
+    path = _wrapped(tmp_path / "b.dcm", _jpeg_of_12_bits(pixels), EXTENDED, pixels)
+    np.testing.assert_array_equal(read_grey(path), expected)
+
+
+def test_colours_in_jpeg_lossless_are_read() -> None:
+    pytest.importorskip("gdcm", reason="not installed")
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    expected = read_grey(folder / "SC_rgb_rle.dcm")
+    np.testing.assert_array_equal(read_grey(folder / "SC_rgb_jpeg_gdcm.dcm"), expected)
+
+
+@pytest.mark.parametrize("damage", ["foreign", "cut", "bits"])
+def test_a_damaged_jpeg_lossless_frame_is_refused(tmp_path: Path, damage: str) -> None:
+    pytest.importorskip("gdcm", reason="not installed")
+    frame = _lossless_jpeg(GREY, 16)
+    middle = len(frame) // 2
+    frame = {
+        "foreign": b"{}",  # at which the decoder aborts its process
+        "cut": frame[:middle],  # which it fills up
+        "bits": frame[:middle] + b"\xf7" * 40 + frame[middle + 40 :],
+    }[damage]
+    with pytest.raises(ImageError, match=r"a\.dcm: damaged in its compressed frame"):
+        read_grey(_wrapped(tmp_path / "a.dcm", frame, LOSSLESS, GREY, BitsStored=16, HighBit=15))
+
+
+def test_a_coding_without_a_decoder_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _wrapped(tmp_path / "a.dcm", _lossless_jpeg(GREY, 12), LOSSLESS, GREY)
+    monkeypatch.setattr(pydicom.pixels.get_decoder(LOSSLESS), "_available", {})
+    with pytest.raises(ImageError, match=r"a\.dcm: expected a coding .* JPEG Lossless.*\[dicom\]"):
+        read_grey(path)
 
 
 def test_video_is_refused_by_name(tmp_path: Path) -> None:

@@ -169,10 +169,10 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_patients": 1, "seed": 0}, "at least 2 patients"),
-        ({"n_patients": 4, "seed": -1}, "seed of 0 or greater"),
-        ({"n_patients": 4, "seed": 0, "valid_fraction": 1.0}, "between 0 and 1"),
-        ({"n_patients": 4, "seed": 0, "n_workers": 0}, "at least 1 worker"),
+        ({"n_patients": 1, "seed": 0}, r"n_patients in the range \[2, "),
+        ({"n_patients": 4, "seed": -1}, r"seed in the range \[0, "),
+        ({"n_patients": 4, "seed": 0, "valid_fraction": 1.0}, r"valid_fraction in the range \(0, 1\)"),
+        ({"n_patients": 4, "seed": 0, "n_workers": 0}, r"n_workers in the range \[1, 1024\]"),
     ],
 )
 def test_refuses_numbers_out_of_range(tmp_path: Path, arguments: dict[str, int], message: str) -> None:

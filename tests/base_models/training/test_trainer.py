@@ -37,6 +37,7 @@ from base_models.training.trainer import (
 from base_models.training.validation import Score, ValidationImages
 from mura_env.errors import UserError
 from tests.base_models.trees import picture
+from tests.mura_app.test_full_disk import limited_files
 
 LABELS = np.arange(24) % 2
 WEIGHTS = np.ones(24, dtype=np.float32)
@@ -244,6 +245,12 @@ def _validated(
         history.inner_score == states[-1].scores[-1 if not choices.get("early_stopping") else _best(states)]
     )
     return network, states
+
+
+@pytest.mark.filterwarnings("ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning")
+def test_curves_that_do_not_fit_on_the_disk_are_told_with_their_folder(tmp_path: Path) -> None:
+    with limited_files(100), pytest.raises(OSError, match=f"File too large: '{tmp_path}'"):
+        _validated(tmp_path)
 
 
 def _best(states: list) -> int:
