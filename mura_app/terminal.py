@@ -4,8 +4,10 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -136,8 +138,8 @@ class ProgressBars:
     """Progress bars on standard error, one a description, as a context manager.
 
     The instance is the callback that all long work of the packages takes: `progress(description, completed,
-    total)`. A new description starts a new bar. Where standard error is no terminal, each finished part
-    is one line instead, so that logs stay readable.
+    total)`. A new description starts a new bar. Where standard error is no terminal, a part is a line at its
+    start, at each tenth and at its end instead, with the time left, so that logs stay readable.
     """
 
     def __init__(self) -> None:
@@ -151,7 +153,7 @@ class ProgressBars:
         )
         self._tasks: dict[str, TaskID] = {}
         self._is_terminal = self._progress.console.is_terminal
-        self._reported: set[str] = set()
+        self._logged: dict[str, tuple[float, int, int]] = {}
 
     def __enter__(self) -> "ProgressBars":
         if self._is_terminal:
@@ -165,10 +167,29 @@ class ProgressBars:
     def __call__(self, description: str, completed: int, total: int) -> None:
         """Move the bar of this description to `completed` of `total`."""
         if not self._is_terminal:
-            if completed >= total and description not in self._reported:
-                self._reported.add(description)
-                message(f"{description}: {completed} of {total}")
+            self._log(description, completed, total)
             return
         if description not in self._tasks:
             self._tasks[description] = self._progress.add_task(printable(description), total=total)
         self._progress.update(self._tasks[description], completed=completed, total=total)
+
+    def _log(self, description: str, completed: int, total: int) -> None:
+        """Print a line if this part begins, has reached another tenth, or ends."""
+        now, tenth = time.monotonic(), 10 * completed // max(total, 1)
+        started, first, last = self._logged.get(description, (now, completed, -1))
+        if tenth < last:  # it begins once more
+            started, first, last = now, completed, -1
+        if tenth == last:
+            return
+        self._logged[description] = started, first, tenth
+        line, seconds = f"{description}: {completed} of {total}", now - started
+        if first < completed < total:
+            line += f", {_duration(seconds * (total - completed) / (completed - first))} left"
+        elif first < completed:
+            line += f" in {_duration(seconds)}"
+        message(line)
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds, such as `0:02:10`."""
+    return str(timedelta(seconds=round(seconds)))

@@ -3,6 +3,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -41,15 +42,29 @@ def test_a_nan_in_the_json_is_a_defect():
         print_json({"value": float("nan")})
 
 
-def test_without_a_terminal_progress_is_one_line_a_finished_part(capsys):
+def test_without_a_terminal_progress_is_a_line_at_the_start_each_tenth_and_the_end(capsys, monkeypatch):
     with ProgressBars() as progress:
-        for completed in range(4):
-            progress("decode", completed, 3)
-        progress("decode", 3, 3)
+        for completed in range(41):
+            monkeypatch.setattr("mura_app.terminal.time.monotonic", lambda now=3 * completed: now)
+            progress("decode", completed, 40)
+        progress("decode", 40, 40)
         progress("train", 1, 2)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "decode: 3 of 3\n"
+    lines = captured.err.splitlines()
+    assert (lines[0], lines[-2:]) == ("decode: 0 of 40", ["decode: 40 of 40 in 0:02:00", "train: 1 of 2"])
+    assert lines[1:-2] == [
+        f"decode: {done} of 40, {timedelta(seconds=3 * (40 - done))} left" for done in range(4, 40, 4)
+    ]
+
+
+def test_a_part_that_begins_once_more_is_told_once_more(capsys):
+    with ProgressBars() as progress:
+        for completed in (0, 3, 0, 3):
+            progress("decode", completed, 3)
+        progress("nothing", 0, 0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["decode: 0 of 3", "decode: 3 of 3 in 0:00:00"] * 2 + ["nothing: 0 of 0"]
 
 
 @pytest.mark.parametrize(
