@@ -8,7 +8,7 @@ RUN    := $(VENV)/bin/python
 # or the address that PyTorch's installation page names for a CPU-only or a particular CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: help install demo test test-slow test-search fuzz check docs format bench clean
+.PHONY: help install demo test test-slow test-search fuzz check docs wheel format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ check: $(STAMP)  ## format, lint, types with benchmarks, import contract
 docs: $(STAMP)  ## the documentation, in docs/_build/html; warnings are errors
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
+wheel: $(STAMP)  ## a wheel of the package, in dist
+	rm -rf build
+	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 format: $(STAMP)  ## format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
@@ -64,4 +68,4 @@ bench: $(STAMP)  ## the speed benchmarks
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(RUN) $$script || exit 1; done
 
 clean:  ## remove the environment and caches (runs/ stays)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build build dist
