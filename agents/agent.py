@@ -261,7 +261,8 @@ class Agent(ABC, Generic[ConfigType]):
             if expected != got:
                 raise UserError(
                     f"expected a table of the {what} {', '.join(expected)} in this order, "
-                    f"got {', '.join(got)}; fit an agent on predictions of the same ensemble"
+                    f"got {', '.join(got)}; match it by name with mura_env.matched_to, or fit an agent on "
+                    "predictions of the same ensemble"
                 )
         if missing := sorted({*self.feature_names_} - {*table.feature_names}):
             raise UserError(

@@ -38,6 +38,7 @@ COMMANDS = {
     "train": "Train the CNN ensemble and write its cross-fitted predictions.",
     "import-checkpoint": "Read the published MURA-RLEnsemble weights as the members of a run.",
     "import-predictions": "Turn a CSV of other models' outputs into a predictions table.",
+    "split": "Divide a predictions table by patient: one to learn from, one to score.",
     "fit-agent": "Learn a weighting policy from a predictions table.",
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",
     "evaluate": "Score a finished run on an outside data set (external validation).",

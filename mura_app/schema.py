@@ -30,6 +30,10 @@ class RunConfig(Document):
     """Predictions table that agents learn from, of a benchmark of tables."""
     test: str | None = None
     """Predictions table that is scored, of a benchmark of tables."""
+    predictions: str | None = None
+    """Predictions table that is divided into both, of a benchmark of one table."""
+    test_share: float | None = None
+    """Share of its studies that is scored."""
     test_images: str | None = None
     """Predictions table of the test studies' radiographs, of a benchmark of tables."""
     agents: list[AgentName] | None = None

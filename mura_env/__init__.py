@@ -9,6 +9,7 @@ Wrap the logits of your own models in a `Predictions` table and train any RL lib
 import gymnasium
 
 from mura_env.checker import check_vector_env, find_faults
+from mura_env.concatenation import matched_to
 from mura_env.kl_penalty import KLPenalty, VectorKLPenalty
 from mura_env.musculoskeletal_costs import MusculoskeletalCosts
 from mura_env.observations import ObservationLayout, Standardization, observe
@@ -28,6 +29,7 @@ from mura_env.rewards import (
     register_reward,
 )
 from mura_env.scalar_env import EnsembleWeightingEnv
+from mura_env.table_columns import Columns
 from mura_env.vector_env import EnsembleWeightingVectorEnv
 from mura_env.weighting_task import contested
 
@@ -35,6 +37,7 @@ __all__ = [
     "ENVIRONMENT_ID",
     "Balanced",
     "Brier",
+    "Columns",
     "Correctness",
     "CostSensitive",
     "Decisions",
@@ -55,6 +58,7 @@ __all__ = [
     "find_faults",
     "list_rewards",
     "make_reward",
+    "matched_to",
     "observe",
     "register_reward",
 ]

@@ -1,16 +1,45 @@
-"""Predictions tables below one another: what must be the same in all, and what is matched by name."""
+"""Predictions tables put together: what must be the same in all, and what is matched by name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mura_env.cells import listed, spelling
 from mura_env.errors import UserError
 
 if TYPE_CHECKING:
     from mura_env.predictions import Predictions
+
+
+def matched_to(table: Predictions, other: Predictions) -> Predictions:
+    """Return a table with its models and classes in the order of another's, matched by name.
+
+    Raises:
+        ValueError: If they are not the same ones.
+    """
+    orders = {}
+    for what, read in (("model_names", str), ("class_names", spelling)):
+        wanted, got = ([read(name) for name in getattr(each, what)] for each in (other, table))
+        if sorted(wanted) != sorted(got):
+            raise UserError(
+                f"expected tables of the same ensemble, with the {what.replace('_', ' ')} "
+                f"{listed(getattr(other, what))}, got {listed(getattr(table, what))}"
+            )
+        orders[what] = [got.index(name) for name in wanted]
+    models, classes = orders.values()
+    if table.model_names == other.model_names and table.class_names == other.class_names:
+        return table
+    return replace(
+        table,
+        logits=table.logits[:, models][:, :, classes],
+        labels=np.argsort(classes)[table.labels],
+        model_names=other.model_names,
+        class_names=other.class_names,
+    )
 
 
 def concatenated_columns(tables: Sequence[Predictions]) -> dict[str, Any]:
@@ -18,11 +47,8 @@ def concatenated_columns(tables: Sequence[Predictions]) -> dict[str, Any]:
     if not tables:
         raise ValueError("expected at least one table to concatenate, got none")
     first = tables[0]
+    tables = [matched_to(table, first) for table in tables]
     for table in tables[1:]:
-        for name in ("model_names", "class_names"):
-            if getattr(table, name) != getattr(first, name):
-                both = f"{getattr(first, name)} and {getattr(table, name)}"
-                raise UserError(f"expected tables of equal {name}, got {both}")
         if alone := sorted({*first.feature_names} ^ {*table.feature_names}):
             raise UserError(
                 f"expected tables with the same features, got {alone[0]!r} in some of them only: drop it "

@@ -61,7 +61,10 @@ def read_header(cells: Sequence[str], positive: str | None, *, decimal_comma: bo
             f"expected columns with commas, semicolons or tabs between them, got the one column {names[0]!r}"
         )
     if missing:
-        raise UserError(f"expected a column {missing[0]!r}, got the columns {listed(names)}")
+        raise UserError(
+            f"expected a column {missing[0]!r}, got the columns {listed(names)}; `mura import-predictions` "
+            "takes the names of yours, such as --id case, and models side by side with --model-columns"
+        )
     others = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
     unknown = [name for name in others if not name.startswith((*PREFIXES, FEATURE))]
     if unknown:

@@ -18,6 +18,7 @@ from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.probabilities import logits_from_probabilities
 from mura_env.table_checks import FeatureChoice, checked_columns, chosen_features, filled_columns
+from mura_env.table_columns import Columns
 from mura_env.utils.options import SHARE, Range
 
 
@@ -147,6 +148,7 @@ class Predictions:
         positive: str | None = None,
         *,
         body_part_names: Sequence[str] | None = None,
+        columns: Columns | None = None,
     ) -> Predictions:
         """Read the long form, one row per study and model, in any order of rows and columns.
 
@@ -160,6 +162,7 @@ class Predictions:
             path: The file, UTF-8; without commas between values (`;` or tabs), numbers may have decimal ones.
             positive: The positive one of two classes, where their names do not tell.
             body_part_names: The body parts in a given order, for example those of a training table.
+            columns: Other names of the columns, or wide form, one row per study; see `mura_env.Columns`.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -167,9 +170,9 @@ class Predictions:
                 one, rows contradict each other, a study lacks a model or has one twice, there is no row, or
                 the names leave open which class is positive.
         """
-        columns = read_csv(path, positive)
+        fields_of_table = read_csv(path, positive, columns)
         try:
-            return cls.from_arrays(**columns, body_part_names=body_part_names)
+            return cls.from_arrays(**fields_of_table, body_part_names=body_part_names)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
 

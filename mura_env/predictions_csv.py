@@ -15,6 +15,7 @@ from mura_env.cells import delimiter_of, first_spellings, listed, plain_number, 
 from mura_env.csv_header import FEATURE, OPTIONAL, PREFIXES, REQUIRED, Header, indices_as_labels, read_header
 from mura_env.errors import UserError
 from mura_env.probabilities import logits_from_probabilities, sum_tolerance
+from mura_env.table_columns import Columns, Row, long_form
 from mura_env.utils.files import regular_file, replacing
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
             yield [*study, model, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
 
 
-def read_csv(path: str | PathLike[str], positive: str | None = None) -> dict[str, Any]:
+def read_csv(
+    path: str | PathLike[str], positive: str | None = None, columns: Columns | None = None
+) -> dict[str, Any]:
     """Read the long form; see `mura_env.Predictions.from_csv`.
 
     Returns:
@@ -87,12 +90,17 @@ def read_csv(path: str | PathLike[str], positive: str | None = None) -> dict[str
         ValueError: Names the file, the row and what is wrong with it.
     """
     source = regular_file(path, "a CSV file of predictions")
+    columns = columns or Columns()
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = delimiter_of(file, (*REQUIRED, *OPTIONAL))
+            delimiter = delimiter_of(
+                file, {*REQUIRED, *OPTIONAL, *columns.renamed.values(), *columns.model_columns}
+            )
             reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = read_header(next(reader, []), positive, decimal_comma=delimiter != ",")
-            return _assemble(*_read_rows(reader, header), header)
+            comma = delimiter != ","
+            rows = long_form(enumerate(reader, start=1), columns, positive, comma=comma)
+            header = read_header(next(rows, (1, []))[1], positive, decimal_comma=comma)
+            return _assemble(*_read_rows(rows, header), header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source}: expected UTF-8 text with comma-separated values, got {error}") from None
     except ValueError as error:
@@ -100,13 +108,13 @@ def read_csv(path: str | PathLike[str], positive: str | None = None) -> dict[str
 
 
 def _read_rows(
-    reader: Iterator[list[str]], header: Header
+    rows: Iterator[Row], header: Header
 ) -> tuple[dict[str, _Study], dict[str, dict[str, list[float]]]]:
     """Return the studies by id, and by model the values of each study."""
     studies: dict[str, _Study] = {}
     values: dict[str, dict[str, list[float]]] = {}
     n_columns = len(header.positions) + len(header.class_positions) + len(header.feature_positions)
-    for line, cells in enumerate(reader, start=2):
+    for line, cells in rows:
         if not cells:
             continue
         if len(cells) != n_columns:

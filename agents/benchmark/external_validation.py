@@ -15,7 +15,7 @@ from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
 from agents.registry import BASELINE, agent_class, load_agent, make_agent
 from agents.storage import fingerprint
-from mura_env import Predictions
+from mura_env import Predictions, matched_to
 from mura_env.errors import UserError
 from mura_env.utils.options import RESAMPLES
 from mura_env.utils.progress import Progress
@@ -59,6 +59,9 @@ def evaluate_saved_agents(
         ValueError: If the table does not fit or has studies of the training table, an agent learned from
             another table than `train`, or a file is damaged.
     """
+    outside = matched_to(outside, train)
+    if outside_images is not None:
+        outside_images = matched_to(outside_images, train)
     _check(train, outside, outside_images)
     RESAMPLES.check("n_resamples", n_resamples, int)
     _warn_of_unknown_parts(train, outside)
@@ -134,15 +137,6 @@ def check_classes(labels: Iterable[int]) -> None:
 
 
 def _check(train: Predictions, outside: Predictions, outside_images: Predictions | None) -> None:
-    for what, expected, got in (
-        ("models", train.model_names, outside.model_names),
-        ("classes", train.class_names, outside.class_names),
-    ):
-        if tuple(expected) != tuple(got):
-            raise UserError(
-                f"expected a table of the {what} {', '.join(expected)} in this order, got {', '.join(got)}; "
-                "use outputs of the run's own members"
-            )
     check_classes(outside.labels)
     rows = {str(study): row for row, study in enumerate(train.study_ids)}
     copied = [

@@ -18,7 +18,7 @@ from agents.config import plain_values
 from agents.features import asked_features
 from agents.parallel import Backend, check_backend, workers_stopped
 from agents.registry import BASELINE, make_agent
-from mura_env import Predictions
+from mura_env import Predictions, matched_to
 from mura_env.cells import listed
 from mura_env.errors import UserError
 from mura_env.utils.options import JOBS, RESAMPLES, SEED, Range
@@ -71,7 +71,7 @@ def run_benchmark(
             backend is not installed.
     """
     asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
-    check_tables(train, test, seeds, test_images, agents=asked, targets=targets)
+    test, test_images = check_tables(train, test, seeds, test_images, agents=asked, targets=targets)
     check_backend(backend)
     if n_jobs is not None:
         JOBS.check("n_jobs", n_jobs, int)
@@ -149,8 +149,11 @@ def check_tables(
     *,
     agents: Options | None = None,
     targets: Sequence[str] = (),
-) -> None:
+) -> tuple[Predictions, Predictions | None]:
     """Make sure that agents can be compared on these tables.
+
+    Returns:
+        The tables of test studies and radiographs, models and classes in the order of the training table.
 
     Raises:
         ValueError: If there is no seed or one twice, the tables are not of the same ensemble or share a
@@ -163,12 +166,7 @@ def check_tables(
         SEED.check("seeds", seed, int)
     if len(test) == 0 or len(np.unique(test.labels)) < 2:
         raise UserError("expected a test table with studies of at least two classes, got fewer")
-    for what in ("model_names", "class_names"):
-        if tuple(getattr(train, what)) != tuple(getattr(test, what)):
-            raise UserError(
-                f"expected tables of the same ensemble, got {what} {getattr(train, what)} to learn from and "
-                f"{getattr(test, what)} to score"
-            )
+    test = matched_to(test, train)
     shared = np.intersect1d(train.patient_ids, test.patient_ids)
     if len(shared):
         raise UserError(
@@ -176,6 +174,7 @@ def check_tables(
             "split by patient"
         )
     if test_images is not None:
+        test_images = matched_to(test_images, train)
         check_images(test, test_images)
     check_targets(train, test, targets)
     for name, options in (agents or {}).items():
@@ -185,3 +184,4 @@ def check_tables(
                 f"expected a test table with the features {listed(wanted)}, which the agent {name!r} may "
                 f"read, got none named {missing[0]!r}; add it, or let the agents do without: --features none"
             )
+    return test, test_images

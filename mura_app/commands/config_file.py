@@ -12,9 +12,10 @@ from mura_env.errors import UserError
 from mura_env.utils.options import check_options
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("data", "train", "test", "test_images"), Path),
+    **dict.fromkeys(("data", "train", "test", "predictions", "test_images"), Path),
     **dict.fromkeys(("seed", "agent_seeds", "cross_validation_seeds", "repeats"), int),
     "positive": str,
+    "test_share": float,
     **dict.fromkeys(("agents", "targets"), tuple),
     "ensemble": ensemble_from_document,
 }

@@ -1,6 +1,7 @@
 """`mura import-predictions`: other people's models as a predictions table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -8,7 +9,7 @@ import tyro
 from mura_app.locks import lock_beside
 from mura_app.predictions_io import read_table
 from mura_app.terminal import print_result
-from mura_env import Predictions
+from mura_env import Columns, Predictions
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError, UserFileExistsError
 from mura_env.utils.options import check_options
@@ -20,10 +21,13 @@ class Command:
 
     table: tyro.conf.Positional[Path]
     """CSV in long form, one row per study and model: `study_id,patient_id,body_part,label,n_views,model`,
-    then one column `logit_<class>` or `probability_<class>` per class."""
+    then one column `logit_<class>` or `probability_<class>` per class; in wide form, one row per study, with
+    `--model-columns`."""
 
     out: Path
     """File to write (`.npz`)."""
+
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
     positive: str | None = None
     """The positive one of two classes, where their names do not tell."""
@@ -48,7 +52,7 @@ class Command:
             raise UserError(f"expected --out to end in .npz, got {self.out}")
         if self.out.exists() and not self.overwrite:
             raise UserFileExistsError(f"{self.out} already exists; choose another --out, or add --overwrite")
-        table = read_table(self.table, Predictions.from_csv, self.positive)
+        table = read_table(self.table, partial(Predictions.from_csv, columns=self.columns), self.positive)
         table.save(self.out)
         facts = {
             "out": str(self.out),

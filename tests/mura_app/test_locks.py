@@ -27,6 +27,7 @@ COMMAND_LINES = {
     "train": "train --data x --out {out}",
     "import-checkpoint": "import-checkpoint x --out {out}",
     "import-predictions": "import-predictions x.csv --out {out}",
+    "split": "split x.npz --out {out}",
     "fit-agent": "fit-agent uniform --predictions x.npz --out {out}",
     "benchmark": "benchmark --train x.npz --test x.npz --out {out}",
     "evaluate": "evaluate --run x --data x --out {out}",

@@ -183,7 +183,7 @@ def test_concatenate_is_checked() -> None:
         Predictions.concatenate([])
     with pytest.raises(ValueError, match="expected unique study ids"):
         Predictions.concatenate([table, table])
-    with pytest.raises(ValueError, match="expected tables of equal model_names"):
+    with pytest.raises(ValueError, match="same ensemble, with the model names"):
         Predictions.concatenate([table, random_table(5, n_models=2)])
 
 

@@ -72,9 +72,7 @@ def test_agents_of_another_training_table_are_refused(finished):
 
 def test_tables_that_cannot_validate_are_refused(finished):
     directory = finished[0]
-    with pytest.raises(
-        ValueError, match="of the models model-0, model-1, model-2 in this order, got model-0"
-    ):
+    with pytest.raises(ValueError, match=r"the model names .model-0., .model-1., .model-2., got .model-0."):
         evaluate_saved_agents(directory, TRAIN, noise_table(40, 0, n_models=2), AGENTS, [0])
     with pytest.raises(ValueError, match="at least two classes"):
         evaluate_saved_agents(directory, TRAIN, TEST.select(TEST.labels == 1), AGENTS, [0])
