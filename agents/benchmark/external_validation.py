@@ -66,18 +66,10 @@ def evaluate_saved_agents(
     RESAMPLES.check("n_resamples", n_resamples, int)
     _warn_of_unknown_parts(train, outside)
     names = [*agents] if BASELINE in agents else [BASELINE, *agents]
-    results = {}
-    with warnings.catch_warnings():
-        # Each agent would say again, seed by seed, what the warning above says of all.
-        warnings.filterwarnings("ignore", message=UNSEEN_PARTS)
-        for done, name in enumerate(names, start=1):
-            results[name] = _result(Path(directory) / "agents", name, seeds, train, outside)
-            if progress is not None:
-                progress("scoring agents", done, len(names))
     return benchmark_document(
         train,
         outside,
-        results,
+        saved_results(directory, train, outside, names, seeds, progress=progress),
         list(seeds),
         controls=controls or {},
         n_resamples=n_resamples,
@@ -85,6 +77,31 @@ def evaluate_saved_agents(
         thresholds=thresholds,
         images=outside_images,
     )
+
+
+def saved_results(
+    directory: str | Path,
+    train: Predictions,
+    table: Predictions,
+    agents: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    progress: Progress | None = None,
+) -> dict[str, AgentResult]:
+    """Let saved fits of agents weight a table of the same members; arguments as in `evaluate_saved_agents`.
+
+    Returns:
+        By agent, its weights and class probabilities, seed by seed.
+    """
+    results = {}
+    with warnings.catch_warnings():
+        # each agent would say it again, seed by seed
+        warnings.filterwarnings("ignore", message=UNSEEN_PARTS)
+        for done, name in enumerate(agents, start=1):
+            results[name] = _result(Path(directory) / "agents", name, seeds, train, table)
+            if progress is not None:
+                progress("scoring agents", done, len(agents))
+    return results
 
 
 def _warn_of_unknown_parts(train: Predictions, outside: Predictions) -> None:

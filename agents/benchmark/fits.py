@@ -72,6 +72,8 @@ def run_fits(
     """
     ordered = sorted(fits, key=lambda fit: not make_agent(fit.name, **fit.options).uses_seed)
     call = partial(_with_fit, function)
+    if progress is not None:
+        progress(description, 0, len(fits))
     ended = run_all(call, ordered, n_jobs=n_jobs, backend=backend, keep_workers=True)
     for done, pair in enumerate(ended, start=1):
         if progress is not None:

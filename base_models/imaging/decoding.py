@@ -101,6 +101,8 @@ def each_image(
             return error
 
     total = done + len(paths)
+    if progress is not None and paths:
+        progress("reading radiographs", done, total)
     pool = ThreadPoolExecutor(joblib.cpu_count())
     try:
         for completed, made in enumerate(pool.map(attempt, paths), start=done + 1):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,6 +22,13 @@ class Command:
     thumbnails: bool = True
     """Show radiographs of changed predictions, where the run's data set is still in its place."""
 
+    export: Path | None = None
+    """Folder to write every figure of the report in as SVG and PDF, every table as CSV and LaTeX, and each
+    agent's outputs for each test study as CSV."""
+
+    overwrite: bool = False
+    """Replace files that are already in `--export`."""
+
     json: bool = False
     """Print one JSON document on standard output."""
 
@@ -31,15 +38,24 @@ class Command:
     @property
     def writes(self) -> tuple[Path, ...]:
         """The locks of what it writes."""
-        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
+        folders = [self.run_directory] if self.run_directory.is_dir() else []
+        return tuple(lock_in(folder) for folder in (*folders, *filter(None, [self.export])))
 
     def run(self) -> None:
         """Write `report.html` and `MODEL_CARD.md` from what the run has recorded."""
         from mura_app.artifacts import dataset_of_run, read_benchmark, write_pages
+        from mura_app.figures import OUTPUTS, export
 
         run = RunDirectory(self.run_directory)
         run.read_config()  # a folder that is no run is said to be none, whatever else it holds
         document = read_benchmark(run)
+        exported = [] if self.export is None else export(run.path, self.export, overwrite=self.overwrite)
         write_pages(run, document, dataset_of_run(run) if self.thumbnails else None)
-        written = {"report": str(run.report_path), "model_card": str(run.model_card_path)}
-        print_result(written, f"report: {run.report_path}", as_json=self.json)
+        written: dict[str, Any] = {"report": str(run.report_path), "model_card": str(run.model_card_path)}
+        text = f"report: {run.report_path}"
+        if self.export is not None:
+            written["exported"] = [str(path) for path in exported]
+            text += f"; {len(exported)} files in {self.export}"
+            if self.export / OUTPUTS not in exported:
+                text += f", without {OUTPUTS}: the run's tables or agents are no longer in their place"
+        print_result(written, text, as_json=self.json)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mura_app.report.html_table import Cell, html_table, number_cell, text_cell
+from mura_app.report.html_table import Cell, Table, html_table, number_cell, text_cell
 from mura_app.report.numbers import number
 
 Row = Mapping[str, Any]
@@ -22,7 +22,7 @@ CHANGES = {
 """Kind of change in the document → what the page says of the prediction after it."""
 
 
-def behaviour_table(agents: Mapping[str, Row]) -> str:
+def behaviour_table(agents: Mapping[str, Row]) -> Table:
     """Return a table with one row an agent: how decided its weights are, and what came of them."""
     headings = (
         "agent",
@@ -52,7 +52,7 @@ def behaviour_table(agents: Mapping[str, Row]) -> str:
     return html_table("What the policies did", headings, rows)
 
 
-def pairs_table(members: Row) -> str:
+def pairs_table(members: Row) -> Table:
     """Return a table with one row a pair of members: how far they differ."""
     headings = ("members", "same prediction, %", "one correct, %", "both wrong, %", "Q statistic")
     rows = [
@@ -69,7 +69,7 @@ def pairs_table(members: Row) -> str:
     return html_table("How far members differ, pair by pair", headings, rows)
 
 
-def calibration_table(tables: Mapping[str, Row]) -> str:
+def calibration_table(tables: Mapping[str, Row]) -> Table:
     """Return a table with one row a member and table: slope and intercepts that would calibrate it."""
     rows = [
         [
@@ -88,7 +88,7 @@ def calibration_table(tables: Mapping[str, Row]) -> str:
 
 def changed_predictions_table(
     agent: str, changed: Row, models: Sequence[str], thumbnails: Mapping[str, str]
-) -> str:
+) -> Table:
     """Return a table of the studies that an agent predicts otherwise than uniform averaging, clearest first.
 
     Thumbnails are `data:` addresses by study id; studies without one show none.

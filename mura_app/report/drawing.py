@@ -1,4 +1,4 @@
-"""Vector graphics that follow the page: matplotlib figures as inline SVG in the page's own colours."""
+"""Vector graphics: matplotlib figures as inline SVG in the page's own colours, and as files on white."""
 
 import io
 import re
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,13 +15,14 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mura_env.utils.files import replacing
 from mura_env.utils.text import printable
 
-INK = "#010203"
-"""Stands for the page's text colour; `to_svg` replaces it, so that figures follow light and dark."""
+INK = "#16202b"
+"""Text of a file; on the page its text colour stands in its place, so that figures follow light and dark."""
 
-FAINT = "#040506"
-"""Stands for the page's colour of rules and grids."""
+FAINT = "#d5dce4"
+"""Rules and grids of a file; on the page, its colour of rules."""
 
 PALETTE = ("#3f8fd2", "#dd7a3a", "#2f9e77", "#b26bbf", "#c2a32b", "#d0566b", "#5f7f8f", "#8d6e4f")
 """Colours that differ in hue and lightness and read on white and on near-black."""
@@ -32,6 +34,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names may hold dollar signs
     "svg.hashsalt": "report",
+    "pdf.fonttype": 42,  # text stays text
     "font.family": "sans-serif",
     "font.size": 10,
     "text.color": INK,
@@ -54,15 +57,38 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+class Plot(Markup):
+    """A figure as an SVG element of the page, which can be saved as a file as well."""
+
+    name: str
+    """Unique on the page."""
+    drawing: Figure
+
+    def save(self, path: Path) -> None:
+        """Write the figure on white, atomically, as what the name of the file ends in: `.svg` or `.pdf`."""
+        kind, content = path.suffix.removeprefix("."), io.BytesIO()
+        dates = {"svg": "Date", "pdf": "CreationDate"}  # left out, so that the same figure is the same file
+        with _style():
+            self.drawing.savefig(content, format=kind, facecolor="white", metadata={dates[kind]: None})
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
+
+
 @contextmanager
-def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Open a figure of some inches in the report's style, with axes side by side."""
+def _style() -> Iterator[None]:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # matplotlib measures text with its own fonts; the browser, which draws it, has others
         warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
         warnings.filterwarnings(
             "ignore", "constrained_layout not applied"
         )  # names are wide: they overlap then
+        yield
+
+
+@contextmanager
+def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Open a figure of some inches in the report's style, with axes side by side."""
+    with _style():
         drawing = Figure(figsize=(width, height), layout="constrained")
         axes = drawing.subplots(1, columns, squeeze=False)[0]
         yield drawing, list(axes)
@@ -76,7 +102,7 @@ def label(name: str) -> str:
     return f" {text}" if text.startswith("_") else text  # legends leave out what begins with an underscore
 
 
-def to_svg(drawing: Figure, name: str, description: str) -> Markup:
+def to_svg(drawing: Figure, name: str, description: str) -> Plot:
     """Render a figure as an SVG element for an HTML page, which has the style of lines in its own sheet.
 
     The name must be unique on the page; the description is for those who cannot see the figure.
@@ -95,4 +121,6 @@ def to_svg(drawing: Figure, name: str, description: str) -> Markup:
     opening, rest = re.sub("<[^>]*>", own, svg).split(">", 1)
     opening = re.sub(r' (width|height)="[^"]*"', "", opening)
     described = escape(printable(description))
-    return Markup(f'{opening} role="img" aria-label="{described}">{rest}')  # noqa: S704 - names are escaped
+    plot = Plot(f'{opening} role="img" aria-label="{described}">{rest}')
+    plot.name, plot.drawing = name, drawing
+    return plot

@@ -10,14 +10,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from agents.registry import BASELINE
-from mura_app.report.drawing import FAINT, INK, PALETTE, figure, label, to_svg
+from mura_app.report.drawing import FAINT, INK, PALETTE, Plot, figure, label, to_svg
 from mura_app.report.numbers import number, points
 from mura_app.report.verdict import is_significant
 
 Row = Mapping[str, Any]
 
 
-def difference_plot(comparisons: Mapping[str, Row]) -> str:
+def difference_plot(comparisons: Mapping[str, Row]) -> Plot:
     """Draw a forest plot: each agent's accuracy minus uniform averaging's, with its 95 % interval, in points.
 
     From the agents' `vs_uniform`; what is not significant is drawn in a neutral colour.
@@ -39,7 +39,7 @@ def difference_plot(comparisons: Mapping[str, Row]) -> str:
         )
 
 
-def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> str:
+def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> Plot:
     """Draw accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
 
     Accuracies are in [0, 1], None where one cannot be given.
@@ -66,7 +66,7 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         )
 
 
-def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str, Row | None]) -> str:
+def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str, Row | None]) -> Plot:
     """Draw the mean weight of each member in each body part, and how far it differs from study to study.
 
     From `by_body_part` of an agent's behaviour; the spread is not shown where all of it is zero.
@@ -99,7 +99,7 @@ def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str,
         return to_svg(drawing, f"weights-{name}", f"Mean weights of {name}: {words}")
 
 
-def learning_curves(curves: Mapping[str, Row]) -> str:
+def learning_curves(curves: Mapping[str, Row]) -> Plot:
     """Draw accuracy during training against environment steps, from the `learning_curve` of each agent."""
     with figure(5.4, 3.4) as (drawing, [axes]):
         for colour, (name, curve) in zip(PALETTE * 3, curves.items(), strict=False):
@@ -116,7 +116,7 @@ def learning_curves(curves: Mapping[str, Row]) -> str:
         return to_svg(drawing, "learning", "Learning curves of " + ", ".join(curves))
 
 
-def roc_plot(curves: Mapping[str, Row]) -> str:
+def roc_plot(curves: Mapping[str, Row]) -> Plot:
     """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
     with figure(4.6, 4.6) as (drawing, [axes]):
         colours = itertools.cycle(PALETTE)
@@ -136,7 +136,7 @@ def roc_plot(curves: Mapping[str, Row]) -> str:
         return to_svg(drawing, "roc", f"ROC curves of {', '.join(curves)}; the table holds the areas")
 
 
-def reliability_plot(name: str, curve: Row) -> str:
+def reliability_plot(name: str, curve: Row) -> Plot:
     """Draw a reliability diagram; it is perfect on the diagonal."""
     keys = ("predicted_probability", "observed_frequency", "n")
     predicted, observed, sizes = (np.asarray(curve[key]) for key in keys)

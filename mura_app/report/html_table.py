@@ -18,19 +18,31 @@ MISSING: Cell = ("–", None)
 """Stands where there is no figure."""
 
 
-def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Markup:
+class Table(Markup):
+    """A table as an element of the page, which `mura_app.report.plain_table` writes in other forms."""
+
+    caption: str
+    """Unique on the page."""
+    headings: list[str]
+    rows: list[list[Cell]]
+
+
+def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Table:
     """Return a table that scrolls sideways where it is too wide, and sorts by its headings.
 
     The caption, for those who cannot see the table, must be unique on the page; the first cell of a row names
     it.
     """
-    head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in headings)
-    body = "".join(f"<tr>{_row(list(row))}</tr>\n" for row in rows)
-    return Markup(  # noqa: S704 - names are escaped by the cells
+    names, cells = [*headings], [[*row] for row in rows]
+    head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in names)
+    body = "".join(f"<tr>{_row(row)}</tr>\n" for row in cells)
+    table = Table(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="sortable">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
+    table.caption, table.headings, table.rows = caption, names, cells
+    return table
 
 
 def text_cell(text: str, note: str = "") -> Cell:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mura_app.report import sections
 from mura_app.report.html_page import render_html, resource
@@ -44,13 +45,20 @@ def render_page(
         facts=_facts(document),
         protocol=_protocol(document),
         settings=json.dumps({**settings, "agent_options": options}, indent=2),
+        **page_values(document, thumbnails),
+    )
+
+
+def page_values(document: Document, thumbnails: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what of the page comes from the benchmark's document: sentences, tables, figures."""
+    return {
         **sections.verdict(document),
         **sections.figure_tables(document),
         **sections.further_comparisons(document),
         **sections.plots(document),
         **sections.curve_plots(document),
         **sections.behaviour_sections(document, thumbnails or {}),
-    )
+    }
 
 
 def _facts(document: Document) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.registry import BASELINE
-from mura_app.report.html_table import MISSING, Cell, estimate_cell, html_table, number_cell, text_cell
+from mura_app.report.html_table import MISSING, Cell, Table, estimate_cell, html_table, number_cell, text_cell
 from mura_app.report.numbers import NBSP, format_p, points
 
 Row = Mapping[str, Any]
@@ -30,7 +30,7 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 """Figures of the second table: heading, digits and scale of each."""
 
 
-def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
+def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> Table:
     """Return a table of the main figures, and the comparison with uniform averaging."""
     headings = ["agent", *_MAIN, "p", "Holm p", "McNemar p"]
     repeated = any(row["vs_uniform"].get("over_repeats") for row in agents.values())
@@ -45,7 +45,7 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     return html_table("Agents and controls on the test table", headings, rows)
 
 
-def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
     """Return a table of the other tests against uniform averaging of the same rows, and of the spreads."""
     headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
     headings += ["standard error over patients, points", "standard deviation over seeds, points"]
@@ -68,7 +68,7 @@ def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) ->
     return html_table("Further comparisons with uniform averaging", headings, rows)
 
 
-def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
+def images_table(images: Mapping[str, Mapping[str, Row]]) -> Table:
     """Return a table with one row an agent, member or control: the main figures of single radiographs."""
     controls = images["controls"]
     rows = [
@@ -80,7 +80,7 @@ def images_table(images: Mapping[str, Mapping[str, Row]]) -> str:
     )
 
 
-def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
+def cross_validated_table(cross_validated: Mapping[str, Any]) -> Table:
     """Return a table of the comparison with uniform averaging on the training table."""
     headings = ["agent", "accuracy, %", "kappa", "AUROC", "minus uniform, points", "p", "Holm p"]
     headings += ["McNemar p", "minimum detectable difference, points"]
@@ -100,7 +100,7 @@ def cross_validated_table(cross_validated: Mapping[str, Any]) -> str:
     return html_table("Agents cross-validated on the training table", headings, rows)
 
 
-def target_table(name: str, target: Mapping[str, Any]) -> str:
+def target_table(name: str, target: Mapping[str, Any]) -> Table:
     """Return a table of agents and controls on the scale of another reward than accuracy."""
     headings = ["agent or control", "threshold", f"{name}, mean reward", "accuracy, %"]
     headings += [f"minus {target['reference']}", "minus uniform at its threshold"]
@@ -117,7 +117,7 @@ def target_table(name: str, target: Mapping[str, Any]) -> str:
     return html_table(f"Agents trained for {name}, and controls fitted to it", headings, rows)
 
 
-def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
+def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> Table:
     """Return a table of the other figures of the same rows; those that no row has are left out."""
     rows = {**agents, **others}
     shown = [name for name in FIGURES if any(row[name]["mean"] is not None for row in rows.values())]
@@ -131,7 +131,7 @@ def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> str:
     )
 
 
-def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
     """Return a table with one row a member of the ensemble, alone, and one a control."""
     rows = [
         [_name(name, row, controls), *_main_figures(row), *_comparison(name, row["vs_uniform"])[:2]]
@@ -140,7 +140,7 @@ def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
     return html_table("Members alone on the test table", ["member", *_MAIN, "p"], rows)
 
 
-def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> str:
+def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
     """Return a table of accuracy by body part, one row an agent or control, and the mean of the parts."""
     shown = _with_controls(agents, controls)
     counts = {part: next(iter(agents.values()))["per_body_part"][part]["n_studies"] for part in parts}
