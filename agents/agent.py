@@ -180,6 +180,14 @@ class Agent(ABC, Generic[ConfigType]):
         weights = self.weights(table)  # checks the table
         return combine_probabilities(table.probabilities, weights)
 
+    def gives_reference(self, table: Predictions, weights: NDArray[np.float32]) -> bool:
+        """Tell whether weights of a table are those of the reference that the agent is a residual on.
+
+        It then fell back to them, because nothing that it learned was shown to be better.
+        """
+        reference = self.arrays_.get("reference")
+        return reference is not None and np.allclose(weights, reference[self._read(table)[1]], atol=1e-3)
+
     def save(self, directory: str | Path) -> None:
         """Write `agent.json` and `agent.safetensors` to a folder, which `load_agent` reads.
 

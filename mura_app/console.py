@@ -8,7 +8,7 @@ from rich.table import Table
 
 from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
-from mura_app.report.verdict import repeats_sentence, verdict_sentence
+from mura_app.report.verdict import reference_sentence, repeats_sentence, verdict_sentence
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message, print_json, standard_output
 from mura_env.class_order import positive_words
@@ -26,6 +26,8 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
                 console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
                 if row["vs_uniform"].get("over_repeats"):
                     console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
+        if fallback := reference_sentence(document["agents"]):
+            console.print(fallback, soft_wrap=True)
         if document["protocol"].get("feature_names"):
             console.print(features_sentence(document), soft_wrap=True)
         console.print(f"report: {run.report_path}", soft_wrap=True)
@@ -79,7 +81,8 @@ def benchmark_table(document: Mapping[str, Any]) -> Table:
         padding=(0, 0),
     )
     table.add_column("agent")
-    for heading in ("accuracy %", "kappa", "AUROC", "minus uniform (95 %)", "p"):
+    auroc = "AUROC" if len(document["protocol"]["class_names"]) == 2 else "macro AUROC"
+    for heading in ("accuracy %", "kappa", auroc, "minus uniform (95 %)", "p"):
         table.add_column(heading, justify="right")
     for name, row in [*document["agents"].items(), *document["controls"].items()]:
         comparison = row["vs_uniform"]

@@ -50,6 +50,8 @@ class AgentRow(Row):
     """Its configuration."""
     features: dict[str, Share] = Field(default_factory=dict)
     """The features that it reads, each with the share of its fits that do."""
+    kept_reference: Share = 0.0
+    """Share of its fits that give their reference weights, because nothing that they learned was better."""
     total_steps: float
     """Environment steps of a fit, mean over seeds."""
     learning_curve: LearningCurve | None
@@ -272,6 +274,7 @@ def _agent_row(table: ScoredTable, name: str, result: AgentResult, threshold: fl
     row["options"] = dict(result.options)
     names = dict.fromkeys(name for of_fit in result.features for name in of_fit)
     row["features"] = {name: float(np.mean([name in own for own in result.features])) for name in names}
+    row["kept_reference"] = float(np.mean(result.kept_reference or [False]))
     row["total_steps"] = float(np.mean(result.total_steps))
     row["learning_curve"] = mean_learning_curve(result.learning_curves)
     row["weights"] = weights_over_seeds(result.weights)

@@ -110,12 +110,17 @@ class AgentResult:
     features: list[tuple[str, ...]] = field(default_factory=list)
     """Names of the features that each fit reads."""
 
+    kept_reference: list[bool] = field(default_factory=list)
+    """Whether each fit gives its reference weights, see `agents.Agent.gives_reference`."""
+
     @classmethod
     def of(cls, agent: Agent[Any], test: Predictions) -> "AgentResult":
         """Weight the test table with a fitted agent."""
+        weights = agent.weights(test)
         return cls(
             probabilities=agent.predict_proba(test)[None],
-            weights=agent.weights(test)[None],
+            weights=weights[None],
+            kept_reference=[agent.gives_reference(test, weights)],
             total_steps=[agent.total_steps_],
             learning_curves=[agent.learning_curve_],
             features=[agent.feature_names_],
@@ -136,4 +141,5 @@ class AgentResult:
             total_steps=[steps for result in results for steps in result.total_steps],
             learning_curves=[curve for result in results for curve in result.learning_curves],
             features=[names for result in results for names in result.features],
+            kept_reference=[kept for result in results for kept in result.kept_reference],
         )

@@ -27,15 +27,22 @@ class Table(Markup):
     rows: list[list[Cell]]
 
 
-def html_table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]]) -> Table:
+def html_table(
+    caption: str, headings: Iterable[str], rows: Iterable[Iterable[Cell]], *, key: str = ""
+) -> Table:
     """Return a table that scrolls sideways where it is too wide, and sorts by its headings.
 
     The caption, for those who cannot see the table, must be unique on the page; the first cell of a row names
-    it.
+    it. On a narrow screen, the column of the heading `key` stays in sight beside it.
     """
     names, cells = [*headings], [[*row] for row in rows]
-    head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in names)
-    body = "".join(f"<tr>{_row(row)}</tr>\n" for row in cells)
+    kept = names.index(key) if key in names else -1
+    marks = [' class="key"' if column == kept else "" for column in range(len(names))]
+    head = "".join(
+        f'<th scope="col"{mark}><button type="button">{escape(text)}</button></th>'
+        for text, mark in zip(names, marks, strict=True)
+    )
+    body = "".join(f"<tr>{_row(row, marks)}</tr>\n" for row in cells)
     table = Table(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="sortable">'
@@ -62,10 +69,13 @@ def estimate_cell(figure: Mapping[str, Any] | None, digits: str = ".3f", scale: 
     return shown, None if figure is None else figure["mean"]
 
 
-def _row(cells: list[Cell]) -> str:
+def _row(cells: list[Cell], marks: list[str]) -> str:
     (name, name_value), *others = cells
     named = f'<th scope="row" data-value="{_value(name_value)}">{name}</th>'
-    return named + "".join(f'<td data-value="{_value(value)}">{text}</td>' for text, value in others)
+    return named + "".join(
+        f'<td{mark} data-value="{_value(value)}">{text}</td>'
+        for (text, value), mark in zip(others, marks[1:], strict=True)
+    )
 
 
 def _value(value: float | str | None) -> str:

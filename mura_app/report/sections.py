@@ -18,6 +18,7 @@ from mura_app.report.numbers import points
 from mura_app.report.verdict import (
     is_significant,
     overall_sentence,
+    reference_sentence,
     repeats_sentence,
     verdict_sentence,
     weights_sentence,
@@ -47,6 +48,11 @@ def reasons(document: Document) -> dict[str, str]:
     return {part: row["reason"] for part, row in parts.items() if row.get("reason")}
 
 
+def has_macro_averages(document: Document) -> bool:
+    """Return whether figures such as the AUROC are averages over classes: there are more than two."""
+    return len(document["protocol"]["class_names"]) > 2
+
+
 def verdict(document: Document) -> dict[str, Any]:
     """Return the answer: over all learned agents, and one sentence for each."""
     comparisons = {name: document["agents"][name]["vs_uniform"] for name in learned_agents(document)}
@@ -60,6 +66,7 @@ def verdict(document: Document) -> dict[str, Any]:
             for name, comparison in comparisons.items()
             if comparison.get("over_repeats")
         ],
+        "fallback": reference_sentence(document["agents"]),
         "enough_seeds": enough,
         "n_seeds": len(document["seeds"]),
     }
@@ -68,14 +75,15 @@ def verdict(document: Document) -> dict[str, Any]:
 def figure_tables(document: Document) -> dict[str, Any]:
     """Return the tables of figures."""
     agents, controls = document["agents"], document["controls"]
-    parts = document["protocol"]["body_part_names"]
+    parts, macro = document["protocol"]["body_part_names"], has_macro_averages(document)
     shown = {name: agents[name] for name in (BASELINE, *compared_agents(document))}
     return {
-        "agents_table": tables.agents_table(agents, controls),
-        "figures_table": tables.figures_table(agents, controls),
-        "comparisons_table": tables.comparisons_table(agents, controls),
-        "models_table": tables.models_table(document["models"], controls),
+        "agents_table": tables.agents_table(agents, controls, macro=macro),
+        "figures_table": tables.figures_table(agents, controls, macro=macro),
+        "comparisons_table": tables.comparisons_table(agents, controls, macro=macro),
+        "models_table": tables.models_table(document["models"], controls, macro=macro),
         "body_part_table": tables.body_part_table(parts, shown, controls),
+        "macro": macro,
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
         "no_weightings": [name for name, row in agents.items() if not row["is_weighting"]],
     }
@@ -84,6 +92,7 @@ def figure_tables(document: Document) -> dict[str, Any]:
 def further_comparisons(document: Document) -> dict[str, Any]:
     """Return the figures of single radiographs and the cross-validated comparison, or why there are none."""
     images, cross_validated = document["images"], document["cross_validated"]
+    macro = has_macro_averages(document)
     return {
         "targets": {
             name: {"table": tables.target_table(name, target), "reading": target_reading(name, target)}
@@ -91,11 +100,13 @@ def further_comparisons(document: Document) -> dict[str, Any]:
         },
         "images": {
             **images,
-            "table": "" if "reason" in images else tables.images_table(images),
+            "table": "" if "reason" in images else tables.images_table(images, macro=macro),
         },
         "cross_validated": {
             **cross_validated,
-            "table": "" if "reason" in cross_validated else tables.cross_validated_table(cross_validated),
+            "table": ""
+            if "reason" in cross_validated
+            else tables.cross_validated_table(cross_validated, macro=macro),
             "reading": _cross_validated_reading(cross_validated),
         },
     }

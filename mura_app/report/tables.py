@@ -9,7 +9,10 @@ from mura_app.report.numbers import NBSP, format_p, points
 
 Row = Mapping[str, Any]
 
-_MAIN = ("accuracy, %", "kappa", "AUROC", "AUROC within parts", "minus uniform, points")
+_DIFFERENCE = "minus uniform, points"
+_MAIN = ("accuracy, %", "kappa", "AUROC", "AUROC within parts", _DIFFERENCE)
+_AVERAGED = ("AUROC", "average precision", "sensitivity", "specificity", "F1")
+"""What headings of figures begin with that are averages over classes where there are more than two."""
 _PERCENT = (".1f", 100.0)
 _PLAIN = (".3f", 1.0)
 
@@ -30,7 +33,7 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 """Figures of the second table: heading, digits and scale of each."""
 
 
-def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> Table:
+def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row], *, macro: bool = False) -> Table:
     """Return a table of the main figures, and the comparison with uniform averaging."""
     headings = ["agent", *_MAIN, "p", "Holm p", "McNemar p"]
     repeated = any(row["vs_uniform"].get("over_repeats") for row in agents.values())
@@ -42,10 +45,12 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> Table:
         repeats = None if name == BASELINE else row["vs_uniform"].get("over_repeats")
         over_repeats = [_over_repeats(repeats)] if repeated else []
         rows.append([_name(name, row, others), *_main_figures(row), difference, *over_repeats, *p_values])
-    return html_table("Agents and controls on the test table", headings, rows)
+    return html_table("Agents and controls on the test table", _named(headings, macro), rows, key=_DIFFERENCE)
 
 
-def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
+def comparisons_table(
+    agents: Mapping[str, Row], controls: Mapping[str, Row], *, macro: bool = False
+) -> Table:
     """Return a table of the other tests against uniform averaging of the same rows, and of the spreads."""
     headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
     headings += ["standard error over patients, points", "standard deviation over seeds, points"]
@@ -65,24 +70,23 @@ def comparisons_table(agents: Mapping[str, Row], controls: Mapping[str, Row]) ->
                 *(number_cell(comparison[spread], ".1f", 100.0) for spread in spreads),
             ]
         )
-    return html_table("Further comparisons with uniform averaging", headings, rows)
+    return html_table("Further comparisons with uniform averaging", _named(headings, macro), rows)
 
 
-def images_table(images: Mapping[str, Mapping[str, Row]]) -> Table:
+def images_table(images: Mapping[str, Mapping[str, Row]], *, macro: bool = False) -> Table:
     """Return a table with one row an agent, member or control: the main figures of single radiographs."""
     controls = images["controls"]
     rows = [
         [_name(name, row, controls), *_main_figures(row), _comparison(name, row["vs_uniform"])[0]]
         for name, row in {**images["agents"], **images["models"], **controls}.items()
     ]
-    return html_table(
-        "Agents and members on single radiographs of the test table", ["agent or member", *_MAIN], rows
-    )
+    caption = "Agents and members on single radiographs of the test table"
+    return html_table(caption, _named(["agent or member", *_MAIN], macro), rows, key=_DIFFERENCE)
 
 
-def cross_validated_table(cross_validated: Mapping[str, Any]) -> Table:
+def cross_validated_table(cross_validated: Mapping[str, Any], *, macro: bool = False) -> Table:
     """Return a table of the comparison with uniform averaging on the training table."""
-    headings = ["agent", "accuracy, %", "kappa", "AUROC", "minus uniform, points", "p", "Holm p"]
+    headings = ["agent", "accuracy, %", "kappa", "AUROC", _DIFFERENCE, "p", "Holm p"]
     headings += ["McNemar p", "minimum detectable difference, points"]
     rows, controls = [], cross_validated["controls"]
     for name, row in {**cross_validated["agents"], **controls}.items():
@@ -97,7 +101,9 @@ def cross_validated_table(cross_validated: Mapping[str, Any]) -> Table:
                 number_cell(detectable, ".1f", 100.0),
             ]
         )
-    return html_table("Agents cross-validated on the training table", headings, rows)
+    return html_table(
+        "Agents cross-validated on the training table", _named(headings, macro), rows, key=_DIFFERENCE
+    )
 
 
 def target_table(name: str, target: Mapping[str, Any]) -> Table:
@@ -117,13 +123,13 @@ def target_table(name: str, target: Mapping[str, Any]) -> Table:
     return html_table(f"Agents trained for {name}, and controls fitted to it", headings, rows)
 
 
-def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> Table:
+def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row], *, macro: bool = False) -> Table:
     """Return a table of the other figures of the same rows; those that no row has are left out."""
     rows = {**agents, **others}
     shown = [name for name in FIGURES if any(row[name]["mean"] is not None for row in rows.values())]
     return html_table(
         "Further figures of agents and controls",
-        ["agent", *(FIGURES[name][0] for name in shown)],
+        _named(["agent", *(FIGURES[name][0] for name in shown)], macro),
         [
             [_name(agent, row, others), *(estimate_cell(row[name], *FIGURES[name][1]) for name in shown)]
             for agent, row in rows.items()
@@ -131,13 +137,14 @@ def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row]) -> Table
     )
 
 
-def models_table(models: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
+def models_table(models: Mapping[str, Row], controls: Mapping[str, Row], *, macro: bool = False) -> Table:
     """Return a table with one row a member of the ensemble, alone, and one a control."""
     rows = [
         [_name(name, row, controls), *_main_figures(row), *_comparison(name, row["vs_uniform"])[:2]]
         for name, row in _with_controls(models, controls)
     ]
-    return html_table("Members alone on the test table", ["member", *_MAIN, "p"], rows)
+    headings = _named(["member", *_MAIN, "p"], macro)
+    return html_table("Members alone on the test table", headings, rows, key=_DIFFERENCE)
 
 
 def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
@@ -152,6 +159,11 @@ def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: M
         figures.append(row["macro"]["accuracy"])
         rows.append([_name(name, row, controls), *(estimate_cell(figure, *_PERCENT) for figure in figures)])
     return html_table("Accuracy by body part", headings, rows)
+
+
+def _named(headings: Sequence[str], macro: bool) -> list[str]:
+    """Say of the headings of averages over classes that they are such."""
+    return [f"{name}, macro" if macro and name.startswith(_AVERAGED) else name for name in headings]
 
 
 def _with_controls(rows: Mapping[str, Row], controls: Mapping[str, Row]) -> list[tuple[str, Row]]:

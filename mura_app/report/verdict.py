@@ -47,6 +47,21 @@ def repeats_sentence(name: str, over_repeats: Mapping[str, Any]) -> str:
     )
 
 
+def reference_sentence(agents: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a sentence that says which agents fell back to their reference; empty where none did."""
+    shares = {name: share for name, row in agents.items() if (share := row.get("kept_reference"))}
+    if not shares:
+        return ""
+    words = ", ".join(
+        f"{name} in {'every fit' if share == 1 else f'{share:.0%} of its fits'}"
+        for name, share in shares.items()
+    )
+    return (
+        "Fell back to their reference weights (uniform or the best fixed ones), because nothing learned was "
+        f"shown to be better: {words}."
+    )
+
+
 def overall_sentence(agents: Mapping[str, Mapping[str, Any]], *, enough_seeds: bool = True) -> str:
     """Return a sentence that says which of several agents beat uniform averaging, from their `vs_uniform`."""
     differences = {name: row["accuracy_difference"] for name, row in agents.items() if is_significant(row)}

@@ -66,6 +66,7 @@ def test_it_finds_the_expert_of_each_body_part(name):
     uniform = accuracy(test.probabilities.mean(axis=1), test)
     gain = accuracy(experts_probabilities(test), test) - uniform
     assert accuracy(expert(name).predict_proba(test), test) - uniform >= 0.95 * gain
+    assert not expert(name).gives_reference(test, expert(name).weights(test))
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -121,8 +122,9 @@ def test_weights_differ_more_between_body_parts_than_between_seeds(name):
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("reference", ["chosen", "uniform", "static"])
 def test_identical_members_get_the_reference_weights(name, reference):
-    agent = make_agent(name, reference=reference).fit(identical_table(300, 0))
-    np.testing.assert_allclose(agent.weights(identical_table(50, 1)), 1 / 3, atol=1e-6)
+    agent, test = make_agent(name, reference=reference).fit(identical_table(300, 0)), identical_table(50, 1)
+    np.testing.assert_allclose(agent.weights(test), 1 / 3, atol=1e-6)
+    assert agent.gives_reference(test, agent.weights(test))
     assert agent.total_steps_ == 0
     assert agent.learning_curve_ == []
 

@@ -114,6 +114,19 @@ def test_it_fits_a_narrow_screen(opened, width):
     assert outside == []
 
 
+def test_on_a_phone_the_difference_from_uniform_stays_in_sight(opened):
+    tab = opened(375)
+    table = tab.locator("table.sortable", has_text="minus uniform").first
+    for scrolled in (0, 10_000):
+        table.evaluate("(table, left) => { table.parentElement.scrollLeft = left }", scrolled)
+        name, difference = (
+            table.locator(f"tbody tr:nth-child(2) {cell}").bounding_box() for cell in ("th", ".key")
+        )
+        assert name["x"] >= 0
+        assert name["x"] + name["width"] <= difference["x"]
+        assert difference["x"] + difference["width"] <= 375
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1200])
 def test_it_passes_the_accessibility_rules(opened, scheme, width):
@@ -142,6 +155,11 @@ def test_it_prints_everything_black_on_white(opened):
     tab = opened(color_scheme="dark")
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    heading = tab.evaluate(
+        """() => { const style = getComputedStyle(document.querySelector("thead"));
+        return [style.display, style.breakInside] }"""
+    )
+    assert heading == ["table-header-group", "avoid"]  # so that it stands on every page that a table reaches
     closed = "document.querySelectorAll('details:not([open])').length"
     before = tab.evaluate(closed)
     assert before > 0

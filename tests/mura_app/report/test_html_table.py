@@ -16,7 +16,7 @@ def test_what_is_missing_is_a_dash_without_a_value(figure):
 
 def test_names_and_notes_are_escaped():
     assert text_cell("<a>", "b & c") == ("&lt;a&gt; <small>b &amp; c</small>", "<a>")
-    table = html_table('"x"', ["<h>"], [[text_cell("<a>"), number_cell(2.0, ".1f")]])
+    table = html_table('"x"', ["<h>", "n"], [[text_cell("<a>"), number_cell(2.0, ".1f")]])
     assert "<h>" not in table
     assert 'aria-label="&quot;x&quot;"' in table
     assert '<th scope="row" data-value="&lt;a&gt;">&lt;a&gt;</th><td data-value="2.0">2.0</td>' in table
@@ -24,3 +24,9 @@ def test_names_and_notes_are_escaped():
 
 def test_a_missing_value_sorts_as_nothing():
     assert '<td data-value="">–</td>' in html_table("x", ["a", "b"], [[text_cell("a"), MISSING]])
+
+
+def test_the_key_column_is_marked_in_every_row():
+    table = html_table("x", ["a", "b", "c"], [[text_cell("a"), MISSING, number_cell(1.0)]], key="c")
+    assert table.count(' class="key"') == 2
+    assert '<td class="key" data-value="1.0">1.000</td>' in table

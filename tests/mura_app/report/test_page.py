@@ -227,3 +227,24 @@ def test_other_tests_and_both_spreads_stand_beside_the_primary_one(document, pag
         "standard deviation over seeds, points": comparison["seed_spread"],
     }
     assert {name: float(values[headings.index(name) - 1]) for name in expected} == expected
+
+
+def test_averages_over_more_than_two_classes_say_so(document, page):
+    several = json.loads(json.dumps(document))
+    several["protocol"]["class_names"] = ["normal", "fracture", "implant"]
+    headings = re.compile(r'<button type="button">(.*?)</button>')
+    shown = set(headings.findall(render_page(several, title=TITLE, settings={})))
+    averages = {"AUROC", "AUROC within parts", "average precision", "sensitivity, %", "F1"}
+    assert averages <= set(headings.findall(page))
+    assert not averages & shown
+    assert {f"{name}, macro" for name in averages} <= shown
+    assert "Macro: the mean over classes" in render_page(several, title=TITLE, settings={})
+    assert "macro" not in page
+
+
+def test_an_agent_that_fell_back_says_so(document, page):
+    back = json.loads(json.dumps(document))
+    back["agents"]["reinforce"]["kept_reference"] = 1.0
+    sentence = "Fell back to their reference weights"
+    assert sentence in render_page(back, title=TITLE, settings={})
+    assert sentence not in page

@@ -1,7 +1,13 @@
 import pytest
 
 from mura_app.report.numbers import NBSP
-from mura_app.report.verdict import overall_sentence, repeats_sentence, verdict_sentence, weights_sentence
+from mura_app.report.verdict import (
+    overall_sentence,
+    reference_sentence,
+    repeats_sentence,
+    verdict_sentence,
+    weights_sentence,
+)
 
 
 def compared(difference, interval, p, **more):
@@ -79,3 +85,14 @@ def test_no_sentence_gives_a_sign_to_what_rounds_to_zero():
     over_repeats = {"values": [-0.0001, 0.0001], "mean": -0.0, "spread": 0.0001}
     assert "base models: 0.0 points" in repeats_sentence("ppo", over_repeats)
     assert repeats_sentence("ppo", over_repeats).endswith("(0.0, 0.0).")
+
+
+def test_who_fell_back_to_the_reference_is_named():
+    rows = {
+        "ppo": {"kept_reference": 1.0},
+        "grpo": {"kept_reference": 0.4},
+        "sac": {"kept_reference": 0.0},
+        "gate": {},
+    }
+    assert "better: ppo in every fit, grpo in 40% of its fits." in reference_sentence(rows)
+    assert reference_sentence({"gate": {}, "sac": rows["sac"]}) == ""
