@@ -16,6 +16,7 @@ from mura_app.report.figures import (
 )
 from mura_app.report.numbers import points
 from mura_app.report.verdict import (
+    features_sentence,
     is_significant,
     overall_sentence,
     repeats_sentence,
@@ -77,6 +78,7 @@ def figure_tables(document: Document) -> dict[str, Any]:
         "models_table": tables.models_table(document["models"], controls),
         "body_part_table": tables.body_part_table(parts, shown, controls),
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
+        "features": features_sentence(document) if document["protocol"].get("feature_names") else "",
         "no_weightings": [name for name, row in agents.items() if not row["is_weighting"]],
     }
 
