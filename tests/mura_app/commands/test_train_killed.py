@@ -22,6 +22,8 @@ TABLES = "predictions/train.npz"
 
 def _arguments(data: Path, out: Path, processes: int) -> list[str]:
     ensemble = {"folds": 2, "jobs": processes, "training.batch-size": 4, "training.augmentation": "standard"}
+    if processes == 1:
+        ensemble["training.loader-processes"] = 0  # whose start takes longer than all else
     options = [word for name, value in ensemble.items() for word in (f"--ensemble.{name}", str(value))]
     members = ["--members", "attention_cnn_se:2:16:4"]
     return ["train", "--data", str(data), "--out", str(out), *options, *members, "--json"]
