@@ -42,8 +42,8 @@ def mixture_weights(
 
     Expectation-maximisation for the weights of a mixture with known components (Dempster, Laird and Rubin
     1977), started at the prior. The problem is concave, and max(gradient) - 1 bounds what is still missing to
-    the optimum: below a millionth, it ends the iteration. With a prior, its pseudo-studies are added to the responsibilities
-    (the maximum a posteriori estimate under a Dirichlet prior).
+    the optimum, which ends the iteration below a millionth. With a prior, its pseudo-studies are added to the
+    responsibilities (the maximum a posteriori estimate under a Dirichlet prior).
 
     Args:
         of_label: Shape `(n_studies, n_models)`, positive; see `probabilities_of_label`.

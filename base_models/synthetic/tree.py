@@ -100,8 +100,8 @@ def synthesize(
     ``out`` then holds ``MURA-v1.1/`` with the four CSVs, ``boxes.csv`` and, for every study, a folder
     ``{train,valid}/XR_<PART>/patient<id>/study<k>_{positive,negative}/`` of ``image<i>.png``. To the byte,
     the tree depends on the number of patients, the seed and the share of validation patients alone, not on
-    the number of processes, one per available core. It is written to a hidden folder, beside ``out`` or in it if it exists, and is
-    moved to its place when it is complete.
+    the number of processes, one per available core. It is written to a hidden folder, beside ``out`` or in it
+    if it exists, and is moved to its place when it is complete.
 
     Args:
         out: Folder to write to; absent, or empty but for hidden files.
