@@ -45,8 +45,8 @@ def test_a_small_network_reads_unseen_studies() -> None:
         seed=0,
     )
     logits = study_logits(view_logits(network, images, test, side), of_study[test] - n_train, n_test)
-    # THRESHOLD
-    assert roc_auc_score(truth[n_train:], logits[:, 1] - logits[:, 0]) >= 0.7
+    # 0.79; its standard error is 0.03, and kinds of CPU round differently
+    assert roc_auc_score(truth[n_train:], logits[:, 1] - logits[:, 0]) >= 0.72
 
 
 @pytest.mark.slow
