@@ -139,10 +139,13 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("train --data {w}/data --out {out} --preset fats", "'fats'"),
         ("train --data {w}/data --out {out} --ensemble.folds 1000", "the number of patients"),
         (
-            "train --data {w}/data --out {out} --init-weights {w}/a_file",
+            "train --data {w}/data --out {out} --preset demo --init-weights {w}/a_file",
             "a state dict of tensors in {w}/a_file",
         ),
-        ("train --data {w}/data --out {out} --init-weights {w}/train.npz", "in {w}/train.npz, got a damaged"),
+        (
+            "train --data {w}/data --out {out} --preset demo --init-weights {w}/train.npz",
+            "in {w}/train.npz, got a damaged",
+        ),
         ("train --data {w}/data --out {out} --overwrite --resume", "--overwrite or --resume, got both"),
         ("evaluate --run {w}/benchmark --out {out}", "--data or --predictions, got neither"),
         ("evaluate --run {w}/benchmark --out {out} --data {w}/data", "there is no {w}/benchmark/members"),
