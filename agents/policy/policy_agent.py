@@ -252,11 +252,11 @@ class PolicyAgent(Agent[ConfigType]):
         self, folds: list[InnerFold], network: StackedNetwork, seed: int, monitor: TrainingMonitor
     ) -> None:
         config = self.config
-        parts = [(fold, coefficient) for fold in folds for coefficient in config.kl_coefficients]
+        envs = [partial(self._env, [fold], (kl,)) for fold in folds for kl in config.kl_coefficients]
         epochs = range(1, config.n_checkpoints + 1)
         training = train_independently(
             self._train,
-            partial(self._single_env, parts),
+            envs,
             network,
             seed=seed,
             checkpoints=[config.total_steps * epoch / config.n_checkpoints for epoch in epochs],
@@ -268,7 +268,7 @@ class PolicyAgent(Agent[ConfigType]):
                 for snapshots in training:
                     finished.append(snapshots)
                     self.total_steps_ += snapshots[-1].steps
-                    monitor.progress(len(finished) * config.total_steps // len(parts))
+                    monitor.progress(len(finished) * config.total_steps // len(envs))
         except KeyboardInterrupt:
             n_folds = len(finished) // len(config.kl_coefficients)
             if n_folds:
@@ -293,10 +293,6 @@ class PolicyAgent(Agent[ConfigType]):
         return PolicyStackEnv(
             folds, kl_coefficients, width, self.config.reward, draws_per_study=draws, action=self._action()
         )
-
-    def _single_env(self, parts: list[tuple[InnerFold, float]], index: int) -> PolicyStackEnv:
-        fold, coefficient = parts[index]
-        return self._env([fold], (coefficient,))
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         observations, layout = observe_with_parts(table, body_parts, self.body_part_names_)

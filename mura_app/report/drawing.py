@@ -55,8 +55,8 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Open a figure of some inches in the report's style, with axes side by side."""
+def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Open a figure of some inches in the report's style."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # matplotlib measures text with its own fonts; the browser, which draws it, has others
         warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
@@ -64,8 +64,7 @@ def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figu
             "ignore", "constrained_layout not applied"
         )  # names are wide: they overlap then
         drawing = Figure(figsize=(width, height), layout="constrained")
-        axes = drawing.subplots(1, columns, squeeze=False)[0]
-        yield drawing, list(axes)
+        yield drawing, drawing.subplots()
 
 
 def label(name: str) -> str:

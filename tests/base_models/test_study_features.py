@@ -40,7 +40,7 @@ CONFIG = EnsembleConfig(
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = tmp_path_factory.mktemp("features") / "tree"
-    synthesize(path, 40, seed=0, n_workers=1)
+    synthesize(path, 40, seed=0)
     return open_dataset(path)
 
 
