@@ -148,12 +148,12 @@ def sound_kernels(network: nn.Module, precision: str, device: torch.device) -> I
     if device.type != "cpu" or precision != "32-true" or not is_narrow:
         yield
         return
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False
+    onednn: Any = torch.backends.mkldnn
+    before, onednn.enabled = onednn.enabled, False
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = before
+        onednn.enabled = before
 
 
 @contextmanager
