@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from base_models.data.augmentation import resize
 from base_models.datasets.study import Study, without_bad_images
-from base_models.imaging.decoding import SquareFormat, each_image
+from base_models.imaging.decoding import SquareFormat, each_image, resize
 from base_models.imaging.reader import ImageError, decode, read_file
 from base_models.members import TrainedMember
 from base_models.networks.input_format import GREY, InputFormat

@@ -1,12 +1,15 @@
-"""Any of torchvision's image classifiers, its stem fitted to the image planes and its head to the classes."""
+"""Any of torchvision's image classifiers, its stem fitted to the image planes and its head to the classes.
+
+torchvision is imported where one is made: that takes longer than torch, and most members need none.
+"""
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import models
 
 from mura_env.errors import UserError, UserFileError
 
@@ -15,10 +18,14 @@ PUBLISHED_PLANES = 3
 _WITH_SIDE_HEADS = ("googlenet", "inception_v3")
 
 
+def _models() -> Any:
+    return import_module("torchvision.models")
+
+
 @cache
 def torchvision_names() -> tuple[str, ...]:
     """Return the names of torchvision's image classifiers, sorted."""
-    return tuple(sorted(models.list_models(module=models)))
+    return tuple(sorted(_models().list_models(module=_models())))
 
 
 class TorchvisionClassifier(nn.Module):
@@ -41,7 +48,7 @@ class TorchvisionClassifier(nn.Module):
         self.least_size = least_size
         if name in _WITH_SIDE_HEADS:  # the side heads serve another loss, and colours need no second scaling
             options |= {"aux_logits": False, "transform_input": False, "init_weights": True}
-        self.model = models.get_model(name, weights=None, num_classes=n_classes, **options)
+        self.model: nn.Module = _models().get_model(name, weights=None, num_classes=n_classes, **options)
         fit_stem(self.model, in_channels)
 
     @property
@@ -49,7 +56,7 @@ class TorchvisionClassifier(nn.Module):
         """Mean and deviation of red, green and blue, from 0 to 1, that torchvision's weights have learned."""
         if self.network_name in _WITH_SIDE_HEADS:  # their `transform_input` makes this of what they are given
             return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-        preset = models.get_model_weights(self.network_name).DEFAULT.transforms()
+        preset = _models().get_model_weights(self.network_name).DEFAULT.transforms()
         return tuple(preset.mean), tuple(preset.std)
 
     def published_state(self) -> dict[str, Tensor]:
@@ -58,7 +65,7 @@ class TorchvisionClassifier(nn.Module):
         Raises:
             UserFileError: If they cannot be downloaded.
         """
-        weights = models.get_model_weights(self.network_name).DEFAULT
+        weights = _models().get_model_weights(self.network_name).DEFAULT
         try:
             return dict(weights.get_state_dict(progress=False, check_hash=True))
         except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
