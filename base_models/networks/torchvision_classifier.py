@@ -77,11 +77,39 @@ class TorchvisionClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
-        if min(images.shape[2:]) < self.least_size:
-            images = functional.interpolate(
-                images, size=(self.least_size, self.least_size), mode="bilinear", align_corners=False
-            )
-        return self.model(images)  # type: ignore[no-any-return]  # modules are untyped calls
+        return self.model(self._enlarged(images))  # type: ignore[no-any-return]  # modules are untyped calls
+
+    def _enlarged(self, images: Tensor) -> Tensor:
+        if min(images.shape[2:]) >= self.least_size:
+            return images
+        size = (self.least_size, self.least_size)
+        return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+    @property
+    def last_layer(self) -> nn.Linear | None:
+        """The layer that reads the mean of the last features; None of a network that does not end in one."""
+        model: Any = self.model
+        if hasattr(model, "layer4"):  # ResNet and its kin
+            return model.fc  # type: ignore[no-any-return]
+        head = [*getattr(model, "classifier", nn.Identity()).modules()]
+        layers = [module for module in head if not isinstance(module, nn.Dropout | nn.Sequential)]
+        has_features = isinstance(getattr(model, "features", None), nn.Module)
+        return layers[0] if has_features and [type(layer) for layer in layers] == [nn.Linear] else None
+
+    def last_features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to the features (n, channels, h, w) that it averages."""
+        model: Any = self.model
+        features: Tensor = self._enlarged(images)
+        if not hasattr(model, "layer4"):
+            features = model.features(features)
+            return torch.relu(features) if "norm5" in model.features._modules else features  # DenseNet
+        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            features = getattr(model, name)(features)
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last features to logits (n, n_classes)."""
+        return self.last_layer(features.mean(dim=(2, 3)))  # type: ignore[misc, no-any-return]
 
 
 def planes_kernel(kernel: Tensor, in_channels: int) -> Tensor:
