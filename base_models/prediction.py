@@ -6,19 +6,21 @@ which the maximum and the noisy-or take literally; the mean also trusts the view
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from base_models.datasets.study import Study, without_bad_images
 from base_models.imaging.decoding import SquareFormat, each_image, resize
 from base_models.imaging.reader import ImageError, decode, read_file
 from base_models.members import TrainedMember
+from base_models.networks.heat_map import forward_with_map, is_two_step
 from base_models.networks.input_format import GREY, InputFormat
 from mura_env.utils.progress import Progress
 
@@ -60,6 +62,59 @@ def decode_images(
     return DecodedImages(squares, {path: row for row, path in enumerate(paths)}, unreadable)
 
 
+@dataclass
+class ViewRecord:
+    """What else members see in the views that they predict; filled where it is asked for.
+
+    Networks that cannot tell it leave it empty, see `base_models.networks.heat_map.is_two_step`.
+    """
+
+    embedding_of: tuple[int, int] | None = None
+    """Member and fold of the network whose embedding is asked for."""
+    with_maps: bool = False
+    """Whether heat maps are asked for."""
+    embeddings: NDArray[np.float32] | None = None
+    """Mean of that network's last features, shape (n_views, n_channels)."""
+    heat_maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """By member, shape (n_views, n_classes - 1, h, w): its folds' mean, in calibrated logits."""
+    attention: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """By member that has one, shape (n_views, 1, h, w): its folds' mean, from 0 to 1."""
+
+    def watch(self, member: int, fold: int, trained: TrainedMember) -> "_Watch | None":
+        """Return what a network is to be watched with, if anything is asked of it."""
+        is_asked = self.with_maps or self.embedding_of == (member, fold)
+        return _Watch([], [], []) if is_asked and is_two_step(trained.networks[fold]) else None
+
+    def add(self, member: int, fold: int, seen: "_Watch", trained: TrainedMember) -> None:
+        """Take what a network has seen in all views."""
+        if self.embedding_of == (member, fold):
+            self.embeddings = np.concatenate(seen.embeddings)
+        if self.with_maps:
+            n_folds, temperature = (
+                np.float32(len(trained.networks)),
+                np.float32(trained.calibration.temperature),
+            )
+            own = np.concatenate(seen.heat_maps) / (n_folds * temperature)
+            self.heat_maps[member] = self.heat_maps.get(member, np.float32(0)) + own
+            if seen.attention:
+                own = np.concatenate(seen.attention) / n_folds
+                self.attention[member] = self.attention.get(member, np.float32(0)) + own
+
+
+class _Watch(NamedTuple):
+    """What a network sees, batch by batch."""
+
+    embeddings: list[NDArray[np.float32]]
+    heat_maps: list[NDArray[np.float32]]
+    attention: list[NDArray[np.float32]]
+
+    def __call__(self, embedding: Tensor, heat_map: Tensor, attention: Tensor | None) -> None:
+        self.embeddings.append(embedding.float().cpu().numpy())
+        self.heat_maps.append(heat_map.float().cpu().numpy())
+        if attention is not None:
+            self.attention.append(attention.float().cpu().numpy())
+
+
 BATCH_SIZE = 64
 
 
@@ -72,6 +127,7 @@ def view_logits(
     input_format: InputFormat = GREY,
     *,
     tta_flip: bool = False,
+    looked_at: Callable[[Tensor, Tensor, Tensor | None], None] | None = None,
 ) -> NDArray[np.float32]:
     """Return a network's logits (n_images, n_classes) on rows of the image cache, computed on its device.
 
@@ -84,13 +140,19 @@ def view_logits(
         size: Side of the network's input in pixels.
         input_format: What the network takes a radiograph as.
         tta_flip: Return the log of the mean probability of each image and its mirror image instead.
+        looked_at: Called batch by batch with embedding, heat map and attention of the images, not mirrored,
+            see `base_models.networks.heat_map.forward_with_map`.
     """
     device = next(network.parameters()).device
     parts = []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
         planes = input_format.planes(torch.from_numpy(batch).to(device))
-        logits = network(planes).float()
+        if looked_at is None:
+            logits = network(planes).float()
+        else:
+            logits, *explained = forward_with_map(network, planes)
+            looked_at(*explained)
         if tta_flip:
             both = torch.stack([logits, network(planes.flip(dims=[3])).float()])
             logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0) - math.log(2)
@@ -174,6 +236,7 @@ def predict_studies_and_images(
     progress: Progress | None = None,
     *,
     images: DecodedImages | None = None,
+    record: ViewRecord | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the calibrated logits of trained members on studies they have never seen, and on their images.
 
@@ -184,6 +247,7 @@ def predict_studies_and_images(
         studies: The studies; their labels are not used.
         progress: Called as `progress(description, completed, total)`.
         images: The studies' radiographs, if they are decoded already; there may be others among them.
+        record: Filled with what else is asked for, view by view.
 
     Returns:
         Shapes (n_studies, n_models, n_classes) and (n_images, n_models, n_classes), study by study.
@@ -202,10 +266,16 @@ def predict_studies_and_images(
     of_studies, of_images = [], []
     for index, member in enumerate(members):
         squares, size = images.of_member(member), member.config.image_size
-        views = [
-            view_logits(network, squares, rows, size, member.input_format, tta_flip=member.tta_flip)
-            for network in member.networks
-        ]
+        views = []
+        for fold, network in enumerate(member.networks):
+            seen = None if record is None else record.watch(index, fold, member)
+            flip = member.tta_flip
+            of_fold = view_logits(
+                network, squares, rows, size, member.input_format, tta_flip=flip, looked_at=seen
+            )
+            views.append(of_fold)
+            if record is not None and seen is not None:
+                record.add(index, fold, seen, member)
         studies_by_fold = [
             study_logits(of_fold, study_of_view, len(studies), member.view_aggregation) for of_fold in views
         ]

@@ -183,10 +183,6 @@ class AttentionCNN(nn.Module):
         """The layer that reads the mean of the last features."""
         return self.fc
 
-    def attention_map(self, images: Tensor) -> Tensor:
-        """Return the attention to each position, (n, 1, height / 8, width / 8), from 0 to 1."""
-        return torch.sigmoid(self.attended(images)[1])
-
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
         return self.classify(self.last_features(images))

@@ -1,10 +1,9 @@
 """Heat maps: where in a radiograph a network sees a finding.
 
 A network that ends in the mean over positions and a linear layer has a class activation map (Zhou et al.,
-Learning deep features for discriminative localization, CVPR 2016): that layer, applied to each position. Its
-mean over positions is the network's logit, so the map says what each position adds. A network with a lesion map
-shows that one instead, and an attention CNN can show its attention besides. No hooks: a map is a function of
-tensors, which can be exported.
+CVPR 2016): that layer, applied to each position. Its mean over positions is the network's logit, so the map
+says what each position adds. A network with a lesion map shows that one instead, an attention CNN its
+attention besides. No hooks: a map is a function of tensors, which can be exported.
 """
 
 from typing import Any, Literal
@@ -44,7 +43,7 @@ def heat_map(network: Any, features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def forward_with_map(network: Any, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def forward_with_map(network: Any, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Take a forward pass in two steps, see `is_two_step`.
 
     Args:
@@ -53,7 +52,12 @@ def forward_with_map(network: Any, images: Tensor) -> tuple[Tensor, Tensor, Tens
 
     Returns:
         The logits (n, n_classes), the embedding (n, channels), which is the mean of the last features, and
-        the map of `heat_map`.
+        the map of `heat_map`; and an attention CNN's attention (n, 1, h, w), from 0 to 1.
     """
-    features = network.last_features(images)
-    return network.classify(features), features.mean(dim=(2, 3)), heat_map(network, features)
+    attention = None
+    if hasattr(network, "attended"):
+        features, attention = network.attended(images)
+        attention = torch.sigmoid(attention)
+    else:
+        features = network.last_features(images)
+    return network.classify(features), features.mean(dim=(2, 3)), heat_map(network, features), attention

@@ -20,7 +20,7 @@ def test_the_mean_of_a_class_activation_map_is_the_logit_against_normal(name, si
     torch.manual_seed(0)
     network = create_model(name, n_classes=3).eval()
     images = torch.randn(2, 1, size, size)
-    logits, embedding, found = forward_with_map(network, images)
+    logits, embedding, found, _ = forward_with_map(network, images)
     with torch.no_grad():
         torch.testing.assert_close(logits, network(images))
     assert map_kind(network) == "activation"
@@ -33,10 +33,11 @@ def test_a_lesion_map_is_shown_where_a_network_has_one():
     network = create_model("efficientnet_lite0").eval()
     torch.nn.init.normal_(network.head.cells.weight)
     images = torch.randn(1, 1, 64, 64)
-    logits, _, found = forward_with_map(network, images)
+    logits, _, found, attention = forward_with_map(network, images)
     with torch.no_grad():
         scores, expected = network.forward_map(images)
     assert map_kind(network) == "lesion"
+    assert attention is None
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(logits, scores.sum(dim=0))
 
@@ -45,7 +46,8 @@ def test_the_attention_of_an_attention_cnn_weights_its_features():
     network = create_model("attention_cnn").eval()
     images = torch.randn(2, 1, 32, 32)
     with torch.no_grad():
-        attention, (_, logits) = network.attention_map(images), network.attended(images)
+        _, logits = network.forward_map(images)
+    attention = forward_with_map(network, images)[3]
     assert attention.shape == (2, 1, 4, 4)
     np.testing.assert_allclose(attention, 1 / (1 + np.exp(-logits.numpy())), rtol=1e-5)
 
