@@ -33,7 +33,7 @@ class Predictions:
     """float32 ``(n_studies, n_models, n_classes)``; softmax over the last axis is a model's class
     probability."""
     labels: NDArray[np.int64]
-    """int64 ``(n_studies,)``, the true class, 0 ≤ label < n_classes."""
+    """int64 ``(n_studies,)``, the true class, 0 ≤ label < n_classes; -1 throughout a table without labels."""
     body_parts: NDArray[np.int64]
     """int64 ``(n_studies,)``, index into ``body_part_names``."""
     study_ids: NDArray[np.str_]
@@ -65,7 +65,7 @@ class Predictions:
     def from_arrays(
         cls,
         logits: ArrayLike,
-        labels: ArrayLike,
+        labels: ArrayLike | None,
         body_parts: ArrayLike | None = None,
         *,
         study_ids: ArrayLike | None = None,
@@ -82,7 +82,7 @@ class Predictions:
 
         Args:
             logits: Real numbers ``(n_studies, n_models, n_classes)``.
-            labels: The true classes ``(n_studies,)``, names of `class_names` or positions among them.
+            labels: The true classes ``(n_studies,)``, names or positions; None where they are not known.
             body_parts: Indices into ``body_part_names``, or names, ``(n_studies,)``; one part ``all`` by
             default.
             study_ids: Unique identifiers; ``study-0``, ``study-1``, … by default.
@@ -147,6 +147,7 @@ class Predictions:
         positive: str | None = None,
         *,
         body_part_names: Sequence[str] | None = None,
+        with_labels: bool = True,
     ) -> Predictions:
         """Read the long form, one row per study and model, in any order of rows and columns.
 
@@ -160,6 +161,7 @@ class Predictions:
             path: The file, UTF-8; without commas between values (`;` or tabs), numbers may have decimal ones.
             positive: The positive one of two classes, where their names do not tell.
             body_part_names: The body parts in a given order, for example those of a training table.
+            with_labels: Read the labels; a table to predict from need not have any.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -167,7 +169,7 @@ class Predictions:
                 one, rows contradict each other, a study lacks a model or has one twice, there is no row, or
                 the names leave open which class is positive.
         """
-        columns = read_csv(path, positive)
+        columns = read_csv(path, positive, with_labels=with_labels)
         try:
             return cls.from_arrays(**columns, body_part_names=body_part_names)
         except ValueError as error:
@@ -204,6 +206,16 @@ class Predictions:
     def n_classes(self) -> int:
         """Number of classes."""
         return int(self.logits.shape[2])
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the true classes are known."""
+        return bool(self.labels[0] >= 0)
+
+    def require_labels(self) -> None:
+        """Refuse a table without labels, before anything is learned from it or measured on it."""
+        if not self.has_labels:
+            raise UserError("expected a table with labels, got one without; add the studies' true classes")
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
@@ -304,7 +316,7 @@ class Predictions:
         return int(self.logits.shape[0])
 
     def __repr__(self) -> str:
-        counts = np.bincount(self.labels, minlength=self.n_classes)
+        counts = (self.labels[:, None] == np.arange(self.n_classes)).sum(axis=0)  # zeros without labels
         classes = ", ".join(f"{n} {name}" for n, name in zip(counts, self.class_names, strict=True))
         return (
             f"Predictions({len(self)} studies ({classes}) of {np.unique(self.patient_ids).size} patients, "

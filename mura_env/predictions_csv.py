@@ -67,7 +67,7 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
             str(table.study_ids[i]),
             str(table.patient_ids[i]),
             table.body_part_names[table.body_parts[i]],
-            label_of.get(table.labels[i], table.class_names[table.labels[i]]),
+            label_of.get(table.labels[i], table.class_names[table.labels[i]]) if table.has_labels else "",
             str(table.n_views[i]),
             *([f"{table.difficulty[i]:.9g}"] if table.difficulty is not None else []),
         ]
@@ -76,7 +76,9 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
             yield [*study, model, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
 
 
-def read_csv(path: str | PathLike[str], positive: str | None = None) -> dict[str, Any]:
+def read_csv(
+    path: str | PathLike[str], positive: str | None = None, *, with_labels: bool = True
+) -> dict[str, Any]:
     """Read the long form; see `mura_env.Predictions.from_csv`.
 
     Returns:
@@ -91,7 +93,9 @@ def read_csv(path: str | PathLike[str], positive: str | None = None) -> dict[str
         with source.open(newline="", encoding="utf-8-sig") as file:
             delimiter = delimiter_of(file, (*REQUIRED, *OPTIONAL))
             reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = read_header(next(reader, []), positive, decimal_comma=delimiter != ",")
+            header = read_header(
+                next(reader, []), positive, decimal_comma=delimiter != ",", with_labels=with_labels
+            )
             return _assemble(*_read_rows(reader, header), header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source}: expected UTF-8 text with comma-separated values, got {error}") from None
@@ -142,7 +146,7 @@ def _read_study(cells: list[str], header: Header) -> tuple[str, _Study]:
 
     study_id = plain_number(_text("study_id", cell("study_id", "")))
     label = cell("label", "").strip()
-    class_name = header.class_of_label.get(spelling(label))
+    class_name = header.class_of_label.get(spelling(label)) if header.with_labels else ""
     if class_name is None:
         raise UserError(
             f"expected a label of the classes {listed(header.class_names)}, got {label!r}"
@@ -237,7 +241,7 @@ def _assemble(
         raise UserError("expected a difficulty for every study or for none, got some empty cells")
     return {
         "logits": logits_from_probabilities(array) if header.are_probabilities else array,
-        "labels": [record.label for record in records],
+        "labels": [record.label for record in records] if header.with_labels else None,
         "body_parts": [part_of[record.body_part] for record in records],
         "study_ids": list(studies),
         "patient_ids": [record.patient_id for record in records],

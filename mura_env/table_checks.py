@@ -31,7 +31,7 @@ _FEATURES = ("features", "(n_studies, n_features)", 2)
 
 def filled_columns(
     logits: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     body_parts: ArrayLike | None = None,
     *,
     study_ids: ArrayLike | None,
@@ -60,7 +60,9 @@ def filled_columns(
         feature_names = numbered_names("feature", real_array(features, *_FEATURES).shape[1])
     return {
         "logits": values,
-        "labels": label_indices(labels, classes, are_own=class_names is not None),
+        "labels": np.full(n_studies, -1)
+        if labels is None
+        else label_indices(labels, classes, are_own=class_names is not None),
         "body_parts": indices,
         "study_ids": as_array(ids, "study ids"),
         "patient_ids": as_array(ids if patient_ids is None else patient_ids, "patient ids"),
@@ -99,7 +101,8 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
             "of a sigmoid as the probabilities 1 - p and p"
         )
     labels = integer_column(columns["labels"], "labels", n_studies)
-    require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
+    if has_labels := bool((labels != -1).any()):
+        require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
     parts = name_tuple(columns["body_part_names"], "body part names", len(columns["body_part_names"]))
     body_parts = integer_column(columns["body_parts"], "body parts", n_studies)
     require_range(body_parts, "body parts", 0, len(parts), "they are indices into body_part_names")
@@ -113,7 +116,8 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     require_distinct(class_names)
     order = normal_first(class_names)
     if order != tuple(range(n_classes)):
-        logits, labels = np.ascontiguousarray(logits[..., order]), np.argsort(order)[labels]
+        logits = np.ascontiguousarray(logits[..., order])
+        labels = np.argsort(order)[labels] if has_labels else labels
         class_names = tuple(class_names[i] for i in order)
     return {
         "logits": logits,

@@ -105,6 +105,7 @@ class WeightingTask:
         features: FeatureChoice = "all",
     ) -> None:
         table = _table(predictions)
+        table.require_labels()
         require_one_of("action", action, get_args(Action))
         require_one_of("combine", combine, get_args(Combine))
         require_one_of("order", order, get_args(Order))

@@ -143,6 +143,7 @@ def _check(train: Predictions, outside: Predictions, outside_images: Predictions
                 f"expected a table of the {what} {', '.join(expected)} in this order, got {', '.join(got)}; "
                 "use outputs of the run's own members"
             )
+    outside.require_labels()
     check_classes(outside.labels)
     rows = {str(study): row for row, study in enumerate(train.study_ids)}
     copied = [

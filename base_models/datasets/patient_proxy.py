@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 HASH_SIZE = 16
 THUMBNAIL_SIZE = 32
@@ -99,6 +97,9 @@ def consecutive_pairs(numbers: Sequence[int], keys: Sequence[object]) -> list[tu
 
 def group_by_links(n_items: int, links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """Return the connected component of each item, named by its smallest index; shape (n_items,)."""
+    from scipy.sparse import coo_array  # noqa: PLC0415 - other kinds of data sets need none of it
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     i, j = np.array(list(links), dtype=np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(n_items, n_items))
     _, component = connected_components(graph, directed=False)

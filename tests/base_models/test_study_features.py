@@ -89,13 +89,13 @@ def test_a_training_study_is_embedded_by_the_networks_that_never_saw_it(
         views = np.arange(len(studies[row].image_paths))
         expected = []
         for member in members:
-            _, embeddings = view_outputs(
+            embeddings = view_outputs(
                 member.networks[fold],
                 decoded.of_member(member),
                 views,
                 member.config.image_size,
                 member.input_format,
-            )
+            ).embeddings
             for anchor in features.anchors[member.config.name][fold].astype(np.float64):
                 cosines = [
                     float(e @ anchor / (np.linalg.norm(e) * np.linalg.norm(anchor)))
@@ -163,5 +163,5 @@ def test_the_notes_of_a_reader() -> None:
 def test_a_network_without_a_linear_layer_is_embedded_by_its_logits() -> None:
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten())
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
-    logits, embeddings = view_outputs(network.eval(), images, np.arange(3), 16)
-    np.testing.assert_array_equal(logits, embeddings)
+    outputs = view_outputs(network.eval(), images, np.arange(3), 16)
+    np.testing.assert_array_equal(outputs.logits, outputs.embeddings)

@@ -10,7 +10,7 @@ import pytest
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.members import load_weights, new_network
 from base_models.networks.input_format import IMAGENET
-from base_models.prediction import view_logits
+from base_models.prediction import ViewOutputs, view_logits
 from base_models.storage import load_tensors, read_facts
 from base_models.training.fit import FitJob, is_finished, run_fit
 from base_models.training.validation import FoldImages, ValidationImages, score
@@ -161,8 +161,9 @@ def test_a_killed_fit_resumes_to_the_same_bits(tmp_path: Path, killed: Path, cas
 def test_logits_that_are_not_finite_are_told_as_a_training_that_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    nothing = np.full((5, 2), np.nan, np.float32)
     monkeypatch.setattr(
-        "base_models.training.fit.view_logits", lambda *_, **__: np.full((5, 2), np.nan, np.float32)
+        "base_models.training.fit.view_outputs", lambda *_, **__: ViewOutputs(nothing, nothing)
     )
     with pytest.raises(
         ValueError, match=r"member 'tiny' to give finite logits.*lower training.learning_rate"
