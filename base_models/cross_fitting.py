@@ -10,14 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.config import EnsembleConfig
 from base_models.data.image_cache import ImageCache
 from base_models.data.loader import derive_seed
 from base_models.datasets.study import Dataset, Study, single_images
-from base_models.members import TrainedMember, save_index, save_member
+from base_models.members import TrainedMember, forward_flops, meta_network, save_index, save_member
 from base_models.metadata_control import metadata_logits
 from base_models.prediction import image_log_probabilities, study_logits
 from base_models.training.fit import FitResult
@@ -191,13 +191,17 @@ def calibrated_tables(
         save_member(run_dir, trained, {"training": asdict(config.training_of(member)), "seed": seed})
     names = [member.name for member in config.members]
     save_index(run_dir, names)
+    # FLOPs of one view; a study is predicted by the networks of all folds
+    passes = 1 + config.tta_flip
+    of_fold = [passes * forward_flops(meta_network(own, n_classes), own) for own in config.members]
+    costs = [n_folds * flops for flops in of_fold]
     by_fold = test_logits.reshape(len(test), -1, n_classes)
     fold_names = [f"{name}/fold{fold}" for name in names for fold in range(n_folds)]
     return {
-        "train": prediction_table(dataset, train, train_logits, names),
-        "test": prediction_table(dataset, test, test_logits.mean(axis=2), names),
-        "test-images": prediction_table(dataset, images, image_logits.mean(axis=2), names),
-        "test-folds": prediction_table(dataset, test, by_fold, fold_names),
+        "train": prediction_table(dataset, train, train_logits, names, costs),
+        "test": prediction_table(dataset, test, test_logits.mean(axis=2), names, costs),
+        "test-images": prediction_table(dataset, images, image_logits.mean(axis=2), names, costs),
+        "test-folds": prediction_table(dataset, test, by_fold, fold_names, np.repeat(of_fold, n_folds)),
     }
 
 
@@ -212,9 +216,13 @@ def metadata_tables(dataset: Dataset, folds: NDArray[np.int64]) -> dict[str, Pre
 
 
 def prediction_table(
-    dataset: Dataset, studies: Sequence[Study], logits: NDArray[np.floating], model_names: Sequence[str]
+    dataset: Dataset,
+    studies: Sequence[Study],
+    logits: NDArray[np.floating],
+    model_names: Sequence[str],
+    costs: ArrayLike | None = None,
 ) -> Predictions:
-    """Put logits of shape (n_studies, n_models, n_classes) into a prediction table."""
+    """Put logits of shape (n_studies, n_models, n_classes) and costs per view into a prediction table."""
     part = {name: index for index, name in enumerate(dataset.body_part_names)}
     return Predictions.from_arrays(
         logits.astype(np.float32),
@@ -226,4 +234,5 @@ def prediction_table(
         model_names=tuple(model_names),
         class_names=dataset.class_names,
         body_part_names=dataset.body_part_names,
+        costs=costs,
     )
