@@ -212,12 +212,13 @@ def _agreement_faults(
         for i in range(env.num_envs):
             observation, reward, terminated, truncated, info = scalar_env.step(batch[i])
             done = terminated or truncated
+            own = infos.get("final_info", infos) if done else infos
             pairs = {
                 "observation": (shown[i], scalar_shown),
                 "reward": (float(rewards[i]), reward),
                 "terminated": (terminations[i], terminated),
                 "truncated": (truncations[i], truncated),
-                **{f"info {key!r}": (infos[key][i], value) for key, value in info.items() if key in infos},
+                **{f"info {key!r}": (own[key][i], value) for key, value in info.items() if key in own},
             }
             if done and infos:
                 pairs["final_obs"] = (infos["final_obs"][i], observation)

@@ -156,8 +156,8 @@ class Predictions:
         """Read the long form, one row per study and model, in any order of rows and columns.
 
         Columns: ``study_id``, ``label`` (a class's name, or an index where the columns stand in the classes'
-        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``, ``cost`` (of the model); then
-        ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>`` of every feature.
+        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``, ``cost`` (of
+        the model); then ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>``.
         Studies and models keep the order of the file; classes are put in that of `mura_env.class_order`, the
         positive one of two last; body parts are sorted, so that tables of the same parts agree.
 

@@ -49,7 +49,7 @@ def test_tables_of_the_same_models_agree_on_them() -> None:
     "costs", [[1, 2], [1, 2, -1], [0, 0, 0], [[1, 2, 3]], [1, 2, np.nan], ["a", "b", "c"]]
 )
 def test_wrong_costs_are_one_sentence(costs: list[float]) -> None:
-    with pytest.raises(ValueError, match="^expected .*costs?"):
+    with pytest.raises(ValueError, match=r"^expected .*costs?"):
         random_table(costs=costs)
 
 
