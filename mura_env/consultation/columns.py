@@ -61,8 +61,6 @@ class ConsultationColumns:
         self.answer = slice(len(self.layout) - n_classes - 3, len(self.layout) - 3)
         """The observation's columns of the answer's probabilities."""
         self._observations: FloatArray | None = None
-        if n_models <= MOST_EXACT and 4 * 2**n_models * len(table) * len(self.layout) <= _MOST_BYTES:
-            self._observations = self.of_all_subsets().reshape(-1, len(self.layout))
 
     @classmethod
     def of(cls, table: Predictions, head: Head | FloatArray, costs: FloatArray) -> ConsultationColumns:
@@ -72,6 +70,12 @@ class ConsultationColumns:
         if key not in known:
             known[key] = cls(table, head, costs)
         return known[key]
+
+    def compute_beforehand(self) -> None:
+        """Compute the observations after every subset of questions, unless there are too many to keep."""
+        n_bytes = 4 * 2 ** self._shape[0] * len(self.labels) * len(self.layout)
+        if self._observations is None and self._shape[0] <= MOST_EXACT and n_bytes <= _MOST_BYTES:
+            self._observations = self.of_all_subsets().reshape(-1, len(self.layout))
 
     def observe(self, studies: IntArray, consulted: NDArray[np.bool_], log_prices: FloatArray) -> FloatArray:
         """Return observations, new, float32 ``(n, n_columns)``.

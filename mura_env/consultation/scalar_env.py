@@ -51,6 +51,7 @@ class EnsembleConsultationEnv(gymnasium.Env[FloatArray, Any]):
         if render_mode not in (None, "ansi"):
             raise RenderModeError(f"expected render_mode among None, 'ansi', got {render_mode!r}")
         self.task = ConsultationTask(predictions, **options)
+        self.task.columns.compute_beforehand()
         self.observation_space: spaces.Space[Any] = self.task.single_observation_space
         self.action_space: spaces.Space[Any] = self.task.single_action_space
         self.render_mode = render_mode

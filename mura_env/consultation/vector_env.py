@@ -60,6 +60,7 @@ class EnsembleConsultationVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[
     ) -> None:
         require_one_of("render_mode", render_mode, (None, "ansi"))
         self.task = ConsultationTask(predictions, **options)
+        self.task.columns.compute_beforehand()
         n_models = self.task.table.n_models
         if max_episode_steps is not None and max_episode_steps < n_models:
             raise UserError(

@@ -106,12 +106,8 @@ def test_a_step_against_a_plain_loop(*, table: Predictions, head: str, seed: int
 @pytest.mark.parametrize(
     "head", [None, random_pool(TABLE), random_network(TABLE)], ids=["mean", "pool", "net"]
 )
-@pytest.mark.parametrize("most_bytes", [0, 2**28])
-def test_nothing_of_who_was_not_consulted_is_seen(
-    head: Any, most_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_of_who_was_not_consulted_is_seen(head: Any) -> None:
     """Other words of members that were not asked, and other labels, change no column; those asked do."""
-    monkeypatch.setattr(columns, "_MOST_BYTES", most_bytes)
     rng = np.random.default_rng(1)
     studies, log_prices = np.arange(len(TABLE)), np.zeros(len(TABLE), np.float32)
     task = ConsultationTask(TABLE, head=head)
