@@ -21,7 +21,7 @@ _PRIOR, _PART_PRIOR = 1.0, 30.0
 """How strongly a pool's parameters are drawn to equal weights, and those of a body part to the common ones:
 precision of a Gaussian prior, in studies."""
 
-_UNITS, _UPDATES, _BATCH, _LEARNING_RATE = 32, 1000, 512, 0.01
+_UNITS, _UPDATES, _BATCH, _LEARNING_RATE = 32, 1500, 512, 0.02
 
 
 def said(table: Predictions) -> FloatArray:
@@ -93,7 +93,7 @@ def fit_network(table: Predictions, seed: int) -> NetworkHead:
     n_models, n_classes, n = log_probabilities.shape
     n_parts, rng = len(table.body_part_names), np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    n_inputs = n_models * (n_classes + 1) + n_parts
+    n_inputs = n_models * (n_classes + 2) + n_parts
     hidden = nn.Parameter(torch.randn(n_inputs + 1, _UNITS, generator=generator) / n_inputs**0.5)
     outputs = nn.Parameter(torch.zeros(_UNITS + 1, n_models + n_classes))
     with torch.no_grad():

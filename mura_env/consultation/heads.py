@@ -89,9 +89,9 @@ class NetworkHead:
     """A log-linear pool whose weights a masked network chooses, which reads who was asked and said what.
 
     So what one member says can decide how much another counts. The input of the network's one layer of
-    rectified linear units are, member by member, the log-probabilities (0 where it was not consulted) and
-    whether it was consulted, then the body part one-hot. Its outputs are a weight for each member and a bias
-    for each class.
+    rectified linear units are the members' log-probabilities, their confidences (both 0 where one was not
+    consulted), whether each was consulted, and the body part one-hot. Its outputs are a weight for each
+    member and a bias for each class.
     """
 
     hidden: FloatArray
@@ -115,7 +115,7 @@ class NetworkHead:
 
     def _n_parts(self, log_probabilities: FloatArray) -> int:
         n_models, n_classes, _ = log_probabilities.shape
-        return len(self.hidden) - 1 - n_models * (n_classes + 1)
+        return len(self.hidden) - 1 - n_models * (n_classes + 2)
 
 
 def head_inputs(
@@ -123,8 +123,10 @@ def head_inputs(
 ) -> FloatArray:
     """Return what the network of `NetworkHead` reads, float32 ``(n_inputs, n)``."""
     said = np.where(consulted[:, None], log_probabilities, np.float32(0))
+    confidences = np.where(consulted, np.exp(log_probabilities.max(axis=1)), np.float32(0))
     own = body_parts == np.arange(n_parts)[:, None]
-    return np.concatenate((said.reshape(-1, said.shape[-1]), consulted, own), dtype=np.float32)
+    columns = said.reshape(-1, said.shape[-1]), confidences, consulted, own
+    return np.concatenate(columns, dtype=np.float32)
 
 
 def _affine(weights: FloatArray, inputs: FloatArray) -> FloatArray:

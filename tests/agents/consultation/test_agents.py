@@ -8,13 +8,13 @@ import pytest
 
 from agents import list_agents, list_consultation_agents, load_agent, make_agent
 from agents.consultation.agent import ConsultationAgent
-from agents.consultation.heads import answers_of, fit_network, fit_pool
+from agents.consultation.heads import fit_pool
 from mura_env import Predictions
 from mura_env.consultation.task import study_costs
-from tests.agents.consultation.tables import part_table, scout_table
 from tests.mura_env.tables import random_table
 
-TRAIN, TEST = part_table(400, 0), part_table(300, 1, "t")
+COLUMNS: dict[str, Any] = {"n_models": 5, "scale": 1.0, "costs": [4, 2, 2, 1, 1]}
+TRAIN, TEST = random_table(400, seed=0, **COLUMNS), random_table(300, seed=1, **COLUMNS)
 PRICES = (0.01, 0.1, 1.0)
 QUICK: dict[str, dict[str, Any]] = {
     "consult_pg": {"updates": 20, "cloning_updates": 20},
@@ -121,10 +121,12 @@ def test_an_unseen_body_part_is_answered_too(fitted: dict[str, Any]) -> None:
 
 
 def test_where_nothing_is_to_be_learned_the_cascade_is_returned() -> None:
-    train = part_table(300, 0, informative=False)
+    rng = np.random.default_rng(0)
+    train, test = (
+        Predictions.from_arrays(rng.normal(size=(300, 5, 2)), rng.integers(0, 2, 300)) for _ in range(2)
+    )
     agent = make_agent("consult_pg", prices=PRICES, head="pool", updates=30, cloning_updates=20).fit(train)
     assert "policy_mean" not in agent.arrays_
-    test = part_table(300, 1, "t", informative=False)
     by_hand = [
         make_agent(f"cascade{kind}", prices=PRICES, head="pool").fit(train) for kind in ("", "_per_body_part")
     ]
@@ -141,16 +143,6 @@ def test_the_best_subset_of_a_size(fitted: dict[str, Any]) -> None:
     for size in (1, 3):
         agent = make_agent("best_subset", size=size, prices=PRICES, head="pool", n_folds=2).fit(TRAIN, seed=1)
         assert (agent.consult(TEST, 1.0).consulted.sum(axis=1) == size).all()
-
-
-def test_a_network_head_learns_what_one_member_says_of_another() -> None:
-    """The scout's confidence tells which specialists count; no pool can use it."""
-    train, test = scout_table(4000, 0), scout_table(4000, 1, "t")
-    losses = []
-    for head in (fit_pool(train), fit_network(train, 0)):
-        answers = answers_of(head, test)[-1]
-        losses.append(-np.log(answers[test.labels, np.arange(len(test))]).mean())
-    assert losses[1] < losses[0] - 0.02
 
 
 def test_a_pool_is_a_logistic_regression() -> None:

@@ -22,7 +22,7 @@ def random_pool(table: Predictions, seed: int = 0) -> PoolHead:
 
 def random_network(table: Predictions, seed: int = 0, n_units: int = 5) -> NetworkHead:
     rng = np.random.default_rng(seed)
-    n_inputs = table.n_models * (table.n_classes + 1) + len(table.body_part_names)
+    n_inputs = table.n_models * (table.n_classes + 2) + len(table.body_part_names)
     hidden = rng.normal(size=(n_inputs + 1, n_units))
     outputs = rng.normal(size=(n_units + 1, table.n_models + table.n_classes))
     return NetworkHead(hidden.astype(np.float32), outputs.astype(np.float32))
@@ -43,6 +43,7 @@ def loop_answer(table: Predictions, study: int, consulted: set[int], head: Any) 
         inputs = [
             said[m][k] if m in consulted else 0.0 for m in range(table.n_models) for k in range(n_classes)
         ]
+        inputs += [math.exp(max(said[m])) if m in consulted else 0.0 for m in range(table.n_models)]
         inputs += [float(m in consulted) for m in range(table.n_models)]
         inputs += [float(part == i) for i in range(len(table.body_part_names))]
         units = np.maximum(np.array([*inputs, 1.0]) @ head.hidden.astype(np.float64), 0)
