@@ -28,6 +28,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from document import machine
+from scipy.special import ndtr
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import list_consultation_agents, make_agent
@@ -38,24 +39,51 @@ from mura_env.utils.files import read_json, write_json
 
 PRICES = ConsultationConfig().prices
 TEST_STUDIES = 20_000
-STUDIES_OF_OPTIMUM = 300_000
 
 LEVELS = np.array([-1.5, -0.8, -0.25, 0.25, 0.8, 1.5])
 """What the evidence of a specialist is rounded to, in standard deviations."""
 
 
-def scout_table(n_studies: int, seed: int, prefix: str = "") -> Predictions:
-    rng, structure = np.random.default_rng(seed), np.random.default_rng(0)
-    labels, parts, modes = (rng.integers(0, high, n_studies) for high in (2, 3, 2))
-    competent = np.zeros((3, 2, 4), dtype=np.bool_)  # the same in every table, as are the signals
+SURE, NOT_SURE = np.array([0.2, 0.5, 0.8]), np.array([-0.5, 0.5])
+"""Evidence that a scout gives of the class, which it does not know, and where what it knows is cut."""
+
+
+def scout_signals() -> Any:
+    """By body part, mode and specialist: the same in every table, (3, 2, 4)."""
+    structure = np.random.default_rng(0)
+    competent = np.zeros((3, 2, 4), dtype=np.bool_)
     for part in range(3):
         order = structure.permutation(4)
         competent[part, 0, order[:2]] = competent[part, 1, order[2:]] = True
-    signals = np.where(competent, 1.3 + structure.uniform(-0.2, 0.2, competent.shape), 0.1)
+    return np.where(competent, 1.3 + structure.uniform(-0.2, 0.2, competent.shape), 0.1)
+
+
+def scout_distribution() -> tuple[Predictions, Any]:
+    """Everything that can be said of a study, once, and how probable it is."""
+    parts, modes, labels, scout, *words = (
+        axis.ravel() for axis in np.indices((3, 2, 2, 3, *[len(LEVELS)] * 4))
+    )
+    edges = (LEVELS[1:] + LEVELS[:-1]) / 2
+    shares = _between(NOT_SURE, np.where(modes == 1, 1.2, -1.2), scout)
+    for specialist, word in enumerate(words):
+        shares *= _between(edges, (2 * labels - 1) * scout_signals()[parts, modes, specialist], word)
+    log_odds = np.stack([SURE[scout], *(1.3 * LEVELS[word] for word in words)], axis=1)
+    return _table(log_odds, labels, parts, "", costs=[0.04, 0.24, 0.24, 0.24, 0.24]), shares
+
+
+def _between(edges: Any, means: Any, interval: Any) -> Any:
+    """Probability of an interval between edges, of a normal variable of standard deviation 1."""
+    below = np.concatenate(([-np.inf], edges))[interval], np.concatenate((edges, [np.inf]))[interval]
+    return ndtr(below[1] - means) - ndtr(below[0] - means)
+
+
+def scout_table(n_studies: int, seed: int, prefix: str = "") -> Predictions:
+    rng, signals = np.random.default_rng(seed), scout_signals()
+    labels, parts, modes = (rng.integers(0, high, n_studies) for high in (2, 3, 2))
     evidence = (2 * labels - 1)[:, None] * signals[parts, modes] + rng.normal(size=(n_studies, 4))
     said = 1.3 * LEVELS[np.abs(evidence[:, :, None] - LEVELS).argmin(axis=2)]
     sure = np.where(modes == 1, 1.2, -1.2) + rng.normal(size=n_studies)
-    scout = np.array([0.2, 0.5, 0.8])[np.digitize(sure, [-0.5, 0.5])] * rng.choice([-1, 1], n_studies)
+    scout = SURE[np.digitize(sure, NOT_SURE)] * rng.choice([-1, 1], n_studies)
     log_odds = np.concatenate((scout[:, None], said), axis=1)
     return _table(log_odds, labels, parts, prefix, costs=[0.04, 0.24, 0.24, 0.24, 0.24])
 
@@ -99,7 +127,8 @@ def measure(arguments: argparse.Namespace) -> None:
     known = read_json(arguments.out, "earlier results") if arguments.out.exists() else {}
     document = {"table": arguments.table, "studies": arguments.studies, "rows": [], **known}
     if arguments.table == "scout" and "optimum" not in document:
-        document["optimum"] = optimum_values(scout_table(STUDIES_OF_OPTIMUM, 10**6), PRICES).tolist()
+        distribution, shares = scout_distribution()
+        document["optimum"] = optimum_values(distribution, PRICES, shares).tolist()
     if "optimum" in document:
         print(_line("optimum", document["optimum"]))
     done = {(row["agent"], row["seed"]) for row in document["rows"]}

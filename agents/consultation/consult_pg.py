@@ -22,7 +22,7 @@ from mura_env.consultation.heads import all_subsets
 class ConsultPGConfig(PolicyConfig):
     """Options of the exact policy gradient."""
 
-    updates: Steps = 500
+    updates: Steps = 800
     """Updates by the policy gradient, of each policy."""
     cloning_updates: Passes = 150
     """Updates before, which clone the cascade."""

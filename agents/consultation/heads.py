@@ -21,7 +21,7 @@ _PRIOR, _PART_PRIOR = 1.0, 30.0
 """How strongly a pool's parameters are drawn to equal weights, and those of a body part to the common ones:
 precision of a Gaussian prior, in studies."""
 
-_UNITS, _UPDATES, _BATCH, _LEARNING_RATE = 32, 1500, 512, 0.02
+_UNITS, _UPDATES, _BATCH, _LEARNING_RATE = 64, 3000, 512, 0.02
 
 
 def said(table: Predictions) -> FloatArray:

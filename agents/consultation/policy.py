@@ -29,7 +29,7 @@ class PolicyConfig(ConsultationConfig):
 
     hidden_size: Units = 64
     """Units of the policy network's hidden layer."""
-    learning_rate: LearningRate = 0.005
+    learning_rate: LearningRate = 0.01
     """Learning rate of Adam at the start; it falls linearly to zero."""
 
 

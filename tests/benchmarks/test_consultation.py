@@ -12,8 +12,9 @@ def script(benchmark_script):
     return benchmark_script("consultation")
 
 
-def test_a_network_head_learns_what_one_member_says_of_another(script):
+def test_a_network_head_learns_what_one_member_says_of_another(script, monkeypatch):
     """The scout's confidence tells which specialists count; no pool can use it."""
+    monkeypatch.setattr("agents.consultation.heads._UPDATES", 800)
     train, test = script.scout_table(4000, 0), script.scout_table(4000, 1, "t")
     losses = []
     for head in (fit_pool(train), fit_network(train, 0)):
@@ -27,11 +28,22 @@ def test_the_scout_says_nothing_of_the_class_and_knowing_it_pays(script):
     right = (table.logits.argmax(axis=2) == table.labels[:, None]).mean(axis=0)
     assert abs(right[0] - 0.5) < 0.02
     assert (right[1:] > 0.6).all()
-    with_scout = optimum_values(table, [0.1])[0]
-    silent = table.logits.copy()
+
+
+def test_the_distribution_is_that_of_the_tables_and_knowing_the_mode_pays(script):
+    distribution, shares = script.scout_distribution()
+    assert shares.sum() / 12 == pytest.approx(1)
+    table = script.scout_table(20_000, 0)
+    expected = shares / shares.sum() @ (distribution.logits.argmax(axis=2) == distribution.labels[:, None])
+    right = (table.logits.argmax(axis=2) == table.labels[:, None]).mean(axis=0)
+    np.testing.assert_allclose(right[1:], expected[1:], atol=0.015)
+    with_scout = optimum_values(distribution, [0.1], shares)[0]
+    silent = distribution.logits.copy()
     silent[:, 0] = 0
-    without = type(table).from_arrays(silent, table.labels, table.body_parts, costs=table.costs)
-    assert with_scout > optimum_values(without, [0.1])[0] + 0.01
+    without = type(table).from_arrays(
+        silent, distribution.labels, distribution.body_parts, costs=distribution.costs
+    )
+    assert with_scout > optimum_values(without, [0.1], shares)[0] + 0.01
 
 
 def test_the_script_goes_on_where_it_was_stopped(script, tmp_path, monkeypatch, capsys):

@@ -120,18 +120,15 @@ def test_an_unseen_body_part_is_answered_too(fitted: dict[str, Any]) -> None:
             assert agent.consult(table).probabilities.shape == (300, 2)
 
 
-def test_where_nothing_is_to_be_learned_the_cascade_is_returned() -> None:
-    rng = np.random.default_rng(0)
-    train, test = (
-        Predictions.from_arrays(rng.normal(size=(300, 5, 2)), rng.integers(0, 2, 300)) for _ in range(2)
-    )
-    agent = make_agent("consult_pg", prices=PRICES, head="pool", updates=30, cloning_updates=20).fit(train)
+def test_where_the_policies_earn_no_more_the_cascade_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.consultation.policy.is_gain", lambda gains: False)
+    options: dict[str, Any] = {"prices": PRICES, "head": "pool", "n_folds": 2}
+    agent: Any = make_agent("consult_pg", updates=1, cloning_updates=1, **options).fit(TRAIN, seed=1)
     assert "policy_mean" not in agent.arrays_
-    by_hand = [
-        make_agent(f"cascade{kind}", prices=PRICES, head="pool").fit(train) for kind in ("", "_per_body_part")
-    ]
-    questions = agent.consult(test, 0.1).questions
-    assert any((questions == control.consult(test, 0.1).questions).all() for control in by_hand)
+    questions = agent.consult(TEST, 0.1).questions
+    controls: Any = [make_agent(f"cascade{kind}", **options) for kind in ("", "_per_body_part")]
+    others = [control.fit(TRAIN, seed=1).consult(TEST, 0.1).questions for control in controls]
+    assert any((questions == other).all() for other in others)
 
 
 def test_too_many_members_are_refused_before_anything_is_fitted() -> None:
