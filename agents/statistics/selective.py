@@ -1,4 +1,4 @@
-"""Selective prediction: the risk of the answers that are given where the least confident studies are deferred.
+"""Selective prediction: the risk of the answers given where the least confident studies are deferred.
 
 The score is Chow's, the highest class probability (On optimum recognition error and reject tradeoff, 1970).
 Among studies of equal confidence the order is open: their errors count in equal shares, as they would on

@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_ties_count_as_they_would_on_average(studies: list[tuple[bool, int]]) ->
     orders = [
         order
         for order in permutations(range(len(studies)))
-        if all(confidence[a] >= confidence[b] for a, b in zip(order, order[1:], strict=False))
+        if all(confidence[a] >= confidence[b] for a, b in pairwise(order))
     ]
     areas = np.mean([loop([bool(correct[i]) for i in order]) for order in orders], axis=0)
     assert (curve.aurc, curve.augrc) == pytest.approx(tuple(areas))
