@@ -20,8 +20,8 @@ Every fit is written down as soon as it is done; the same command goes on where 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ def speed() -> None:
                 rates[f"batched, {num_envs} envs, {'' if infos else 'no '}infos"] = _rate(
                     env, num_envs, n_models
                 )
-        listed = DummyVecEnv([lambda table=table: EnsembleConsultationEnv(table)] * 64)
+        listed = DummyVecEnv([partial(EnsembleConsultationEnv, table)] * 64)
         listed.reset()
         rates["DummyVecEnv, 64 envs"] = _rate(listed, 64, n_models)
         for name, rate in rates.items():
@@ -220,8 +220,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("consultation.json"))
     parser.add_argument("--speed", action="store_true", help="measure the environment's speed instead")
     arguments = parser.parse_args()
-    speed() if arguments.speed else measure(arguments)
+    if arguments.speed:
+        speed()
+    else:
+        measure(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -133,7 +133,9 @@ def _backwards(
                 elif stop + 1 == len(order):
                     thresholds[subset] = 0.0
                 else:
-                    thresholds[subset] = (confidences[stop] + confidences[stop + 1]) / 2
+                    between = (confidences[stop] + confidences[stop + 1]) / 2
+                    # of neighbouring numbers, the lower one may be what is between them
+                    thresholds[subset] = between if between > confidences[stop + 1] else confidences[stop]
         asks = lattice.confidences[subset] < thresholds[subset]
         values[subset, asks] = chosen[asks]
     return members, thresholds, values[0]

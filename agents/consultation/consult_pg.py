@@ -63,7 +63,7 @@ class ConsultPG(LearnedConsultationAgent[ConsultPGConfig]):
                 rows = rng.integers(0, n, min(n, config.studies_per_update))
                 clones = update < config.cloning_updates
                 index = rng.integers(0, len(config.prices))
-                drawn = np.exp(rng.uniform(*log_prices, len(rows)))
+                drawn = np.exp(rng.uniform(log_prices[0], log_prices[1], len(rows)))
                 prices = np.full(len(rows), config.prices[index]) if clones else drawn
                 batch = observations[:, rows]
                 batch[..., -1] = torch.from_numpy((np.log(prices) - mean[-1]) / scale[-1]).float()
@@ -84,7 +84,7 @@ class ConsultPG(LearnedConsultationAgent[ConsultPGConfig]):
                     gain = (policy * torch.from_numpy(advantages)).sum(-1) * torch.from_numpy(reached)
                     loss = -(gain + bonus * entropy).sum(0).mean()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                loss.backward()
                 optimizer.step()
                 schedule.step()
         return layer_arrays(network[0], network[2], mean, scale)

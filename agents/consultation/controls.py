@@ -14,6 +14,7 @@ from agents.registry import register_consultation_agent
 from mura_env import Predictions
 from mura_env.combination import IntArray
 from mura_env.consultation.heads import all_subsets
+from mura_env.errors import UserError
 from mura_env.utils.options import Range
 
 
@@ -83,7 +84,7 @@ class BestSubset(FixedSubset[BestSubsetConfig]):
         if self.config.size:
             size = min(self.config.size, len(self.model_names_))
             earned = np.where(sizes == size, self.arrays_["subset_rewards"], -np.inf)
-        return earned.argmax(axis=1)
+        return np.asarray(earned.argmax(axis=1))
 
     def _check_arrays(self) -> None:
         super()._check_arrays()
@@ -141,3 +142,6 @@ def check_cascade(agent: ConsultationAgent[Any]) -> None:
     agent._require_shape("prices", (n_prices,))
     agent._require_shape("cascade_members", shape, "i")
     agent._require_shape("cascade_thresholds", shape)
+    members = agent.arrays_["cascade_members"]
+    if members.min() < 0 or members.max() >= n_models:
+        raise UserError(f"expected members from 0 to {n_models - 1} in the cascades of {agent.name!r}")

@@ -84,4 +84,5 @@ class Lattice:
                     asks = actions[subset] == member
                     further = values[subset | 1 << member] - price * self.costs[member]
                     values[subset, asks] = further[asks]
-        return values[0]
+        earned: NDArray[np.float64] = values[0]
+        return earned

@@ -30,12 +30,12 @@ class MaskedAdapter(VectorEnvAdapter):
 
     def reset(self) -> Any:
         """Start all episodes anew."""
-        return (super().reset() - self._mean) / self._scale
+        return (np.asarray(super().reset()) - self._mean) / self._scale
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step all environments."""
         observations, rewards, dones, infos = super().step_wait()
-        return (observations - self._mean) / self._scale, rewards, dones, infos
+        return (np.asarray(observations) - self._mean) / self._scale, rewards, dones, infos
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any

@@ -69,7 +69,7 @@ def lattice_actions(policy: Arrays, lattice: Lattice, price: float) -> IntArray:
     for subset, members in enumerate(all_subsets(lattice.n_models)):
         observations = lattice.observations[subset].copy()
         observations[:, -1] = np.log(price)
-        consulted = np.repeat(members[:, None], actions.shape[1], axis=1)
+        consulted = np.repeat(members[:, None], len(observations), axis=1)
         actions[subset] = policy_probabilities(policy, observations, consulted).argmax(axis=1)
     return actions
 
@@ -126,11 +126,11 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
     def _act(self, view: View) -> IntArray:
         if "policy_mean" not in self.arrays_:
             return cascade_actions(self.arrays_, view)
-        total = 0.0
+        total = np.zeros((len(view.observations), len(view.consulted) + 1))
         for fold in range(len(self.arrays_["policy_mean"])):
             policy = {name: self.arrays_[f"policy_{name}"][fold] for name in _NAMES}
-            total = total + policy_probabilities(policy, view.observations, view.consulted)
-        return np.asarray(total).argmax(axis=1)
+            total += policy_probabilities(policy, view.observations, view.consulted)
+        return np.asarray(total.argmax(axis=1))
 
     def _check_arrays(self) -> None:
         super()._check_arrays()

@@ -48,7 +48,7 @@ class ValueOfInformation(ConsultationAgent[PolicyConfig]):
                 errors = (network(inputs) - torch.from_numpy(gains)).square() * missing
                 loss = errors.sum() / (missing.sum() * len(rows))
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                loss.backward()
                 optimizer.step()
                 schedule.step()
         arrays = layer_arrays(network[0], network[2], mean, scale)
@@ -60,7 +60,7 @@ class ValueOfInformation(ConsultationAgent[PolicyConfig]):
         observations[:, -1] = own["mean"][-1]
         gains = network_outputs(own, observations) - view.price * view.costs.T
         gains[view.consulted.T] = -np.inf
-        return np.where(gains.max(axis=1) > 0, gains.argmax(axis=1), gains.shape[1])
+        return np.asarray(np.where(gains.max(axis=1) > 0, gains.argmax(axis=1), gains.shape[1]))
 
     def _check_arrays(self) -> None:
         super()._check_arrays()

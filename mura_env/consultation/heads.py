@@ -115,7 +115,7 @@ class NetworkHead:
 
     def _n_parts(self, log_probabilities: FloatArray) -> int:
         n_models, n_classes, _ = log_probabilities.shape
-        return len(self.hidden) - 1 - n_models * (n_classes + 2)
+        return int(len(self.hidden) - 1 - n_models * (n_classes + 2))
 
 
 def head_inputs(

@@ -115,7 +115,8 @@ class PriceSequence:
         episodes = np.arange(self._episode, self._episode + count)
         self._episode += count
         share = (self._start + _STEP * episodes) % 1.0
-        return (self._low + (self._high - self._low) * share).astype(np.float32)
+        log_prices: FloatArray = (self._low + (self._high - self._low) * share).astype(np.float32)
+        return log_prices
 
 
 class ConsultationTask:
