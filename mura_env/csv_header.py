@@ -12,7 +12,7 @@ from mura_env.class_order import class_order, positions_of, require_distinct
 from mura_env.errors import UserError
 
 REQUIRED = ("study_id", "label", "model")
-OPTIONAL = ("patient_id", "body_part", "n_views", "difficulty")
+OPTIONAL = ("patient_id", "body_part", "n_views", "difficulty", "cost")
 PREFIXES = ("logit_", "probability_")
 FEATURE = "feature_"
 """What the columns of features begin with."""

@@ -54,6 +54,9 @@ class Predictions:
     """Optional float32 ``(n_studies, n_features)``, any finite numbers: what else is known of the study."""
     feature_names: tuple[str, ...] = ()
     """One name per feature; none without features."""
+    costs: NDArray[np.float32] | None = None
+    """Optional float32 ``(n_models,)``, at least 0: what asking each model about one view costs, in any
+    unit."""
 
     def __post_init__(self) -> None:
         for name, value in checked_columns({name: getattr(self, name) for name in _FIELD_NAMES}).items():
@@ -77,6 +80,7 @@ class Predictions:
         difficulty: ArrayLike | None = None,
         features: ArrayLike | None = None,
         feature_names: Sequence[str] | None = None,
+        costs: ArrayLike | None = None,
     ) -> Predictions:
         """Build a table from arrays; whatever is left out gets a sensible default.
 
@@ -96,6 +100,7 @@ class Predictions:
             features: What else is known of each study, real numbers ``(n_studies, n_features)``; none by
             default.
             feature_names: ``feature-0``, … by default.
+            costs: What each model costs per view, ``(n_models,)``, at least 0; none by default.
 
         Returns:
             The checked table.
@@ -116,6 +121,7 @@ class Predictions:
             difficulty=difficulty,
             features=features,
             feature_names=feature_names,
+            costs=costs,
         )
         return cls(**columns)
 
@@ -152,8 +158,8 @@ class Predictions:
         """Read the long form, one row per study and model, in any order of rows and columns.
 
         Columns: ``study_id``, ``label`` (a class's name, or an index where the columns stand in the classes'
-        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``; then
-        ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>`` of every feature.
+        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``, ``cost`` (of
+        the model); then ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>``.
         Studies and models keep the order of the file; classes are put in that of `mura_env.class_order`, the
         positive one of two last; body parts are sorted, so that tables of the same parts agree.
 
@@ -235,7 +241,7 @@ class Predictions:
             ValueError: If nothing is selected, a study is selected twice, or an index is out of range.
         """
         rows = row_indices(index, len(self))
-        return Predictions(**{name: _rows(getattr(self, name), rows) for name in _FIELD_NAMES})
+        return Predictions(**{name: _rows(name, getattr(self, name), rows) for name in _FIELD_NAMES})
 
     def with_features(self, features: FeatureChoice) -> Predictions:
         """Return the table with some of its features.
@@ -292,7 +298,8 @@ class Predictions:
     def concatenate(tables: Iterable[Predictions]) -> Predictions:
         """Put tables of the same models and classes below one another.
 
-        Body parts and features are matched by name; difficulty is kept only where every table has it.
+        Body parts and features are matched by name; difficulty is kept only where every table has it, costs
+        are those of the tables that have some.
 
         Raises:
             ValueError: If there is no table, models, classes or features differ, or a study id occurs twice.
@@ -341,8 +348,8 @@ class Predictions:
 _FIELD_NAMES = tuple(field.name for field in fields(Predictions))
 
 
-def _rows(column: Any, rows: NDArray[np.int64]) -> Any:
-    return column[rows] if isinstance(column, np.ndarray) else column
+def _rows(name: str, column: Any, rows: NDArray[np.int64]) -> Any:
+    return column[rows] if isinstance(column, np.ndarray) and name != "costs" else column
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ class _Study(NamedTuple):
 
 
 def write_csv(table: Predictions, path: str | PathLike[str]) -> None:
-    """Write ``study_id, patient_id, body_part, label, n_views, model, logit_<class>, feature_<name>, …``.
+    """Write ``study_id, patient_id, body_part, label, n_views, model, cost, logit_<class>, …``.
 
     The file is written atomically. The label is the class's index, or its name where an index could be
     mistaken; nine significant digits give every float32 back exactly.
@@ -59,6 +59,7 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
         *("study_id", "patient_id", "body_part", "label", "n_views"),
         *(["difficulty"] if with_difficulty else []),
         "model",
+        *(["cost"] if table.costs is not None else []),
         *(f"logit_{name}" for name in table.class_names),
         *(f"{FEATURE}{name}" for name in table.feature_names),
     ]
@@ -73,7 +74,8 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
         ]
         features = [] if table.features is None else [f"{value:.9g}" for value in table.features[i]]
         for m, model in enumerate(table.model_names):
-            yield [*study, model, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
+            cost = [] if table.costs is None else [f"{table.costs[m]:.9g}"]
+            yield [*study, model, *cost, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
 
 
 def read_csv(
@@ -105,8 +107,9 @@ def read_csv(
 
 def _read_rows(
     reader: Iterator[list[str]], header: Header
-) -> tuple[dict[str, _Study], dict[str, dict[str, list[float]]]]:
-    """Return the studies by id, and by model the values of each study."""
+) -> tuple[dict[str, _Study], dict[str, dict[str, list[float]]], dict[str, float]]:
+    """Return the studies by id, by model the values of each study, and by model its cost if one is given."""
+    costs: dict[str, float] = {}
     studies: dict[str, _Study] = {}
     values: dict[str, dict[str, list[float]]] = {}
     n_columns = len(header.positions) + len(header.class_positions) + len(header.feature_positions)
@@ -119,6 +122,7 @@ def _read_rows(
             study_id, study = _read_study(cells, header)
             model = _text("model", cells[header.positions["model"]])
             row = _read_values(cells, header)
+            cost = _read_cost(cells, header)
         except ValueError as error:
             raise UserError(f"row {line}: {error}") from None
         known = studies.setdefault(study_id, study)
@@ -129,6 +133,11 @@ def _read_rows(
                 f"row {line}: expected {field} {first!r} as in the other rows of study {study_id!r}, got "
                 f"{other!r}"
             )
+        if cost is not None and costs.setdefault(model, cost) != cost:
+            raise UserError(
+                f"row {line}: expected cost {costs[model]!r} as in the other rows of model {model!r}, got "
+                f"{cost!r}"
+            )
         of_model = values.setdefault(model, {})
         if study_id in of_model:
             raise UserError(
@@ -137,7 +146,7 @@ def _read_rows(
         of_model[study_id] = row
     if not studies:
         raise UserError("expected at least one row below the header, got an empty table")
-    return studies, values
+    return studies, values, costs
 
 
 def _read_study(cells: list[str], header: Header) -> tuple[str, _Study]:
@@ -197,6 +206,12 @@ def _read_values(cells: list[str], header: Header) -> list[float]:
     return values
 
 
+def _read_cost(cells: list[str], header: Header) -> float | None:
+    if "cost" not in header.positions:
+        return None
+    return _number("cost", cells[header.positions["cost"]], 0, LARGEST, comma=header.decimal_comma)
+
+
 def _text(column: str, cell: str) -> str:
     text = cell.strip()
     if not text:
@@ -222,7 +237,10 @@ def _number(column: str, cell: str, low: float, high: float, *, comma: bool) -> 
 
 
 def _assemble(
-    studies: dict[str, _Study], values: dict[str, dict[str, list[float]]], header: Header
+    studies: dict[str, _Study],
+    values: dict[str, dict[str, list[float]]],
+    costs: dict[str, float],
+    header: Header,
 ) -> dict[str, Any]:
     """Put the rows into arrays, studies and models in order of appearance."""
     for model, of_model in values.items():
@@ -251,4 +269,5 @@ def _assemble(
         "difficulty": difficulties or None,
         "features": [record.features for record in records] if header.feature_positions else None,
         "feature_names": tuple(header.feature_positions),
+        "costs": [costs[model] for model in values] if costs else None,
     }

@@ -43,6 +43,7 @@ def filled_columns(
     difficulty: ArrayLike | None,
     features: ArrayLike | None,
     feature_names: Sequence[str] | None,
+    costs: ArrayLike | None,
 ) -> dict[str, Any]:
     """Return the fields of a table, not yet checked; see `mura_env.Predictions.from_arrays`."""
     values = real_array(logits, "logits", "(n_studies, n_models, n_classes)", 3)
@@ -73,6 +74,7 @@ def filled_columns(
         "difficulty": None if difficulty is None else as_array(difficulty, "difficulty"),
         "features": None if features is None else as_array(features, "features"),
         "feature_names": feature_names or (),
+        "costs": costs,
     }
 
 
@@ -132,6 +134,7 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
         "difficulty": None if difficulty is None else difficulty_column(difficulty, n_studies),
         "features": features,
         "feature_names": feature_names,
+        "costs": None if columns["costs"] is None else cost_column(columns["costs"], n_models),
     }
 
 
@@ -148,6 +151,21 @@ def difficulty_column(values: ArrayLike, n_studies: int) -> NDArray[np.float32]:
     if outside.any():
         row = int(np.argmax(outside))
         raise UserError(f"expected difficulty in [0, 1], got {column[row]:.6g} in row {row}: rescale it")
+    return column
+
+
+def cost_column(values: ArrayLike, n_models: int) -> NDArray[np.float32]:
+    """Turn costs of models into a new float32 column of shape ``(n_models,)``.
+
+    Raises:
+        ValueError: If the values are no finite numbers of at least 0, another number of them, or all 0.
+    """
+    column = real_array(values, "costs", "(n_models,)", 1)
+    if column.shape != (n_models,) or (column < 0).any() or not column.any():
+        raise UserError(
+            f"expected one cost of at least 0 for each of {n_models} models, not all of them 0, got "
+            f"{column.tolist()}"
+        )
     return column
 
 

@@ -104,7 +104,7 @@ class WeightingTask:
         draws_per_study: int = 1,
         features: FeatureChoice = "all",
     ) -> None:
-        table = _table(predictions)
+        table = open_table(predictions)
         table.require_labels()
         require_one_of("action", action, get_args(Action))
         require_one_of("combine", combine, get_args(Combine))
@@ -140,7 +140,7 @@ class WeightingTask:
         )
         self._candidate_columns = np.ascontiguousarray(self.candidates.T)
 
-        self.pool = self._sampled_studies(sampling)
+        self.pool = sampled_studies(table, self.reward, sampling)
         self.order = StudyOrder(self.pool, order)
         self._rule = reward_rule(self.reward, table)
 
@@ -238,16 +238,18 @@ class WeightingTask:
             )
         return np.take(self._candidate_columns, actions, axis=1)
 
-    def _sampled_studies(self, sampling: Sampling) -> IntArray:
-        if sampling == "all":
-            return np.arange(len(self.table))
-        pool = np.flatnonzero(contested(self.table, self.reward))
-        if pool.size == 0:
-            raise UserError(
-                "expected contested studies, got a table on which no weights change a reward: use "
-                "sampling='all', or members that differ"
-            )
-        return pool
+
+def sampled_studies(table: Predictions, reward: Reward | RewardRule, sampling: Sampling) -> IntArray:
+    """Return the rows of the studies that an environment shows: all, or those that are `contested`."""
+    if sampling == "all":
+        return np.arange(len(table))
+    pool = np.flatnonzero(contested(table, reward))
+    if pool.size == 0:
+        raise UserError(
+            "expected contested studies, got a table on which no weights change a reward: use "
+            "sampling='all', or members that differ"
+        )
+    return pool
 
 
 def contested(table: Predictions, reward: str | Reward | RewardRule = "correctness") -> NDArray[np.bool_]:
@@ -284,7 +286,7 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
     return weights
 
 
-def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
+def open_table(predictions: Predictions | str | PathLike[str]) -> Predictions:
     """Return the table itself, or read the one that a path leads to."""
     if not isinstance(predictions, Predictions | str | PathLike):
         raise UserError(
