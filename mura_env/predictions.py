@@ -102,9 +102,6 @@ class Predictions:
             feature_names: ``feature-0``, … by default.
             costs: What each model costs per view, ``(n_models,)``, at least 0; none by default.
 
-        Returns:
-            The checked table.
-
         Raises:
             ValueError: If a shape, type, range or name is wrong.
         """
@@ -137,9 +134,6 @@ class Predictions:
             labels: The true classes, as in `from_arrays`.
             *args: ``body_parts``, as in `from_arrays`.
             **columns: The other columns, as in `from_arrays`.
-
-        Returns:
-            The checked table, whose `probabilities` are those given.
 
         Raises:
             ValueError: If a probability lies outside [0, 1], a row does not sum to one, or a column is wrong.

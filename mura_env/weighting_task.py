@@ -105,7 +105,6 @@ class WeightingTask:
         features: FeatureChoice = "all",
     ) -> None:
         table = open_table(predictions)
-        table.require_labels()
         require_one_of("action", action, get_args(Action))
         require_one_of("combine", combine, get_args(Combine))
         require_one_of("order", order, get_args(Order))
@@ -287,13 +286,15 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
 
 
 def open_table(predictions: Predictions | str | PathLike[str]) -> Predictions:
-    """Return the table itself, or read the one that a path leads to."""
+    """Return the table itself, or read the one that a path leads to; refuse one without labels."""
     if not isinstance(predictions, Predictions | str | PathLike):
         raise UserError(
             f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
             "wrap arrays with Predictions.from_arrays"
         )
-    return predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
+    table = predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
+    table.require_labels()
+    return table
 
 
 def require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
