@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import mobilenet_v3_small
 
 from base_models import load_members
@@ -73,23 +72,6 @@ def test_the_tables_hold_the_studies_of_each_split(dataset: Dataset, run_dir: Pa
             assert table.body_part_names[table.body_parts[row]] == study.body_part
             assert (table.labels[row], table.n_views[row]) == (study.label, len(study.image_paths))
     assert Predictions.load(run_dir / "predictions" / "train.npz").model_names == ("one", "two")
-
-
-def test_the_tables_hold_the_operations_per_view_of_the_networks_that_predict(run_dir: Path) -> None:
-    costs = {
-        name: Predictions.load(run_dir / "predictions" / f"{name}.npz").costs
-        for name in ("train", "test", "test-images", "test-folds", "metadata-test")
-    }
-    of_folds = []
-    for member, trained in zip(CONFIG.members, load_trained_members(run_dir), strict=True):
-        for network in trained.networks:
-            with FlopCounterMode(display=False) as counter:
-                network(torch.zeros(1, 1, member.image_size, member.image_size))
-            of_folds.append(counter.get_total_flops())
-    assert costs["test-folds"].tolist() == of_folds
-    for name in ("train", "test", "test-images"):
-        assert costs[name].tolist() == [sum(of_folds[:2]), sum(of_folds[2:])]
-    assert costs["metadata-test"] is None
 
 
 def test_no_patient_is_in_two_folds_or_on_both_sides(dataset: Dataset, run_dir: Path) -> None:

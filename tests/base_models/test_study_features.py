@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.datasets import Dataset, open_dataset
@@ -165,3 +166,20 @@ def test_a_network_without_a_linear_layer_is_embedded_by_its_logits() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
     outputs = view_outputs(network.eval(), images, np.arange(3), 16)
     np.testing.assert_array_equal(outputs.logits, outputs.embeddings)
+
+
+def test_the_tables_hold_the_operations_per_view_of_the_networks_that_predict(run_dir: Path) -> None:
+    costs = {
+        name: Predictions.load(run_dir / "predictions" / f"{name}.npz").costs
+        for name in ("train", "test", "test-images", "test-folds", "metadata-test")
+    }
+    of_folds = []
+    for member, trained in zip(CONFIG.members, load_trained_members(run_dir), strict=True):
+        for network in trained.networks:
+            with FlopCounterMode(display=False) as counter:
+                network(torch.zeros(1, 1, member.image_size, member.image_size))
+            of_folds.append(counter.get_total_flops())
+    assert costs["test-folds"].tolist() == of_folds
+    for name in ("train", "test", "test-images"):
+        assert costs[name].tolist() == [sum(of_folds[:2]), sum(of_folds[2:])]
+    assert costs["metadata-test"] is None

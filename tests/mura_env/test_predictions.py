@@ -2,13 +2,12 @@ import copy
 import pickle
 import warnings
 
-import gymnasium
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mura_env import ENVIRONMENT_ID, Predictions
+from mura_env import Predictions
 from tests.mura_env.tables import random_table, tables
 
 COLUMNS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views", "difficulty")
@@ -330,28 +329,3 @@ def test_probabilities_of_two_decimals_keep_their_ratios(first: int, second: int
 def test_what_to_do_about_a_sigmoid_and_the_logarithm_of_zero_is_said(logits: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Predictions.from_arrays(logits, [0, 1])  # type: ignore[arg-type] # wrong on purpose
-
-
-def test_a_table_without_labels_is_saved_and_read_and_no_environment(tmp_path) -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(40, 3, 2)).astype(np.float32)
-    labels = generator.integers(0, 2, 40)
-    known, unknown = Predictions.from_arrays(logits, labels), Predictions.from_arrays(logits, None)
-    assert (known.has_labels, unknown.has_labels) == (True, False)
-    assert "0 normal" in repr(unknown)
-    turned = Predictions.from_arrays(logits[..., ::-1], None, class_names=("abnormal", "normal"))
-    np.testing.assert_array_equal(turned.logits, logits)
-    assert not turned.has_labels
-    unknown.save(tmp_path / "t.npz")
-    unknown.to_csv(tmp_path / "t.csv")
-    text = (tmp_path / "t.csv").read_text().replace(",label,", ",").replace(",all,,", ",all,")
-    (tmp_path / "no-column.csv").write_text(text)
-    for name in ("t.csv", "no-column.csv"):
-        np.testing.assert_array_equal(
-            Predictions.from_csv(tmp_path / name, with_labels=False).logits, unknown.logits
-        )
-        with pytest.raises(ValueError, match="label"):
-            Predictions.from_csv(tmp_path / name)
-    assert not Predictions.load(tmp_path / "t.npz").has_labels
-    with pytest.raises(ValueError, match="expected a table with labels"):
-        gymnasium.make(ENVIRONMENT_ID, predictions=unknown)
