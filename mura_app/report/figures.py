@@ -116,6 +116,26 @@ def learning_curves(curves: Mapping[str, Row]) -> str:
         return to_svg(drawing, "learning", "Learning curves of " + ", ".join(curves))
 
 
+def risk_plot(selective: Mapping[str, Row]) -> str:
+    """Draw risk over coverage: the error among the studies that are answered, by agent."""
+    with figure(5.4, 3.6) as (drawing, axes):
+        colours = itertools.cycle(PALETTE)
+        for name, row in selective.items():
+            colour = INK if name == BASELINE else next(colours)
+            style = "--" if name == BASELINE else "-"
+            coverage, risk = (100 * np.array(row[key]) for key in ("coverage", "risk"))
+            axes.plot(coverage, risk, style, color=colour, linewidth=2, label=label(name))
+        axes.set_xlabel("studies that are answered, the most confident ones, %")
+        axes.set_ylabel("wrong answers among them, %")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        words = ", ".join(
+            f"{name} {100 * row['error_at_80']['mean']:.1f} %" for name, row in selective.items()
+        )
+        return to_svg(drawing, "risk-coverage", f"Error where 80 % of the studies are answered: {words}")
+
+
 def roc_plot(curves: Mapping[str, Row]) -> str:
     """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
     with figure(4.6, 4.6) as (drawing, axes):

@@ -11,6 +11,7 @@ from mura_app.report.figures import (
     difference_plot,
     learning_curves,
     reliability_plot,
+    risk_plot,
     roc_plot,
     weights_heatmap,
 )
@@ -162,7 +163,10 @@ def curve_plots(document: Document) -> dict[str, Any]:
     names = [BASELINE, *learned_agents(document)[: MOST_CURVES - 1], *controls]
     shown = {name: document["curves"][name] for name in names}
     roc = {name: row["roc"] for name, row in shown.items() if row["roc"] is not None}
+    selective = {name: row for name, row in document.get("selective", {}).items() if name in names}
     return {
+        "risk": risk_plot(selective) if selective else "",
+        "selective_table": tables.selective_table(document.get("selective", {})),
         "roc": roc_plot(roc) if roc else "",
         "reliability": [reliability_plot(name, row["reliability"]) for name, row in shown.items()],
     }
