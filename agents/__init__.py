@@ -2,6 +2,24 @@
 
 from agents.agent import Agent
 from agents.config import AgentConfig
-from agents.registry import agent_class, list_agents, load_agent, make_agent, register_agent
+from agents.registry import (
+    agent_class,
+    list_agents,
+    list_consultation_agents,
+    load_agent,
+    make_agent,
+    register_agent,
+    register_consultation_agent,
+)
 
-__all__ = ["Agent", "AgentConfig", "agent_class", "list_agents", "load_agent", "make_agent", "register_agent"]
+__all__ = [
+    "Agent",
+    "AgentConfig",
+    "agent_class",
+    "list_agents",
+    "list_consultation_agents",
+    "load_agent",
+    "make_agent",
+    "register_agent",
+    "register_consultation_agent",
+]

@@ -129,6 +129,7 @@ class Agent(ABC, Generic[ConfigType]):
         _check_training_table(train)
         if validation is not None:
             require_table(validation)
+            validation.require_labels()
             train.require_disjoint_patients(validation)
         self.fingerprint_ = fingerprint(train, validation)
         names = [train.body_part_names[part] for part in np.unique(train.body_parts)]
@@ -323,6 +324,7 @@ def combine_probabilities(
 
 def _check_training_table(train: Predictions) -> None:
     require_table(train)
+    train.require_labels()
     if len(np.unique(train.labels)) < 2:
         only = train.class_names[int(train.labels[0])]
         raise UserError(f"expected studies of at least two classes to learn from, got {only!r} only")

@@ -37,22 +37,18 @@ def mixture_weights(
     of_label: NDArray[np.float64],
     prior: NDArray[np.float64] | None = None,
     prior_studies: float = 0.0,
-    tolerance: float = 1e-6,
-    max_iterations: int = 5_000,
 ) -> NDArray[np.float64]:
     """Maximise the mean log probability of the true class over the simplex.
 
     Expectation-maximisation for the weights of a mixture with known components (Dempster, Laird and Rubin
     1977), started at the prior. The problem is concave, and max(gradient) - 1 bounds what is still missing to
-    the optimum, which ends the iteration. With a prior, its pseudo-studies are added to the responsibilities
-    (the maximum a posteriori estimate under a Dirichlet prior).
+    the optimum, which ends the iteration below a millionth. With a prior, its pseudo-studies are added to the
+    responsibilities (the maximum a posteriori estimate under a Dirichlet prior).
 
     Args:
         of_label: Shape `(n_studies, n_models)`, positive; see `probabilities_of_label`.
         prior: Weights to start at and to shrink towards, shape `(n_models,)`; uniform if None.
         prior_studies: How many studies the prior counts for.
-        tolerance: Bound on the missing mean log probability.
-        max_iterations: Most iterations done.
 
     Returns:
         Shape `(n_models,)`, non-negative with sum 1.
@@ -62,11 +58,11 @@ def mixture_weights(
     weights = prior.copy()
     if n_studies == 0:
         return weights
-    for _ in range(max_iterations):
+    for _ in range(5_000):
         gradient = (
             (1.0 / (of_label @ weights)) @ of_label + prior_studies * prior / np.maximum(weights, 1e-300)
         ) / (n_studies + prior_studies)
-        if gradient.max() - 1.0 < tolerance:
+        if gradient.max() - 1.0 < 1e-6:
             break
         weights = weights * gradient
         weights /= weights.sum()
@@ -92,24 +88,22 @@ def mixture_weights_by_body_part(table: Predictions, prior_studies: float) -> ND
     return np.stack([*rows, common])
 
 
-def nearest_mixtures(
-    probabilities: NDArray[np.float32], targets: NDArray[np.float64], iterations: int = 500
-) -> NDArray[np.float64]:
+def nearest_mixtures(probabilities: NDArray[np.float32], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Find in each study the weights whose average comes nearest to given class probabilities.
 
-    Minimises KL(target ‖ average) over the simplex by the steps of `mixture_weights`, from uniform weights.
+    Minimises KL(target ‖ average) over the simplex by the steps of `mixture_weights`, from uniform weights;
+    its five hundred steps leave less than a thousandth of a nat to gain.
 
     Args:
         probabilities: Shape `(n_studies, n_models, n_classes)`.
         targets: Shape `(n_studies, n_classes)`, rows with sum 1.
-        iterations: Steps done; five hundred leave less than a thousandth of a nat to gain.
 
     Returns:
         Shape `(n_studies, n_models)`, rows with sum 1.
     """
     members = np.maximum(probabilities.astype(np.float64), 1e-9)
     weights = np.full(members.shape[:2], 1.0 / members.shape[1])
-    for _ in range(iterations):
+    for _ in range(500):
         average = np.einsum("nm,nmc->nc", weights, members)
         weights *= np.einsum("nc,nmc->nm", targets / average, members)
         weights /= weights.sum(axis=1, keepdims=True)

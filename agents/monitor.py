@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agents.mixture import probabilities_of_label
 from mura_env import Predictions
+from mura_env.consultation.task import answer_reward
 from mura_env.utils.files import naming
 from mura_env.utils.progress import Progress
 from mura_env.weighting_task import WeightingTask
@@ -150,7 +151,7 @@ def write_fitted(agent: Agent[Any], train: Predictions, validation: Predictions 
     writer = _writer(getattr(agent.config, "tensorboard_dir", ""), agent.name, agent.seed_)
     if writer is None:
         return
-    task = WeightingTask(train, reward=getattr(agent.config, "reward", "correctness"))
+    task = WeightingTask(train, reward=answer_reward(getattr(agent.config, "reward", "correctness")))
     decisions = task.decide(np.ascontiguousarray(agent.weights(train).T), np.arange(len(train)))
     of_label = probabilities_of_label(agent.predict_proba(train)[:, None], train.labels)
     watched = train if validation is None else validation

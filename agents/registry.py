@@ -51,6 +51,24 @@ AGENTS: Registry[type[Agent[Any]]] = Registry(
 )
 """All agents by name; other packages add theirs through entry points of the group `mura.agents`."""
 
+CONSULTATION_AGENTS: Registry[type[Agent[Any]]] = Registry(
+    "consultation agent",
+    "mura.consultation_agents",
+    expected="a class derived from agents.consultation.agent.ConsultationAgent",
+    accepts=lambda item: isinstance(item, type) and issubclass(item, Agent),
+    modules={
+        "full_ensemble": "agents.consultation.controls",
+        "best_subset": "agents.consultation.controls",
+        "best_subset_per_body_part": "agents.consultation.controls",
+        "cascade": "agents.consultation.controls",
+        "cascade_per_body_part": "agents.consultation.controls",
+        "voi": "agents.consultation.voi",
+        "consult_pg": "agents.consultation.consult_pg",
+        "maskable_ppo": "agents.consultation.maskable_ppo",
+    },
+)
+"""The agents that ask one member after the other; other packages add theirs likewise."""
+
 
 def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
     """Return a class decorator that makes an agent available by name: lower case words joined by underscores.
@@ -61,9 +79,17 @@ def register_agent(name: str) -> Callable[[AgentClass], AgentClass]:
     Raises:
         UserError: If the name holds other characters, or another class has it.
     """
+    return _registrar(AGENTS, name)
 
+
+def register_consultation_agent(name: str) -> Callable[[AgentClass], AgentClass]:
+    """Return a class decorator as `register_agent` does, for agents of consultation."""
+    return _registrar(CONSULTATION_AGENTS, name)
+
+
+def _registrar(registry: Registry[type[Agent[Any]]], name: str) -> Callable[[AgentClass], AgentClass]:
     def register(agent_class: AgentClass) -> AgentClass:
-        AGENTS.register(name)(agent_class)
+        registry.register(name)(agent_class)
         agent_class.name = name
         return agent_class
 
@@ -75,13 +101,18 @@ def list_agents() -> tuple[str, ...]:
     return AGENTS.names()
 
 
+def list_consultation_agents() -> tuple[str, ...]:
+    """Return the names of all agents of consultation, which `make_agent` and `load_agent` know too."""
+    return CONSULTATION_AGENTS.names()
+
+
 def agent_class(name: str) -> type[Agent[Any]]:
     """Return the class registered under a name; its module or plug-in is imported if needed.
 
     Raises:
         UserError: If there is no such agent, or its plug-in cannot be imported or is no agent.
     """
-    chosen = AGENTS[name]
+    chosen = (CONSULTATION_AGENTS if name in CONSULTATION_AGENTS else AGENTS)[name]
     chosen.name = name  # an entry point names the class alone
     return chosen
 

@@ -55,14 +55,15 @@ FITTED_FIELDS = tuple(SavedAgent.model_fields)[3:]
 def fingerprint(*tables: Predictions | None) -> str:
     """Return a digest of what agents learn from in some tables.
 
-    These are logits, labels, parts, numbers of views, features, patients and names.
+    These are logits, labels, parts, numbers of views, features, costs, patients and names.
     """
     digest = hashlib.sha256()
     for table in tables:
         if table is None:
             continue
         names = (*table.model_names, *table.class_names, *table.body_part_names)
-        for part in (table.logits, table.labels, table.body_parts, table.n_views, table.features):
+        numbers = table.logits, table.labels, table.body_parts, table.n_views, table.features, table.costs
+        for part in numbers:
             digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
         names += table.feature_names
         digest.update("\n".join((*names, *map(str, table.patient_ids))).encode(errors="surrogatepass"))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from mura_env.errors import UserError
 
@@ -64,6 +63,8 @@ def fit_calibration(
         body_parts: Name of each study's body part.
         part_bias_std: Standard deviation of the parts' own biases, in logits; 0 gives them none.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - what is only calibrated by it starts faster
+
     n_classes = logits.shape[1]
     counts = np.bincount(labels, minlength=n_classes)
     if not counts.all():

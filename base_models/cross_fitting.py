@@ -10,14 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from base_models.calibration import cross_calibrate, fit_calibration
 from base_models.config import EnsembleConfig
 from base_models.data.image_cache import ImageCache
 from base_models.data.loader import derive_seed
 from base_models.datasets.study import Dataset, Study, single_images
-from base_models.members import TrainedMember, save_index, save_member
+from base_models.members import TrainedMember, forward_flops, meta_network, save_index, save_member
 from base_models.metadata_control import metadata_logits
 from base_models.prediction import Outputs, image_log_probabilities, mean, study_logits
 from base_models.study_features import StudyFeatures, notes_of
@@ -198,6 +198,10 @@ def calibrated_tables(
         save_member(run_dir, trained, {"training": asdict(config.training_of(member)), "seed": seed})
     names = [member.name for member in config.members]
     save_index(run_dir, names)
+    # FLOPs of one view; a study is predicted by the networks of all folds
+    passes = 1 + config.tta_flip
+    of_fold = [passes * forward_flops(meta_network(own, n_classes), own) for own in config.members]
+    costs = [n_folds * flops for flops in of_fold]
     by_fold = test_logits.reshape(len(test), -1, n_classes)
     fold_names = [f"{name}/fold{fold}" for name in names for fold in range(n_folds)]
     outputs = {
@@ -226,7 +230,13 @@ def calibrated_tables(
     studies = {"train": train, "test": test, "test-images": images, "test-folds": test}
     models = {"test-folds": fold_names}
     return {
-        name: prediction_table(dataset, studies[name], of, models.get(name, names))
+        name: prediction_table(
+            dataset,
+            studies[name],
+            of,
+            models.get(name, names),
+            np.repeat(of_fold, n_folds) if name in models else costs,
+        )
         for name, of in outputs.items()
     }
 
@@ -242,9 +252,13 @@ def metadata_tables(dataset: Dataset, folds: NDArray[np.int64]) -> dict[str, Pre
 
 
 def prediction_table(
-    dataset: Dataset, studies: Sequence[Study], outputs: Outputs, model_names: Sequence[str]
+    dataset: Dataset,
+    studies: Sequence[Study],
+    outputs: Outputs,
+    model_names: Sequence[str],
+    costs: ArrayLike | None = None,
 ) -> Predictions:
-    """Put what members say of studies into a prediction table."""
+    """Put what members say of studies, and what each costs per view, into a prediction table."""
     part = {name: index for index, name in enumerate(dataset.body_part_names)}
     return Predictions.from_arrays(
         outputs.logits.astype(np.float32),
@@ -258,4 +272,5 @@ def prediction_table(
         body_part_names=dataset.body_part_names,
         features=outputs.features,
         feature_names=outputs.feature_names or None,
+        costs=costs,
     )

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Self, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.calibration import Calibration
 from base_models.config import MAX_IMAGE_SIZE, MemberConfig, ViewAggregation, check_member_name
@@ -233,6 +232,8 @@ def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
 
 def forward_flops(network: nn.Module, config: MemberConfig) -> int:
     """Return the floating-point operations of a network from `meta_network` on one image."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - imports a compiler
+
     size, planes = config.image_size, fresh_format(config.network).in_channels
     try:
         with FlopCounterMode(display=False) as counter:

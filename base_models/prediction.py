@@ -6,7 +6,7 @@ which the maximum and the noisy-or take literally; the mean also trusts the view
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from base_models.data.augmentation import resize
 from base_models.datasets.study import Study, without_bad_images
-from base_models.imaging.decoding import SquareFormat, each_image
+from base_models.imaging.decoding import SquareFormat, each_image, resize
 from base_models.imaging.reader import ImageError, decode, read_file
 from base_models.members import TrainedMember
+from base_models.networks.heat_map import forward_with_map, is_two_step
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.study_features import StudyFeatures, notes_of, similarities
 from mura_env.utils.progress import Progress
@@ -62,6 +62,49 @@ def decode_images(
     return DecodedImages(squares, {path: row for row, path in enumerate(paths)}, unreadable)
 
 
+@dataclass(frozen=True)
+class ViewOutputs:
+    """What a network says of radiographs."""
+
+    logits: NDArray[np.float32]
+    """Shape (n_images, n_classes)."""
+    embeddings: NDArray[np.float32]
+    """What its last linear layer reads, shape (n_images, size); the logits where it has none."""
+    heat_maps: NDArray[np.float32] | None = None
+    """Shape (n_images, n_classes - 1, h, w), see `base_models.networks.heat_map`; None where none are asked
+    for, or the network has none."""
+    attention: NDArray[np.float32] | None = None
+    """An attention CNN's, shape (n_images, 1, h, w), from 0 to 1."""
+
+
+@dataclass
+class ViewRecord:
+    """What else members see in the views that they predict; filled where it is asked for."""
+
+    embedding_of: tuple[int, int] | None = None
+    """Member and fold of the network whose embedding is asked for."""
+    with_maps: bool = False
+    """Whether heat maps are asked for."""
+    embeddings: NDArray[np.float32] | None = None
+    """That network's embeddings, shape (n_views, size)."""
+    heat_maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """By member that has one, shape (n_views, n_classes - 1, h, w): its folds' mean, in calibrated logits."""
+    attention: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """By member that has one, shape (n_views, 1, h, w): its folds' mean, from 0 to 1."""
+
+    def add(self, member: int, fold: int, outputs: ViewOutputs, trained: TrainedMember) -> None:
+        """Take what a network has seen in all views."""
+        if self.embedding_of == (member, fold):
+            self.embeddings = outputs.embeddings
+        n_folds, temperature = len(trained.networks), trained.calibration.temperature
+        for maps, own, scale in (
+            (self.heat_maps, outputs.heat_maps, 1 / (n_folds * temperature)),
+            (self.attention, outputs.attention, 1 / n_folds),
+        ):
+            if own is not None:
+                maps[member] = maps.get(member, np.float32(0)) + own * np.float32(scale)
+
+
 BATCH_SIZE = 64
 
 
@@ -74,8 +117,8 @@ def view_logits(
     *,
     tta_flip: bool = False,
 ) -> NDArray[np.float32]:
-    """Return the first of what `view_outputs` gives, shape (n_images, n_classes)."""
-    return view_outputs(network, images, rows, size, input_format, tta_flip=tta_flip)[0]
+    """Return the logits of `view_outputs`, shape (n_images, n_classes)."""
+    return view_outputs(network, images, rows, size, input_format, tta_flip=tta_flip).logits
 
 
 @torch.no_grad()
@@ -87,12 +130,11 @@ def view_outputs(
     input_format: InputFormat = GREY,
     *,
     tta_flip: bool = False,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return a network's logits and embeddings on rows of the image cache, computed on its device.
+    with_maps: bool = False,
+) -> ViewOutputs:
+    """Return what a network says of rows of the image cache, computed on its device.
 
-    Shapes (n_images, n_classes) and (n_images, size of the embedding); the embedding is what the network's
-    last linear layer reads, or the logits where there is none. In single precision; a GPU may round the
-    factors of convolutions to TF32, as torch does by default.
+    In single precision; a GPU may round the factors of convolutions to TF32, as torch does by default.
 
     Args:
         network: In evaluation mode.
@@ -101,17 +143,25 @@ def view_outputs(
         size: Side of the network's input in pixels.
         input_format: What the network takes a radiograph as.
         tta_flip: Return the log of the mean probability of each image and its mirror image instead.
+        with_maps: Return heat maps and attention, too, of the images, not mirrored.
     """
     device = next(network.parameters()).device
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     read: list[torch.Tensor] = []
     hook = linear[-1].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0])) if linear else None
-    parts, embeddings = [], []
+    parts, embeddings, maps, attentions = [], [], [], []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = np.stack([resize(images[row], size) for row in rows[start : start + BATCH_SIZE]])
         planes = input_format.planes(torch.from_numpy(batch).to(device))
         read.clear()
-        logits = network(planes).float()
+        if with_maps and is_two_step(network):
+            logits, _, heat_map, attention = forward_with_map(network, planes)
+            maps.append(heat_map.float().cpu().numpy())
+            if attention is not None:
+                attentions.append(attention.float().cpu().numpy())
+        else:
+            logits = network(planes)
+        logits = logits.float()
         embeddings.append((read[0] if read else logits).flatten(1).float().cpu().numpy())
         if tta_flip:
             both = torch.stack([logits, network(planes.flip(dims=[3])).float()])
@@ -119,7 +169,12 @@ def view_outputs(
         parts.append(logits.cpu().numpy())
     if hook is not None:
         hook.remove()
-    return np.concatenate(parts), np.concatenate(embeddings)
+    return ViewOutputs(
+        np.concatenate(parts),
+        np.concatenate(embeddings),
+        np.concatenate(maps) if maps else None,
+        np.concatenate(attentions) if attentions else None,
+    )
 
 
 SMALLEST_PROBABILITY = 1e-7
@@ -211,6 +266,7 @@ def predict_studies_and_images(
     *,
     images: DecodedImages | None = None,
     features: StudyFeatures | None = None,
+    record: ViewRecord | None = None,
 ) -> tuple[Outputs, Outputs]:
     """Return what trained members say of studies they have never seen, and of their images.
 
@@ -222,6 +278,7 @@ def predict_studies_and_images(
         progress: Called as `progress(description, completed, total)`.
         images: The studies' radiographs, if they are decoded already; there may be others among them.
         features: From `load_study_features`, for members whose tables have features.
+        record: Filled with what else is asked for, view by view.
 
     Returns:
         The outputs on studies, and on images, study by study.
@@ -240,13 +297,23 @@ def predict_studies_and_images(
     of_studies, of_images, similar = [], [], []
     for index, member in enumerate(members):
         squares, size = images.of_member(member), member.config.image_size
-        views, embeddings = zip(
-            *(
-                view_outputs(network, squares, rows, size, member.input_format, tta_flip=member.tta_flip)
-                for network in member.networks
-            ),
-            strict=True,
-        )
+        with_maps = record is not None and record.with_maps
+        found = [
+            view_outputs(
+                network,
+                squares,
+                rows,
+                size,
+                member.input_format,
+                tta_flip=member.tta_flip,
+                with_maps=with_maps,
+            )
+            for network in member.networks
+        ]
+        views, embeddings = ([of.logits for of in found], [of.embeddings for of in found])
+        if record is not None:
+            for fold, of_fold in enumerate(found):
+                record.add(index, fold, of_fold, member)
         studies_by_fold = [
             study_logits(of_fold, study_of_view, len(studies), member.view_aggregation) for of_fold in views
         ]

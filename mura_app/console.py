@@ -8,7 +8,12 @@ from rich.table import Table
 
 from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
-from mura_app.report.verdict import reference_sentence, repeats_sentence, verdict_sentence
+from mura_app.report.verdict import (
+    features_sentence,
+    reference_sentence,
+    repeats_sentence,
+    verdict_sentence,
+)
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message, print_json, standard_output
 from mura_env.class_order import positive_words
@@ -31,16 +36,6 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
         if document["protocol"].get("feature_names"):
             console.print(features_sentence(document), soft_wrap=True)
         console.print(f"report: {run.report_path}", soft_wrap=True)
-
-
-def features_sentence(document: Mapping[str, Any]) -> str:
-    """Say which agents read which features of the tables."""
-    known, read = document["protocol"]["feature_names"], []
-    for name, row in document["agents"].items():
-        if shares := row["features"]:
-            which = "all" if [*shares] == known else ", ".join(shares)
-            read.append(f"{name} {which} ({max(shares.values()):.0%} of its fits)")
-    return f"features ({', '.join(known)}) read: {'; '.join(read) or 'by no agent'}"
 
 
 def show_odd_files(training: Mapping[str, Any], run: RunDirectory) -> None:

@@ -42,13 +42,16 @@ COMMANDS = {
     "fit-agent": "Learn a weighting policy from a predictions table.",
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",
     "evaluate": "Score a finished run on an outside data set (external validation).",
+    "predict": "Say what a trained run makes of new studies.",
+    "export": "Write a trained run as one ONNX file.",
+    "pack": "Pack what predictions need of a run into a folder or an archive.",
     "report": "Write report.html of a finished benchmark again.",
     "list": "List agents, networks, kinds of data sets or rewards, with those of installed plug-ins.",
 }
 """Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""
 
 
-RESUMABLE = {"demo", "run", "train", "benchmark"}
+RESUMABLE = {"demo", "run", "train", "benchmark", "predict"}
 """Subcommands with the option `--resume`."""
 
 

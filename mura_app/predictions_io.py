@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ from mura_env.class_order import class_order
 from mura_env.utils.files import regular_file
 
 
-def load_table(path: Path, positive: str | None = None) -> Predictions:
-    """Read a predictions table from `.npz` or, in long form, from `.csv`."""
+def load_table(path: Path, positive: str | None = None, *, with_labels: bool = True) -> Predictions:
+    """Read a predictions table from `.npz` or, in long form, from `.csv`; to predict, it needs no labels."""
     regular_file(path, "a predictions table (.npz or .csv)")
-    return read_table(path, Predictions.from_csv if path.suffix == ".csv" else _load, positive)
+    from_csv = partial(Predictions.from_csv, with_labels=with_labels)
+    table = read_table(path, from_csv if path.suffix == ".csv" else _load, positive)
+    if with_labels:
+        table.require_labels()
+    return table
 
 
 def read_table(
@@ -39,6 +44,6 @@ def _load(path: Path, positive: str | None) -> Predictions:
     return replace(
         table,
         logits=table.logits[..., order.positions],
-        labels=np.argsort(order.positions)[table.labels],
+        labels=np.argsort(order.positions)[table.labels] if table.has_labels else table.labels,
         class_names=tuple(table.class_names[i] for i in order.positions),
     )

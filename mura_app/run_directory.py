@@ -9,6 +9,8 @@ predictions/test-images.npz      the test studies' radiographs one by one
 agents/<name>-seed<k>/           the fitted weighting policies
 cross_validation/                those that did not learn from a fold of the training table
 targets/<reward>/                those that were trained for another reward than accuracy
+explanations.json                how far heat maps point at lesions, and unlike images are noticed
+reference.safetensors            what training images are like
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
 .lock                            while a command writes there

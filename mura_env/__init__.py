@@ -1,4 +1,4 @@
-"""Ensemble weighting as a Gymnasium environment: one study, one weight vector, one prediction.
+"""Ensembles as Gymnasium environments: weighting all members, and consulting them one after the other.
 
 Wrap the logits of your own models in a `Predictions` table and train any RL library on them:
 
@@ -10,6 +10,8 @@ import gymnasium
 
 from mura_env.checker import check_vector_env, find_faults
 from mura_env.concatenation import matched_to
+from mura_env.consultation.scalar_env import EnsembleConsultationEnv
+from mura_env.consultation.vector_env import EnsembleConsultationVectorEnv
 from mura_env.kl_penalty import KLPenalty, VectorKLPenalty
 from mura_env.musculoskeletal_costs import MusculoskeletalCosts
 from mura_env.observations import ObservationLayout, Standardization, observe
@@ -34,6 +36,7 @@ from mura_env.vector_env import EnsembleWeightingVectorEnv
 from mura_env.weighting_task import contested
 
 __all__ = [
+    "CONSULTATION_ID",
     "ENVIRONMENT_ID",
     "Balanced",
     "Brier",
@@ -41,6 +44,8 @@ __all__ = [
     "Correctness",
     "CostSensitive",
     "Decisions",
+    "EnsembleConsultationEnv",
+    "EnsembleConsultationVectorEnv",
     "EnsembleWeightingEnv",
     "EnsembleWeightingVectorEnv",
     "HardCases",
@@ -77,10 +82,17 @@ predictions=…)`` the batched one.
 Where nothing has imported `mura_env`, gymnasium does so for ``"mura_env:" + ENVIRONMENT_ID``. Worker
 processes that are sent `ENVIRONMENT_ID` itself (`SubprocVecEnv`) need no prefix."""
 
-if ENVIRONMENT_ID not in gymnasium.registry:
-    # no max_episode_steps: episodes terminate by themselves, and make_vec would pass it to the constructor
-    gymnasium.register(
-        id=ENVIRONMENT_ID,
-        entry_point="mura_env.scalar_env:EnsembleWeightingEnv",
-        vector_entry_point="mura_env.vector_env:EnsembleWeightingVectorEnv",
-    )
+CONSULTATION_ID = "mura_env/EnsembleConsultation-v0"
+"""Whom to ask next: the same two calls make the environment in which each member has its cost."""
+
+for _id, _module, _name in (
+    (ENVIRONMENT_ID, "mura_env", "EnsembleWeighting"),
+    (CONSULTATION_ID, "mura_env.consultation", "EnsembleConsultation"),
+):
+    if _id not in gymnasium.registry:
+        # no max_episode_steps: episodes terminate by themselves, and make_vec would pass it on
+        gymnasium.register(
+            id=_id,
+            entry_point=f"{_module}.scalar_env:{_name}Env",
+            vector_entry_point=f"{_module}.vector_env:{_name}VectorEnv",
+        )

@@ -212,12 +212,21 @@ def _agreement_faults(
         for i in range(env.num_envs):
             observation, reward, terminated, truncated, info = scalar_env.step(batch[i])
             done = terminated or truncated
+            if not done and env.num_envs > 1:
+                return ["agreement: expected one env or one-step episodes to compare with the scalar env"]
+            next_scalar, next_info = scalar_env.reset() if done else (observation, {})
+            final = infos.get("final_info", {}) if done else {}
             pairs = {
                 "observation": (shown[i], scalar_shown),
                 "reward": (float(rewards[i]), reward),
                 "terminated": (terminations[i], terminated),
                 "truncated": (truncations[i], truncated),
-                **{f"info {key!r}": (infos[key][i], value) for key, value in info.items() if key in infos},
+                **{
+                    f"info {key!r}": (infos[key][i], next_info.get(key, value))  # the next study's, if any
+                    for key, value in info.items()
+                    if key in infos
+                },
+                **{f"final {key!r}": (final[key][i], value) for key, value in info.items() if key in final},
             }
             if done and infos:
                 pairs["final_obs"] = (infos["final_obs"][i], observation)
@@ -226,9 +235,7 @@ def _agreement_faults(
                     return [
                         f"agreement: expected the scalar env's {name} in row {i} of step {step}, got another"
                     ]
-            if not done and env.num_envs > 1:
-                return ["agreement: expected one env or one-step episodes to compare with the scalar env"]
-            scalar_shown = scalar_env.reset()[0] if done else observation
+            scalar_shown = next_scalar
         shown = next_shown
     return []
 

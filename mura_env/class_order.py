@@ -132,22 +132,19 @@ def require_distinct(names: Sequence[str]) -> None:
             )
 
 
-def says_normal(name: str, names: Iterable[str]) -> bool:
-    """Return whether a class's name says that it is the normal one.
+def says_normal(names: Sequence[str]) -> list[bool]:
+    """Tell of each class whether its name says that it is the normal one.
 
-    Args:
-        name: The class's name.
-        names: Those of all classes: `non-displaced fracture` says normal only beside `displaced fracture`.
+    `non-displaced fracture` says so only beside `displaced fracture`.
     """
-    all_words = [tuple(_words(other)) for other in names]
-    return _says_normal(name, set(all_words), len(all_words))
+    all_words = {tuple(_words(name)) for name in names}
+    return [_says_normal(name, all_words, len(names)) for name in names]
 
 
 def _only_normal(names: Sequence[str]) -> int | None:
     """Return the position of the only name that says normal; None where none or several do."""
-    all_words = {tuple(_words(name)) for name in names}
-    normal = [i for i, name in enumerate(names) if _says_normal(name, all_words, len(names))]
-    return normal[0] if len(normal) == 1 and len(names) > 1 else None
+    says = says_normal(names)
+    return says.index(True) if says.count(True) == 1 and len(names) > 1 else None
 
 
 def _says_normal(name: str, all_words: set[tuple[str, ...]], n_classes: int) -> bool:

@@ -36,9 +36,10 @@ def matched_to(table: Predictions, other: Predictions) -> Predictions:
     return replace(
         table,
         logits=table.logits[:, models][:, :, classes],
-        labels=np.argsort(classes)[table.labels],
+        labels=np.argsort(classes)[table.labels] if table.has_labels else table.labels,
         model_names=other.model_names,
         class_names=other.class_names,
+        costs=None if table.costs is None else table.costs[models],
     )
 
 
@@ -54,6 +55,9 @@ def concatenated_columns(tables: Sequence[Predictions]) -> dict[str, Any]:
                 f"expected tables with the same features, got {alone[0]!r} in some of them only: drop it "
                 "there with Predictions.with_features, or add it to the others"
             )
+    costs = {tuple(table.costs.tolist()) for table in tables if table.costs is not None}
+    if len(costs) > 1:
+        raise UserError(f"expected tables whose models cost the same, got {' and '.join(map(str, costs))}")
     parts = tuple(dict.fromkeys(name for table in tables for name in table.body_part_names))
     own_parts = [[parts.index(table.body_part_names[i]) for i in table.body_parts] for table in tables]
     difficulties = [table.difficulty for table in tables if table.difficulty is not None]
@@ -71,4 +75,5 @@ def concatenated_columns(tables: Sequence[Predictions]) -> dict[str, Any]:
         "difficulty": np.concatenate(difficulties) if len(difficulties) == len(tables) else None,
         "features": np.concatenate(features) if features else None,
         "feature_names": first.feature_names,
+        "costs": next(iter(costs), None),
     }

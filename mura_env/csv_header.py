@@ -12,7 +12,7 @@ from mura_env.class_order import class_order, positions_of, require_distinct
 from mura_env.errors import UserError
 
 REQUIRED = ("study_id", "label", "model")
-OPTIONAL = ("patient_id", "body_part", "n_views", "difficulty")
+OPTIONAL = ("patient_id", "body_part", "n_views", "difficulty", "cost")
 PREFIXES = ("logit_", "probability_")
 FEATURE = "feature_"
 """What the columns of features begin with."""
@@ -33,9 +33,13 @@ class Header(NamedTuple):
     feature_positions: dict[str, int]
     decimal_comma: bool
     """Whether numbers may have one: where no comma stands between values."""
+    with_labels: bool = True
+    """Whether labels are read, and needed."""
 
 
-def read_header(cells: Sequence[str], positive: str | None, *, decimal_comma: bool) -> Header:
+def read_header(
+    cells: Sequence[str], positive: str | None, *, decimal_comma: bool, with_labels: bool = True
+) -> Header:
     """Read the first line of a file; see `mura_env.Predictions.from_csv`.
 
     Raises:
@@ -55,7 +59,7 @@ def read_header(cells: Sequence[str], positive: str | None, *, decimal_comma: bo
         raise UserError(
             f"expected a name for every column, got none for column {names.index('') + 1}: drop it"
         )
-    missing = [name for name in REQUIRED if name not in position_of]
+    missing = [n for n in REQUIRED if n not in position_of and (with_labels or n != "label")]
     if missing and len(names) == 1:
         raise UserError(
             f"expected columns with commas, semicolons or tabs between them, got the one column {names[0]!r}"
@@ -94,6 +98,7 @@ def read_header(cells: Sequence[str], positive: str | None, *, decimal_comma: bo
         are_probabilities=prefix == PREFIXES[1],
         feature_positions={name.removeprefix(FEATURE): position_of[name] for name in features},
         decimal_comma=decimal_comma,
+        with_labels=with_labels,
     )
 
 

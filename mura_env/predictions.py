@@ -34,7 +34,7 @@ class Predictions:
     """float32 ``(n_studies, n_models, n_classes)``; softmax over the last axis is a model's class
     probability."""
     labels: NDArray[np.int64]
-    """int64 ``(n_studies,)``, the true class, 0 ≤ label < n_classes."""
+    """int64 ``(n_studies,)``, the true class, 0 ≤ label < n_classes; -1 throughout a table without labels."""
     body_parts: NDArray[np.int64]
     """int64 ``(n_studies,)``, index into ``body_part_names``."""
     study_ids: NDArray[np.str_]
@@ -55,6 +55,9 @@ class Predictions:
     """Optional float32 ``(n_studies, n_features)``, any finite numbers: what else is known of the study."""
     feature_names: tuple[str, ...] = ()
     """One name per feature; none without features."""
+    costs: NDArray[np.float32] | None = None
+    """Optional float32 ``(n_models,)``, at least 0: what asking each model about one view costs, in any
+    unit."""
 
     def __post_init__(self) -> None:
         for name, value in checked_columns({name: getattr(self, name) for name in _FIELD_NAMES}).items():
@@ -66,7 +69,7 @@ class Predictions:
     def from_arrays(
         cls,
         logits: ArrayLike,
-        labels: ArrayLike,
+        labels: ArrayLike | None,
         body_parts: ArrayLike | None = None,
         *,
         study_ids: ArrayLike | None = None,
@@ -78,12 +81,13 @@ class Predictions:
         difficulty: ArrayLike | None = None,
         features: ArrayLike | None = None,
         feature_names: Sequence[str] | None = None,
+        costs: ArrayLike | None = None,
     ) -> Predictions:
         """Build a table from arrays; whatever is left out gets a sensible default.
 
         Args:
             logits: Real numbers ``(n_studies, n_models, n_classes)``.
-            labels: The true classes ``(n_studies,)``, names of `class_names` or positions among them.
+            labels: The true classes ``(n_studies,)``, names or positions; None where they are not known.
             body_parts: Indices into ``body_part_names``, or names, ``(n_studies,)``; one part ``all`` by
             default.
             study_ids: Unique identifiers; ``study-0``, ``study-1``, … by default.
@@ -97,9 +101,7 @@ class Predictions:
             features: What else is known of each study, real numbers ``(n_studies, n_features)``; none by
             default.
             feature_names: ``feature-0``, … by default.
-
-        Returns:
-            The checked table.
+            costs: What each model costs per view, ``(n_models,)``, at least 0; none by default.
 
         Raises:
             ValueError: If a shape, type, range or name is wrong.
@@ -117,6 +119,7 @@ class Predictions:
             difficulty=difficulty,
             features=features,
             feature_names=feature_names,
+            costs=costs,
         )
         return cls(**columns)
 
@@ -133,9 +136,6 @@ class Predictions:
             *args: ``body_parts``, as in `from_arrays`.
             **columns: The other columns, as in `from_arrays`.
 
-        Returns:
-            The checked table, whose `probabilities` are those given.
-
         Raises:
             ValueError: If a probability lies outside [0, 1], a row does not sum to one, or a column is wrong.
         """
@@ -149,12 +149,13 @@ class Predictions:
         *,
         body_part_names: Sequence[str] | None = None,
         columns: Columns | None = None,
+        with_labels: bool = True,
     ) -> Predictions:
         """Read the long form, one row per study and model, in any order of rows and columns.
 
         Columns: ``study_id``, ``label`` (a class's name, or an index where the columns stand in the classes'
-        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``; then
-        ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>`` of every feature.
+        order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``, ``cost`` (of
+        the model); then ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>``.
         Studies and models keep the order of the file; classes are put in that of `mura_env.class_order`, the
         positive one of two last; body parts are sorted, so that tables of the same parts agree.
 
@@ -163,6 +164,7 @@ class Predictions:
             positive: The positive one of two classes, where their names do not tell.
             body_part_names: The body parts in a given order, for example those of a training table.
             columns: Other names of the columns, or wide form, one row per study; see `mura_env.Columns`.
+            with_labels: Read the labels; a table to predict from need not have any.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -170,7 +172,7 @@ class Predictions:
                 one, rows contradict each other, a study lacks a model or has one twice, there is no row, or
                 the names leave open which class is positive.
         """
-        fields_of_table = read_csv(path, positive, columns)
+        fields_of_table = read_csv(path, positive, columns, with_labels=with_labels)
         try:
             return cls.from_arrays(**fields_of_table, body_part_names=body_part_names)
         except ValueError as error:
@@ -209,6 +211,16 @@ class Predictions:
         return int(self.logits.shape[2])
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the true classes are known."""
+        return bool(self.labels[0] >= 0)
+
+    def require_labels(self) -> None:
+        """Refuse a table without labels, before anything is learned from it or measured on it."""
+        if not self.has_labels:
+            raise UserError("expected a table with labels, got one without; add the studies' true classes")
+
+    @property
     def probabilities(self) -> NDArray[np.float32]:
         """Class probabilities of every model, the softmax of the logits: a new array of the logits' shape."""
         shifted: NDArray[np.float32] = self.logits - self.logits.max(axis=-1, keepdims=True)
@@ -226,7 +238,7 @@ class Predictions:
             ValueError: If nothing is selected, a study is selected twice, or an index is out of range.
         """
         rows = row_indices(index, len(self))
-        return Predictions(**{name: _rows(getattr(self, name), rows) for name in _FIELD_NAMES})
+        return Predictions(**{name: _rows(name, getattr(self, name), rows) for name in _FIELD_NAMES})
 
     def with_features(self, features: FeatureChoice) -> Predictions:
         """Return the table with some of its features.
@@ -258,6 +270,7 @@ class Predictions:
         Raises:
             ValueError: If there are fewer patients than folds, or the seed is out of range.
         """
+        self.require_labels()
         Range("[0, 4294967295]").check("seed", seed, int)
         strata = self.body_parts * self.n_classes + self.labels
         return stratified_group_folds(strata, self.patient_ids, n_folds, seed, shares)
@@ -283,7 +296,8 @@ class Predictions:
     def concatenate(tables: Iterable[Predictions]) -> Predictions:
         """Put tables of the same models and classes below one another.
 
-        Body parts and features are matched by name; difficulty is kept only where every table has it.
+        Body parts and features are matched by name; difficulty is kept only where every table has it, costs
+        are those of the tables that have some.
 
         Raises:
             ValueError: If there is no table, models, classes or features differ, or a study id occurs twice.
@@ -307,7 +321,7 @@ class Predictions:
         return int(self.logits.shape[0])
 
     def __repr__(self) -> str:
-        counts = np.bincount(self.labels, minlength=self.n_classes)
+        counts = (self.labels[:, None] == np.arange(self.n_classes)).sum(axis=0)  # zeros without labels
         classes = ", ".join(f"{n} {name}" for n, name in zip(counts, self.class_names, strict=True))
         return (
             f"Predictions({len(self)} studies ({classes}) of {np.unique(self.patient_ids).size} patients, "
@@ -332,8 +346,8 @@ class Predictions:
 _FIELD_NAMES = tuple(field.name for field in fields(Predictions))
 
 
-def _rows(column: Any, rows: NDArray[np.int64]) -> Any:
-    return column[rows] if isinstance(column, np.ndarray) else column
+def _rows(name: str, column: Any, rows: NDArray[np.int64]) -> Any:
+    return column[rows] if isinstance(column, np.ndarray) and name != "costs" else column
 
 
 def _listed(names: Sequence[str]) -> str:

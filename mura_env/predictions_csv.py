@@ -40,7 +40,7 @@ class _Study(NamedTuple):
 
 
 def write_csv(table: Predictions, path: str | PathLike[str]) -> None:
-    """Write ``study_id, patient_id, body_part, label, n_views, model, logit_<class>, feature_<name>, …``.
+    """Write ``study_id, patient_id, body_part, label, n_views, model, cost, logit_<class>, …``.
 
     The file is written atomically. The label is the class's index, or its name where an index could be
     mistaken; nine significant digits give every float32 back exactly.
@@ -60,6 +60,7 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
         *("study_id", "patient_id", "body_part", "label", "n_views"),
         *(["difficulty"] if with_difficulty else []),
         "model",
+        *(["cost"] if table.costs is not None else []),
         *(f"logit_{name}" for name in table.class_names),
         *(f"{FEATURE}{name}" for name in table.feature_names),
     ]
@@ -68,17 +69,22 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
             str(table.study_ids[i]),
             str(table.patient_ids[i]),
             table.body_part_names[table.body_parts[i]],
-            label_of.get(table.labels[i], table.class_names[table.labels[i]]),
+            label_of.get(table.labels[i], table.class_names[table.labels[i]]) if table.has_labels else "",
             str(table.n_views[i]),
             *([f"{table.difficulty[i]:.9g}"] if table.difficulty is not None else []),
         ]
         features = [] if table.features is None else [f"{value:.9g}" for value in table.features[i]]
         for m, model in enumerate(table.model_names):
-            yield [*study, model, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
+            cost = [] if table.costs is None else [f"{table.costs[m]:.9g}"]
+            yield [*study, model, *cost, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
 
 
 def read_csv(
-    path: str | PathLike[str], positive: str | None = None, columns: Columns | None = None
+    path: str | PathLike[str],
+    positive: str | None = None,
+    columns: Columns | None = None,
+    *,
+    with_labels: bool = True,
 ) -> dict[str, Any]:
     """Read the long form; see `mura_env.Predictions.from_csv`.
 
@@ -99,7 +105,9 @@ def read_csv(
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             comma = delimiter != ","
             rows = long_form(enumerate(reader, start=1), columns, positive, comma=comma)
-            header = read_header(next(rows, (1, []))[1], positive, decimal_comma=comma)
+            header = read_header(
+                next(rows, (1, []))[1], positive, decimal_comma=comma, with_labels=with_labels
+            )
             return _assemble(*_read_rows(rows, header), header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source}: expected UTF-8 text with comma-separated values, got {error}") from None
@@ -109,8 +117,9 @@ def read_csv(
 
 def _read_rows(
     rows: Iterator[Row], header: Header
-) -> tuple[dict[str, _Study], dict[str, dict[str, list[float]]]]:
-    """Return the studies by id, and by model the values of each study."""
+) -> tuple[dict[str, _Study], dict[str, dict[str, list[float]]], dict[str, float]]:
+    """Return the studies by id, by model the values of each study, and by model its cost if one is given."""
+    costs: dict[str, float] = {}
     studies: dict[str, _Study] = {}
     values: dict[str, dict[str, list[float]]] = {}
     n_columns = len(header.positions) + len(header.class_positions) + len(header.feature_positions)
@@ -123,6 +132,7 @@ def _read_rows(
             study_id, study = _read_study(cells, header)
             model = _text("model", cells[header.positions["model"]])
             row = _read_values(cells, header)
+            cost = _read_cost(cells, header)
         except ValueError as error:
             raise UserError(f"row {line}: {error}") from None
         known = studies.setdefault(study_id, study)
@@ -133,6 +143,11 @@ def _read_rows(
                 f"row {line}: expected {field} {first!r} as in the other rows of study {study_id!r}, got "
                 f"{other!r}"
             )
+        if cost is not None and costs.setdefault(model, cost) != cost:
+            raise UserError(
+                f"row {line}: expected cost {costs[model]!r} as in the other rows of model {model!r}, got "
+                f"{cost!r}"
+            )
         of_model = values.setdefault(model, {})
         if study_id in of_model:
             raise UserError(
@@ -141,7 +156,7 @@ def _read_rows(
         of_model[study_id] = row
     if not studies:
         raise UserError("expected at least one row below the header, got an empty table")
-    return studies, values
+    return studies, values, costs
 
 
 def _read_study(cells: list[str], header: Header) -> tuple[str, _Study]:
@@ -150,7 +165,7 @@ def _read_study(cells: list[str], header: Header) -> tuple[str, _Study]:
 
     study_id = plain_number(_text("study_id", cell("study_id", "")))
     label = cell("label", "").strip()
-    class_name = header.class_of_label.get(spelling(label))
+    class_name = header.class_of_label.get(spelling(label)) if header.with_labels else ""
     if class_name is None:
         raise UserError(
             f"expected a label of the classes {listed(header.class_names)}, got {label!r}"
@@ -201,6 +216,12 @@ def _read_values(cells: list[str], header: Header) -> list[float]:
     return values
 
 
+def _read_cost(cells: list[str], header: Header) -> float | None:
+    if "cost" not in header.positions:
+        return None
+    return _number("cost", cells[header.positions["cost"]], 0, LARGEST, comma=header.decimal_comma)
+
+
 def _text(column: str, cell: str) -> str:
     text = cell.strip()
     if not text:
@@ -226,7 +247,10 @@ def _number(column: str, cell: str, low: float, high: float, *, comma: bool) -> 
 
 
 def _assemble(
-    studies: dict[str, _Study], values: dict[str, dict[str, list[float]]], header: Header
+    studies: dict[str, _Study],
+    values: dict[str, dict[str, list[float]]],
+    costs: dict[str, float],
+    header: Header,
 ) -> dict[str, Any]:
     """Put the rows into arrays, studies and models in order of appearance."""
     for model, of_model in values.items():
@@ -245,7 +269,7 @@ def _assemble(
         raise UserError("expected a difficulty for every study or for none, got some empty cells")
     return {
         "logits": logits_from_probabilities(array) if header.are_probabilities else array,
-        "labels": [record.label for record in records],
+        "labels": [record.label for record in records] if header.with_labels else None,
         "body_parts": [part_of[record.body_part] for record in records],
         "study_ids": list(studies),
         "patient_ids": [record.patient_id for record in records],
@@ -255,4 +279,5 @@ def _assemble(
         "difficulty": difficulties or None,
         "features": [record.features for record in records] if header.feature_positions else None,
         "feature_names": tuple(header.feature_positions),
+        "costs": [costs[model] for model in values] if costs else None,
     }

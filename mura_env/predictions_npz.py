@@ -24,7 +24,7 @@ FORMAT = "mura-predictions-1"
 
 ARRAYS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views")
 NAMES = ("model_names", "class_names", "body_part_names")
-OPTIONAL = ("difficulty", "features", "feature_names")
+OPTIONAL = ("difficulty", "features", "feature_names", "costs")
 
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][biufU]\d{1,9})', 'fortran_order': (True|False), "

@@ -31,7 +31,7 @@ _FEATURES = ("features", "(n_studies, n_features)", 2)
 
 def filled_columns(
     logits: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     body_parts: ArrayLike | None = None,
     *,
     study_ids: ArrayLike | None,
@@ -43,6 +43,7 @@ def filled_columns(
     difficulty: ArrayLike | None,
     features: ArrayLike | None,
     feature_names: Sequence[str] | None,
+    costs: ArrayLike | None,
 ) -> dict[str, Any]:
     """Return the fields of a table, not yet checked; see `mura_env.Predictions.from_arrays`."""
     values = real_array(logits, "logits", "(n_studies, n_models, n_classes)", 3)
@@ -60,7 +61,9 @@ def filled_columns(
         feature_names = numbered_names("feature", real_array(features, *_FEATURES).shape[1])
     return {
         "logits": values,
-        "labels": label_indices(labels, classes, are_own=class_names is not None),
+        "labels": np.full(n_studies, -1)
+        if labels is None
+        else label_indices(labels, classes, are_own=class_names is not None),
         "body_parts": indices,
         "study_ids": as_array(ids, "study ids"),
         "patient_ids": as_array(ids if patient_ids is None else patient_ids, "patient ids"),
@@ -71,6 +74,7 @@ def filled_columns(
         "difficulty": None if difficulty is None else as_array(difficulty, "difficulty"),
         "features": None if features is None else as_array(features, "features"),
         "feature_names": feature_names or (),
+        "costs": costs,
     }
 
 
@@ -99,7 +103,8 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
             "of a sigmoid as the probabilities 1 - p and p"
         )
     labels = integer_column(columns["labels"], "labels", n_studies)
-    require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
+    if has_labels := bool((labels != -1).any()):
+        require_range(labels, "labels", 0, n_classes, f"the logits have {n_classes} classes")
     parts = name_tuple(columns["body_part_names"], "body part names", len(columns["body_part_names"]))
     body_parts = integer_column(columns["body_parts"], "body parts", n_studies)
     require_range(body_parts, "body parts", 0, len(parts), "they are indices into body_part_names")
@@ -113,7 +118,8 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     require_distinct(class_names)
     order = normal_first(class_names)
     if order != tuple(range(n_classes)):
-        logits, labels = np.ascontiguousarray(logits[..., order]), np.argsort(order)[labels]
+        logits = np.ascontiguousarray(logits[..., order])
+        labels = np.argsort(order)[labels] if has_labels else labels
         class_names = tuple(class_names[i] for i in order)
     return {
         "logits": logits,
@@ -128,6 +134,7 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
         "difficulty": None if difficulty is None else difficulty_column(difficulty, n_studies),
         "features": features,
         "feature_names": feature_names,
+        "costs": None if columns["costs"] is None else cost_column(columns["costs"], n_models),
     }
 
 
@@ -144,6 +151,21 @@ def difficulty_column(values: ArrayLike, n_studies: int) -> NDArray[np.float32]:
     if outside.any():
         row = int(np.argmax(outside))
         raise UserError(f"expected difficulty in [0, 1], got {column[row]:.6g} in row {row}: rescale it")
+    return column
+
+
+def cost_column(values: ArrayLike, n_models: int) -> NDArray[np.float32]:
+    """Turn costs of models into a new float32 column of shape ``(n_models,)``.
+
+    Raises:
+        ValueError: If the values are no finite numbers of at least 0, another number of them, or all 0.
+    """
+    column = real_array(values, "costs", "(n_models,)", 1)
+    if column.shape != (n_models,) or (column < 0).any() or not column.any():
+        raise UserError(
+            f"expected one cost of at least 0 for each of {n_models} models, not all of them 0, got "
+            f"{column.tolist()}"
+        )
     return column
 
 

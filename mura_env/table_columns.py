@@ -90,6 +90,8 @@ def long_form(rows: Iterator[Row], columns: Columns, positive: str | None, *, co
         return
     classes = [*next(iter(models.values()))]
     if single := classes == [""]:
+        if "label" not in names:
+            raise UserError(f"expected a column 'label', got {listed(header)}; name yours with --label")
         at = [*meanings][names.index("label")]
         classes = _two_classes([row[at] for _, row in body], positive)
     yield line, [*names, "model", *(PREFIXES[1] + name for name in classes)]
@@ -113,16 +115,13 @@ def _meanings(header: Sequence[str], columns: Columns) -> dict[int, str]:
     for name in given.values():
         if header.count(name) != 1:
             raise UserError(f"expected the column {name!r} once, got the columns {listed(header)}")
-    long_only = () if columns.model_columns else ("model",)
-    standard = [name for name in (*REQUIRED[:2], *OPTIONAL, *long_only) if name not in given]
+    long_only = ("model", "cost") if columns.model_columns else ()  # wide form has no row of a model
+    standard = {*REQUIRED, *OPTIONAL} - {*given, *long_only}
     kept = {header.index(name): meaning for meaning, name in given.items()}
     for position, name in enumerate(header):
-        is_value = name.startswith(FEATURE) or (long_only and name.startswith(PREFIXES))
+        is_value = name.startswith(FEATURE) or (not long_only and name.startswith(PREFIXES))
         if position not in kept and name not in columns.model_columns and (name in standard or is_value):
             kept[position] = name
-    for meaning, option in (("study_id", "--id"), ("label", "--label")):
-        if meaning not in kept.values():
-            raise UserError(f"expected a column {meaning!r}, got {listed(header)}; name yours with {option}")
     return kept
 
 

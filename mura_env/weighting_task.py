@@ -104,7 +104,7 @@ class WeightingTask:
         draws_per_study: int = 1,
         features: FeatureChoice = "all",
     ) -> None:
-        table = _table(predictions)
+        table = open_table(predictions)
         require_one_of("action", action, get_args(Action))
         require_one_of("combine", combine, get_args(Combine))
         require_one_of("order", order, get_args(Order))
@@ -139,7 +139,7 @@ class WeightingTask:
         )
         self._candidate_columns = np.ascontiguousarray(self.candidates.T)
 
-        self.pool = self._sampled_studies(sampling)
+        self.pool = sampled_studies(table, self.reward, sampling)
         self.order = StudyOrder(self.pool, order)
         self._rule = reward_rule(self.reward, table)
 
@@ -237,16 +237,18 @@ class WeightingTask:
             )
         return np.take(self._candidate_columns, actions, axis=1)
 
-    def _sampled_studies(self, sampling: Sampling) -> IntArray:
-        if sampling == "all":
-            return np.arange(len(self.table))
-        pool = np.flatnonzero(contested(self.table, self.reward))
-        if pool.size == 0:
-            raise UserError(
-                "expected contested studies, got a table on which no weights change a reward: use "
-                "sampling='all', or members that differ"
-            )
-        return pool
+
+def sampled_studies(table: Predictions, reward: Reward | RewardRule, sampling: Sampling) -> IntArray:
+    """Return the rows of the studies that an environment shows: all, or those that are `contested`."""
+    if sampling == "all":
+        return np.arange(len(table))
+    pool = np.flatnonzero(contested(table, reward))
+    if pool.size == 0:
+        raise UserError(
+            "expected contested studies, got a table on which no weights change a reward: use "
+            "sampling='all', or members that differ"
+        )
+    return pool
 
 
 def contested(table: Predictions, reward: str | Reward | RewardRule = "correctness") -> NDArray[np.bool_]:
@@ -283,14 +285,16 @@ def _checked_weights(name: str, values: ArrayLike, n_models: int) -> FloatArray:
     return weights
 
 
-def _table(predictions: Predictions | str | PathLike[str]) -> Predictions:
-    """Return the table itself, or read the one that a path leads to."""
+def open_table(predictions: Predictions | str | PathLike[str]) -> Predictions:
+    """Return the table itself, or read the one that a path leads to; refuse one without labels."""
     if not isinstance(predictions, Predictions | str | PathLike):
         raise UserError(
             f"expected a Predictions table or the path of one, got {type(predictions).__name__}: "
             "wrap arrays with Predictions.from_arrays"
         )
-    return predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
+    table = predictions if isinstance(predictions, Predictions) else Predictions.load(predictions)
+    table.require_labels()
+    return table
 
 
 def require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:

@@ -18,7 +18,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 LONG = (
     "agents/policy/test_policy_agent.py",
-    "base_models/synthetic/test_needs_looking.py",
     "mura_app/test_pipeline.py",
     "notebooks/test_notebooks.py",
     "agents/benchmark/test_run.py",
@@ -28,7 +27,6 @@ LONG = (
     "base_models/training/test_fit.py",
     "mura_app/test_several_processes.py",
     "mura_app/test_user_errors.py",
-    "mura_app/commands/test_list.py",
 )
 """Modules that take longest, the longest first: begun last, they would keep one processor busy for minutes,
 with nothing left to do for the others."""

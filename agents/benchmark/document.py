@@ -26,6 +26,7 @@ from agents.benchmark.seed_summaries import (
     weights_over_seeds,
     weights_vary,
 )
+from agents.benchmark.selective import Selective, selective_document
 from agents.benchmark.targets import Target
 from agents.metrics import youden_threshold
 from agents.registry import BASELINE
@@ -113,6 +114,8 @@ class Benchmark(Document):
     """By agent and control."""
     cross_validated: OrReason[CrossValidated]
     images: OrReason[Images]
+    selective: dict[str, Selective] = Field(default_factory=dict)
+    """By agent: its error where the least confident studies are deferred."""
     targets: dict[str, Target] = Field(default_factory=dict)
     """By reward: agents that were trained for it, and controls that were fitted to it."""
     repeats: Repeats | None = None
@@ -209,6 +212,9 @@ def benchmark_document(
         ),
         "cross_validated": out_of_fold_document(train, held_out, of_train),
         "images": image_level_document(test, images, results, fixed, thresholds, n_resamples=n_resamples),
+        "selective": selective_document(
+            test, {name: result.probabilities for name, result in results.items()}, n_resamples
+        ),
         **({"targets": dict(targets)} if targets else {}),
     }
 

@@ -154,6 +154,7 @@ def check_classes(labels: Iterable[int]) -> None:
 
 
 def _check(train: Predictions, outside: Predictions, outside_images: Predictions | None) -> None:
+    outside.require_labels()
     check_classes(outside.labels)
     rows = {str(study): row for row, study in enumerate(train.study_ids)}
     copied = [

@@ -164,6 +164,8 @@ def check_tables(
         raise UserError(f"expected one or more different seeds, got {list(seeds)}; ask for at least one")
     for seed in seeds:
         SEED.check("seeds", seed, int)
+    for table in (train, test):
+        table.require_labels()
     if len(test) == 0 or len(np.unique(test.labels)) < 2:
         raise UserError("expected a test table with studies of at least two classes, got fewer")
     test = matched_to(test, train)

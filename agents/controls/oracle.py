@@ -41,6 +41,7 @@ def oracle_weights(table: Predictions) -> NDArray[np.float64]:
     Returns:
         Shape `(n_studies, n_models)`, rows on the simplex.
     """
+    table.require_labels()
     leads = leads_of_label(table.probabilities, table.labels)
     least = leads.min(axis=2)
     weights = np.eye(table.n_models)[least.argmax(axis=1)]

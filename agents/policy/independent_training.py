@@ -4,7 +4,6 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ class Snapshot:
 
 def train_independently(
     train: Callable[[PolicyStackEnv, StackedNetwork, int, Report], None],
-    make_env: Callable[[int], PolicyStackEnv],
+    make_envs: Sequence[Callable[[], PolicyStackEnv]],
     stack: StackedNetwork,
     *,
     seed: int,
@@ -47,7 +46,7 @@ def train_independently(
 
     Args:
         train: Trains one policy in place.
-        make_env: Makes the environment of the policy with a number.
+        make_envs: Makes each policy's environment.
         stack: The policies before training, which stays as it is.
         seed: Seed of the first policy; the others count on from it.
         checkpoints: Steps after which a policy is kept, ascending.
@@ -57,8 +56,8 @@ def train_independently(
         One policy after the other, its snapshots, as many as checkpoints.
     """
     calls = [
-        (train, partial(make_env, index), _single(stack, index), seed + 1_000 * index, checkpoints)
-        for index in range(stack.n_policies)
+        (train, make_env, _single(stack, index), seed + 1_000 * index, checkpoints)
+        for index, make_env in enumerate(make_envs)
     ]
     if n_jobs == 1:
         yield from (_train_one(*call) for call in calls)

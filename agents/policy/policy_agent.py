@@ -252,11 +252,11 @@ class PolicyAgent(Agent[ConfigType]):
         self, folds: list[InnerFold], network: StackedNetwork, seed: int, monitor: TrainingMonitor
     ) -> None:
         config = self.config
-        parts = [(fold, coefficient) for fold in folds for coefficient in config.kl_coefficients]
+        envs = [partial(self._env, [fold], (kl,)) for fold in folds for kl in config.kl_coefficients]
         epochs = range(1, config.n_checkpoints + 1)
         training = train_independently(
             self._train,
-            partial(self._single_env, parts),
+            envs,
             network,
             seed=seed,
             checkpoints=[config.total_steps * epoch / config.n_checkpoints for epoch in epochs],
@@ -268,7 +268,7 @@ class PolicyAgent(Agent[ConfigType]):
                 for snapshots in training:
                     finished.append(snapshots)
                     self.total_steps_ += snapshots[-1].steps
-                    monitor.progress(len(finished) * config.total_steps // len(parts))
+                    monitor.progress(len(finished) * config.total_steps // len(envs))
         except KeyboardInterrupt:
             n_folds = len(finished) // len(config.kl_coefficients)
             if n_folds:
@@ -294,13 +294,9 @@ class PolicyAgent(Agent[ConfigType]):
             folds, kl_coefficients, width, self.config.reward, draws_per_study=draws, action=self._action()
         )
 
-    def _single_env(self, parts: list[tuple[InnerFold, float]], index: int) -> PolicyStackEnv:
-        fold, coefficient = parts[index]
-        return self._env([fold], (coefficient,))
-
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         observations, layout = observe_with_parts(table, body_parts, self.body_part_names_)
-        network = self._fitted_network(layout)
+        network = self.fitted_network(layout)
         load_arrays(network, self.arrays_)
         log_references = log_reference(self.arrays_["reference"].T)
         scale = action_scale(log_references[:, :-1])
@@ -335,7 +331,7 @@ class PolicyAgent(Agent[ConfigType]):
             beta=config.attention_beta,
         )
 
-    def _fitted_network(self, layout: ObservationLayout) -> StackedNetwork:
+    def fitted_network(self, layout: ObservationLayout) -> StackedNetwork:
         """Return a network, not yet filled, of as many policies as the arrays hold: any one's first axis."""
         name, _ = next(self._network(layout, 1).named_parameters())
         array = self.arrays_.get(f"{NETWORK_PREFIX}{name}", np.empty(0))
@@ -350,5 +346,5 @@ class PolicyAgent(Agent[ConfigType]):
             self.feature_names_,
         )
         self._require_shape("reference", (len(self.body_part_names_) + 1, len(self.model_names_)))
-        for name, value in self._fitted_network(layout).state_dict().items():
+        for name, value in self.fitted_network(layout).state_dict().items():
             self._require_shape(f"{NETWORK_PREFIX}{name}", tuple(value.shape))

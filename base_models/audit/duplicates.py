@@ -14,7 +14,8 @@ from base_models.datasets.patient_proxy import near_duplicate_blocks
 from base_models.datasets.study import SPLITS, Study
 
 MAX_PAIRS = 20_000
-"""Near-duplicate pairs that are listed of each kind; the others are only counted."""
+"""Near-duplicate pairs that are listed of each danger, so that harmless ones push no dangerous one out; the
+others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,7 @@ class Duplicates:
         return self.n_near == sum(not pair.exact for pair in self.pairs)
 
 
-def find_duplicates(
-    images: Mapping[Path, ScannedImage], study_of: Mapping[Path, Study], max_pairs: int = MAX_PAIRS
-) -> Duplicates:
+def find_duplicates(images: Mapping[Path, ScannedImage], study_of: Mapping[Path, Study]) -> Duplicates:
     """Find all pairs of files that show the same image, or nearly.
 
     Files of equal bytes are chained pair by pair, and only the first of them is compared with other images
@@ -71,13 +70,12 @@ def find_duplicates(
     Args:
         images: The readable files.
         study_of: Study of each file.
-        max_pairs: Nearly equal pairs that are listed of each danger: harmless ones push no dangerous one out.
     """
     groups = equal_images({path: image.digest for path, image in images.items() if not image.constant})
     found = [
         _duplicate(a, b, 1.0, study_of, exact=True) for group in groups for a, b in _chain(group, study_of)
     ]
-    near, counts = _near_pairs([group[0] for group in groups], images, study_of, max_pairs)
+    near, counts = _near_pairs([group[0] for group in groups], images, study_of)
     return Duplicates(
         pairs=sorted(found + near, key=lambda pair: (pair.danger, pair.paths)),
         n_near=int(counts.sum()),
@@ -87,7 +85,7 @@ def find_duplicates(
 
 
 def _near_pairs(
-    paths: Sequence[Path], images: Mapping[Path, ScannedImage], study_of: Mapping[Path, Study], max_pairs: int
+    paths: Sequence[Path], images: Mapping[Path, ScannedImage], study_of: Mapping[Path, Study]
 ) -> tuple[list[Duplicate], NDArray[np.int64]]:
     """Count all pairs of nearly the same image, and list no more than a number of each danger.
 
@@ -108,7 +106,7 @@ def _near_pairs(
     for i, j in near_duplicate_blocks(hashes, thumbnails):
         danger = 4 * (splits[i] == splits[j]) + 2 * (labels[i] == labels[j]) + (patients[i] == patients[j])
         for kind in range(8):
-            listed = np.flatnonzero(danger == kind)[: max(0, max_pairs - counts[kind])]
+            listed = np.flatnonzero(danger == kind)[: max(0, MAX_PAIRS - counts[kind])]
             found += [
                 _duplicate(paths[a], paths[b], float(thumbnails[a] @ thumbnails[b]), study_of, exact=False)
                 for a, b in zip(i[listed].tolist(), j[listed].tolist(), strict=True)

@@ -25,6 +25,7 @@ from mura_env.errors import UserError
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else its import looks for updates over the network
 import albumentations as A  # noqa: N812  # the variable must be set before; its customary name
 
+from base_models.imaging.decoding import resize
 from base_models.networks.input_format import PIXEL_MEAN
 
 Range: TypeAlias = tuple[float, float]
@@ -157,14 +158,6 @@ class Augmentation:
                 step.set_random_state(*generators)
                 pixels = step(**pixels)
         return {name: resize(array, self.size) for name, array in pixels.items()}
-
-
-def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Scale a square image to (size, size), by area where it shrinks."""
-    if image.shape == (size, size):
-        return image
-    interpolation = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
 
 
 def _rlensemble_v1(side: int) -> list[Step]:

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 HASH_SIZE = 16
 THUMBNAIL_SIZE = 32
 MAX_HAMMING_DISTANCE = 10
+"""Of the hashes of a pair."""
 MIN_CORRELATION = 0.9
+"""Of the thumbnails of a pair."""
 BLOCK = 1024
 """Images on each side that are compared at once."""
 _FEW = 2**14
@@ -32,30 +32,18 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return centred / np.float32(norm) if norm > 0 else centred
 
 
-def near_duplicates(
-    hashes: NDArray[np.bool_],
-    thumbnails: NDArray[np.float32],
-    max_distance: int = MAX_HAMMING_DISTANCE,
-    min_correlation: float = MIN_CORRELATION,
-    *,
-    block: int = BLOCK,
-) -> list[tuple[int, int]]:
+def near_duplicates(hashes: NDArray[np.bool_], thumbnails: NDArray[np.float32]) -> list[tuple[int, int]]:
     """Find all pairs of images that are nearly the same: those of `near_duplicate_blocks`.
 
     Returns:
         Pairs (i, j) with i < j, sorted.
     """
-    found = near_duplicate_blocks(hashes, thumbnails, max_distance, min_correlation, block=block)
+    found = near_duplicate_blocks(hashes, thumbnails)
     return sorted(pair for i, j in found for pair in zip(i.tolist(), j.tolist(), strict=True))
 
 
 def near_duplicate_blocks(
-    hashes: NDArray[np.bool_],
-    thumbnails: NDArray[np.float32],
-    max_distance: int = MAX_HAMMING_DISTANCE,
-    min_correlation: float = MIN_CORRELATION,
-    *,
-    block: int = BLOCK,
+    hashes: NDArray[np.bool_], thumbnails: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Find all pairs of images that are nearly the same, one block against another at a time.
 
@@ -66,29 +54,26 @@ def near_duplicate_blocks(
     Args:
         hashes: Array of shape (n_images, n_bits).
         thumbnails: Array of shape (n_images, n_pixels), rows with mean 0 and norm 1.
-        max_distance: Largest Hamming distance of a pair.
-        min_correlation: Smallest correlation of a pair's thumbnails.
-        block: Images on each side that are compared at once.
 
     Yields:
         The pairs of two blocks as two arrays of shape (n_pairs,) with i < j, where there are any.
     """
     signs = np.where(hashes, np.float32(1), np.float32(-1))
     n_images, n_bits = hashes.shape
-    for top in range(0, n_images, block):
-        for left in range(top, n_images, block):
-            rows, columns = slice(top, top + block), slice(left, left + block)
+    for top in range(0, n_images, BLOCK):
+        for left in range(top, n_images, BLOCK):
+            rows, columns = slice(top, top + BLOCK), slice(left, left + BLOCK)
             agreement = signs[rows] @ signs[columns].T  # n_bits minus twice the distance
-            alike = agreement >= n_bits - 2 * max_distance
+            alike = agreement >= n_bits - 2 * MAX_HAMMING_DISTANCE
             if top == left:
                 alike = np.triu(alike, k=1)
-            i, j = _confirmed(alike, thumbnails[rows], thumbnails[columns], min_correlation)
+            i, j = _confirmed(alike, thumbnails[rows], thumbnails[columns])
             if len(i):
                 yield i + top, j + left
 
 
 def _confirmed(
-    alike: NDArray[np.bool_], rows: NDArray[np.float32], columns: NDArray[np.float32], min_correlation: float
+    alike: NDArray[np.bool_], rows: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of the alike pairs whose thumbnails correlate.
 
@@ -96,10 +81,10 @@ def _confirmed(
     correlating them pair by pair takes some 40 times as long as the product of whole blocks.
     """
     if np.count_nonzero(alike) > _FEW:
-        i, j = np.nonzero(alike & (rows @ columns.T >= min_correlation))
+        i, j = np.nonzero(alike & (rows @ columns.T >= MIN_CORRELATION))
         return i, j
     i, j = np.nonzero(alike)
-    kept = np.einsum("ij,ij->i", rows[i], columns[j]) >= min_correlation
+    kept = np.einsum("ij,ij->i", rows[i], columns[j]) >= MIN_CORRELATION
     return i[kept], j[kept]
 
 
@@ -112,6 +97,9 @@ def consecutive_pairs(numbers: Sequence[int], keys: Sequence[object]) -> list[tu
 
 def group_by_links(n_items: int, links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """Return the connected component of each item, named by its smallest index; shape (n_items,)."""
+    from scipy.sparse import coo_array  # noqa: PLC0415 - other kinds of data sets need none of it
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     i, j = np.array(list(links), dtype=np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(n_items, n_items))
     _, component = connected_components(graph, directed=False)

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from base_models.datasets.boxes import with_boxes
-from base_models.datasets.study import Dataset, check_dataset, in_class_order
+from base_models.datasets.study import Dataset, check_dataset, check_index, in_class_order
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.options import SEED
 from mura_env.utils.plugins import Registry
 
 ReaderClass = TypeVar("ReaderClass", bound="type[DatasetReader]")
+
+
+TABLE = "studies.csv"
+"""The table of anybody's own radiographs."""
 
 
 class DatasetReader(ABC):
@@ -30,6 +34,11 @@ class DatasetReader(ABC):
     @abstractmethod
     def read(root: Path, seed: int) -> Dataset:
         """Read the study index from the data set's own folder; the seed draws a split where none is given."""
+
+    @classmethod
+    def read_unlabelled(cls, root: Path) -> Dataset:
+        """Read the study index to predict from; a kind whose labels may be missing overrides it."""
+        return cls.read(root, 0)
 
 
 DATASETS: Registry[type[DatasetReader]] = Registry(
@@ -77,10 +86,7 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True, positive: 
             itself, or leaves open which of two classes is positive.
     """
     SEED.check("seed", seed, int)
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        state = "is not a folder" if path.exists() else "does not exist"
-        raise UserFileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
+    path = _folder(Path(path).expanduser())
     name, root, others = _recognise(path)
     dataset = with_boxes(in_class_order(DATASETS[name].read(root, seed), positive))
     if others:
@@ -88,6 +94,30 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True, positive: 
     if check:
         check_dataset(dataset)
     return dataset
+
+
+def open_unlabelled(path: str | Path) -> Dataset:
+    """Open a data set, or the table of one, to predict from: labels, splits and boxes play no part.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or table.
+        ValueError: If the folder is of no known kind or of several, or contradicts itself.
+    """
+    path = Path(path).expanduser()
+    if path.name == TABLE and path.is_file():
+        path = path.parent
+    name, root, _ = _recognise(_folder(path))
+    dataset = DATASETS[name].read_unlabelled(root)
+    check_index(dataset)
+    return dataset
+
+
+def _folder(path: Path) -> Path:
+    """Return the path of a folder that is there."""
+    if not path.is_dir():
+        state = "is not a folder" if path.exists() else "does not exist"
+        raise UserFileNotFoundError(f"expected the folder of a data set, but {path} {state}; check the path")
+    return path
 
 
 def _recognise(path: Path) -> tuple[str, Path, list[tuple[str, Path]]]:

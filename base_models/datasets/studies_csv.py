@@ -3,24 +3,27 @@
 One row an image: `path,study_id,patient_id,body_part,label` and, if the split is given, `split`. Paths are
 relative to the folder. Labels are names, or numbers with 0 for normal; see `mura_env.class_order`. Studies of
 a validation split are learned from and never scored: networks are validated on folds of what is learned from.
+To predict from, `path` and `study_id` are enough.
 """
 
 import csv
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from base_models.datasets.registry import DatasetReader, register_dataset
+from base_models.datasets.registry import TABLE, DatasetReader, register_dataset
 from base_models.datasets.study import Dataset, Split, Study
 from base_models.datasets.tables import open_table
 from mura_env.cells import delimiter_of, first_spellings, listed, plain_number, spelling, spelt_twice
 from mura_env.errors import UserError
 from mura_env.patient_split import stratified_group_folds
 
-TABLE = "studies.csv"
 COLUMNS = ("path", "study_id", "patient_id", "body_part", "label")
+TO_PREDICT = COLUMNS[:2]
+"""Columns that a prediction needs; a study without a patient is its own, without a body part is of any."""
 N_SPLIT_PARTS = 4
 """Where no split is given, one part of four, by patient, is the test split."""
 _SPLIT_NAMES = {
@@ -63,24 +66,15 @@ def read(root: Path, seed: int = 0) -> Dataset:
         ValueError: If the table is none, has no row, or lacks a column.
     """
     file = root / TABLE
-    rows, contradictions = _rows(file)
+    rows, contradictions = _rows(file, COLUMNS)
     rows, faults = _with_own_files(root, file, rows)
     rows, uncertain = _with_certain_labels(file, rows)
     contradictions += [*faults, *uncertain]
     remarks = [remark for column in ("body_part", "label") if (remark := _spell_alike(rows, column))]
     class_names, label_of, gaps = _classes({row["label"] for row in rows.values()})
     remarks += gaps
-    studies: dict[str, Row] = {}
-    images: dict[str, list[Path]] = {}
-    for line, row in rows.items():
-        first = studies.setdefault(row["study_id"], row)
-        images.setdefault(row["study_id"], []).append(root / row["path"])
-        contradictions += [
-            f"expected one {column} for study {row['study_id']!r} in {file}, got "
-            f"{first.get(column)!r} and, in line {line}, {row.get(column)!r}"
-            for column in ("patient_id", "body_part", "label", "split")
-            if row.get(column) != first.get(column)
-        ]
+    studies, images, faults = _studies(root, file, rows, ("patient_id", "body_part", "label", "split"))
+    contradictions += faults
     splits = _splits(list(studies.values()), seed)
     if validating := sum(row.get("split") == "valid" for row in studies.values()):
         remarks.append(
@@ -108,19 +102,64 @@ def read(root: Path, seed: int = 0) -> Dataset:
     )
 
 
-def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
+def read_unlabelled(root: Path) -> Dataset:
+    """Read the table's study index to predict from: columns beside `TO_PREDICT` may be missing or empty.
+
+    Raises:
+        ValueError: If the table is none, has no row, or lacks a column.
+    """
+    file = root / TABLE
+    rows, contradictions = _rows(file, TO_PREDICT)
+    rows, faults = _with_own_files(root, file, rows)
+    _spell_alike(rows, "body_part")
+    studies, images, contrary = _studies(root, file, rows, ("body_part",))
+    return Dataset(
+        name="studies.csv",
+        root=root,
+        class_names=(),
+        body_part_names=tuple(sorted({row["body_part"] for row in rows.values()} - {""})),
+        studies=tuple(
+            Study(
+                study_id, row["patient_id"] or study_id, row["body_part"], -1, "test", tuple(images[study_id])
+            )
+            for study_id, row in studies.items()
+        ),
+        contradictions=(*contradictions, *faults, *contrary),
+    )
+
+
+def _studies(
+    root: Path, file: Path, rows: dict[int, Row], common: tuple[str, ...]
+) -> tuple[dict[str, Row], dict[str, list[Path]], list[str]]:
+    """Return each study's first row and its images, and where rows differ in what they have in common."""
+    studies: dict[str, Row] = {}
+    images: dict[str, list[Path]] = {}
+    faults = []
+    for line, row in rows.items():
+        first = studies.setdefault(row["study_id"], row)
+        images.setdefault(row["study_id"], []).append(root / row["path"])
+        faults += [
+            f"expected one {column} for study {row['study_id']!r} in {file}, got "
+            f"{first.get(column)!r} and, in line {line}, {row.get(column)!r}"
+            for column in common
+            if row.get(column) != first.get(column)
+        ]
+    return studies, images, faults
+
+
+def _rows(file: Path, required: tuple[str, ...]) -> tuple[dict[int, Row], list[str]]:
     """Return the table's complete rows by line number, values stripped, and what is wrong with the others."""
     rows: dict[int, Row] = {}
     faults = []
     with open_table(file) as stream:
         reader = csv.DictReader(stream, delimiter=delimiter_of(stream, COLUMNS))
         names = [name.strip() for name in reader.fieldnames or ()]
-        missing = [column for column in COLUMNS if column not in names]
+        missing = [column for column in required if column not in names]
         if missing:
             found = ",".join(names[:20]) + (",…" if len(names) > 20 else "")
             advice = "complete the first line" if len(names) > 1 else "separate its values with commas"
             raise UserError(
-                f"expected the columns {', '.join(COLUMNS)} in {file}, got {found or 'none'!r}, "
+                f"expected the columns {', '.join(required)} in {file}, got {found or 'none'!r}, "
                 f"which lacks {', '.join(missing)}; {advice}"
             )
         twice = [name for name, count in Counter(names).items() if name and count > 1]
@@ -129,12 +168,12 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
                 f"expected each column once in {file}, got {twice[0]} twice; leave one of them out"
             )
         reader.fieldnames = names
-        needed = [*COLUMNS, *(["split"] if "split" in names else [])]
+        needed = [*required, *(["split"] if "split" in names and required == COLUMNS else [])]
         for row in reader:
-            values = {column: (row[column] or "").strip() for column in needed}
+            values = {column: (row.get(column) or "").strip() for column in (*needed, *COLUMNS)}
             values |= {column: plain_number(values[column]) for column in ("study_id", "patient_id", "label")}
             # the reader puts values beyond the columns under the key None
-            fault = _fault_of_row(values, len(names), surplus=None in row)
+            fault = _fault_of_row(values, len(names), needed, surplus=None in row)
             if fault:
                 expected, got, advice = fault
                 faults.append(f"expected {expected} in line {reader.line_num} of {file}, got {got}; {advice}")
@@ -147,9 +186,11 @@ def _rows(file: Path) -> tuple[dict[int, Row], list[str]]:
     return rows, faults
 
 
-def _fault_of_row(values: Row, n_columns: int, *, surplus: bool) -> tuple[str, str, str] | None:
+def _fault_of_row(
+    values: Row, n_columns: int, needed: Sequence[str], *, surplus: bool
+) -> tuple[str, str, str] | None:
     """Return what is expected of a row, what it is and what to do, or None if it can be used."""
-    empty = [column for column, value in values.items() if not value]
+    empty = [column for column in needed if not values[column]]
     if empty:
         return f"a value for {empty[0]}", "none", "complete the line"
     broken = [column for column, value in values.items() if "\n" in value or "\r" in value]
@@ -255,3 +296,4 @@ class StudiesCsv(DatasetReader):
     looks_for = f"{TABLE} with the columns {','.join(COLUMNS)}[,split]"
     find_root = staticmethod(find_root)
     read = staticmethod(read)
+    read_unlabelled = staticmethod(read_unlabelled)

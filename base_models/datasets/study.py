@@ -35,7 +35,7 @@ class Study:
     body_part: str
     """One of the data set's `body_part_names`."""
     label: int
-    """Index into the data set's `class_names`."""
+    """Index into the data set's `class_names`; -1 where it is not known, in an index to predict from."""
     split: Split
     """The side of the train/test split that the study's patient is on."""
     image_paths: tuple[Path, ...]

@@ -141,3 +141,11 @@ def stretch_into_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8
     """Scale an image of shape (height, width) to (size, size) whatever its aspect."""
     interpolation = cv2.INTER_AREA if max(image.shape) > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
+
+
+def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Scale a square image to (size, size), by area where it shrinks."""
+    if image.shape == (size, size):
+        return image
+    interpolation = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)

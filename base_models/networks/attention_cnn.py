@@ -150,22 +150,42 @@ class AttentionCNN(nn.Module):
         stage += [EnhancedBlock(channels, channels) for _ in range(blocks - 1)]
         return nn.Sequential(*stage), self.behind_each_stage(channels)
 
-    def forward_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (n, in_channels, height, width) to scores (1, n, n_classes), the logits, and the map.
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (n, in_channels, height, width) to the features that are pooled, and their attention.
 
-        The map, (n, 1, height / 8, width / 8), holds the logits of the spatial attention.
+        Shapes (n, channels, height / 8, width / 8), and (n, 1, height / 8, width / 8), in logits.
         """
         features = self.dropout1(torch.relu(self.bn1(self.conv1(images))))
         features = self.dropout2(self.se1(self.layer1(features)))
         features = self.dropout3(self.se2(self.layer2(features)))
         features = self.cbam(self.dropout4(self.se3(self.layer3(features))))
         attention: Tensor = self.attention[:-1](features)
-        features = features * torch.sigmoid(attention)
-        return self.fc(features.mean(dim=(2, 3)))[None], attention
+        return features * torch.sigmoid(attention), attention
+
+    def forward_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (n, in_channels, height, width) to scores (1, n, n_classes), the logits, and the map.
+
+        The map, (n, 1, height / 8, width / 8), holds the logits of the spatial attention.
+        """
+        features, attention = self.attended(images)
+        return self.classify(features)[None], attention
+
+    def last_features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to features (n, channels, height / 8, width / 8)."""
+        return self.attended(images)[0]
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last features to logits (n, n_classes)."""
+        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # modules are untyped calls
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that reads the mean of the last features."""
+        return self.fc
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
-        return self.forward_map(images)[0][0]
+        return self.classify(self.last_features(images))
 
 
 @register_model("attention_cnn_se")

@@ -79,12 +79,23 @@ class EfficientNetLite(nn.Module):
 
         The map, (n, n_classes - 1, height / 32, width / 32), holds the logits of each class against normal.
         """
-        features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]  # of timm
-        return self.head(features)  # type: ignore[no-any-return]  # modules are untyped calls
+        return self.head(self.last_features(images))  # type: ignore[no-any-return]  # modules are untyped calls
+
+    def last_features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to features (n, channels, height / 32, width / 32)."""
+        return self.backbone.forward_features(images)  # type: ignore[no-any-return, operator]  # of timm
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last features to logits (n, n_classes)."""
+        return self.head(features)[0].sum(dim=0)  # type: ignore[no-any-return]
+
+    def lesion_map(self, features: Tensor) -> Tensor:
+        """Map the last features to the lesion map (n, n_classes - 1, height / 32, width / 32)."""
+        return self.head(features)[1]  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
-        return self.forward_map(images)[0].sum(dim=0)
+        return self.classify(self.last_features(images))
 
 
 @register_model("efficientnet_lite0")

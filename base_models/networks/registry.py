@@ -39,6 +39,8 @@ def register_model(name: str) -> Callable[[Constructor], Constructor]:
     - `forward_map(images)`: scores (n_scores, n_images, n_classes), each of which is trained and whose sum is
       the logits, and a lesion map (n_images, n_classes - 1, h, w): the logits of each class against normal by
       position, which experts' boxes teach where a data set has some.
+    - `last_features(images)`, `classify(features)`, `last_layer`, for heat maps: `forward` in two steps, and
+      the layer that reads the mean of the features; see `base_models.networks.heat_map`.
 
     Args:
         name: The name; letters, digits, `_`, `.` and `-`.

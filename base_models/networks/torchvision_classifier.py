@@ -1,12 +1,15 @@
-"""Any of torchvision's image classifiers, its stem fitted to the image planes and its head to the classes."""
+"""Any of torchvision's image classifiers, its stem fitted to the image planes and its head to the classes.
+
+torchvision is imported where one is made: that takes longer than torch, and most members need none.
+"""
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import models
 
 from mura_env.errors import UserError, UserFileError
 
@@ -15,10 +18,14 @@ PUBLISHED_PLANES = 3
 _WITH_SIDE_HEADS = ("googlenet", "inception_v3")
 
 
+def _models() -> Any:
+    return import_module("torchvision.models")
+
+
 @cache
 def torchvision_names() -> tuple[str, ...]:
     """Return the names of torchvision's image classifiers, sorted."""
-    return tuple(sorted(models.list_models(module=models)))
+    return tuple(sorted(_models().list_models(module=_models())))
 
 
 class TorchvisionClassifier(nn.Module):
@@ -41,7 +48,7 @@ class TorchvisionClassifier(nn.Module):
         self.least_size = least_size
         if name in _WITH_SIDE_HEADS:  # the side heads serve another loss, and colours need no second scaling
             options |= {"aux_logits": False, "transform_input": False, "init_weights": True}
-        self.model = models.get_model(name, weights=None, num_classes=n_classes, **options)
+        self.model: nn.Module = _models().get_model(name, weights=None, num_classes=n_classes, **options)
         fit_stem(self.model, in_channels)
 
     @property
@@ -49,7 +56,7 @@ class TorchvisionClassifier(nn.Module):
         """Mean and deviation of red, green and blue, from 0 to 1, that torchvision's weights have learned."""
         if self.network_name in _WITH_SIDE_HEADS:  # their `transform_input` makes this of what they are given
             return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-        preset = models.get_model_weights(self.network_name).DEFAULT.transforms()
+        preset = _models().get_model_weights(self.network_name).DEFAULT.transforms()
         return tuple(preset.mean), tuple(preset.std)
 
     def published_state(self) -> dict[str, Tensor]:
@@ -58,7 +65,7 @@ class TorchvisionClassifier(nn.Module):
         Raises:
             UserFileError: If they cannot be downloaded.
         """
-        weights = models.get_model_weights(self.network_name).DEFAULT
+        weights = _models().get_model_weights(self.network_name).DEFAULT
         try:
             return dict(weights.get_state_dict(progress=False, check_hash=True))
         except (OSError, RuntimeError) as error:  # no network, no such host, a broken download
@@ -70,11 +77,39 @@ class TorchvisionClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, n_classes)."""
-        if min(images.shape[2:]) < self.least_size:
-            images = functional.interpolate(
-                images, size=(self.least_size, self.least_size), mode="bilinear", align_corners=False
-            )
-        return self.model(images)  # type: ignore[no-any-return]  # modules are untyped calls
+        return self.model(self._enlarged(images))  # type: ignore[no-any-return]  # modules are untyped calls
+
+    def _enlarged(self, images: Tensor) -> Tensor:
+        if min(images.shape[2:]) >= self.least_size:
+            return images
+        size = (self.least_size, self.least_size)
+        return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+    @property
+    def last_layer(self) -> nn.Linear | None:
+        """The layer that reads the mean of the last features; None of a network that does not end in one."""
+        model: Any = self.model
+        if hasattr(model, "layer4"):  # ResNet and its kin
+            return model.fc  # type: ignore[no-any-return]
+        head = [*getattr(model, "classifier", nn.Identity()).modules()]
+        layers = [module for module in head if not isinstance(module, nn.Dropout | nn.Sequential)]
+        has_features = isinstance(getattr(model, "features", None), nn.Module)
+        return layers[0] if has_features and [type(layer) for layer in layers] == [nn.Linear] else None
+
+    def last_features(self, images: Tensor) -> Tensor:
+        """Map images (n, in_channels, height, width) to the features (n, channels, h, w) that it averages."""
+        model: Any = self.model
+        features: Tensor = self._enlarged(images)
+        if not hasattr(model, "layer4"):
+            features = model.features(features)
+            return torch.relu(features) if "norm5" in model.features._modules else features  # DenseNet
+        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            features = getattr(model, name)(features)
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last features to logits (n, n_classes)."""
+        return self.last_layer(features.mean(dim=(2, 3)))  # type: ignore[misc, no-any-return]
 
 
 def planes_kernel(kernel: Tensor, in_channels: int) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from base_models.synthetic.study import CASES, Box, draw_study
 from mura_env.errors import UserFileExistsError
 from mura_env.utils.files import naming
-from mura_env.utils.options import JOBS, SEED, SHARE, Range
+from mura_env.utils.options import SEED, SHARE, Range
 from mura_env.utils.workers import end_with_parent
 
 ROOT = "MURA-v1.1"
@@ -93,7 +93,6 @@ def synthesize(
     n_patients: int,
     seed: int,
     progress: Callable[[str, int, int], None] | None = None,
-    n_workers: int | None = None,
     *,
     valid_fraction: float = 0.3,
 ) -> None:
@@ -102,15 +101,14 @@ def synthesize(
     ``out`` then holds ``MURA-v1.1/`` with the four CSVs, ``boxes.csv`` and, for every study, a folder
     ``{train,valid}/XR_<PART>/patient<id>/study<k>_{positive,negative}/`` of ``image<i>.png``. To the byte,
     the tree depends on the number of patients, the seed and the share of validation patients alone, not on
-    the number of workers. It is written to a hidden folder, beside ``out`` or in it if it exists, and is
-    moved to its place when it is complete.
+    the number of processes, one per available core. It is written to a hidden folder, beside ``out`` or in it
+    if it exists, and is moved to its place when it is complete.
 
     Args:
         out: Folder to write to; absent, or empty but for hidden files.
         n_patients: Number of patients in both splits together, at least 2.
         seed: Seed, 0 or greater.
         progress: Called as ``progress(description, completed, total)``, counting patients.
-        n_workers: Number of processes, by default one per available core.
         valid_fraction: Share of the patients who go to the validation split, between 0 and 1.
 
     Raises:
@@ -120,8 +118,6 @@ def synthesize(
     """
     out = Path(out).absolute()  # `.` has no name of its own
     n_valid = _check(out, n_patients, seed, valid_fraction)
-    workers = joblib.cpu_count() if n_workers is None else n_workers
-    JOBS.check("n_workers", workers, int)
     order = np.random.default_rng(seed).permutation(n_patients)
     valid = {int(patient) for patient in order[:n_valid]}
     patients = [("valid" if patient in valid else "train", patient) for patient in range(n_patients)]
@@ -135,7 +131,7 @@ def synthesize(
     ):
         draft = Path(folder) / "tree"
         with joblib.parallel_config(backend="loky", initializer=end_with_parent):
-            pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=_CHUNK)
+            pool = joblib.Parallel(joblib.cpu_count(), return_as="generator_unordered", batch_size=_CHUNK)
         jobs = (joblib.delayed(_write_patient)(draft, *patient, seed) for patient in patients)
         with closing(pool(jobs)) as drawn:  # an interrupt ends the processes before the folder is removed
             for done, (split, studies) in enumerate(drawn, start=1):

@@ -129,6 +129,33 @@ def _is_depthwise(network: nn.Module | None) -> bool:
     )
 
 
+_NARROW = 8
+
+
+@contextmanager
+def sound_kernels(network: nn.Module, precision: str, device: torch.device) -> Iterator[None]:
+    """Do without oneDNN where it writes out of bounds, and may end the process or damage what it learns.
+
+    With torch 2.15 the backward pass of a strided 1×1 convolution of 8 channels does so in single precision
+    on CPUs with AVX-512.
+    """
+    is_narrow = any(
+        isinstance(module, nn.Conv2d)
+        and module.in_channels <= _NARROW
+        and module.kernel_size == (1, 1) != module.stride
+        for module in network.modules()
+    )
+    if device.type != "cpu" or precision != "32-true" or not is_narrow:
+        yield
+        return
+    onednn: Any = torch.backends.mkldnn
+    before, onednn.enabled = onednn.enabled, False
+    try:
+        yield
+    finally:
+        onednn.enabled = before
+
+
 @contextmanager
 def torch_threads(number: int) -> Iterator[None]:
     """Compute with this many threads, on which the last bits depend."""

@@ -25,7 +25,7 @@ from base_models.members import (
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.prediction import view_outputs
+from base_models.prediction import ViewOutputs, view_outputs
 from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.study_features import similarities
 from base_models.training.checkpoint import (
@@ -35,7 +35,7 @@ from base_models.training.checkpoint import (
     remove_checkpoint,
     save_epoch,
 )
-from base_models.training.device import CPU, DeviceConfig, autocast_precision, torch_threads
+from base_models.training.device import CPU, DeviceConfig, autocast_precision, sound_kernels, torch_threads
 from base_models.training.optimization import image_weights
 from base_models.training.trainer import fit_network
 from base_models.training.validation import FoldImages, Score
@@ -182,19 +182,23 @@ def run_fit(
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     group = device.group
-    with torch_threads(job.training.threads_per_fit):
+    precision = autocast_precision(job.training.precision, device.device, job.meta_network)
+    with (
+        torch_threads(job.training.threads_per_fit),
+        sound_kernels(job.meta_network, precision, device.device),
+    ):
         if group.broadcast(resume and is_finished(job)):  # a network disk may show it to some only
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:
             network = _train(job, images, resume, on_epoch if group.is_global_zero else None, device)
-        outputs = np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
+        outputs = ViewOutputs(np.empty((0, job.n_classes), np.float32), np.empty((0, 0), np.float32))
         if group.is_global_zero:
             network.to(device.device)
             size, rows = job.member.image_size, np.concatenate([job.predict_rows, job.anchor_rows])
             outputs = view_outputs(network, images, rows, size, job.input_format, tta_flip=job.tta_flip)
     n = len(job.predict_rows)
-    logits, embeddings = group.broadcast(outputs)
-    logits, embeddings, anchors = logits[:n], embeddings[:n], embeddings[n:]
+    outputs = group.broadcast(outputs)
+    logits, embeddings, anchors = outputs.logits[:n], outputs.embeddings[:n], outputs.embeddings[n:]
     facts = read_facts(job.weights)
     if not np.isfinite(logits).all():  # finite weights may still be too large
         raise UserError(

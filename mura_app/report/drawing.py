@@ -86,12 +86,11 @@ def _style() -> Iterator[None]:
 
 
 @contextmanager
-def figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Open a figure of some inches in the report's style, with axes side by side."""
+def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Open a figure of some inches in the report's style."""
     with _style():
         drawing = Figure(figsize=(width, height), layout="constrained")
-        axes = drawing.subplots(1, columns, squeeze=False)[0]
-        yield drawing, list(axes)
+        yield drawing, drawing.subplots()
 
 
 def label(name: str) -> str:

@@ -22,7 +22,7 @@ def difference_plot(comparisons: Mapping[str, Row]) -> Plot:
 
     From the agents' `vs_uniform`; what is not significant is drawn in a neutral colour.
     """
-    with figure(5.4, 0.9 + 0.42 * len(comparisons)) as (drawing, [axes]):
+    with figure(5.4, 0.9 + 0.42 * len(comparisons)) as (drawing, axes):
         rows = _named_rows(axes, list(comparisons), "points of accuracy over uniform averaging")
         axes.axvline(0, color=INK, linewidth=1)
         words = []
@@ -44,7 +44,7 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
 
     Accuracies are in [0, 1], None where one cannot be given.
     """
-    with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, [axes]):
+    with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, axes):
         rows = _named_rows(axes, parts, "accuracy, %")
         table = 100 * np.array(list(accuracies.values()), dtype=np.float64)  # (n_agents, n_parts)
         for row, values in zip(rows, table.T, strict=True):
@@ -77,7 +77,7 @@ def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str,
     )  # (n_body_parts, n_models)
     varies = bool((spread >= 0.005).any())
     colours = LinearSegmentedColormap.from_list("weights", ["#f3f6fa", PALETTE[0], "#123a5e"])
-    with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(shown)) as (drawing, [axes]):
+    with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(shown)) as (drawing, axes):
         axes.pcolormesh(weights, cmap=colours, vmin=0, vmax=1, edgecolors="none")
         axes.invert_yaxis()
         axes.set_xticks(np.arange(len(models)) + 0.5, labels=[*map(label, models)])
@@ -101,7 +101,7 @@ def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str,
 
 def learning_curves(curves: Mapping[str, Row]) -> Plot:
     """Draw accuracy during training against environment steps, from the `learning_curve` of each agent."""
-    with figure(5.4, 3.4) as (drawing, [axes]):
+    with figure(5.4, 3.4) as (drawing, axes):
         for colour, (name, curve) in zip(PALETTE * 3, curves.items(), strict=False):
             mean, spread = (100 * np.array(curve["accuracy"][key]) for key in ("mean", "seed_spread"))
             axes.fill_between(
@@ -116,9 +116,29 @@ def learning_curves(curves: Mapping[str, Row]) -> Plot:
         return to_svg(drawing, "learning", "Learning curves of " + ", ".join(curves))
 
 
+def risk_plot(selective: Mapping[str, Row]) -> Plot:
+    """Draw risk over coverage: the error among the studies that are answered, by agent."""
+    with figure(5.4, 3.6) as (drawing, axes):
+        colours = itertools.cycle(PALETTE)
+        for name, row in selective.items():
+            colour = INK if name == BASELINE else next(colours)
+            style = "--" if name == BASELINE else "-"
+            coverage, risk = (100 * np.array(row[key]) for key in ("coverage", "risk"))
+            axes.plot(coverage, risk, style, color=colour, linewidth=2, label=label(name))
+        axes.set_xlabel("studies that are answered, the most confident ones, %")
+        axes.set_ylabel("wrong answers among them, %")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        words = ", ".join(
+            f"{name} {100 * row['error_at_80']['mean']:.1f} %" for name, row in selective.items()
+        )
+        return to_svg(drawing, "risk-coverage", f"Error where 80 % of the studies are answered: {words}")
+
+
 def roc_plot(curves: Mapping[str, Row]) -> Plot:
     """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
-    with figure(4.6, 4.6) as (drawing, [axes]):
+    with figure(4.6, 4.6) as (drawing, axes):
         colours = itertools.cycle(PALETTE)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
         for name, curve in curves.items():
@@ -140,7 +160,7 @@ def reliability_plot(name: str, curve: Row) -> Plot:
     """Draw a reliability diagram; it is perfect on the diagonal."""
     keys = ("predicted_probability", "observed_frequency", "n")
     predicted, observed, sizes = (np.asarray(curve[key]) for key in keys)
-    with figure(2.9, 2.9) as (drawing, [axes]):
+    with figure(2.9, 2.9) as (drawing, axes):
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
         # one standard error of a share in bins of independent studies
         errors = np.sqrt(observed * (1 - observed) / np.maximum(sizes, 1))

@@ -11,11 +11,13 @@ from mura_app.report.figures import (
     difference_plot,
     learning_curves,
     reliability_plot,
+    risk_plot,
     roc_plot,
     weights_heatmap,
 )
 from mura_app.report.numbers import points
 from mura_app.report.verdict import (
+    features_sentence,
     is_significant,
     overall_sentence,
     reference_sentence,
@@ -85,6 +87,7 @@ def figure_tables(document: Document) -> dict[str, Any]:
         "body_part_table": tables.body_part_table(parts, shown, controls),
         "macro": macro,
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
+        "features": features_sentence(document) if document["protocol"].get("feature_names") else "",
         "no_weightings": [name for name, row in agents.items() if not row["is_weighting"]],
     }
 
@@ -171,7 +174,10 @@ def curve_plots(document: Document) -> dict[str, Any]:
     names = [BASELINE, *learned_agents(document)[: MOST_CURVES - 1], *controls]
     shown = {name: document["curves"][name] for name in names}
     roc = {name: row["roc"] for name, row in shown.items() if row["roc"] is not None}
+    selective = {name: row for name, row in document.get("selective", {}).items() if name in names}
     return {
+        "risk": risk_plot(selective) if selective else "",
+        "selective_table": tables.selective_table(document.get("selective", {})),
         "roc": roc_plot(roc) if roc else "",
         "reliability": [reliability_plot(name, row["reliability"]) for name, row in shown.items()],
     }

@@ -106,6 +106,22 @@ def cross_validated_table(cross_validated: Mapping[str, Any], *, macro: bool = F
     )
 
 
+def selective_table(selective: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a table of the errors where the least confident studies are deferred."""
+    headings = ["agent", "AURC, %", "AUGRC, %", "error at 90 % coverage, %", "error at 80 % coverage, %"]
+    rows = [
+        [
+            text_cell(name),
+            *(
+                estimate_cell(row[figure], ".2f", 100.0)
+                for figure in ("aurc", "augrc", "error_at_90", "error_at_80")
+            ),
+        ]
+        for name, row in selective.items()
+    ]
+    return html_table("Selective prediction of each agent", headings, rows)
+
+
 def target_table(name: str, target: Mapping[str, Any]) -> Table:
     """Return a table of agents and controls on the scale of another reward than accuracy."""
     headings = ["agent or control", "threshold", f"{name}, mean reward", "accuracy, %"]

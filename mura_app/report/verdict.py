@@ -100,3 +100,13 @@ def weights_sentence(name: str, variation: Mapping[str, float | None]) -> str:
 
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def features_sentence(document: Mapping[str, Any]) -> str:
+    """Say which agents read which features of the tables."""
+    known, read = document["protocol"]["feature_names"], []
+    for name, row in document["agents"].items():
+        if shares := row["features"]:
+            which = "all" if [*shares] == known else ", ".join(shares)
+            read.append(f"{name} {which} ({max(shares.values()):.0%} of its fits)")
+    return f"features ({', '.join(known)}) read: {'; '.join(read) or 'by no agent'}"

@@ -7,6 +7,7 @@ import pytest
 
 from agents import load_agent, make_agent
 from agents.agent import combine_probabilities, fingerprint
+from agents.benchmark.run import check_tables
 from agents.metrics import evaluate
 from mura_env import Predictions
 from tests.agents.tables import noise_table, switching_table
@@ -224,3 +225,22 @@ def test_a_body_part_that_is_named_but_has_no_study_counts_as_unseen():
     with pytest.warns(UserWarning, match="not in the training table"):
         weights = agent.weights(table)
     assert len(np.unique(weights[table.body_parts == 1], axis=0)) == 1
+
+
+def test_a_table_without_labels_is_weighted_and_never_learned_from_or_scored():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(40, 3, 2)).astype(np.float32)
+    known = Predictions.from_arrays(logits, generator.integers(0, 2, 40))
+    unknown = Predictions.from_arrays(logits, None)
+    agent = make_agent("static").fit(known)
+    np.testing.assert_array_equal(agent.weights(unknown), agent.weights(known))
+    for use in (
+        agent.fit,
+        make_agent("oracle").fit(known).weights,
+        lambda table: agent.fit(known, table.select(slice(3))),
+        lambda table: check_tables(known, table, [0]),
+    ):
+        with pytest.raises(ValueError, match="expected a table with labels"):
+            use(unknown)
+    with pytest.raises(ValueError, match="expected integer labels"):
+        evaluate(unknown.labels, unknown.probabilities[:, 0])

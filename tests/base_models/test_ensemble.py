@@ -284,28 +284,6 @@ def test_unreadable_images_stop_the_run_unless_skipped(tmp_path: Path) -> None:
     assert record["counts"]["test"]["studies"] == len(test)
 
 
-def test_members_that_are_missing_or_damaged_are_named(run_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="expected the members of a finished run"):
-        load_members(tmp_path)
-    shutil.copytree(run_dir / "members", tmp_path / "members")
-    file = tmp_path / "members" / "one" / "fold1.safetensors"
-    content = file.read_bytes()
-    flipped = content[:-1] + bytes([content[-1] ^ 1])
-    for damaged in (
-        flipped,
-        b"half",
-        content[: len(content) // 2],
-        (tmp_path / "members/one/fold1.safetensors").read_bytes()[:9],
-    ):
-        file.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"fold1\.safetensors"):
-            load_members(tmp_path)
-    file.write_bytes(content)
-    (tmp_path / "members" / "one" / "member.json").write_text("{}")
-    with pytest.raises(ValueError, match="expected a member of this package"):
-        load_members(tmp_path)
-
-
 def test_a_run_with_every_option_predicts_new_studies_as_its_test_table(
     dataset: Dataset, run_dir: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from base_models.config import MemberConfig
 from base_models.members import (
     TrainedMember,
     forward_flops,
+    load_members,
     load_trained_members,
     meta_network,
     new_network,
@@ -107,6 +108,23 @@ def test_an_edited_member_is_refused_by_file_and_field(run: Path, change: dict[s
     with pytest.raises(UserError, match=re.escape(words)) as error:
         load_trained_members(run)
     assert str(path.parent) in str(error.value)
+
+
+def test_members_that_are_missing_or_damaged_are_named(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected the members of a finished run"):
+        load_members(tmp_path / "absent")
+    assert len(load_members(run)) == 2
+    file = run / "members" / "one" / "fold1.safetensors"
+    content = file.read_bytes()
+    flipped = content[:-1] + bytes([content[-1] ^ 1])
+    for damaged in (flipped, b"half", content[: len(content) // 2], content[:9]):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"fold1\.safetensors"):
+            load_members(run)
+    file.write_bytes(content)
+    (run / "members" / "one" / "member.json").write_text("{}")
+    with pytest.raises(UserError, match="expected a member of this package"):
+        load_members(run)
 
 
 def test_a_member_without_one_of_its_fields_is_refused(run: Path) -> None:

@@ -32,7 +32,7 @@ CONFIG = EnsembleConfig(
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("boxes") / "tree"
-    synthesize(path, 40, seed=0, n_workers=1)
+    synthesize(path, 40, seed=0)
     return path
 
 

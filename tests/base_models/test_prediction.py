@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base_models.config import MemberConfig
-from base_models.data.augmentation import resize
+from base_models.imaging.decoding import resize
 from base_models.members import seeded_network
 from base_models.networks.input_format import GREY
 from base_models.prediction import SMALLEST_PROBABILITY, study_logits, view_logits

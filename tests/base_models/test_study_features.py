@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.datasets import Dataset, open_dataset
@@ -40,7 +41,7 @@ CONFIG = EnsembleConfig(
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = tmp_path_factory.mktemp("features") / "tree"
-    synthesize(path, 40, seed=0, n_workers=1)
+    synthesize(path, 40, seed=0)
     return open_dataset(path)
 
 
@@ -89,13 +90,13 @@ def test_a_training_study_is_embedded_by_the_networks_that_never_saw_it(
         views = np.arange(len(studies[row].image_paths))
         expected = []
         for member in members:
-            _, embeddings = view_outputs(
+            embeddings = view_outputs(
                 member.networks[fold],
                 decoded.of_member(member),
                 views,
                 member.config.image_size,
                 member.input_format,
-            )
+            ).embeddings
             for anchor in features.anchors[member.config.name][fold].astype(np.float64):
                 cosines = [
                     float(e @ anchor / (np.linalg.norm(e) * np.linalg.norm(anchor)))
@@ -163,5 +164,22 @@ def test_the_notes_of_a_reader() -> None:
 def test_a_network_without_a_linear_layer_is_embedded_by_its_logits() -> None:
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten())
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
-    logits, embeddings = view_outputs(network.eval(), images, np.arange(3), 16)
-    np.testing.assert_array_equal(logits, embeddings)
+    outputs = view_outputs(network.eval(), images, np.arange(3), 16)
+    np.testing.assert_array_equal(outputs.logits, outputs.embeddings)
+
+
+def test_the_tables_hold_the_operations_per_view_of_the_networks_that_predict(run_dir: Path) -> None:
+    costs = {
+        name: Predictions.load(run_dir / "predictions" / f"{name}.npz").costs
+        for name in ("train", "test", "test-images", "test-folds", "metadata-test")
+    }
+    of_folds = []
+    for member, trained in zip(CONFIG.members, load_trained_members(run_dir), strict=True):
+        for network in trained.networks:
+            with FlopCounterMode(display=False) as counter:
+                network(torch.zeros(1, 1, member.image_size, member.image_size))
+            of_folds.append(counter.get_total_flops())
+    assert costs["test-folds"].tolist() == of_folds
+    for name in ("train", "test", "test-images"):
+        assert costs[name].tolist() == [sum(of_folds[:2]), sum(of_folds[2:])]
+    assert costs["metadata-test"] is None

@@ -1,7 +1,9 @@
 """Tiny data sets on disk, in the exact layouts of the real ones."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,13 @@ def picture(seed: int, label: int = 0, shape: tuple[int, int] = (40, 30)) -> NDA
     if label:
         image[shape[0] // 3 : 2 * shape[0] // 3, shape[1] // 3 : 2 * shape[1] // 3] = 230
     return image
+
+
+def encoded(image: NDArray[Any] | Image.Image, kind: str, **options: object) -> bytes:
+    """Return the bytes of an image file, of one of Pillow's kinds."""
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:

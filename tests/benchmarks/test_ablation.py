@@ -25,7 +25,7 @@ def test_steps_keep_the_changes_before_them_and_are_scored_out_of_fold(
     changes = script.steps(24)
     changes.pop("ImageNet's weights")  # an attention CNN has none
     monkeypatch.setattr(script, "steps", lambda size: changes)
-    synthesize(tmp_path / "tree", 30, seed=0, n_workers=1)
+    synthesize(tmp_path / "tree", 30, seed=0)
     document = script.run(tmp_path / "tree", tmp_path / "out", first, 24, lambda *_: None)
     assert list(document["steps"]) == list(changes)
     folders = sorted((tmp_path / "out").glob("[0-9]-*"))

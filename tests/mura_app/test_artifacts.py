@@ -12,7 +12,7 @@ from mura_app.run_directory import RunDirectory
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evidence")
-    synthesize(folder / "tree", n_patients=20, seed=0, n_workers=1)
+    synthesize(folder / "tree", n_patients=20, seed=0)
     return folder / "tree"
 
 

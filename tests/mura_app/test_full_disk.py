@@ -101,7 +101,7 @@ def test_synthetic_radiographs_that_do_not_fit_are_told_with_their_folder(tmp_pa
 
     monkeypatch.setattr(synthetic_tree, "_write_patient", full)
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/tree'"):
-        synthetic_tree.synthesize(tmp_path / "tree", 4, 0, n_workers=1)
+        synthetic_tree.synthesize(tmp_path / "tree", 4, 0)
     assert list(tmp_path.iterdir()) == []
 
 

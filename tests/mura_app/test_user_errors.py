@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,47 +9,10 @@ import pytest
 
 from mura_app.main import COMMANDS, run_command
 from tests.base_models.trees import write_fracatlas, write_mura
+from tests.mura_app.damages import ANY_FILE, HUGE, JSON_FILE, table_without
 
 TRAINING = ["--members", "attention_cnn:2:16:1", "--ensemble.folds", "2", "--ensemble.jobs", "1"]
 LEARNING = ["--agents", "static", "--agent-seeds", "1"]
-
-Damage = Callable[[Path], object]
-
-
-def _garbage(path: Path) -> None:
-    path.write_bytes(np.random.default_rng(0).bytes(500))
-
-
-def _half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def _json_with(value: object) -> Damage:
-    """Return a damage that replaces every value of a JSON object."""
-    return lambda path: path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), value)))
-
-
-ANY_FILE: dict[str, Damage] = {
-    "empty": lambda path: path.write_bytes(b""),
-    "half": _half,
-    "garbage": _garbage,
-    "folder": _folder,
-    "gone": lambda path: path.unlink(),
-}
-JSON_FILE: dict[str, Damage] = {
-    "list": lambda path: path.write_text("[]"),
-    "object": lambda path: path.write_text("{}"),
-    "NaN": lambda path: path.write_text('{"agent": NaN}'),
-    "nested": lambda path: path.write_text("[" * 100_000),
-    "latin-1": lambda path: path.write_bytes('{"ä": 1}'.encode("latin-1")),
-    "null": _json_with(None),
-    "text": _json_with("x"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +139,13 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("train --data {w}/data --out {out} --preset fats", "'fats'"),
         ("train --data {w}/data --out {out} --ensemble.folds 1000", "the number of patients"),
         (
-            "train --data {w}/data --out {out} --init-weights {w}/a_file",
+            "train --data {w}/data --out {out} --preset demo --init-weights {w}/a_file",
             "a state dict of tensors in {w}/a_file",
         ),
-        ("train --data {w}/data --out {out} --init-weights {w}/train.npz", "in {w}/train.npz, got a damaged"),
+        (
+            "train --data {w}/data --out {out} --preset demo --init-weights {w}/train.npz",
+            "in {w}/train.npz, got a damaged",
+        ),
         ("train --data {w}/data --out {out} --overwrite --resume", "--overwrite or --resume, got both"),
         ("evaluate --run {w}/benchmark --out {out}", "--data or --predictions, got neither"),
         ("evaluate --run {w}/benchmark --out {out} --data {w}/data", "there is no {w}/benchmark/members"),
@@ -195,6 +159,15 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
             "THEIRS=OURS",
         ),
         ("evaluate --run {w}/a_file --out {out} --predictions {w}/test.npz", "expected a run directory"),
+        ("predict --run {w}/absent x.png", "a run or a packed folder, got {w}/absent"),
+        ("predict --run {w}/benchmark x.png", "a run with trained members"),
+        ("predict --run {w}/run x.png", "x.png: No such file or directory"),
+        ("predict --run {w}/run x.png --agent nope", "an agent of the run ("),
+        ("predict --run {w}/a_file x.png", "an archive that `mura pack` made, got {w}/a_file"),
+        ("export --run {w}/run --out {out}", "--out FILE.onnx"),
+        ("export --run {w}/benchmark --out {out}.onnx", "members that take one format"),
+        ("pack {w}/benchmark --out {out}", "trained members to pack"),
+        ("pack {w}/run --out {w}/a_file", "{w}/a_file already exists"),
         ("report --run {w}/a_file", "expected a run directory"),
         ("report --run {w}/an_empty_folder", "expected a run directory"),
         ("check-data {w}/a_file", "is not a folder"),
@@ -227,33 +200,13 @@ def test_every_command_has_bad_input_here():
     assert all(f'"{name} ' in source for name in COMMANDS)
 
 
-def _table_without(member: str, content: bytes) -> Damage:
-    """Return a damage that replaces one array of a predictions table."""
-
-    def damage(path: Path) -> None:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {name: archive.read(name) for name in archive.namelist()}
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in {**arrays, member: content}.items():
-                archive.writestr(name, data)
-
-    return damage
-
-
-HUGE = (
-    b"\x93NUMPY\x01\x00v\x00"
-    + b"{'descr': '<f4', 'fortran_order': False, 'shape': (10**12, 3), }".ljust(117)
-    + b"\n"
-)
-
-
 @pytest.mark.parametrize(
     ("suffix", "damage"),
     [
         *((".npz", name) for name in ANY_FILE),
         *((".csv", name) for name in ANY_FILE),
-        (".npz", _table_without("labels.npy", b"junk")),
-        (".npz", _table_without("logits.npy", HUGE)),
+        (".npz", table_without("labels.npy", b"junk")),
+        (".npz", table_without("logits.npy", HUGE)),
         (".npz", lambda path: np.savez(path, a=np.array([{}], dtype=object))),
         (".csv", lambda path: path.write_text('"' + "x" * 200_000)),
         (".csv", lambda path: path.write_text("a,b\n1,2\n")),

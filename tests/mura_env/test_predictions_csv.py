@@ -302,7 +302,7 @@ def test_identifiers_and_body_parts_of_two_spellings_are_one(tmp_path: Path) -> 
 
 
 def test_very_many_columns_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
-    n = 10**5
+    n = 10**4
     values = ["0"] * n
     values[n // 2] = "1"
     table = _read(
@@ -311,7 +311,7 @@ def test_very_many_columns_are_read_or_refused_in_a_sentence(tmp_path: Path) -> 
         f"x,{n // 2},m," + ",".join(values),
     )
     assert (table.n_classes, table.labels.tolist()) == (n, [n // 2])
-    for columns, words in ((["a"] * n, "got 'a' 100000 times"), ([f"c{k}" for k in range(n)], "got 'c0'")):
+    for columns, words in ((["a"] * n, "got 'a' 10000 times"), ([f"c{k}" for k in range(n)], "got 'c0'")):
         with pytest.raises(ValueError, match=words) as error:
             _read(tmp_path, "study_id,label,model," + ",".join(columns))
         assert len(str(error.value)) < 500

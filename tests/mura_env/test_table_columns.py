@@ -94,6 +94,8 @@ def test_a_column_has_one_purpose_and_required_ones_are_asked_for(tmp_path: Path
         read(tmp_path, "a,A\n1,1\n", Columns(id="a", label="a"))
     with pytest.raises(ValueError, match="either --model or --model-columns"):
         read(tmp_path, "a,A\n1,1\n", Columns(model="a", model_columns=("A",)))
+    with pytest.raises(ValueError, match=r"expected a column 'study_id', got the columns 'label'"):
+        read(tmp_path, "b,A_no,A_yes\nno,1,0\n", Columns(label="b", model_columns=("A",)))
     with pytest.raises(ValueError, match=r"expected a column 'label'.*with --label"):
         read(tmp_path, "a,A\n1,1\n", Columns(id="a", model_columns=("A",)))
     with pytest.raises(ValueError, match=r"such as --id case"):
@@ -110,11 +112,14 @@ def test_models_and_classes_are_matched_by_name(table: Predictions) -> None:
         [table.class_names[label] for label in table.labels],
         model_names=[table.model_names[m] for m in models],
         class_names=[table.class_names[k] for k in classes],
+        costs=[m + 1.0 for m in models],
     )
     matched = matched_to(other, table)
     assert (matched.model_names, matched.class_names) == (table.model_names, table.class_names)
     np.testing.assert_array_equal(matched.logits, table.logits)
     np.testing.assert_array_equal(matched.labels, table.labels)
+    assert matched.costs is not None
+    assert matched.costs.tolist() == [m + 1 for m in range(table.n_models)]
     assert matched_to(table, table) is table
 
 

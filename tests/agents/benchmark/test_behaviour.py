@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import make_agent
@@ -130,6 +130,7 @@ def test_the_gap_closed_and_regret(document):
     assert learned["regret"]["to_best_member"]["mean"] == pytest.approx(best - accuracies.mean())
 
 
+@settings(max_examples=30)  # of forty studies with thirty weightings each
 @given(st.integers(2, 5), st.integers(2, 4), st.sampled_from([0.5, 2.0]), st.integers(0, 10**6))
 def test_no_weighting_closes_more_than_the_gap(n_classes, n_models, scale, seed):
     """With three classes, an average can be correct where no member is: the bound counts such studies too."""

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ TABLE = switching_table(200, 0, n_parts=3)
 FOLDS = inner_folds(fold_pairs(TABLE, None, 2, 0), "uniform", "correctness")
 
 
-def make_env(index: int) -> PolicyStackEnv:
-    return PolicyStackEnv([FOLDS[index]], (0.0,), width=8, reward="correctness")
+def make_env(index: int = 0, reward: str = "correctness") -> PolicyStackEnv:
+    return PolicyStackEnv([FOLDS[index]], (0.0,), width=8, reward=reward)
 
 
 def make_stack(n_policies: int = 2) -> SharedHeadNetwork:
@@ -49,12 +50,9 @@ def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs, monke
         def prepare(self, table):
             return lambda decisions: decisions.correct.astype(np.float32)
 
-    def make_own_env(index: int) -> PolicyStackEnv:
-        return PolicyStackEnv([FOLDS[index]], (0.0,), width=8, reward="of_script")
-
     snapshots = train_independently(
         train,
-        make_own_env,
+        [partial(make_env, index, "of_script") for index in range(2)],
         make_stack(),
         seed=5,
         checkpoints=[15, 30, 50],
@@ -71,17 +69,17 @@ def test_a_policy_is_kept_at_the_first_report_past_each_checkpoint(n_jobs, monke
 
 def test_a_report_past_several_checkpoints_counts_once():
     (of_policy,) = train_independently(
-        train, make_env, make_stack(1), seed=0, checkpoints=[1, 2, 45], n_jobs=1
+        train, [make_env], make_stack(1), seed=0, checkpoints=[1, 2, 45], n_jobs=1
     )
     assert [snapshot.steps for snapshot in of_policy] == [10, 50]
 
 
 def test_mean_rewards_are_those_since_the_checkpoint_before():
-    env = make_env(0)
+    env = make_env()
     env.reset(seed=0)
     rewards = [float(env.step(torch.zeros(8, 3).numpy())[1].mean()) for _ in range(5)]
     options = {"seed": 0, "checkpoints": [20, 50], "n_jobs": 1}
-    (of_policy,) = train_independently(train, make_env, make_stack(1), **options)
+    (of_policy,) = train_independently(train, [make_env], make_stack(1), **options)
     assert of_policy[0].mean_reward == pytest.approx(sum(rewards[:2]) / 2, abs=1e-6)
     assert of_policy[1].mean_reward == pytest.approx(sum(rewards[2:]) / 3, abs=1e-6)
 

@@ -1,15 +1,16 @@
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from base_models.audit import duplicates
 from base_models.audit.duplicates import Duplicate, find_duplicates
 from base_models.audit.scan import ScannedImage
-from base_models.datasets.patient_proxy import difference_hash, near_duplicate_blocks, thumbnail
+from base_models.datasets import patient_proxy
+from base_models.datasets.patient_proxy import difference_hash, thumbnail
 from base_models.datasets.study import Study
 from base_models.imaging.appearance import grey_levels
 
@@ -97,8 +98,8 @@ def test_images_of_one_hash_and_unlike_pixels_are_no_duplicates() -> None:
 def test_near_pairs_are_all_counted_and_listed_up_to_a_number_of_each_danger(
     max_pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_blocks = partial(near_duplicate_blocks, block=16)
-    monkeypatch.setattr("base_models.audit.duplicates.near_duplicate_blocks", small_blocks)
+    monkeypatch.setattr(patient_proxy, "BLOCK", 16)
+    monkeypatch.setattr(duplicates, "MAX_PAIRS", max_pairs)
     rng = np.random.default_rng(0)
     like = [_scanned(_pixels(seed), b"") for seed in range(2)]
     paths = [Path(f"{i:02d}") for i in range(60)]
@@ -112,7 +113,7 @@ def test_near_pairs_are_all_counted_and_listed_up_to_a_number_of_each_danger(
     for (i, a), (j, b) in combinations(enumerate(study_of.values()), 2):
         if kind[i] == kind[j]:
             expected[a.split != b.split, a.label != b.label, a.patient_id == b.patient_id] += 1
-    found = find_duplicates(images, study_of, max_pairs)
+    found = find_duplicates(images, study_of)
     assert found.n_near == expected.total()
     assert found.n_near_across_splits == sum(n for danger, n in expected.items() if danger[0])
     assert found.n_near_opposite_labels == sum(n for danger, n in expected.items() if danger[1])
@@ -123,14 +124,14 @@ def test_near_pairs_are_all_counted_and_listed_up_to_a_number_of_each_danger(
 
 
 def test_the_one_leaked_image_is_found_behind_many_harmless_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_blocks = partial(near_duplicate_blocks, block=16)
-    monkeypatch.setattr("base_models.audit.duplicates.near_duplicate_blocks", small_blocks)
+    monkeypatch.setattr(patient_proxy, "BLOCK", 16)
+    monkeypatch.setattr(duplicates, "MAX_PAIRS", 100)
     images = {Path(f"train{i}"): _scanned(_pixels(0), i.to_bytes(2, "big")) for i in range(40)}
     study_of = {path: _study(str(path), 0, "train", str(path)) for path in images}
     for name, label, split in (("learned", 0, "train"), ("tested", 1, "test")):
         images[Path(name)] = _scanned(_pixels(1), name.encode())
         study_of[Path(name)] = _study(name, label, split, name)
-    found = find_duplicates(images, study_of, max_pairs=100)
+    found = find_duplicates(images, study_of)
     assert found.pairs[0].paths == (Path("learned"), Path("tested"))
     assert found.pairs[0].across_splits
     assert found.pairs[0].opposite_labels

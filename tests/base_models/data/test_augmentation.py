@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torchvision import transforms
 from torchvision.transforms.functional import _get_inverse_affine_matrix
 
-from base_models.data.augmentation import PRESETS, Augmentation, Warp, create_augmentation, resize
+from base_models.data.augmentation import PRESETS, Augmentation, Warp, create_augmentation
+from base_models.imaging.decoding import resize
 from tests.base_models.trees import picture
 
 IMAGE = picture(5, shape=(48, 48))

@@ -73,7 +73,8 @@ def test_a_mapped_cache_goes_to_other_processes_by_the_name_of_its_file(tmp_path
             assert np.array_equal(received, kept)
 
 
-def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
+@pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_draws_depend_neither_on_worker_processes_nor_on_resumption(n_workers: int) -> None:
     def epoch_of(loader: DataLoader, epoch: int) -> torch.Tensor:
         loader.batch_sampler.epoch = epoch
         return torch.cat([batch[0] for batch in loader])
@@ -87,7 +88,7 @@ def test_draws_depend_neither_on_worker_processes_nor_on_resumption() -> None:
     batches = EpochBatches(10, 4, seed=9)
     with processors(2):  # torch warns of more workers than that
         workers = DataLoader(
-            _Rebuilt(), batch_sampler=batches, num_workers=2, multiprocessing_context=context
+            _Rebuilt(), batch_sampler=batches, num_workers=n_workers, multiprocessing_context=context
         )
         assert torch.equal(epoch_of(workers, 2), epochs[2])
 

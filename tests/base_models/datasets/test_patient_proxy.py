@@ -12,7 +12,7 @@ def _fingerprints(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return hashes, np.stack([patient_proxy.thumbnail(image) for image in images])
 
 
-def test_near_duplicates_equal_a_plain_loop() -> None:
+def test_near_duplicates_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     images = [picture(seed, shape=(80, 70)) for seed in range(30)]
     images += [
@@ -21,10 +21,11 @@ def test_near_duplicates_equal_a_plain_loop() -> None:
     ]
     images.append(np.zeros((80, 70), np.uint8))
     hashes, thumbnails = _fingerprints(images)
+    monkeypatch.setattr(patient_proxy, "MAX_HAMMING_DISTANCE", 60)
+    monkeypatch.setattr(patient_proxy, "MIN_CORRELATION", 0.95)
     for block in (4, 2048):
-        found = patient_proxy.near_duplicates(
-            hashes, thumbnails, max_distance=60, min_correlation=0.95, block=block
-        )
+        monkeypatch.setattr(patient_proxy, "BLOCK", block)
+        found = patient_proxy.near_duplicates(hashes, thumbnails)
         expected = []
         for i in range(len(images)):
             for j in range(i + 1, len(images)):
@@ -52,7 +53,8 @@ def test_images_of_like_hashes_need_correlated_pixels() -> None:
 
 
 @pytest.mark.parametrize("block", [50, 256])  # few alike pairs a block, and more than are taken one by one
-def test_many_chance_likenesses_are_compared_as_few_are(block: int) -> None:
+def test_many_chance_likenesses_are_compared_as_few_are(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_proxy, "BLOCK", block)
     rng = np.random.default_rng(0)
     hashes = rng.random((220, 256)) < 0.012
     thumbnails = rng.standard_normal((220, 64)).astype(np.float32)
@@ -64,7 +66,7 @@ def test_many_chance_likenesses_are_compared_as_few_are(block: int) -> None:
     assert alike.sum() > 20_000
     expected = [tuple(pair) for pair in np.argwhere(alike & (correlation >= 0.9)).tolist()]
     assert 10 < len(expected) < 70
-    assert patient_proxy.near_duplicates(hashes, thumbnails, block=block) == expected
+    assert patient_proxy.near_duplicates(hashes, thumbnails) == expected
 
 
 def test_thumbnails_have_mean_0_and_norm_1() -> None:

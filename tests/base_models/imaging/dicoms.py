@@ -1,9 +1,13 @@
 """DICOM files for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+DEEP = np.linspace(0, 4095, 600).reshape(30, 20).astype(np.uint16)
+"""Pixels of 12 bits, 30 rows of 20."""
 
 
 def write_dicom(path: Path, pixels: np.ndarray, **elements: object) -> Path:
@@ -34,3 +38,13 @@ def write_dicom(path: Path, pixels: np.ndarray, **elements: object) -> Path:
     dataset.PixelData = elements.get("PixelData", pixels.tobytes())
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def lookup_table(entries: list[int], first: int, bits: int = 16) -> Any:
+    """Return a look-up table whose entries stand for the stored values from the first one on."""
+    pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
+    table = pydicom.dataset.Dataset()
+    table.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(entries), first, bits])
+    table.add_new("LUTData", "US", entries)
+    table.ModalityLUTType = "US"
+    return table

@@ -1,25 +1,30 @@
-"""Compressed DICOM pixels: JPEG-LS, JPEG 2000, JPEG Lossless, and what no decoder is installed for."""
+"""Compressed DICOM: JPEG-LS, JPEG 2000, JPEG Lossless, run lengths, deflated; and without a decoder."""
 
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from base_models.imaging.reader import ImageError, read_grey
-from tests.base_models.imaging.dicoms import write_dicom
+from base_models.imaging.reader import ImageError, image_size, read_grey
+from tests.base_models.imaging.dicoms import DEEP, write_dicom
+from tests.base_models.trees import encoded
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 
 GREY = (np.add.outer(np.arange(33) ** 2, 3 * np.arange(47)) * 3).astype(np.uint16)
 LOSSLESS, EXTENDED, LS, NEAR_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 51, 80, 81))
-J2K_LOSSLESS, J2K = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+J2K_LOSSLESS = "1.2.840.10008.1.2.4.90"
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 
 
-def _wrapped(path: Path, frame: bytes, syntax: str, pixels: np.ndarray, **elements: object) -> Path:
+def _wrapped(path: Path, frames: list[bytes], syntax: str, pixels: np.ndarray, **elements: object) -> Path:
     dataset = pydicom.dcmread(write_dicom(path, pixels, **elements))
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
-    dataset.PixelData = pydicom.encaps.encapsulate([frame])
+    dataset.PixelData = pydicom.encaps.encapsulate(frames)
     dataset["PixelData"].VR = "OB"
     dataset.save_as(path)
     return path
@@ -100,7 +105,7 @@ def test_jpeg_lossless_is_read(tmp_path: Path, bits: int, capfd: pytest.CaptureF
     pixels = np.round(GREY / GREY.max() * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     elements = {"BitsStored": bits, "HighBit": bits - 1}
     expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels, **elements))
-    path = _wrapped(tmp_path / "b.dcm", _lossless_jpeg(pixels, bits), LOSSLESS, pixels, **elements)
+    path = _wrapped(tmp_path / "b.dcm", [_lossless_jpeg(pixels, bits)], LOSSLESS, pixels, **elements)
     np.testing.assert_array_equal(read_grey(path), expected)
     assert capfd.readouterr().err == ""  # the decoder itself tries other depths first, and says so
 
@@ -109,7 +114,7 @@ def test_a_frame_of_more_bits_than_said_is_read_as_it_is_coded(tmp_path: Path) -
     pytest.importorskip("gdcm", reason="not installed")
     pixels = np.add.outer(np.arange(33) * 60, np.arange(47) * 40).astype(np.uint16)
     expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels))
-    path = _wrapped(tmp_path / "b.dcm", _lossless_jpeg(pixels, 12), LOSSLESS, pixels.astype(np.uint8))
+    path = _wrapped(tmp_path / "b.dcm", [_lossless_jpeg(pixels, 12)], LOSSLESS, pixels.astype(np.uint8))
     np.testing.assert_array_equal(read_grey(path), expected)
 
 
@@ -117,7 +122,7 @@ def test_jpeg_of_12_bits_is_read(tmp_path: Path) -> None:
     pytest.importorskip("gdcm", reason="not installed")
     pixels = np.kron(np.arange(0, 4096, 100, dtype=np.uint16)[:40].reshape(5, 8), np.ones((8, 8), np.uint16))
     expected = read_grey(write_dicom(tmp_path / "a.dcm", pixels))
-    path = _wrapped(tmp_path / "b.dcm", _jpeg_of_12_bits(pixels), EXTENDED, pixels)
+    path = _wrapped(tmp_path / "b.dcm", [_jpeg_of_12_bits(pixels)], EXTENDED, pixels)
     np.testing.assert_array_equal(read_grey(path), expected)
 
 
@@ -139,20 +144,20 @@ def test_a_damaged_jpeg_lossless_frame_is_refused(tmp_path: Path, damage: str) -
         "bits": frame[:middle] + b"\xf7" * 40 + frame[middle + 40 :],
     }[damage]
     with pytest.raises(ImageError, match=r"a\.dcm: damaged in its compressed frame"):
-        read_grey(_wrapped(tmp_path / "a.dcm", frame, LOSSLESS, GREY, BitsStored=16, HighBit=15))
+        read_grey(_wrapped(tmp_path / "a.dcm", [frame], LOSSLESS, GREY, BitsStored=16, HighBit=15))
 
 
 def test_a_coding_without_a_decoder_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _wrapped(tmp_path / "a.dcm", _lossless_jpeg(GREY, 12), LOSSLESS, GREY)
+    path = _wrapped(tmp_path / "a.dcm", [_lossless_jpeg(GREY, 12)], LOSSLESS, GREY)
     monkeypatch.setattr(pydicom.pixels.get_decoder(LOSSLESS), "_available", {})
     with pytest.raises(ImageError, match=r"a\.dcm: expected a coding .* JPEG Lossless.*\[dicom\]"):
         read_grey(path)
 
 
 def test_video_is_refused_by_name(tmp_path: Path) -> None:
-    path = _wrapped(tmp_path / "a.dcm", b"\0\0\1\xb3", "1.2.840.10008.1.2.4.100", GREY)
+    path = _wrapped(tmp_path / "a.dcm", [b"\0\0\1\xb3"], "1.2.840.10008.1.2.4.100", GREY)
     with pytest.raises(ImageError, match=r"a\.dcm: .*MPEG2"):
         read_grey(path)
 
@@ -165,8 +170,62 @@ def test_a_frame_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path,
     (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
     size = struct.pack(">HH", 33, 47) if syntax == LS else struct.pack(">II", 47, 33)
     huge = struct.pack(">HH", 60_000, 60_000) if syntax == LS else struct.pack(">II", 60_000, 60_000)
-    path = _wrapped(tmp_path / "b.dcm", frame.replace(size, huge, 1), syntax, GREY)
+    path = _wrapped(tmp_path / "b.dcm", [frame.replace(size, huge, 1)], syntax, GREY)
     with pytest.raises(
         ImageError, match=r"b\.dcm: expected a compressed frame of 47×33 pixels, got one of 60000×60000"
     ):
         read_grey(path)
+
+
+def _deflated(path: Path, pixels: np.ndarray, **elements: object) -> Path:
+    dataset = pydicom.dcmread(write_dicom(path, pixels, **elements))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(DEFLATED)
+    dataset.save_as(path)
+    return path
+
+
+def test_deflated_files_are_read(tmp_path: Path) -> None:
+    expected = read_grey(write_dicom(tmp_path / "a.dcm", DEEP))
+    path = _deflated(tmp_path / "b.dcm", DEEP)
+    np.testing.assert_array_equal(read_grey(path), expected)
+    assert image_size(path) == (20, 30)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ImageError, match=r"b\.dcm: truncated among its deflated elements"):
+        read_grey(path)
+
+
+def test_a_deflated_bomb_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _deflated(tmp_path / "a.dcm", DEEP)
+    inflated = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    header = path.read_bytes()[: path.read_bytes().index(DEFLATED.encode()) + len(DEFLATED)]
+    monkeypatch.setattr("base_models.imaging.reader.MAX_PIXELS", 1_000_000)
+    path.write_bytes(header + inflated.compress(bytes(50_000_000)) + inflated.flush())
+    for read in (read_grey, image_size):
+        tracemalloc.start()
+        with pytest.raises(ImageError, match=r"a\.dcm: its deflated elements hold more than 3,000,000 bytes"):
+            read(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20_000_000
+
+
+def test_run_lengths_are_read_and_far_too_long_ones_are_not(tmp_path: Path) -> None:
+    whole = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", DEEP))
+    whole.compress(pydicom.uid.UID(RLE))
+    whole.save_as(tmp_path / "b.dcm")
+    np.testing.assert_array_equal(read_grey(tmp_path / "b.dcm"), read_grey(tmp_path / "a.dcm"))
+    long = _wrapped(tmp_path / "d.dcm", [bytes(2**21)], RLE, DEEP)
+    with pytest.raises(ImageError, match=r"d\.dcm: expected the 1,200 bytes of one frame of 20×30"):
+        read_grey(long)
+
+
+def test_compressed_pixels_of_another_number_or_size_are_refused(tmp_path: Path) -> None:
+    frame = encoded(Image.fromarray(DEEP), "JPEG2000", irreversible=False)
+    good = _wrapped(tmp_path / "a.dcm", [frame], J2K_LOSSLESS, DEEP)
+    pair = _wrapped(tmp_path / "b.dcm", [frame, frame], J2K_LOSSLESS, DEEP)
+    with pytest.raises(ImageError, match=r"b\.dcm: expected one compressed frame, got 2"):
+        read_grey(pair)
+    other = encoded(Image.new("I;16", (900, 800)), "JPEG2000")
+    with pytest.raises(ImageError, match=r"c\.dcm: \S"):
+        read_grey(_wrapped(tmp_path / "c.dcm", [other], J2K_LOSSLESS, DEEP))
+    assert read_grey(good).shape == (30, 20)

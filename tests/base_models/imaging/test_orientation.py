@@ -1,7 +1,4 @@
-import io
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import cv2
@@ -13,8 +10,8 @@ from PIL import Image, ImageOps
 
 from base_models.imaging.orientation import upright
 from base_models.imaging.reader import decode, image_size, read_grey
-from tests.base_models.imaging.tiffs import tiff
-from tests.base_models.trees import picture
+from tests.base_models.imaging.handmade import png_chunk, tiff
+from tests.base_models.trees import encoded, picture
 
 GREY = picture(5, shape=(48, 32))
 GREY[20, 9] = 255  # the depth of deep greys is that of the brightest
@@ -28,18 +25,8 @@ def _exif(turn: int) -> bytes:
     return exif.tobytes()
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def _png(pixels: np.ndarray, chunk: bytes, *, behind: bool) -> bytes:
-    plain = _encoded(pixels, "PNG")
+    plain = encoded(pixels, "PNG")
     at = len(plain) - 12 if behind else 33  # before the end, or behind the header
     return plain[:at] + chunk + plain[at:]
 
@@ -47,24 +34,24 @@ def _png(pixels: np.ndarray, chunk: bytes, *, behind: bool) -> bytes:
 DEEP = GREY.astype(np.uint16) * 257
 COLOURS = np.dstack([DEEP, DEEP // 2, DEEP // 3])
 ENCODERS = {
-    "a.jpg": lambda turn: _encoded(GREY, "JPEG", quality=100, exif=_exif(turn)),
-    "progressive.jpg": lambda turn: _encoded(GREY, "JPEG", quality=100, progressive=True, exif=_exif(turn)),
-    "xmp.jpg": lambda turn: _encoded(GREY, "JPEG", quality=100, xmp=XMP % turn),
-    "a.png": lambda turn: _encoded(GREY, "PNG", exif=_exif(turn)),
-    "late.png": lambda turn: _png(GREY, _chunk(b"eXIf", _exif(turn)[6:]), behind=True),
+    "a.jpg": lambda turn: encoded(GREY, "JPEG", quality=100, exif=_exif(turn)),
+    "progressive.jpg": lambda turn: encoded(GREY, "JPEG", quality=100, progressive=True, exif=_exif(turn)),
+    "xmp.jpg": lambda turn: encoded(GREY, "JPEG", quality=100, xmp=XMP % turn),
+    "a.png": lambda turn: encoded(GREY, "PNG", exif=_exif(turn)),
+    "late.png": lambda turn: _png(GREY, png_chunk(b"eXIf", _exif(turn)[6:]), behind=True),
     "xmp.png": lambda turn: _png(
-        GREY, _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP % turn), behind=False
+        GREY, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP % turn), behind=False
     ),
     "late xmp.png": lambda turn: _png(
-        GREY, _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP % turn), behind=True
+        GREY, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP % turn), behind=True
     ),
-    "deep.png": lambda turn: _encoded(DEEP, "PNG", exif=_exif(turn)),
-    "a.webp": lambda turn: _encoded(GREY, "WEBP", lossless=True, exif=_exif(turn)),
+    "deep.png": lambda turn: encoded(DEEP, "PNG", exif=_exif(turn)),
+    "a.webp": lambda turn: encoded(GREY, "WEBP", lossless=True, exif=_exif(turn)),
     "a.tif": lambda turn: tiff(GREY, {274: turn}),
     "deep.tif": lambda turn: tiff(DEEP, {274: turn}),
     "white is zero.tif": lambda turn: tiff(65535 - DEEP, {274: turn, 262: 0}),
     "float.tif": lambda turn: tiff((GREY / 255).astype(np.float32), {274: turn}),
-    "lzw.tif": lambda turn: _encoded(GREY, "TIFF", compression="tiff_lzw", exif=_exif(turn)),
+    "lzw.tif": lambda turn: encoded(GREY, "TIFF", compression="tiff_lzw", exif=_exif(turn)),
 }
 
 
@@ -89,7 +76,7 @@ def test_every_format_is_shown_as_its_file_says(tmp_path: Path, name: str, turn:
 @pytest.mark.parametrize("turn", TURNS)
 def test_deep_colours_are_turned_too(tmp_path: Path, turn: int) -> None:
     png = cv2.imencode(".png", COLOURS[..., ::-1])[1].tobytes()
-    chunk = _chunk(b"eXIf", _exif(turn)[6:])
+    chunk = png_chunk(b"eXIf", _exif(turn)[6:])
     expected = _turned(np.rint(COLOURS @ [0.299, 0.587, 0.114] / 65535 * 255).astype(np.uint8), turn)
     for name, content in (
         ("early.png", png[:33] + chunk + png[33:]),
@@ -104,7 +91,7 @@ def test_deep_colours_are_turned_too(tmp_path: Path, turn: int) -> None:
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_jpeg_decoded_at_a_fraction_is_turned_and_keeps_its_size(tmp_path: Path, turn: int) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(_encoded(picture(1, shape=(400, 320)), "JPEG", quality=95, exif=_exif(turn)))
+    path.write_bytes(encoded(picture(1, shape=(400, 320)), "JPEG", quality=95, exif=_exif(turn)))
     whole, part = decode(path, path.read_bytes()), decode(path, path.read_bytes(), at_least=64)
     assert (part.width, part.height) == (whole.width, whole.height) == whole.grey.shape[::-1]
     height, width = part.grey.shape
@@ -124,10 +111,10 @@ def test_what_is_no_orientation_says_nothing(tmp_path: Path, turn: int) -> None:
 @pytest.mark.parametrize("damage", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nothing at all"])
 def test_damaged_exif_data_say_nothing(tmp_path: Path, damage: bytes) -> None:
     for name, content in (
-        ("a.jpg", _encoded(GREY, "JPEG", quality=100, exif=damage)),
-        ("a.png", _png(GREY, _chunk(b"eXIf", damage[6:]), behind=False)),
-        ("late.png", _png(GREY, _chunk(b"eXIf", damage[6:]), behind=True)),
-        ("raw.png", _png(GREY, _chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\nzz"), behind=False)),
+        ("a.jpg", encoded(GREY, "JPEG", quality=100, exif=damage)),
+        ("a.png", _png(GREY, png_chunk(b"eXIf", damage[6:]), behind=False)),
+        ("late.png", _png(GREY, png_chunk(b"eXIf", damage[6:]), behind=True)),
+        ("raw.png", _png(GREY, png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\nzz"), behind=False)),
     ):
         (tmp_path / name).write_bytes(content)
         np.testing.assert_allclose(read_grey(tmp_path / name).astype(int), GREY, atol=3)
@@ -166,6 +153,6 @@ def test_real_annotations_lie_on_the_image_that_its_file_shows(tmp_path: Path, r
             if np.array_equal(upright(pixels, turn), shown)
         )
         path = tmp_path / f"{turn}.png"
-        path.write_bytes(_encoded(np.ascontiguousarray(stored), "PNG", exif=_exif(turn)))
+        path.write_bytes(encoded(np.ascontiguousarray(stored), "PNG", exif=_exif(turn)))
         np.testing.assert_array_equal(read_grey(path), shown)
         assert image_size(path) == (described["width"], described["height"])

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from base_models.synthetic import CASES, draw_study
 
 FloatArray = npt.NDArray[np.float64]
-N_STUDIES = 1200
+N_STUDIES = 800
 
 
 class Drawn:

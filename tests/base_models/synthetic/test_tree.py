@@ -12,6 +12,7 @@ from base_models.datasets import open_dataset
 from base_models.imaging.reader import image_size
 from base_models.synthetic import CASES, synthesize
 from base_models.synthetic.tree import ROOT
+from tests.processors import processors
 
 FOLDER = re.compile(r"MURA-v1\.1/(train|valid)/XR_([A-Z]+)/(patient\d{5})/study(\d)_(positive|negative)/")
 
@@ -19,7 +20,7 @@ FOLDER = re.compile(r"MURA-v1\.1/(train|valid)/XR_([A-Z]+)/(patient\d{5})/study(
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synthetic") / "tree"
-    synthesize(out, 60, seed=3, n_workers=1)
+    synthesize(out, 60, seed=3)
     return out
 
 
@@ -91,13 +92,14 @@ def test_images_are_eight_bit_grey_and_number_one_to_five(tree: Path) -> None:
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(tree: Path, tmp_path: Path) -> None:
-    synthesize(tmp_path / "again", 60, seed=3, n_workers=2)
+    with processors(2):
+        synthesize(tmp_path / "again", 60, seed=3)
     assert _bytes(tmp_path / "again") == _bytes(tree)
 
 
 def test_another_seed_gives_another_tree_and_progress_counts_patients(tree: Path, tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
-    synthesize(tmp_path / "other", 20, seed=4, n_workers=1, progress=lambda *call: calls.append(call))
+    synthesize(tmp_path / "other", 20, seed=4, progress=lambda *call: calls.append(call))
     assert not set(_bytes(tmp_path / "other").values()) & set(_bytes(tree).values())
     assert [(done, total) for _, done, total in calls] == [(n, 20) for n in range(1, 21)]
 
@@ -114,7 +116,7 @@ def test_refuses_what_it_would_overwrite(tmp_path: Path) -> None:
 def test_writes_into_an_empty_folder_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     out = tmp_path / "empty"
     out.mkdir()
-    synthesize(out, 2, seed=0, n_workers=1)
+    synthesize(out, 2, seed=0)
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
     assert (out / ROOT / "train_image_paths.csv").read_text()
     assert (out / ROOT / "valid_image_paths.csv").read_text()
@@ -129,7 +131,7 @@ def test_the_current_folder_and_links_are_filled_and_stay(
     (tmp_path / "link").symlink_to(here)
     monkeypatch.chdir(here if name == "." else tmp_path)
     inode = here.stat().st_ino
-    synthesize(name, 60, seed=3, n_workers=1)
+    synthesize(name, 60, seed=3)
     assert _bytes(here) == _bytes(tree)
     assert [path.name for path in here.iterdir()] == [ROOT]
     assert here.stat().st_ino == inode
@@ -139,7 +141,7 @@ def test_the_current_folder_and_links_are_filled_and_stay(
 def test_a_link_to_nowhere_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError, match="expected an empty or absent folder"):
-        synthesize(tmp_path / "link", 4, seed=0, progress=lambda *_: pytest.fail("drawn"), n_workers=1)
+        synthesize(tmp_path / "link", 4, seed=0, progress=lambda *_: pytest.fail("drawn"))
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -151,7 +153,7 @@ def test_an_image_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))  # what a full disk does, to larger files
     try:
         with pytest.raises(OSError, match="File too large"):
-            synthesize(out, 2, seed=0, n_workers=1)
+            synthesize(out, 2, seed=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.rglob("*")) == ([out] if exists else [])
@@ -162,7 +164,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize(tmp_path / "tree", 2, seed=0, n_workers=1, progress=stop)
+        synthesize(tmp_path / "tree", 2, seed=0, progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,7 +174,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         ({"n_patients": 1, "seed": 0}, r"n_patients in the range \[2, "),
         ({"n_patients": 4, "seed": -1}, r"seed in the range \[0, "),
         ({"n_patients": 4, "seed": 0, "valid_fraction": 1.0}, r"valid_fraction in the range \(0, 1\)"),
-        ({"n_patients": 4, "seed": 0, "n_workers": 0}, r"n_workers in the range \[1, 1024\]"),
     ],
 )
 def test_refuses_numbers_out_of_range(tmp_path: Path, arguments: dict[str, int], message: str) -> None:

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from base_models.training.device import CPU, DeviceConfig, autocast_precision, default_device, machine_gpus
+from base_models import create_model
+from base_models.training.device import (
+    CPU,
+    DeviceConfig,
+    autocast_precision,
+    default_device,
+    machine_gpus,
+    sound_kernels,
+)
 
 
 def test_a_fit_alone_computes_on_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +75,17 @@ def test_the_precision_is_one_that_lightning_knows(monkeypatch: pytest.MonkeyPat
         assert autocast_precision("auto", gpu) == name
     with pytest.raises(ValueError, match="expected precision fp16 on a GPU"):
         autocast_precision("fp16", cpu)
+
+
+def test_a_narrow_network_does_without_the_kernels_that_fail() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    narrow, wide = (create_model("attention_cnn", width=width, blocks=1) for width in (8, 16))
+    for network, precision, device, enabled in (
+        (narrow, "32-true", cpu, False),
+        (narrow, "bf16-mixed", cpu, True),
+        (narrow, "32-true", gpu, True),
+        (wide, "32-true", cpu, True),
+    ):
+        with sound_kernels(network, precision, device):
+            assert torch.backends.mkldnn.enabled is enabled
+        assert torch.backends.mkldnn.enabled is True

@@ -1,5 +1,4 @@
 import json
-import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -11,7 +10,7 @@ import pytest
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.members import load_weights, new_network
 from base_models.networks.input_format import IMAGENET
-from base_models.prediction import view_logits
+from base_models.prediction import ViewOutputs, view_logits
 from base_models.storage import load_tensors, read_facts
 from base_models.training.fit import FitJob, is_finished, run_fit
 from base_models.training.validation import FoldImages, ValidationImages, score
@@ -91,14 +90,13 @@ def small_job(folder: Path, **choices: object) -> FitJob:
     )
 
 
-KILLED_FIT = """
+KILLED_FITS = """
 import json, os, signal, sys
 from pathlib import Path
 from base_models.training import fit
 from base_models.training import trainer
-from tests.base_models.training.test_fit import small_job
+from tests.base_models.training.test_fit import CASES, small_job
 
-folder, batch, choices = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 own_seed = trainer._batch_seed
 
 def dying_seed(seed, number, *arguments):
@@ -107,7 +105,14 @@ def dying_seed(seed, number, *arguments):
     return own_seed(seed, number, *arguments)
 
 trainer._batch_seed = dying_seed
-fit.run_fit(small_job(folder, **choices), resume=True)
+for name, (choices, batches) in CASES.items():
+    job = small_job(Path(sys.argv[1]) / name, **choices)
+    for batch in batches:  # each in a process of its own, forked before torch has trained anything
+        if (child := os.fork()) == 0:
+            fit.run_fit(job, resume=True)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        assert job.checkpoint.is_file() and not fit.is_finished(job)
 """
 
 EVERYTHING = {
@@ -122,22 +127,26 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize(
-    ("choices", "batches"), [({}, [15]), (EVERYTHING, [9, 23])], ids=["default", "everything"]
-)
-def test_a_killed_fit_resumes_to_the_same_bits(
-    tmp_path: Path, choices: dict[str, object], batches: list[int]
-) -> None:
-    whole, resumed = small_job(tmp_path / "whole", **choices), small_job(tmp_path / "killed", **choices)
+CASES = {"default": ({}, [15]), "everything": (EVERYTHING, [9, 23])}
+"""Choices, and the batches at which a fit is killed, one after the other: each in the middle of an epoch."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what killed fits of all cases have left."""
+    folder = tmp_path_factory.mktemp("killed")
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_FITS, folder], check=False, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_killed_fit_resumes_to_the_same_bits(tmp_path: Path, killed: Path, case: str) -> None:
+    choices, _ = CASES[case]
+    whole, resumed = small_job(tmp_path / "whole", **choices), small_job(killed / case, **choices)
     reference = run_fit(whole)
-    for batch in batches:  # each in the middle of an epoch of six
-        arguments = [str(tmp_path / "killed"), str(batch), json.dumps(choices)]
-        process = subprocess.run(
-            [sys.executable, "-c", KILLED_FIT, *arguments], check=False, capture_output=True, text=True
-        )
-        assert process.returncode == -signal.SIGKILL, process.stderr
-        assert resumed.checkpoint.is_file()
-        assert not is_finished(resumed)
     counted: list[int] = []
     result = run_fit(resumed, resume=True, on_epoch=lambda: counted.append(1))
     assert 1 <= len(counted) < 4
@@ -152,8 +161,9 @@ def test_a_killed_fit_resumes_to_the_same_bits(
 def test_logits_that_are_not_finite_are_told_as_a_training_that_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    nothing = np.full((5, 2), np.nan, np.float32)
     monkeypatch.setattr(
-        "base_models.training.fit.view_logits", lambda *_, **__: np.full((5, 2), np.nan, np.float32)
+        "base_models.training.fit.view_outputs", lambda *_, **__: ViewOutputs(nothing, nothing)
     )
     with pytest.raises(
         ValueError, match=r"member 'tiny' to give finite logits.*lower training.learning_rate"

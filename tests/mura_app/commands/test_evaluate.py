@@ -183,11 +183,9 @@ def test_members_read_radiographs_from_elsewhere(hospitals, capsys, monkeypatch)
     changed = document["behaviour"]["agents"]["best_single"]["changed_predictions"]["studies"]
     assert drawn == {study["study_id"] for study in changed}
     parts = document["protocol"]["body_part_names"]
-    mapping = ["--map-body-part", f"{parts[0]}={parts[1]}", "--overwrite", "--json"]
-    assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "there"), *mapping]) == 0
-    mapped = json.loads(capsys.readouterr().out)
-    assert parts[0] not in mapped["protocol"]["body_part_names"]
-    assert mapped["images"]["n_images"] == document["images"]["n_images"]
+    mapped = predict_dataset(RunDirectory(run), hospitals / "there", {parts[0]: parts[1]}, parts)
+    assert parts[0] not in mapped.table.body_part_names
+    assert len(mapped.images) == document["images"]["n_images"]
 
     assert run_command(["evaluate", "--run", str(run), "--data", str(hospitals / "here"), "--json"]) == 0
     captured = capsys.readouterr()

@@ -103,23 +103,46 @@ ADDED = {
 }
 
 
+COMMANDS = """
+import contextlib, io, json, sys
+from mura_app.main import run_command
+
+printed = []
+for command in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert run_command(command) == 0
+    printed.append(output.getvalue())
+print(json.dumps(printed))
+"""
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """The environment of a process that finds an installed package with a plug-in of each kind."""
+def printed(tmp_path_factory) -> dict[str, dict]:
+    """The documents of commands in a process that finds an installed package with a plug-in of each kind."""
     site = tmp_path_factory.mktemp("site")
     (site / "own_plug_ins.py").write_text(PLUG_IN)
     metadata = site / "own_plug_ins-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: own-plug-ins\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
-
-
-def _mura(environment: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "-m", "mura_app", *arguments]
-    process = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    make_table(200, 0, "train").save(site / "train.npz")
+    files = ["--predictions", str(site / "train.npz"), "--json", "--out"]
+    commands = {kind: ["list", kind, "--json"] for kind in NAMES} | {
+        "first": ["fit-agent", "first", *files, str(site / "first"), "--scale", "2"],
+        "learned": [
+            *("fit-agent", "reinforce", *files, str(site / "learned")),
+            *("--total-steps", "2000", "--reward", "halves"),
+        ],
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps([*commands.values()])],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
     assert process.returncode == 0, process.stderr
-    return process.stdout
+    return dict(zip(commands, map(json.loads, json.loads(process.stdout)), strict=True))
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -139,21 +162,16 @@ def test_all_names_are_listed_with_origin_and_description(kind, capsys):
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_plug_ins_are_listed_with_their_package(kind, environment):
-    rows = {row["name"]: row for row in json.loads(_mura(environment, "list", kind, "--json"))[kind]}
+def test_plug_ins_are_listed_with_their_package(kind, printed):
+    rows = {row["name"]: row for row in printed[kind][kind]}
     assert set(NAMES[kind]()) < set(rows)
     for name, description in ADDED[kind]:
         assert rows[name]["origin"] == "own-plug-ins"
         assert rows[name]["description"].startswith(description)
 
 
-def test_a_plug_in_agent_and_reward_are_used_by_name(environment, tmp_path: Path):
-    make_table(200, 0, "train").save(tmp_path / "train.npz")
-    files = ["--predictions", str(tmp_path / "train.npz"), "--json", "--out"]
-    first = ["fit-agent", "first", *files, str(tmp_path / "first"), "--scale", "2"]
-    weights = json.loads(_mura(environment, *first))["mean_weights"]
+def test_a_plug_in_agent_and_reward_are_used_by_name(printed):
+    weights = printed["first"]["mean_weights"]
     assert all(row == {"coarse": 1.0, "fine": 0.0} for row in weights.values())
-    learned = ["fit-agent", "reinforce", *files, str(tmp_path / "learned"), "--total-steps", "2000"]
-    _mura(environment, *learned, "--reward", "halves")
-    saved = json.loads((tmp_path / "learned" / "agent.json").read_text())
+    saved = json.loads((Path(printed["learned"]["out"]) / "agent.json").read_text())
     assert saved["config"]["reward"] == "halves"

@@ -22,6 +22,8 @@ TABLES = "predictions/train.npz"
 
 def _arguments(data: Path, out: Path, processes: int) -> list[str]:
     ensemble = {"folds": 2, "jobs": processes, "training.batch-size": 4, "training.augmentation": "standard"}
+    if processes == 1:
+        ensemble["training.loader-processes"] = 0  # whose start takes longer than all else
     options = [word for name, value in ensemble.items() for word in (f"--ensemble.{name}", str(value))]
     members = ["--members", "attention_cnn_se:2:16:4"]
     return ["train", "--data", str(data), "--out", str(out), *options, *members, "--json"]
@@ -34,7 +36,7 @@ def _kill_once_there_is(pattern: str, out: Path, arguments: list[str]) -> None:
         [sys.executable, "-m", "mura_app", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         while process.poll() is None and not set(out.glob(pattern)) - before:
-            time.sleep(0.001)
+            time.sleep(0.01)
         process.kill()
         _, messages = process.communicate()
     assert process.returncode == -signal.SIGKILL, messages.decode()

@@ -127,8 +127,15 @@ def test_on_a_phone_the_difference_from_uniform_stays_in_sight(opened):
         assert difference["x"] + difference["width"] <= 375
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1200])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 375),
+        ("dark", 1200),
+        pytest.param("dark", 375, marks=pytest.mark.slow),
+        pytest.param("light", 1200, marks=pytest.mark.slow),
+    ],
+)
 def test_it_passes_the_accessibility_rules(opened, scheme, width):
     tab = opened(width, color_scheme=scheme)
     tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")

@@ -73,7 +73,7 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
             os.kill(worker, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("how", ["quiet", "aloud"])
+@pytest.mark.parametrize("how", ["quiet", pytest.param("aloud", marks=pytest.mark.slow)])
 def test_a_worker_that_grows_is_replaced_without_a_word(how: str) -> None:
     pytest.importorskip("psutil", reason="joblib looks at the memory of its workers through psutil")
     run = subprocess.run(

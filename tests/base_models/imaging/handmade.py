@@ -1,10 +1,16 @@
-"""TIFF files written by hand, with tags that Pillow does not write."""
+"""Image files written by hand, with what Pillow does not write."""
 
 import struct
+import zlib
 
 import numpy as np
 
 SHORT, LONG = 3, 4
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG file, with its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def tiff(pixels: np.ndarray, tags: dict[int, int] | None = None, n_directories: int = 1) -> bytes:

@@ -1,0 +1,1 @@
+"""Agents that ask the members of an ensemble one after the other, each at its cost, and answer."""

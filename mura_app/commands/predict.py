@@ -1,0 +1,212 @@
+"""`mura predict`: what a trained run says of new studies."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from mura_app.locks import lock_beside, lock_in
+from mura_app.terminal import ProgressBars, message, print_json, print_text
+from mura_env.errors import UserError, UserFileExistsError
+from mura_env.utils.options import check_options
+
+if TYPE_CHECKING:
+    from mura_app.inference.ensemble import Ensemble
+    from mura_app.prediction import FailedStudy, StudyPrediction
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of `mura predict`."""
+
+    run_directory: Annotated[Path, tyro.conf.arg(name="run")]
+    """Run directory, or what `mura pack` made of one."""
+
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """The radiographs of one study (or give `--data` or `--predictions`)."""
+
+    body_part: str | None = None
+    """The study's body part; without it, weights are averaged over all that the run knows."""
+
+    data: Path | None = None
+    """Many studies: the folder of a data set, or a `studies.csv` with the columns `path`, `study_id` and, if
+    known, `body_part`. Labels are not looked at."""
+
+    predictions: Path | None = None
+    """Many studies: a table (`.csv` or `.npz`) of members' outputs, with or without labels."""
+
+    positive: str | None = None
+    """With `--predictions`: the positive one of two classes, where their names do not tell."""
+
+    agent: str | None = None
+    """Weighting agent; by default the one of highest cross-validated accuracy on the training studies."""
+
+    overlay: Path | None = None
+    """Write the ensemble's heat map of the study's radiographs over them: a `.png`, one a radiograph."""
+
+    refuse_unlike: bool = False
+    """Give no answer for studies that are unlike the training images."""
+
+    out: Path | None = None
+    """File for many studies, `.csv` or `.jsonl`; standard output without it."""
+
+    resume: bool = False
+    """Keep the studies that an interrupted `--out` has, and predict the others."""
+
+    overwrite: bool = False
+    """Replace the files that are there."""
+
+    json: bool = False
+    """Print a JSON document on standard output; for many studies one a line."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The locks of what it writes."""
+        return tuple(lock_beside(file) for file in (self.out, self.overlay) if file is not None)
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The locks of what it reads."""
+        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
+
+    def run(self) -> None:
+        """Load the run and predict."""
+        self._check()
+        from mura_app.inference.ensemble import Ensemble
+
+        ensemble = Ensemble.load(self.run_directory, self.agent)
+        if self.images:
+            self._predict_one(ensemble)
+        else:
+            self._predict_many(ensemble)
+
+    def _check(self) -> None:
+        given = [name for name in ("images", "data", "predictions") if getattr(self, name)]
+        if len(given) != 1:
+            raise UserError(
+                f"expected the images of one study, --data or --predictions, got "
+                f"{' and '.join(given) or 'none of them'}; give one of the three"
+            )
+        alone = {"overlay": self.overlay, "body-part": self.body_part}
+        for name in (name for name, value in alone.items() if value is not None and not self.images):
+            raise UserError(
+                f"expected --{name} beside the images of one study, got many studies; leave it out"
+            )
+        if self.out is not None and (self.images or self.out.suffix not in {".csv", ".jsonl"}):
+            raise UserError(
+                f"expected --out FILE.csv or FILE.jsonl for many studies, got {self.out}; change it"
+            )
+        if self.overlay is not None and self.overlay.suffix != ".png":
+            raise UserError(f"expected --overlay FILE.png, got {self.overlay}; change its ending")
+        if self.resume and self.out is None:
+            raise UserError("expected --resume beside --out, got no file to go on with; name it")
+        if self.resume and self.overwrite:
+            raise UserError("expected --overwrite or --resume, got both; leave one out")
+        part = None if self.out is None else self.out.with_name(f"{self.out.name}.part")
+        if part is not None and part.exists() and not (self.overwrite or self.resume):
+            raise UserFileExistsError(
+                f"{part} holds an interrupted prediction's rows; add --resume to go on, or --overwrite"
+            )
+        for file in filter(None, (self.out, *self._overlays())):
+            if file.exists() and not (self.overwrite or self.resume):
+                raise UserFileExistsError(f"{file} already exists; choose another file, or add --overwrite")
+
+    def _overlays(self) -> list[Path]:
+        """Return the file of each radiograph's overlay."""
+        if self.overlay is None or len(self.images) == 1:
+            return [] if self.overlay is None else [self.overlay]
+        stem = self.overlay.with_suffix("")
+        return [stem.with_name(f"{stem.name}-{number}.png") for number in range(1, len(self.images) + 1)]
+
+    def _predict_one(self, ensemble: "Ensemble") -> None:
+        from mura_app.inference.shown import hit_rate_sentence, prediction_text
+        from mura_app.prediction import PREDICTION
+
+        found = ensemble.predict(list(self.images), self.body_part, heat_maps=self.overlay is not None)
+        if self.refuse_unlike and (why := _refusal(found)):
+            raise UserError(why)
+        remarks = [hit_rate_sentence(ensemble.facts)] if self.overlay is not None else []
+        for view, file in enumerate(self._overlays()):
+            _draw(found, view, self.images[view], file)
+            remarks.append(f"heat map: {file}")
+        if self.json:
+            print_json(PREDICTION.dump_python(found, mode="json"))
+        else:
+            print_text(prediction_text(found))
+        for remark in remarks:
+            message(remark)
+
+    def _predict_many(self, ensemble: "Ensemble") -> None:
+        from mura_app.inference.rows import RowWriter
+
+        is_json = self.json or (self.out is not None and self.out.suffix == ".jsonl")
+        form: Literal["csv", "jsonl"] = "jsonl" if is_json else "csv"
+        n_failed = n_done = 0
+        with ProgressBars() as progress, RowWriter(ensemble, self.out, form, resume=self.resume) as writer:
+            for found in self._found(ensemble, writer.done, progress):
+                kept = self._refused(found)
+                n_done, n_failed = n_done + 1, n_failed + hasattr(kept, "error")
+                writer.write(kept)
+        message(f"{n_done:,} studies predicted" + (f", {n_failed:,} of them failed" if n_failed else ""))
+
+    def _found(
+        self, ensemble: "Ensemble", done: frozenset[str], progress: ProgressBars
+    ) -> "Iterable[StudyPrediction | FailedStudy]":
+        if self.predictions is not None:
+            from mura_app.predictions_io import load_table
+
+            table = load_table(self.predictions, self.positive, with_labels=False)
+            left = [row for row, study in enumerate(table.study_ids) if str(study) not in done]
+            return ensemble.predict_table(table.select(left)) if left else ()
+        from base_models.datasets.registry import open_unlabelled
+
+        dataset = open_unlabelled(self.data or Path())
+        studies = [study for study in dataset.studies if study.study_id not in done]
+        return ensemble.predict_studies(studies, progress)
+
+    def _refused(self, found: "StudyPrediction | FailedStudy") -> "StudyPrediction | FailedStudy":
+        from mura_app.prediction import FailedStudy, StudyPrediction
+
+        if self.refuse_unlike and isinstance(found, StudyPrediction) and (why := _refusal(found)):
+            return FailedStudy(found.study_id, why)
+        return found
+
+
+def _refusal(found: "StudyPrediction") -> str | None:
+    """Say why there is no answer on a study that is unlike the training images."""
+    if found.unlike is None:
+        return (
+            "expected a run that tells how unlike its training images a study is, got one that has not "
+            "looked at them; write its report again with `mura report`, or leave out --refuse-unlike"
+        )
+    if not found.unlike.is_unlike:
+        return None
+    return (
+        f"expected a study like the training images, got {found.unlike.view}, less like them than "
+        f"{found.unlike.percentile:.1f} % of held-out studies; check the image, or leave out --refuse-unlike"
+    )
+
+
+def _draw(found: "StudyPrediction", view: int, image: Path, file: Path) -> None:
+    """Write the ensemble's heat map over a radiograph."""
+    import cv2
+
+    from base_models.imaging.reader import read_grey
+    from mura_app.inference.heat_maps import ENSEMBLE, overlay
+    from mura_env.utils.files import replacing
+
+    maps = [each for each in found.heat_maps if each.view == view and each.name == ENSEMBLE]
+    if not maps:
+        raise UserError(
+            "expected members with heat maps, of which one sum can be made, got none; leave out --overlay"
+        )
+    probability = found.views[view].probabilities[-1]
+    title = f"{found.class_names[-1]} {probability:.0%} in this view"
+    page = overlay(read_grey(image), maps[0], title)
+    with replacing(file) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", page)[1].tobytes())

@@ -1,0 +1,54 @@
+"""The files of a packed folder: read only as they were written."""
+
+import hashlib
+import json
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from mura_app.inference.facts import FORMAT_VERSION, PACKED
+from mura_app.schema import EnsembleFacts, Pack, check_document
+from mura_env.errors import UserError
+from mura_env.utils.files import read_json, regular_file
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(regular_file(path, "a file of a packed folder").read_bytes()).hexdigest()
+
+
+def facts_of_pack(folder: Path, agent: str | None) -> EnsembleFacts:
+    """Read `pack.json` of a packed folder, and make sure that its files are those that were packed.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        UserError: If the folder is of another version, a file is damaged, or another agent is asked for.
+    """
+    path = folder / PACKED
+    document = read_json(path, "a packed folder")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"expected a packed folder of format {FORMAT_VERSION} in {folder}, got format "
+            f"{document.get('format_version')!r}; use the release that packed it"
+        )
+    check_document(document, path, Pack, "a packed folder of this version", "pack the run again")
+    pack = Pack.model_validate_json(json.dumps(document))
+    for name, expected in pack.sha256.items():
+        if digest(folder / name) != expected:
+            raise UserError(
+                f"expected {folder / name} as it was packed, got another content; copy the folder again"
+            )
+    if agent not in {None, pack.ensemble.agent}:
+        raise UserError(
+            f"expected the agent that was packed, {pack.ensemble.agent!r}, got {agent!r}; leave it out, or "
+            "pack the run with it"
+        )
+    return pack.ensemble
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack an archive of `mura pack`; zipfile keeps members below the folder."""
+    try:
+        with ZipFile(archive) as file:
+            file.extractall(folder)
+    except (BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"expected an archive that `mura pack` made, got {archive}: {error}") from error

@@ -1,0 +1,128 @@
+"""Predictions on many studies as rows of a CSV or JSON-lines file, written as they come, and gone on with."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TextIO
+
+from mura_app.inference.ensemble import Ensemble
+from mura_app.prediction import PREDICTION, FailedStudy, StudyPrediction
+from mura_app.terminal import standard_output
+from mura_env.errors import UserError
+from mura_env.utils.files import naming
+
+
+class RowWriter:
+    """Writes rows to standard output, or to `FILE.part`, which becomes the file when all are there.
+
+    Args:
+        ensemble: What predicts; its names are the columns'.
+        out: The file; None for standard output.
+        form: `csv` or `jsonl`.
+        resume: Go on with the rows that an interrupted file has.
+    """
+
+    def __init__(
+        self, ensemble: Ensemble, out: Path | None, form: Literal["csv", "jsonl"], *, resume: bool
+    ) -> None:
+        self._out, self._form = out, form
+        self._part = None if out is None else out.with_name(f"{out.name}.part")
+        names, members = ensemble.class_names, ensemble.agent.model_names_
+        self._columns = [
+            *("study_id", "body_part", "predicted_class", *(f"probability_{name}" for name in names)),
+            *("threshold", "uniform_predicted_class", *(f"uniform_probability_{name}" for name in names)),
+            *("agreement", "n_views", "unlike_percentile", "is_unlike"),
+            *(f"probability_{names[-1]}/{member}" for member in members),
+            *(f"weight/{member}" for member in members),
+            "error",
+        ]
+        self.done = self._kept() if resume else frozenset()
+        """Studies that need not be predicted again."""
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._part is not None:
+            with naming(self._part):
+                self._file = self._part.open("a" if self.done else "w", encoding="utf-8", newline="")
+        if self._form == "csv" and not self.done:
+            self._line(self._csv(self._columns))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None and self._part is not None and self._out is not None:
+            self._file.close()
+            if kind is None:
+                self._part.replace(self._out)
+
+    def write(self, found: StudyPrediction | FailedStudy) -> None:
+        """Write one study's row."""
+        if self._form == "jsonl":
+            self._line(json.dumps(PREDICTION.dump_python(found, mode="json"), allow_nan=False))
+        else:
+            row = self._row(found)
+            self._line(self._csv([row.get(column, "") for column in self._columns]))
+
+    def _row(self, found: StudyPrediction | FailedStudy) -> dict[str, Any]:
+        if isinstance(found, FailedStudy):
+            return {"study_id": found.study_id, "error": found.error}
+        last = found.class_names[-1]
+        return {
+            "study_id": found.study_id,
+            "body_part": found.body_part or "",
+            "predicted_class": found.predicted_class,
+            **{f"probability_{n}": p for n, p in zip(found.class_names, found.probabilities, strict=True)},
+            "threshold": "" if found.threshold is None else found.threshold,
+            "uniform_predicted_class": found.uniform_predicted_class,
+            **{
+                f"uniform_probability_{n}": p
+                for n, p in zip(found.class_names, found.uniform_probabilities, strict=True)
+            },
+            "agreement": found.agreement,
+            "n_views": found.n_views,
+            **(
+                {}
+                if found.unlike is None
+                else {"unlike_percentile": found.unlike.percentile, "is_unlike": found.unlike.is_unlike}
+            ),
+            **{f"probability_{last}/{member.name}": member.probabilities[-1] for member in found.members},
+            **{f"weight/{member.name}": member.weight for member in found.members},
+        }
+
+    def _csv(self, cells: list[Any]) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow(cells)
+        return text.getvalue()
+
+    def _line(self, text: str) -> None:
+        if self._file is None:
+            with standard_output() as console:
+                console.file.write(text + "\n")
+        else:
+            self._file.write(text + "\n")
+            self._file.flush()
+
+    def _kept(self) -> frozenset[str]:
+        """Return the studies of an interrupted file, whose last line may be half of one and is taken away."""
+        if self._out is not None and self._out.exists():
+            raise UserError(f"expected an interrupted file to go on with, got {self._out}, which is finished")
+        if self._part is None or not self._part.is_file():
+            return frozenset()
+        lines = self._part.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        self._part.write_text("".join(whole), encoding="utf-8", newline="")
+        try:
+            if self._form == "jsonl":
+                return frozenset(json.loads(line)["study_id"] for line in whole)
+            rows = list(csv.DictReader(whole))
+            if whole and next(csv.reader(whole[:1])) != self._columns:
+                raise ValueError("other columns")
+            return frozenset(row["study_id"] for row in rows)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"expected rows of this run in {self._part}, got others ({error}); remove it, or leave out "
+                "--resume"
+            ) from error

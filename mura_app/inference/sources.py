@@ -1,0 +1,122 @@
+"""What a user hands over as a radiograph, turned into one: a file, bytes, an array, a Pillow image, DICOM."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from base_models.imaging.decoding import Placement, SquareFormat, each_image
+from base_models.imaging.greys import LUMINANCE, deep_grey, deep_luminance
+from base_models.imaging.reader import ImageError, Radiograph, decode, read_file
+from base_models.members import TrainedMember
+from base_models.prediction import DecodedImages
+from mura_env.errors import UserError
+
+Source = Any
+"""Path or its text, bytes of a file, array (height, width[, 3]), Pillow image, or data set of pydicom."""
+
+_AS_THEY_ARE = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+"""Modes of Pillow that a PNG file holds."""
+
+
+def as_sources(images: Source | Sequence[Source]) -> list[Source]:
+    """Return the views of a study, one or several of them."""
+    views = list(images) if isinstance(images, list | tuple) else [images]
+    if not views:
+        raise UserError("expected at least one radiograph of the study, got none; name its images")
+    return views
+
+
+def view_name(source: Source, number: int) -> str:
+    """Return what a view, the n-th from 1, is called."""
+    return str(source) if isinstance(source, str | Path) else f"view {number}"
+
+
+def read_radiograph(source: Source, name: str, at_least: int) -> Radiograph:
+    """Decode a source as the image files of a data set are decoded.
+
+    Args:
+        source: What was handed over.
+        name: What messages call it.
+        at_least: Pixels below which a JPEG file is not reduced, see `base_models.imaging.reader.decode`.
+
+    Raises:
+        ImageError: If it cannot be read.
+        UserError: If it is no radiograph.
+    """
+    if isinstance(source, str | Path):
+        return decode(Path(source), read_file(Path(source)), at_least)
+    if isinstance(source, np.ndarray):
+        return _of_array(source, name)
+    content = io.BytesIO()
+    if isinstance(source, bytes):
+        content.write(source)
+    elif isinstance(source, Image.Image):
+        kept = source if source.mode in {*_AS_THEY_ARE, "F", "I"} else source.convert("RGB")
+        kept.save(content, "PNG" if kept.mode in _AS_THEY_ARE else "TIFF", exif=source.getexif())
+    elif hasattr(source, "save_as"):  # pydicom's data sets
+        source.save_as(content, enforce_file_format=True)
+    else:
+        raise UserError(
+            f"expected a path, bytes, an array, a Pillow image or DICOM, got {type(source).__name__}"
+        )
+    return decode(Path(name), content.getvalue(), at_least)
+
+
+def _of_array(pixels: np.ndarray[Any, Any], name: str) -> Radiograph:
+    """Return greys, or the luminance of colours, as they would be read from a file."""
+    is_grey = pixels.ndim == 2
+    if not (is_grey or (pixels.ndim == 3 and pixels.shape[2] == 3)) or not pixels.size:
+        raise UserError(
+            f"expected an array of shape (height, width) or (height, width, 3) for {name}, got {pixels.shape}"
+        )
+    if pixels.dtype == np.uint8:
+        grey = pixels if is_grey else np.rint(pixels @ LUMINANCE).astype(np.uint8)
+    elif is_grey or pixels.dtype != np.uint16:
+        grey = deep_grey(pixels if is_grey else pixels @ LUMINANCE)
+    else:
+        grey = deep_luminance(pixels)
+    return Radiograph(grey, grey.shape[1], grey.shape[0], str(pixels.dtype), "array")
+
+
+class Views(NamedTuple):
+    """The decoded radiographs of some studies."""
+
+    images: DecodedImages
+    """As members take them."""
+    placements: dict[Path, dict[SquareFormat, Placement]]
+    """Where each lies in its squares."""
+
+
+def decode_views(
+    members: Sequence[TrainedMember], keys: Sequence[Path], sources: Sequence[tuple[Source, str]]
+) -> Views:
+    """Decode radiographs for all members, in parallel threads.
+
+    Args:
+        members: The members.
+        keys: What the radiographs are known by in the result.
+        sources: What was handed over for each, and what messages call it.
+    """
+    formats = {member.square_format for member in members}
+    at_least = max(of.at_least for of in formats)
+    given = dict(zip(keys, sources, strict=True))
+    squares = {of: np.zeros((len(keys), of.side, of.side), dtype=np.uint8) for of in formats}
+    placements: dict[Path, dict[SquareFormat, Placement]] = {}
+    unreadable: dict[Path, str] = {}
+
+    def read(key: Path) -> Radiograph:
+        return read_radiograph(*given[key], at_least)
+
+    for row, found in enumerate(each_image(keys, read)):
+        key = keys[row]
+        if isinstance(found, ImageError):
+            unreadable[key] = str(found)
+            continue
+        placements[key] = {}
+        for of in formats:
+            squares[of][row], placements[key][of] = of.square(found)
+    return Views(DecodedImages(squares, {key: row for row, key in enumerate(keys)}, unreadable), placements)
