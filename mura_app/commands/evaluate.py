@@ -15,6 +15,8 @@ from mura_app.locks import lock_in
 from mura_app.run_directory import RunDirectory, resolved_name
 from mura_app.terminal import ProgressBars, message
 from mura_env import Predictions
+from mura_env.cells import spelling
+from mura_env.class_order import positive_class
 from mura_env.errors import UserError, UserFileExistsError
 from mura_env.utils.options import check_options
 
@@ -104,6 +106,11 @@ class Command:
         finished = read_benchmark(run)
         mapping = parse_mapping(self.map_body_part)
         train = training_table(run)
+        own = positive_class(train.class_names)
+        if self.positive is not None and own and spelling(self.positive) == spelling(train.class_names[0]):
+            raise UserError(
+                f"expected the run's positive class {own!r}, got --positive {self.positive}; name the run's"
+            )
         with ProgressBars() as progress:
             outside = self._outside(run, mapping, train.body_part_names, progress)
             document = _scored(run, train, outside, finished, progress)

@@ -114,11 +114,11 @@ def test_only_an_evaluation_is_replaced(run, foreign, tmp_path, capsys):
         ([], ["--data or --predictions", "neither"]),
         (["--predictions", "{foreign}", "--data", "{tmp}"], ["both"]),
         (["--data", "{tmp}", "--images", "{foreign}"], ["--images beside --predictions"]),
-        (["--predictions", "{foreign}", "--images", "{others}"], ["radiographs with the model_names"]),
+        (["--predictions", "{foreign}", "--images", "{others}"], ["of the same ensemble"]),
         (["--predictions", "{foreign}", "--map-body-part", "hand"], ["THEIRS=OURS", "'hand'"]),
         (["--predictions", "{foreign}", "--map-body-part", "knee=PART0"], ["outside data", "knee"]),
         (["--predictions", "{foreign}", "--map-body-part", "hand=PARTO"], ["of the run", "PARTO"]),
-        (["--predictions", "{others}"], ["models coarse, fine", "got fine, coarse"]),
+        (["--predictions", "{others}"], ["model names 'coarse' and 'fine', got 'fine' and 'other'"]),
         (["--predictions", "{train}"], ["of the training table"]),
         (["--data", "{tmp}"], ["members of a finished run"]),
     ],
@@ -127,7 +127,7 @@ def test_what_cannot_be_scored_is_one_line_and_nothing_is_written(run, foreign, 
     options, words = case
     table = Predictions.load(foreign)
     columns = {name: getattr(table, name) for name in ("labels", "study_ids", "patient_ids", "class_names")}
-    others = Predictions.from_arrays(table.logits[:, ::-1], model_names=("fine", "coarse"), **columns)
+    others = Predictions.from_arrays(table.logits[:, ::-1], model_names=("fine", "other"), **columns)
     others.save(tmp_path / "others.npz")
     places = {
         "foreign": foreign,

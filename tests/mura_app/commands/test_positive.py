@@ -59,7 +59,10 @@ def test_a_benchmark_asks_for_the_positive_class_and_keeps_the_answer(tmp_path, 
     assert "which one is positive" in capsys.readouterr().err
     assert run_command([*evaluate, str(outside), "--positive", "dog"]) == 0
     assert run_command([*evaluate, str(outside), "--positive", "cat", "--overwrite"]) == 2
-    assert "expected a table of the classes cat, dog in this order, got dog, cat" in capsys.readouterr().err
+    assert (
+        "expected the run's positive class 'dog', got --positive cat; name the run's"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
