@@ -150,9 +150,11 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("evaluate --run {w}/benchmark --out {out}", "--data or --predictions, got neither"),
         ("evaluate --run {w}/benchmark --out {out} --data {w}/data", "there is no {w}/benchmark/members"),
         ("evaluate --run {w}/benchmark --out {out} --predictions {w}/train.npz", "studies from elsewhere"),
+        ("split {w}/train.npz --test-share 1 --out {out}", "range (0, 1)"),
+        ("split {w}/a_file --out {out}", "expected a predictions table"),
         (
             "evaluate --run {w}/benchmark --out {out} --predictions {w}/run/predictions/test.npz",
-            "use outputs of the run's own members",
+            "expected tables of the same ensemble",
         ),
         (
             "evaluate --run {w}/benchmark --out {out} --predictions {w}/test.npz --map-body-part x",
