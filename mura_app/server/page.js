@@ -1,5 +1,6 @@
 const element = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const length = (share) => `${100 * share}%`;  // of styles
 const make = (tag, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -7,7 +8,7 @@ const make = (tag, properties = {}, ...children) => {
 };
 const bar = (share) => {
   const fill = make("span");
-  fill.style.width = percent(share);
+  fill.style.width = length(share);
   return make("span", { className: "bar" }, fill);
 };
 
@@ -93,7 +94,7 @@ function show({ prediction }) {
   element("explain").checked = false;
   const names = prediction.class_names;
   const shown = prediction.positive_class ? 1 : names.indexOf(prediction.predicted_class);
-  element("verdict").textContent = `${prediction.predicted_class}: ${names[shown]} with ${percent(prediction.probabilities[shown])}`;
+  element("verdict").textContent = `Predicted class: ${prediction.predicted_class}`;
   element("unlike").hidden = !prediction.unlike?.is_unlike;
   if (prediction.unlike) {
     element("unlike").textContent = `Unlike the training images: ${prediction.unlike.percentile.toFixed(1)} % of held-out `
@@ -112,16 +113,16 @@ function show({ prediction }) {
 function scale(prediction, shown) {
   const probability = prediction.probabilities[shown];
   const fill = make("div", { className: "fill" });
-  fill.style.width = percent(probability);
+  fill.style.width = length(probability);
   const meter = make("div", { className: "meter", role: "img",
     ariaLabel: `Probability ${percent(probability)} on a scale from 0 to 100 %` }, fill);
   const facts = [[`Probability of ${prediction.class_names[shown]}`, percent(probability)]];
   if (prediction.threshold !== null) {
     const mark = make("div", { className: "mark" });
-    mark.style.left = percent(prediction.threshold);
+    mark.style.left = length(prediction.threshold);
     meter.append(mark);
     meter.ariaLabel += `, threshold ${percent(prediction.threshold)}`;
-    facts.push(["Threshold (▏)", percent(prediction.threshold)]);
+    facts.push(["Threshold (the line)", percent(prediction.threshold)]);
   }
   facts.push(["Uniform averaging", `${percent(prediction.uniform_probabilities[shown])}, ${prediction.uniform_predicted_class}`]);
   if (prediction.unlike) facts.push(["More like the training images", `${prediction.unlike.percentile.toFixed(1)} % of held-out studies`]);
