@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.benchmark.document import Benchmark
 from base_models.datasets import Dataset, open_dataset
+from mura_app.inference.facts import MEASURED, read_measured
 from mura_app.report import write_report
 from mura_app.report.model_card import render_model_card
 from mura_app.report.sections import shown_changes
@@ -39,8 +40,16 @@ def write_pages(run: RunDirectory, document: Mapping[str, Any], dataset: Dataset
     settings, title = run.read_config(), document.get("title") or run.path.resolve().name
     thumbnails = {} if dataset is None else study_thumbnails(dataset, shown_changes(document))
     write_report(run.report_path, document, title=title, settings=settings, thumbnails=thumbnails)
+    write_model_card(run, document)
+
+
+def write_model_card(run: RunDirectory, document: Mapping[str, Any]) -> None:
+    """Write `MODEL_CARD.md` of a run."""
+    settings, title = run.read_config(), document.get("title") or run.path.resolve().name
     training = read_training(run) if run.training_path.is_file() else None
-    card = render_model_card(document, title=title, settings=settings, training=training)
+    measured = run.path / MEASURED
+    explained = read_measured(measured).model_dump() if measured.is_file() else None
+    card = render_model_card(document, title=title, settings=settings, training=training, explained=explained)
     write_text(run.model_card_path, card)
 
 

@@ -14,7 +14,8 @@ from base_models.datasets import Dataset, open_dataset
 from base_models.distributed import join_process_group, launched_group
 from base_models.ensemble import train_ensemble
 from base_models.preflight import check_training
-from mura_app.artifacts import METADATA_CONTROL, write_benchmark
+from mura_app.artifacts import METADATA_CONTROL, write_benchmark, write_model_card
+from mura_app.inference.measure import measure
 from mura_app.repeats import with_repeats
 from mura_app.run_directory import GROWING, RunDirectory
 from mura_env import Predictions
@@ -235,6 +236,8 @@ def run_pipeline(
         return benchmark(repeat, tables, settings=own, title=f"{heading}, training {number}", resume=True)
 
     document = benchmark(run, tables, settings=kept, title=heading, resume=resume)
+    measure(run, dataset, progress)
+    write_model_card(run, document)
     if kept["repeats"] > 1:
         seeds = [config.seed + number for number in range(kept["repeats"])]
         others = [train_and_benchmark(number, seed) for number, seed in enumerate(seeds[1:], start=2)]

@@ -8,6 +8,8 @@ predictions/{train,test}.npz     the tables between base models and agents
 predictions/test-images.npz      the test studies' radiographs one by one
 agents/<name>-seed<k>/           the fitted weighting policies
 cross_validation/                those that did not learn from a fold of the training table
+explanations.json                how far heat maps point at lesions, and unlike images are noticed
+reference.safetensors            what training images are like
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
 .lock                            while a command writes there

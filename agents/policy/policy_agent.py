@@ -300,7 +300,7 @@ class PolicyAgent(Agent[ConfigType]):
 
     def _weights(self, table: Predictions, body_parts: NDArray[np.int64]) -> NDArray[Any]:
         observations, layout = observe_with_parts(table, body_parts, self.body_part_names_)
-        network = self._fitted_network(layout)
+        network = self.fitted_network(layout)
         load_arrays(network, self.arrays_)
         log_references = log_reference(self.arrays_["reference"].T)
         scale = action_scale(log_references[:, :-1])
@@ -335,7 +335,7 @@ class PolicyAgent(Agent[ConfigType]):
             beta=config.attention_beta,
         )
 
-    def _fitted_network(self, layout: ObservationLayout) -> StackedNetwork:
+    def fitted_network(self, layout: ObservationLayout) -> StackedNetwork:
         """Return a network, not yet filled, of as many policies as the arrays hold: any one's first axis."""
         name, _ = next(self._network(layout, 1).named_parameters())
         array = self.arrays_.get(f"{NETWORK_PREFIX}{name}", np.empty(0))
@@ -350,5 +350,5 @@ class PolicyAgent(Agent[ConfigType]):
             self.feature_names_,
         )
         self._require_shape("reference", (len(self.body_part_names_) + 1, len(self.model_names_)))
-        for name, value in self._fitted_network(layout).state_dict().items():
+        for name, value in self.fitted_network(layout).state_dict().items():
             self._require_shape(f"{NETWORK_PREFIX}{name}", tuple(value.shape))

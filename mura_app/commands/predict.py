@@ -14,7 +14,7 @@ from mura_env.utils.options import check_options
 
 if TYPE_CHECKING:
     from mura_app.inference.ensemble import Ensemble
-    from mura_app.inference.prediction import FailedStudy, StudyPrediction
+    from mura_app.prediction import FailedStudy, StudyPrediction
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Command:
         return [stem.with_name(f"{stem.name}-{number}.png") for number in range(1, len(self.images) + 1)]
 
     def _predict_one(self, ensemble: "Ensemble") -> None:
-        from mura_app.inference.prediction import PREDICTION
         from mura_app.inference.shown import hit_rate_sentence, prediction_text
+        from mura_app.prediction import PREDICTION
 
         found = ensemble.predict(list(self.images), self.body_part, heat_maps=self.overlay is not None)
         if self.refuse_unlike and (why := _refusal(found)):
@@ -169,7 +169,7 @@ class Command:
         return ensemble.predict_studies(studies, progress)
 
     def _refused(self, found: "StudyPrediction | FailedStudy") -> "StudyPrediction | FailedStudy":
-        from mura_app.inference.prediction import FailedStudy, StudyPrediction
+        from mura_app.prediction import FailedStudy, StudyPrediction
 
         if self.refuse_unlike and isinstance(found, StudyPrediction) and (why := _refusal(found)):
             return FailedStudy(found.study_id, why)

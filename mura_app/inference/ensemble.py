@@ -14,14 +14,15 @@ from agents import Agent, load_agent
 from base_models.datasets import Dataset, Study
 from base_models.members import TrainedMember, load_trained_members
 from base_models.prediction import DecodedImages, ViewRecord, predict_studies_and_images
-from mura_app.inference.facts import PACKED, REFERENCE, EnsembleFacts, agent_folder, facts_of_run
+from mura_app.inference.facts import PACKED, REFERENCE, agent_folder, facts_of_run
 from mura_app.inference.heat_maps import study_maps
 from mura_app.inference.pack_files import extract, facts_of_pack
-from mura_app.inference.prediction import FailedStudy, MemberOpinion, StudyPrediction, Unlikeness, ViewOpinion
 from mura_app.inference.sources import Source, Views, as_sources, decode_views, view_name
 from mura_app.inference.unlike import LIMIT, TrainingImages, image_features
 from mura_app.inference.weighing import weigh
+from mura_app.prediction import FailedStudy, MemberOpinion, StudyPrediction, Unlikeness, ViewOpinion
 from mura_app.run_directory import RunDirectory
+from mura_app.schema import EnsembleFacts
 from mura_env import Predictions
 from mura_env.cells import listed
 from mura_env.errors import UserError, UserFileNotFoundError

@@ -2,97 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from agents.benchmark.schema import AgentName, Count, Document, Share
+from agents.benchmark.schema import AgentName
 from agents.registry import BASELINE
 from mura_app.run_directory import RunDirectory
-from mura_app.schema import check_document
+from mura_app.schema import EnsembleFacts, Measured, check_document
 from mura_env.errors import UserError
 from mura_env.utils.files import read_json
 
 PACKED = "pack.json"
 """The document of a packed folder."""
 FORMAT_VERSION = 1
-
-
-class HitRate(Document):
-    """How often the hottest point of heat maps lies in a box of an expert (the pointing game)."""
-
-    name: str
-    """Whose maps: a member's, or `ensemble`, their sum weighted by the agent."""
-    kind: str
-    """Of which kind, see `base_models.networks.heat_map.MapKind`."""
-    hits: list[Count]
-    """Radiographs whose hottest point lies in a box, by margin."""
-    random_hits: list[Count] | None
-    """The same for a network with random weights."""
-
-
-class HitRates(Document):
-    """The pointing game on the test radiographs with boxes."""
-
-    n_images: Count
-    """Radiographs with a box."""
-    margins: list[Share]
-    """By how much boxes are widened on each side, in shares of the radiograph's longer side."""
-    chance: list[Share]
-    """Chance of a point anywhere in the region shown to networks, by margin."""
-    median_box: Share
-    """Median of the boxes' share of the radiograph."""
-    maps: list[HitRate]
-
-
-class UnlikeRate(Document):
-    """How often test studies are marked as unlike the training images: false alarms."""
-
-    n_studies: Count
-    n_marked: Count
-
-
-class Measured(Document):
-    """What `explanations.json` of a run holds: how far heat maps and the check of unlike images are right."""
-
-    hit_rates: HitRates | None
-    """Null where the data set has no boxes."""
-    unlike: UnlikeRate | None
-    """Null where no network has an embedding."""
-
-
-class EnsembleFacts(Document):
-    """What `Ensemble` holds beside members and agent."""
-
-    class_names: Annotated[list[str], Field(min_length=2)]
-    body_part_names: Annotated[list[str], Field(min_length=1)]
-    """The body parts that the agent has learned from."""
-    agent: AgentName
-    """Name of the weighting agent."""
-    seed: Count
-    """The fit of it."""
-    threshold: Share | None
-    """Youden's, out of fold; null with more than two classes."""
-    uniform_threshold: Share | None
-    """The same, of uniform averaging."""
-    measured: Measured | None
-    """Null where it has not been measured."""
-
-
-class Pack(Document):
-    """What `pack.json` holds."""
-
-    format_version: int
-    title: str
-    """What was packed."""
-    ensemble: EnsembleFacts
-    preprocessing: dict[str, Any]
-    """How a radiograph becomes the input."""
-    notice: str
-    data_licence: str
-    """Under which terms the training data may be used."""
-    sha256: dict[str, str]
-    """Every other file in the folder → its digest."""
 
 
 class _Mean(BaseModel):

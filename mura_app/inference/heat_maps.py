@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 ENSEMBLE = "ensemble"
 """Name of the weighted sum."""
-_SIDE = 96
+MAP_SIDE = 96
 """Pixels a side of the square on which maps of different resolutions are added up."""
 
 
@@ -47,7 +47,7 @@ class HeatMap:
         at = self.placement
         x = at.left + at.scale_x * (np.arange(width) + 0.5) * at.width / width
         y = at.top + at.scale_y * (np.arange(height) + 0.5) * at.height / height
-        grid = np.meshgrid(x * _SIDE - 0.5, y * _SIDE - 0.5)
+        grid = np.meshgrid(x * MAP_SIDE - 0.5, y * MAP_SIDE - 0.5)
         values = cv2.remap(
             self.square,
             *(axis.astype(np.float32) for axis in grid),
@@ -60,7 +60,7 @@ class HeatMap:
 
 def enlarged(maps: Floats) -> Floats:
     """Scale maps (n, h, w) to (n, 96, 96), bilinearly between the centres of their cells."""
-    return np.stack([cv2.resize(each, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR) for each in maps])
+    return np.stack([cv2.resize(each, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_LINEAR) for each in maps])
 
 
 def weighted_sum(maps: Sequence[Floats], weights: Sequence[float]) -> Floats:

@@ -19,12 +19,13 @@ from base_models.members import TrainedMember, new_network
 from base_models.networks.heat_map import is_two_step
 from base_models.prediction import ViewRecord, view_logits
 from mura_app.inference.ensemble import Ensemble
-from mura_app.inference.facts import MEASURED, REFERENCE, HitRate, HitRates, Measured, UnlikeRate
+from mura_app.inference.facts import MEASURED, REFERENCE
 from mura_app.inference.heat_maps import HeatMap, candidate_points
-from mura_app.inference.prediction import StudyPrediction
 from mura_app.inference.sources import decode_views
 from mura_app.inference.unlike import LIMIT, TrainingImages, image_features
+from mura_app.prediction import StudyPrediction
 from mura_app.run_directory import RunDirectory
+from mura_app.schema import HitRate, HitRates, Measured, UnlikeRate
 from mura_env.utils.files import read_json, write_json
 from mura_env.utils.progress import Progress
 

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from mura_app.inference.facts import FORMAT_VERSION, PACKED, EnsembleFacts, Pack
-from mura_app.schema import check_document
+from mura_app.inference.facts import FORMAT_VERSION, PACKED
+from mura_app.schema import EnsembleFacts, Pack, check_document
 from mura_env.errors import UserError
 from mura_env.utils.files import read_json, regular_file
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TextIO
 
 from mura_app.inference.ensemble import Ensemble
-from mura_app.inference.prediction import PREDICTION, FailedStudy, StudyPrediction
+from mura_app.prediction import PREDICTION, FailedStudy, StudyPrediction
 from mura_app.terminal import standard_output
 from mura_env.errors import UserError
 from mura_env.utils.files import naming

@@ -1,9 +1,9 @@
 """A prediction in words, for the terminal."""
 
 from agents.registry import BASELINE
-from mura_app.inference.facts import EnsembleFacts, HitRates
 from mura_app.inference.heat_maps import ENSEMBLE
-from mura_app.inference.prediction import StudyPrediction
+from mura_app.prediction import StudyPrediction
+from mura_app.schema import EnsembleFacts, HitRates
 
 NOTICE = "Research software, no medical device: its answers are not for diagnosis."
 """What stands beside every answer."""

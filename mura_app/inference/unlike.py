@@ -141,6 +141,6 @@ def _whitening(deviations: Floats) -> Floats:
     mu = np.trace(covariance) / d
     spread = ((covariance - mu * np.eye(d)) ** 2).sum()
     error = ((deviations**2).T @ (deviations**2)).sum() / n**2 - (covariance**2).sum() / n
-    shrinkage = float(np.clip(error / spread, 0.01, 1.0)) if spread > 0 else 1.0
+    shrinkage = float(np.clip(error / spread, 1e-3, 1.0)) if spread > 0 else 1.0
     values, vectors = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * mu * np.eye(d))
     return np.asarray((vectors / np.sqrt(np.maximum(values, 1e-9))).T)

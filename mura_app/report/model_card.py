@@ -30,9 +30,17 @@ _LINE_START = re.compile(r"^( ?\d*)([#>=]|-(?=[ -]|$)|\+(?= |$)|(?<=\d)[.)](?= |
 
 
 def render_model_card(
-    document: Document, *, title: str, settings: Document, training: Document | None
+    document: Document,
+    *,
+    title: str,
+    settings: Document,
+    training: Document | None,
+    explained: Document | None = None,
 ) -> str:
-    """Return the card as Markdown; `training` is None where the tables came from elsewhere."""
+    """Return the card as Markdown; `training` is None where the tables came from elsewhere.
+
+    `explained` is what `mura_app.inference.measure` has measured, if it has.
+    """
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML: every value goes through `finalize`
         finalize=escape_markdown,
         undefined=jinja2.StrictUndefined,
@@ -58,6 +66,7 @@ def render_model_card(
         contested_share=document["contested_share"],
         **further_comparisons(document),
         training=training,
+        explained=explained,
         evaluated_run=Path(settings.get("evaluated_run") or "").name,
         claim=claim_facts(document, settings, training),
         estimate=estimate,

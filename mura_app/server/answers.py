@@ -13,8 +13,8 @@ from agents.benchmark.schema import Number
 from base_models.imaging.reader import decode
 from mura_app.inference.ensemble import Ensemble
 from mura_app.inference.heat_maps import HeatMap, coloured
-from mura_app.inference.prediction import FailedStudy, StudyPrediction
 from mura_app.inference.shown import NOTICE, hit_rate_sentence
+from mura_app.prediction import FailedStudy, StudyPrediction
 from mura_app.server.limits import Limits
 from mura_app.server.requests import SentStudy, check_pixels
 

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mura_app
 from mura_app.inference.ensemble import Ensemble
-from mura_app.inference.prediction import FailedStudy, StudyPrediction
 from mura_app.inference.shown import NOTICE, hit_rate_sentence
+from mura_app.prediction import FailedStudy, StudyPrediction
 from mura_app.report.html_page import resource
 from mura_app.server import open_inference
 from mura_app.server.answers import ROW, Answer, answer_on, prediction_on

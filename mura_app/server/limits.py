@@ -168,7 +168,7 @@ class Gate:
 
 
 class Metrics:
-    """Counts requests by route and status, in Prometheus' text format; no address, name or value of a request.
+    """Counts requests by route and status, in Prometheus' text format; nothing else of a request.
 
     Args:
         app: What is behind it.
