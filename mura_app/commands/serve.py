@@ -72,10 +72,8 @@ class Command:
             ) from error
 
     def _serve(self, listening: socket.socket) -> None:
-        import uvicorn
-
         from mura_app.inference.ensemble import Ensemble
-        from mura_app.server.app import create_app
+        from mura_app.server.app import create_app, server_of
         from mura_app.server.limits import Limits
 
         with locked((), (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()):
@@ -89,12 +87,6 @@ class Command:
             self.max_megabytes, self.max_radiographs, self.max_megapixels, self.queue, self.timeout
         )
         app = create_app(ensemble, self.run_directory.resolve().stem, limits, with_metrics=self.metrics)
-        # No access log: addresses can hold what is private.
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
-            )
-        )
         host, port = listening.getsockname()[:2]
         message(f"answering at http://{f'[{host}]' if ':' in host else host}:{port} until Ctrl-C")
-        server.run(sockets=[listening])
+        server_of(app).run(sockets=[listening])

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import jinja2
+import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
@@ -93,6 +94,15 @@ def create_app(ensemble: Ensemble, name: str, limits: Limits, *, with_metrics: b
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
 
     return metrics
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """Return what serves the application; it logs no requests, whose addresses can hold what is private."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
+        )
+    )
 
 
 def _add_predictions(app: FastAPI, ensemble: Ensemble, queue: PredictionQueue, limits: Limits) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -46,9 +46,21 @@ FORM = {
 
 
 class _InMemory(MultiPartParser):
-    """Never puts what it reads on the disk; how much that is, the gate bounds."""
+    """Never puts what it reads on the disk; how much that is, the gate bounds. A form must have its end."""
 
     spool_max_size = 2**62
+    _has_end = False
+
+    def on_end(self) -> None:
+        self._has_end = True
+
+    async def parse(self) -> FormData:
+        form = await super().parse()
+        if not self._has_end:  # its last file would be missing without a word
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("it is cut off")
+        return form
 
 
 def decoded(text: Any) -> bytes:
@@ -131,10 +143,10 @@ async def read_study(request: Request, limits: Limits) -> SentStudy:
         ) from None
     files, fields = [], {}
     for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            files.append(await value.read())
-        else:
+        if not isinstance(value, UploadFile):
             fields[name] = value
+        elif name == "files":
+            files.append(await value.read())
     await form.close()
     if not files:
         raise UserError("expected the field files with the study's radiographs, got none; add them")
