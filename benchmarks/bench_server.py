@@ -49,7 +49,7 @@ def forms(data: Path, n_studies: int) -> list[tuple[list[tuple[str, tuple[str, b
 
 def client(address: str, sent: list[Any], until: float, number: int) -> list[tuple[float, float, int]]:
     """Ask until a time; return when each answer came, after how many seconds, and its status."""
-    answers = []
+    answers: list[tuple[float, float, int]] = []
     with httpx.Client(base_url=address, timeout=120) as session:
         while time.monotonic() < until:
             files, part = sent[(number + len(answers)) % len(sent)]

@@ -143,9 +143,9 @@ def coloured(values: Floats) -> tuple[NDArray[np.uint8], Floats, tuple[float, fl
     """
     shown = np.isfinite(values)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    share = np.where(shown, (values - low) / max(high - low, 1e-9), 0)
+    share = np.where(shown, (values - low) / max(high - low, 1e-9), 0).astype(np.float32)
     colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return np.asarray(colours, dtype=np.uint8), (0.6 * share * shown)[:, :, None], (low, high)
+    return np.asarray(colours, dtype=np.uint8), (np.float32(0.6) * share)[:, :, None], (low, high)
 
 
 def _framed(drawn: NDArray[np.uint8], title: str, low: float, high: float) -> NDArray[np.uint8]:

@@ -1,7 +1,6 @@
 """What a server answers: the prediction on a study, and pictures of it for a page."""
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from agents.benchmark.schema import Number
 from base_models.imaging.reader import decode
+from mura_app.inference.dicom_out import dicom_results, written
 from mura_app.inference.ensemble import Ensemble
 from mura_app.inference.heat_maps import HeatMap, coloured
 from mura_app.inference.shown import NOTICE, hit_rate_sentence
@@ -60,6 +60,15 @@ class Explanation(_Answer):
     """How far such maps have been found to point at lesions."""
 
 
+class DicomFile(_Answer):
+    """The answer, or a picture of it, as DICOM."""
+
+    name: str
+    """What to call the file."""
+    content: str
+    """Base64."""
+
+
 class Answer(_Answer):
     """The answer on one study."""
 
@@ -69,6 +78,8 @@ class Answer(_Answer):
     """What must be said beside every answer."""
     explanation: Explanation | None = None
     """Where it was asked for."""
+    dicom: list[DicomFile] | None = None
+    """Where it was asked for: a structured report (TID 1500), and each radiograph's heat map."""
 
 
 ANSWER = TypeAdapter(Answer)
@@ -83,25 +94,30 @@ def prediction_on(ensemble: Ensemble, study: SentStudy, limits: Limits) -> Study
     """
     check_pixels(study.images, limits)
     return ensemble.predict(
-        study.images, study.body_part or None, heat_maps=study.explain, study_id=study.study_id
+        study.images, study.body_part or None, heat_maps=study.explain or study.dicom, study_id=study.study_id
     )
 
 
-def answer_on(ensemble: Ensemble, study: SentStudy, limits: Limits) -> Callable[[], bytes]:
-    """Return what answers a study that was sent, as a JSON document."""
+def answer_on(ensemble: Ensemble, study: SentStudy, limits: Limits) -> bytes:
+    """Answer a study that was sent, as a JSON document of `Answer`.
 
-    def answered() -> bytes:
-        found = prediction_on(ensemble, study, limits)
-        explanation = None
-        if study.explain:
-            explanation = Explanation(
-                radiographs=[_radiograph(data) for data in study.images],
-                heat_maps=[_picture(each) for each in found.heat_maps],
-                hit_rate=hit_rate_sentence(ensemble.facts),
-            )
-        return ANSWER.dump_json(Answer(prediction=found, explanation=explanation))
-
-    return answered
+    Raises:
+        UserError: As `prediction_on`, or if DICOM is asked for of other files.
+    """
+    found = prediction_on(ensemble, study, limits)
+    explanation, dicom = None, None
+    if study.explain:
+        explanation = Explanation(
+            radiographs=[_radiograph(data) for data in study.images],
+            heat_maps=[_picture(each) for each in found.heat_maps],
+            hit_rate=hit_rate_sentence(ensemble.facts),
+        )
+    if study.dicom:
+        dicom = [
+            DicomFile(name=name, content=_base64(written(dataset)))
+            for name, dataset in dicom_results(found, study.images)
+        ]
+    return ANSWER.dump_json(Answer(prediction=found, explanation=explanation, dicom=dicom))
 
 
 def _radiograph(data: bytes) -> str:
@@ -135,4 +151,8 @@ def _within(width: float, height: float, side: int) -> tuple[int, int]:
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:
-    return base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()
+    return _base64(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

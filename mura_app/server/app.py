@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -110,7 +111,7 @@ def _add_predictions(app: FastAPI, ensemble: Ensemble, queue: PredictionQueue, l
     async def predict(request: Request) -> Response:
         """Predict one study."""
         study = await read_study(request, limits)
-        document = await queue.run(answer_on(ensemble, study, limits))
+        document = await queue.run(partial(answer_on, ensemble, study, limits))
         return Response(document, media_type="application/json")
 
     @app.post("/predict/batch", responses=_ERRORS, openapi_extra=_ndjson())
@@ -123,9 +124,9 @@ def _add_predictions(app: FastAPI, ensemble: Ensemble, queue: PredictionQueue, l
             try:
                 study = parse(SentStudy, line)
                 study_id = study.study_id
-                if study.explain:
-                    raise UserError("expected explain in a form to /predict alone, got it in a line")
-                return await queue.run(lambda: prediction_on(ensemble, study, limits))
+                if study.explain or study.dicom:
+                    raise UserError("expected explain and dicom in a form to /predict, got one in a line")
+                return await queue.run(partial(prediction_on, ensemble, study, limits))
             except UserError as error:
                 return FailedStudy(study_id, str(error))
 

@@ -1,5 +1,6 @@
 """The open inference protocol (version 2), by which model servers are asked: metadata, health, inference."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,8 @@ def add_routes(app: FastAPI, ensemble: Ensemble, name: str, queue: PredictionQue
         if unknown := [out for out in wanted if out not in shapes]:
             raise UserError(f"expected outputs of {', '.join(shapes)}, got {unknown[0][:80]!r}; name these")
         studies = sent_studies(sent, limits)
-        found = [await queue.run(lambda s=study: prediction_on(ensemble, s, limits)) for study in studies]
-        arrays = {
+        found = [await queue.run(partial(prediction_on, ensemble, study, limits)) for study in studies]
+        arrays: dict[str, Any] = {
             "probabilities": [each.probabilities for each in found],
             "weights": [[member.weight for member in each.members] for each in found],
             "member_probabilities": [[member.probabilities for member in each.members] for each in found],

@@ -36,6 +36,11 @@ FORM = {
                         },
                         "body_part": {"type": "string", "description": "Empty where it is not known."},
                         "explain": {"type": "boolean", "description": "With heat maps.", "default": False},
+                        "dicom": {
+                            "type": "boolean",
+                            "description": "As DICOM, too, where all files are DICOM.",
+                            "default": False,
+                        },
                     },
                 }
             }
@@ -86,7 +91,9 @@ class SentStudy(BaseModel):
     study_id: str = "study"
     """What the answer calls it."""
     explain: bool = False
-    """Whether heat maps are asked for."""
+    """Whether heat maps are asked for; in a form only."""
+    dicom: bool = False
+    """Whether the answer is asked for as DICOM, too; in a form only."""
 
 
 class Tensor(BaseModel):
@@ -154,7 +161,7 @@ async def read_study(request: Request, limits: Limits) -> SentStudy:
         images=files,
         body_part=fields.get("body_part", ""),
         study_id="study",
-        explain=fields.get("explain", "").lower() in {"1", "true", "on", "yes"},
+        **{name: fields.get(name, "").lower() in {"1", "true", "on"} for name in ("explain", "dicom")},
     )
 
 

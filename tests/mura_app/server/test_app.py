@@ -96,6 +96,21 @@ def test_heat_maps_lie_over_their_radiographs(client, ensemble, files):
     assert "has not been measured" in explanation["hit_rate"]
 
 
+def test_the_answer_comes_as_dicom_where_dicom_came_in(client, files, tmp_path):
+    highdicom = pytest.importorskip("highdicom", reason="the extra [dicom] is not installed")
+    pixels = np.random.default_rng(1).integers(0, 4096, (60, 50), dtype=np.uint16)
+    file = write_dicom(tmp_path / "a.dcm", pixels, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
+    answer = client.post("/predict", files=form([file]), data={"dicom": "true"}).json()
+    assert [each["name"] for each in answer["dicom"]] == ["report.dcm", "heat-map-1.dcm"]
+    report = highdicom.sr.srread(io.BytesIO(base64.b64decode(answer["dicom"][0]["content"])))
+    (group,) = report.content.get_image_measurement_groups()
+    (measurement,) = group.get_measurements()
+    assert measurement.value == pytest.approx(answer["prediction"]["probabilities"][1], abs=1e-4)
+    refused = client.post("/predict", files=form(files[:1]), data={"dicom": "true"})
+    assert refused.status_code == 422
+    assert refused.json()["error"].startswith("expected DICOM radiographs to answer in DICOM, got view 1")
+
+
 def test_it_says_what_it_is(client):
     assert client.get("/health").json() == {"status": "ok", "model": "tiny", "requests": 0}
     assert client.get("/v2/health/live").json() == {"live": True}
