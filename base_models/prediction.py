@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -101,14 +100,15 @@ class ViewRecord:
                 self.attention[member] = self.attention.get(member, np.float32(0)) + own
 
 
-class _Watch(NamedTuple):
+@dataclass
+class _Watch:
     """What a network sees, batch by batch."""
 
     embeddings: list[NDArray[np.float32]]
     heat_maps: list[NDArray[np.float32]]
     attention: list[NDArray[np.float32]]
 
-    def __call__(self, embedding: Tensor, heat_map: Tensor, attention: Tensor | None) -> None:
+    def __call__(self, embedding: Tensor, heat_map: Tensor, attention: Tensor | None, /) -> None:
         self.embeddings.append(embedding.float().cpu().numpy())
         self.heat_maps.append(heat_map.float().cpu().numpy())
         if attention is not None:
@@ -151,8 +151,8 @@ def view_logits(
         if looked_at is None:
             logits = network(planes).float()
         else:
-            logits, *explained = forward_with_map(network, planes)
-            looked_at(*explained)
+            logits, embedding, heat_map, attention = forward_with_map(network, planes)
+            looked_at(embedding, heat_map, attention)
         if tta_flip:
             both = torch.stack([logits, network(planes.flip(dims=[3])).float()])
             logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0) - math.log(2)

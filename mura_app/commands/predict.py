@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -151,7 +151,8 @@ class Command:
     def _predict_many(self, ensemble: "Ensemble") -> None:
         from mura_app.inference.rows import RowWriter
 
-        form = "jsonl" if self.json or (self.out is not None and self.out.suffix == ".jsonl") else "csv"
+        is_json = self.json or (self.out is not None and self.out.suffix == ".jsonl")
+        form: Literal["csv", "jsonl"] = "jsonl" if is_json else "csv"
         n_failed = n_done = 0
         with ProgressBars() as progress, RowWriter(ensemble, self.out, form, resume=self.resume) as writer:
             for found in self._found(ensemble, writer.done, progress):

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
-from agents.benchmark.schema import AgentName
+from agents.benchmark.schema import AgentName, Document
 from agents.registry import BASELINE
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts, Measured, check_document
@@ -17,28 +17,31 @@ PACKED = "pack.json"
 FORMAT_VERSION = 1
 
 
-class _Mean(BaseModel):
+class _Part(Document):
+    """A part of `benchmark.json`: reading all of it takes a second."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Mean(_Part):
     mean: float | None
 
 
-class _Row(BaseModel):
+class _Row(_Part):
     threshold: _Mean
     is_bound: bool
     is_weighting: bool = True
 
 
-class _Scored(BaseModel):
+class _Scored(_Part):
     accuracy: _Mean
 
 
-class _CrossValidated(BaseModel):
-    agents: dict[str, _Scored] = {}
+class _CrossValidated(_Part):
+    agents: dict[str, _Scored] = Field(default_factory=dict)
 
 
-class _Benchmark(BaseModel):
-    """The part of `benchmark.json` that is read here; reading all of it takes a second."""
-
-    model_config = ConfigDict(extra="ignore")
+class _Benchmark(_Part):
     seeds: list[int]
     agents: dict[AgentName, _Row]
     cross_validated: _CrossValidated

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -115,7 +116,7 @@ class MemberGraph(nn.Module):
             if self.tta_flip:
                 both = torch.stack([logits, _forward(network, planes.flip(dims=[3]))[0]])
                 logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0)
-            probabilities = torch.softmax(logits, dim=1).unflatten(0, shape)
+            probabilities = torch.softmax(logits, dim=1).reshape(*shape, -1)
             of_folds.append(self.rule(probabilities, mask).clamp(min=SMALLEST_PROBABILITY).log())
             if found is not None:
                 maps.append(found / self.temperature)
@@ -125,7 +126,7 @@ class MemberGraph(nn.Module):
         added = sum(maps[1:], maps[0]) / len(maps)
         size = (MAP_SIDE, MAP_SIDE)
         large = functional.interpolate(added, size=size, mode="bilinear", align_corners=False)
-        return logits, large.unflatten(0, shape)
+        return logits, large.reshape(*shape, *large.shape[1:])
 
     def _resized(self, views: Tensor) -> Tensor:
         """Do what `base_models.imaging.decoding.resize` does, to greys that are rounded as there."""
@@ -151,16 +152,16 @@ def _biases(calibration: Calibration, parts: tuple[str, ...]) -> Tensor:
     return torch.from_numpy((own + np.array(calibration.bias)).astype(np.float32))
 
 
-def resizing(side: int, size: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+def resizing(side: int, size: int) -> NDArray[np.float32]:
     """Return the matrix (size, side) that scales an axis as OpenCV does: by area down, linearly up."""
     scale = side / size
     if size < side:
         starts = np.arange(size)[:, None] * scale
         cells = np.arange(side)[None]
         shares = np.minimum(cells + 1, starts + scale) - np.maximum(cells, starts)
-        return (np.clip(shares, 0, None) / scale).astype(np.float32)
+        return np.asarray(np.clip(shares, 0, None) / scale, dtype=np.float32)
     places = np.clip((np.arange(size) + 0.5) * scale - 0.5, 0, side - 1)
-    return np.clip(1 - np.abs(places[:, None] - np.arange(side)[None]), 0, None).astype(np.float32)
+    return np.asarray(np.clip(1 - np.abs(places[:, None] - np.arange(side)), 0, None), dtype=np.float32)
 
 
 def _mean(probabilities: Tensor, mask: Tensor) -> Tensor:

@@ -47,13 +47,11 @@ class HeatMap:
         at = self.placement
         x = at.left + at.scale_x * (np.arange(width) + 0.5) * at.width / width
         y = at.top + at.scale_y * (np.arange(height) + 0.5) * at.height / height
-        grid = np.meshgrid(x * MAP_SIDE - 0.5, y * MAP_SIDE - 0.5)
-        values = cv2.remap(
-            self.square,
-            *(axis.astype(np.float32) for axis in grid),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+        columns, rows = np.meshgrid(
+            (x * MAP_SIDE - 0.5).astype(np.float32), (y * MAP_SIDE - 0.5).astype(np.float32)
         )
+        border = cv2.BORDER_REPLICATE
+        values = cv2.remap(self.square, columns, rows, cv2.INTER_LINEAR, borderMode=border)
         shown = np.outer((y >= 0) & (y <= 1), (x >= 0) & (x <= 1))
         return np.where(shown, values, np.float32(np.nan))
 

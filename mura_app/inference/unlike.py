@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -125,7 +126,8 @@ class TrainingImages:
         """
         tensors, facts = load_tensors(path)
         try:
-            return cls(**facts, **{name: tensor.numpy() for name, tensor in tensors.items()})
+            columns: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+            return cls(**facts, **columns)
         except TypeError as error:
             raise UserError(f"expected what training images look like in {path}, got another file") from error
 

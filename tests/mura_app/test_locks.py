@@ -30,6 +30,9 @@ COMMAND_LINES = {
     "fit-agent": "fit-agent uniform --predictions x.npz --out {out}",
     "benchmark": "benchmark --train x.npz --test x.npz --out {out}",
     "evaluate": "evaluate --run x --data x --out {out}",
+    "predict": "predict --run x --data x --out {out}",
+    "export": "export --run x --out {out}",
+    "pack": "pack x --out {out}",
     "report": "report --run {out}",
 }
 
@@ -42,7 +45,7 @@ def test_every_command_that_writes_is_here() -> None:
     ("name", "option"),
     [
         *((name, "") for name in COMMAND_LINES),
-        *((name, " --overwrite") for name in COMMAND_LINES if name not in {"synthesize", "report"}),
+        *((name, " --overwrite") for name in COMMAND_LINES if name not in {"synthesize", "report", "pack"}),
     ],
 )
 def test_what_another_command_writes_is_left_to_it(
@@ -50,7 +53,7 @@ def test_what_another_command_writes_is_left_to_it(
 ) -> None:
     out = tmp_path / "there" / "out"
     out.mkdir(parents=True)
-    is_file = name in {"check-data", "import-predictions"}
+    is_file = name in {"check-data", "import-predictions", "predict", "export", "pack"}
     lock = lock_beside(out) if is_file else lock_in(out)
     if is_file:
         out.rmdir()

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from base_models.datasets import open_dataset
 from mura_app import Ensemble
+from mura_app.inference.shown import prediction_text
 from mura_app.inference.unlike import TrainingImages, pixel_statistics
+from mura_app.main import run_command
 
 
 def drawn(generator, n, n_features=6, centre=0.0):
@@ -51,11 +55,21 @@ def test_pixels_are_described_alike_whatever_the_sides():
     np.testing.assert_allclose(statistics[0, :144] + statistics[1, :144], 1, atol=0.01)
 
 
-def test_noise_and_inverted_radiographs_are_marked_and_refused(run, tree):
+def test_a_study_is_as_unlike_as_its_most_unusual_radiograph_and_can_be_refused(run, tree, capsys):
     ensemble = Ensemble.load(run)
     study = open_dataset(tree).of_split("test")[0]
-    assert ensemble.predict(list(study.image_paths)).unlike.percentile <= 100
+    alone = ensemble.predict(study.image_paths[0]).unlike
     noise = np.random.default_rng(0).integers(0, 256, (200, 160)).astype(np.uint8)
-    found = ensemble.predict([study.image_paths[0], noise])
-    assert found.unlike.is_unlike
-    assert found.unlike.view == "view 2"
+    found = ensemble.predict([study.image_paths[0], noise]).unlike
+    assert (found.view, found.percentile > max(90, alone.percentile)) == ("view 2", True)
+    ensemble.training_images = replace(ensemble.training_images, quantiles=np.zeros(1001))
+    marked = ensemble.predict(study.image_paths[0])
+    assert (marked.unlike.percentile, marked.unlike.is_unlike) == (100, True)
+    assert "UNLIKE the training images" in prediction_text(marked)
+    ensemble.training_images.save(run / "other.safetensors")
+    kept = (run / "reference.safetensors").rename(run / "kept.safetensors")
+    (run / "other.safetensors").rename(run / "reference.safetensors")
+    arguments = ["predict", "--run", str(run), str(study.image_paths[0]), "--refuse-unlike"]
+    assert run_command(arguments) == 2
+    assert "less like them than 100.0 % of held-out studies" in capsys.readouterr().err
+    kept.rename(run / "reference.safetensors")
