@@ -226,6 +226,8 @@ def _write_dicom(found: "StudyPrediction", images: tuple[Path, ...], folder: Pat
 
     files = {name: written(dataset) for name, dataset in dicom_results(found, images)}
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("heat-map-*.dcm"):  # there may have been more of them
+        earlier.unlink()
     for name, content in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)

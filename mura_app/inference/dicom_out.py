@@ -5,6 +5,7 @@ The report follows TID 1500, Measurement Report (DICOM PS3.16); pictures are sec
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mura_app
-from base_models.imaging.reader import decode, read_file
+from base_models.imaging.reader import decode, quiet_decoders, read_file
 from mura_app.inference.heat_maps import ENSEMBLE, overlay
 from mura_app.inference.shown import NOTICE
 from mura_app.prediction import StudyPrediction
@@ -50,7 +51,9 @@ def dicom_results(found: StudyPrediction, images: Sequence[Path | bytes]) -> Ite
     radiographs = [_header(view.name, data) for view, data in zip(found.views, contents, strict=True)]
     if len({each.StudyInstanceUID for each in radiographs}) > 1:
         raise UserError("expected radiographs of one DICOM study, got several; give one study's at a time")
-    yield "report.dcm", _report(found, radiographs)
+    with _refusing():
+        report = _report(found, radiographs)
+    yield "report.dcm", report
     maps = [each for each in found.heat_maps if each.name == ENSEMBLE]
     series = _new_uid()
     for number, heat in enumerate(maps, start=1):
@@ -58,7 +61,23 @@ def dicom_results(found: StudyPrediction, images: Sequence[Path | bytes]) -> Ite
         share = found.views[heat.view].probabilities[-1]
         page = overlay(grey, heat, f"Research, not for diagnosis: {found.class_names[-1]} {share:.0%}")
         pixels = np.ascontiguousarray(page[:, :, ::-1])
-        yield f"heat-map-{number}.dcm", _picture(pixels, radiographs[heat.view], series, number)
+        with _refusing():
+            picture = _picture(pixels, radiographs[heat.view], series, number)
+        yield f"heat-map-{number}.dcm", picture
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Refuse radiographs with elements of patient or study that must not be carried over as they are."""
+    try:
+        with quiet_decoders:  # their warnings show values
+            yield
+    except Exception as error:  # highdicom and pydicom raise many kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"expected DICOM radiographs with valid elements of patient and study, got one that does not "
+            f"conform ({reason}); mend the file, or ask without DICOM"
+        ) from error
 
 
 def written(dataset: "Dataset") -> bytes:
@@ -73,7 +92,8 @@ def _header(name: str, data: bytes) -> "Dataset":
     import pydicom  # noqa: PLC0415 - an extra
 
     try:
-        header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+        with quiet_decoders:
+            header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
         missing = [element for element in _IDENTITY if not header.get(element)]
     except Exception as error:  # pydicom raises many kinds
         raise UserError(
@@ -199,7 +219,7 @@ def _picture(pixels: np.ndarray[Any, Any], radiograph: "Dataset", series: str, n
     return picture
 
 
-def _equipment() -> dict[str, str]:
+def _equipment() -> dict[str, Any]:
     return {
         "manufacturer_model_name": MANUFACTURER,
         "software_versions": mura_app.__version__,

@@ -161,8 +161,13 @@ async def read_study(request: Request, limits: Limits) -> SentStudy:
         images=files,
         body_part=fields.get("body_part", ""),
         study_id="study",
-        **{name: fields.get(name, "").lower() in {"1", "true", "on"} for name in ("explain", "dicom")},
+        explain=_is_yes(fields.get("explain", "")),
+        dicom=_is_yes(fields.get("dicom", "")),
     )
+
+
+def _is_yes(text: str) -> bool:
+    return text.lower() in {"1", "true", "on"}
 
 
 async def lines(request: Request) -> AsyncIterator[bytes]:

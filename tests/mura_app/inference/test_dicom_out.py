@@ -131,6 +131,15 @@ def test_what_cannot_be_referred_to_is_refused(radiographs, tmp_path):
     bare = write_dicom(tmp_path / "bare.dcm", np.zeros((8, 8), np.uint8))
     with pytest.raises(ValueError, match="got view 1 without StudyInstanceUID"):
         list(dicom_results(prediction(1), [bare]))
+    odd = write_dicom(
+        tmp_path / "odd.dcm",
+        np.zeros((8, 8), np.uint8),
+        StudyInstanceUID="9.9",
+        SeriesInstanceUID="9.8",
+        PatientSex="X",
+    )
+    with pytest.raises(ValueError, match="one that does not conform"):
+        list(dicom_results(prediction(1), [odd]))
     other = write_dicom(
         tmp_path / "other.dcm", np.zeros((8, 8), np.uint8), StudyInstanceUID="9.9", SeriesInstanceUID="9.8"
     )
