@@ -8,6 +8,8 @@ what the process holds after a third of the time and at the end (Linux: `VmRSS`)
     python benchmarks/bench_server.py --run runs/first --data MURA-v1.1 --seconds 30  # of another one
 """
 
+import itertools
+import json
 import re
 import subprocess
 import sys
@@ -62,15 +64,12 @@ def client(address: str, sent: list[Any], until: float, number: int) -> list[tup
 @contextmanager
 def served(run: Path) -> Iterator[tuple[str, int]]:
     """Start the server of a run, and end it; gives its address and process id."""
-    command = [sys.executable, "-m", "mura_app", "serve", "--run", str(run), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own
+    command = [sys.executable, "-m", "mura_app", "serve", "--run", str(run), "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own
         try:
-            assert server.stderr is not None  # noqa: S101 - as asked for
-            line = server.stderr.readline()
-            found = re.search(r"http://\S+", line)
-            if found is None:
-                sys.exit(line + server.stderr.read())
-            yield found[0], server.pid
+            assert server.stdout is not None  # noqa: S101 - as asked for
+            lines = itertools.takewhile(lambda line: line != "}\n", server.stdout)
+            yield json.loads("".join(lines) + "}")["address"], server.pid
         finally:
             server.terminate()
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from mura_app.locks import lock_in, locked
-from mura_app.terminal import message
+from mura_app.terminal import message, print_json
 from mura_env.errors import UserError
 from mura_env.utils.options import Range, check_options
 
@@ -47,6 +47,9 @@ class Command:
 
     metrics: bool = False
     """Show counts and times of requests, without anything of patients, at `/metrics`."""
+
+    json: bool = False
+    """Print a JSON document with the address on standard output, once it answers there."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -88,5 +91,9 @@ class Command:
         )
         app = create_app(ensemble, self.run_directory.resolve().stem, limits, with_metrics=self.metrics)
         host, port = listening.getsockname()[:2]
-        message(f"answering at http://{f'[{host}]' if ':' in host else host}:{port} until Ctrl-C")
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if self.json:
+            print_json({"address": address})
+        else:
+            message(f"answering at {address} until Ctrl-C")
         server_of(app).run(sockets=[listening])
