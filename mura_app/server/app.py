@@ -22,7 +22,8 @@ from mura_app.prediction import FailedStudy, StudyPrediction
 from mura_app.report.html_page import resource
 from mura_app.server import open_inference
 from mura_app.server.answers import ROW, Answer, answer_on, prediction_on
-from mura_app.server.limits import Gate, Limits, Metrics, PredictionQueue, RefusedError
+from mura_app.server.limits import Gate, Limits, PredictionQueue, RefusedError
+from mura_app.server.metrics import Metrics
 from mura_app.server.requests import FORM, SentStudy, lines, parse, read_study
 from mura_env.errors import UserError
 
