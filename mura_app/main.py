@@ -45,6 +45,7 @@ COMMANDS = {
     "predict": "Say what a trained run makes of new studies.",
     "export": "Write a trained run as one ONNX file.",
     "pack": "Pack what predictions need of a run into a folder or an archive.",
+    "serve": "Answer over HTTP with a trained run, and show a page to ask it.",
     "report": "Write report.html of a finished benchmark again.",
     "list": "List agents, networks, kinds of data sets or rewards, with those of installed plug-ins.",
 }

@@ -168,14 +168,18 @@ def decode(path: Path, data: bytes, at_least: int | None = None) -> Radiograph:
         raise ImageError(f"{path}: {_reason(error)}") from error
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
     """Return the width and height of an image as it is shown, in pixels, from its file's header.
+
+    Args:
+        path: The image file.
+        data: Its bytes, where there is no such file.
 
     Raises:
         ImageError: If the file is missing or no image.
     """
     try:
-        with quiet_decoders, _regular(path).open("rb") as file:
+        with quiet_decoders, _regular(path).open("rb") if data is None else io.BytesIO(data) as file:
             head = file.read(256)
             file.seek(0)
             if is_dicom(path, head):

@@ -46,6 +46,9 @@ class Command:
     overlay: Path | None = None
     """Write the ensemble's heat map of the study's radiographs over them: a `.png`, one a radiograph."""
 
+    dicom: Path | None = None
+    """Write the answer on DICOM radiographs as DICOM, a structured report and heat maps, into this folder."""
+
     refuse_unlike: bool = False
     """Give no answer for studies that are unlike the training images."""
 
@@ -67,7 +70,7 @@ class Command:
     @property
     def writes(self) -> tuple[Path, ...]:
         """The locks of what it writes."""
-        return tuple(lock_beside(file) for file in (self.out, self.overlay) if file is not None)
+        return tuple(lock_beside(file) for file in (self.out, self.overlay, self.dicom) if file is not None)
 
     @property
     def reads(self) -> tuple[Path, ...]:
@@ -92,7 +95,7 @@ class Command:
                 f"expected the images of one study, --data or --predictions, got "
                 f"{' and '.join(given) or 'none of them'}; give one of the three"
             )
-        alone = {"overlay": self.overlay, "body-part": self.body_part}
+        alone = {"overlay": self.overlay, "dicom": self.dicom, "body-part": self.body_part}
         for name in (name for name, value in alone.items() if value is not None and not self.images):
             raise UserError(
                 f"expected --{name} beside the images of one study, got many studies; leave it out"
@@ -112,7 +115,7 @@ class Command:
             raise UserFileExistsError(
                 f"{part} holds an interrupted prediction's rows; add --resume to go on, or --overwrite"
             )
-        for file in filter(None, (self.out, *self._overlays())):
+        for file in filter(None, (self.out, self.dicom, *self._overlays())):
             if file.exists() and not (self.overwrite or self.resume):
                 raise UserFileExistsError(f"{file} already exists; choose another file, or add --overwrite")
 
@@ -127,13 +130,17 @@ class Command:
         from mura_app.inference.shown import hit_rate_sentence, prediction_text
         from mura_app.prediction import PREDICTION
 
-        found = ensemble.predict(list(self.images), self.body_part, heat_maps=self.overlay is not None)
+        has_maps = self.overlay is not None or self.dicom is not None
+        found = ensemble.predict(list(self.images), self.body_part, heat_maps=has_maps)
         if self.refuse_unlike and (why := _refusal(found)):
             raise UserError(why)
         remarks = [hit_rate_sentence(ensemble.facts)] if self.overlay is not None else []
         for view, file in enumerate(self._overlays()):
             _draw(found, view, self.images[view], file)
             remarks.append(f"heat map: {file}")
+        if self.dicom is not None:
+            _write_dicom(found, self.images, self.dicom)
+            remarks.append(f"DICOM: {self.dicom}")
         if self.json:
             print_json(PREDICTION.dump_python(found, mode="json"))
         else:
@@ -210,3 +217,17 @@ def _draw(found: "StudyPrediction", view: int, image: Path, file: Path) -> None:
     page = overlay(read_grey(image), maps[0], title)
     with replacing(file) as temporary:
         temporary.write_bytes(cv2.imencode(".png", page)[1].tobytes())
+
+
+def _write_dicom(found: "StudyPrediction", images: tuple[Path, ...], folder: Path) -> None:
+    """Write the answer as DICOM files."""
+    from mura_app.inference.dicom_out import dicom_results, written
+    from mura_env.utils.files import replacing
+
+    files = {name: written(dataset) for name, dataset in dicom_results(found, images)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("heat-map-*.dcm"):  # there may have been more of them
+        earlier.unlink()
+    for name, content in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)

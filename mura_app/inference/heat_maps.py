@@ -108,13 +108,8 @@ def overlay(
     factor = max(1.0, least_height / grey.shape[0])
     size = (round(grey.shape[1] * factor), round(grey.shape[0] * factor))
     grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    values = heat.on_radiograph(*size)
-    shown = np.isfinite(values)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    share = np.where(shown, (values - low) / max(high - low, 1e-9), 0)
-    colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    colours, strength, (low, high) = coloured(heat.on_radiograph(*size))
     plain = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-    strength = (0.6 * share * shown)[:, :, None]
     drawn = (plain * (1 - strength) + colours * strength).astype(np.uint8)
     at = heat.placement
     corners = [
@@ -133,6 +128,22 @@ def overlay(
         1,
     )
     return _framed(drawn, title, low, high)
+
+
+def coloured(values: Floats) -> tuple[NDArray[np.uint8], Floats, tuple[float, float]]:
+    """Return the colours of a map over a radiograph, how strongly they cover it, and what the ends stand for.
+
+    Args:
+        values: From `HeatMap.on_radiograph`, shape (height, width).
+
+    Returns:
+        Blue, green and red (height, width, 3); shares (height, width, 1); the least and the greatest value.
+    """
+    shown = np.isfinite(values)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    share = np.where(shown, (values - low) / max(high - low, 1e-9), 0).astype(np.float32)
+    colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return np.asarray(colours, dtype=np.uint8), (np.float32(0.6) * share)[:, :, None], (low, high)
 
 
 def _framed(drawn: NDArray[np.uint8], title: str, low: float, high: float) -> NDArray[np.uint8]:

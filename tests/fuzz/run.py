@@ -177,6 +177,7 @@ def run_case(kind: str, number: int, seed: int, case: Path) -> str:
         files = sorted(copy.glob(pattern)) if pattern else [copy]
         file = files[int(random.integers(len(files)))]
         file.write_bytes(mutate(random, file.read_bytes()))
+    words: list[str] = []
     if not template:
         words = mutations.mutate_words(random, COMMANDS[number % len(COMMANDS)].split())
     before, said = {*_state(case)}, io.StringIO()
@@ -197,7 +198,8 @@ def run_case(kind: str, number: int, seed: int, case: Path) -> str:
         return f"the valid input was {outcome}: {said.getvalue()}"
     if Path(mutations.CANARY).exists() or (case / OUT / mutations.CANARY).exists():
         return "executed code"
-    if changed := {*_state(case)} ^ before:
+    asked = {str(case / word) for word in words if "\0" not in word}  # new files that the words name
+    if changed := {at for at in {*_state(case)} ^ before if at in before or at[0] not in asked}:
         return f"changed outside its folder: {sorted(changed)[0]}"
     return outcome
 

@@ -13,6 +13,7 @@ from mura_app.inference.heat_maps import ENSEMBLE
 from mura_app.main import run_command
 from mura_app.prediction import PREDICTION
 from mura_env import Predictions
+from tests.base_models.imaging.dicoms import write_dicom
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +188,21 @@ def test_one_study_on_the_command_line(run, ensemble, study, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "probability of abnormal: " in text
     assert "not for diagnosis" in text
+
+
+def test_a_dicom_study_is_answered_in_dicom(run, ensemble, tmp_path, capsys):
+    highdicom = pytest.importorskip("highdicom", reason="the extra [dicom] is not installed")
+    pixels = np.random.default_rng(0).integers(0, 4096, (60, 50), dtype=np.uint16)
+    file = write_dicom(tmp_path / "a.dcm", pixels, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
+    arguments = ["predict", "--run", str(run), "--agent", "static_per_body_part", str(file)]
+    out = tmp_path / "answer"
+    assert run_command([*arguments, "--dicom", str(out)]) == 0
+    assert sorted(each.name for each in out.iterdir()) == ["heat-map-1.dcm", "report.dcm"]
+    (group,) = highdicom.sr.srread(out / "report.dcm").content.get_image_measurement_groups()
+    (measurement,) = group.get_measurements()
+    assert measurement.value == pytest.approx(ensemble.predict(file).probabilities[1], abs=1e-6)
+    assert run_command([*arguments, "--dicom", str(out)]) == 2
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
