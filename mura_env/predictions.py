@@ -56,8 +56,7 @@ class Predictions:
     feature_names: tuple[str, ...] = ()
     """One name per feature; none without features."""
     costs: NDArray[np.float32] | None = None
-    """Optional float32 ``(n_models,)``, at least 0: what asking each model about one view costs, in any
-    unit."""
+    """Optional float32 ``(n_models,)``, at least 0: what a view costs with each model, in any unit."""
 
     def __post_init__(self) -> None:
         for name, value in checked_columns({name: getattr(self, name) for name in _FIELD_NAMES}).items():
@@ -305,11 +304,7 @@ class Predictions:
         return Predictions(**concatenated_columns(tuple(tables)))
 
     def require_disjoint_patients(self, other: Predictions) -> None:
-        """Make sure that no patient is in both tables, for example in training and test.
-
-        Raises:
-            ValueError: Names a patient who is in both.
-        """
+        """Refuse another table with a patient of this one, such as a test table of a training table."""
         common = np.intersect1d(self.patient_ids, other.patient_ids)
         if common.size:
             raise UserError(

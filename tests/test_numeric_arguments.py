@@ -48,7 +48,6 @@ CALLS: dict[str, tuple[Callable[[Any], object], tuple[Any, ...]]] = {
     "seed of a data set": (lambda n: open_dataset("absent", seed=n), (-1, 1.5)),
     "seed of a study": (lambda n: draw_study("HAND", n), (-1, 1.5)),
     "label": (lambda n: draw_study("HAND", 0, n), (2, -1, True)),
-    "n_workers": (lambda n: synthesize("absent", 2, 0, n_workers=n), (0, -1, 10**6)),
     "n_patients": (lambda n: synthesize("absent", n, 0), (1, 2.5, 10**9)),
     "valid_fraction": (lambda n: synthesize("absent", 4, 0, valid_fraction=n), (0, 1, float("inf"))),
     "n_classes": (lambda n: create_model("resnet18", n), (0, -1, 2.5, 10**12)),

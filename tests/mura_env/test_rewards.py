@@ -17,7 +17,15 @@ from mura_env.rewards import REWARDS, depends_on_prediction_only
 from mura_env.weighting_task import WeightingTask
 from tests.mura_env.tables import random_table, reference_weights
 
-NAMES = ("correctness", "log_score", "brier", "cost_sensitive", "balanced", "hard_cases")
+NAMES = (
+    "correctness",
+    "log_score",
+    "brier",
+    "cost_sensitive",
+    "balanced",
+    "hard_cases",
+    "musculoskeletal_costs",
+)
 
 
 def test_all_rewards_are_listed() -> None:
@@ -26,6 +34,7 @@ def test_all_rewards_are_listed() -> None:
         True,
         False,
         False,
+        True,
         True,
         True,
         True,
@@ -85,7 +94,10 @@ def test_integer_rewards_become_float32() -> None:
 @pytest.mark.parametrize(
     ("reward", "message"),
     [
-        ("accuracy", "expected one of the rewards correctness, .*, hard_cases, got 'accuracy'"),
+        (
+            "accuracy",
+            "expected one of the rewards correctness, .*, _costs, got 'accuracy'",
+        ),
         (Brier, "expected a reward object, got the class Brier: call it"),
         (3, "expected a reward name or a callable, got int"),
     ],

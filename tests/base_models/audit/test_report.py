@@ -1,6 +1,5 @@
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from PIL import Image
 
 from base_models.audit import audit_dataset
-from base_models.audit.duplicates import find_duplicates
 from base_models.datasets import open_dataset
 from tests.base_models.imaging.dicoms import write_dicom
 from tests.base_models.trees import picture, save_picture, write_mura
@@ -184,8 +182,7 @@ def test_near_duplicates_within_a_split_are_named_and_stop_nothing(root: Path) -
 
 
 def test_a_list_that_is_not_complete_spoils_the_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited = partial(find_duplicates, max_pairs=2)
-    monkeypatch.setattr("base_models.audit.report.find_duplicates", limited)
+    monkeypatch.setattr("base_models.audit.duplicates.MAX_PAIRS", 2)
     learned = sorted(root.glob("train/*/*/*_positive/image1.png"))[:3]
     for number, path in enumerate(learned):
         pixels = np.array(noise(1000))

@@ -41,11 +41,14 @@ def test_members_and_initial_weights_are_options(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--init-weights", "/nowhere.pth"], "expected a file of weights, got no file /nowhere.pth"),
+        (
+            ["--preset", "demo", "--init-weights", "/nowhere.pth"],
+            "got no file /nowhere.pth",
+        ),
         (["--members", "alexnet:1:32"], "the network 'alexnet' takes, got 32"),
         (["--members", "timm:resnet10t:1:32"], "the library timm for the network 'timm:resnet10t'"),
         (["--ensemble.hard-examples", "/nowhere"], "expected an earlier run"),
-        (["--pretrained"], "leave --pretrained out"),
+        (["--preset", "demo", "--pretrained"], "leave --pretrained out"),
         (["--members", "resnet18", "--ensemble.members.0.network", "vgg11"], "got both; leave one of"),
     ],
 )
