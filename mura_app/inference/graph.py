@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.exported import exported_policy
 from base_models.calibration import Calibration
 from base_models.imaging.decoding import SquareFormat
 from base_models.members import TrainedMember
 from base_models.networks.heat_map import heat_map, is_two_step
 from base_models.prediction import SMALLEST_PROBABILITY
 from mura_app.inference.ensemble import Ensemble
+from mura_app.inference.exported_policy import exported_policy
 from mura_app.inference.heat_maps import MAP_SIDE
 from mura_env.errors import UserError
 

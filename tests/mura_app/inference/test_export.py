@@ -41,7 +41,7 @@ def test_views_are_aggregated_as_in_numpy_and_filled_up_ones_ignored(rule):
 
 def test_an_agent_that_no_graph_holds_is_refused(run, tables):
     from agents import make_agent
-    from agents.exported import exported_policy
+    from mura_app.inference.exported_policy import exported_policy
 
     with pytest.raises(ValueError, match="got 'stacking', which a graph cannot hold"):
         exported_policy(make_agent("stacking").fit(tables[0]))
