@@ -26,7 +26,7 @@ def paths(tmp_path: Path) -> list[Path]:
 def test_images_are_decoded_as_each_member_takes_them(paths: list[Path], tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     decoded = decode_images([PADDED, STRETCHED, PADDED], paths, lambda *call: calls.append(call))
-    assert calls == [("reading radiographs", number, 71) for number in (64, 71)]
+    assert calls == [("reading radiographs", number, 71) for number in (0, 64, 71)]
     cached = open_image_cache(paths, SquareFormat(24), tmp_path / "cache")
     np.testing.assert_array_equal(decoded.of_member(PADDED), cached.images)
     assert decoded.rows == cached.rows

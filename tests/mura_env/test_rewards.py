@@ -96,7 +96,7 @@ def test_integer_rewards_become_float32() -> None:
     [
         (
             "accuracy",
-            "expected one of the rewards correctness, .*, _costs, got 'accuracy'",
+            "expected one of the rewards correctness, .*_costs, got 'accuracy'",
         ),
         (Brier, "expected a reward object, got the class Brier: call it"),
         (3, "expected a reward name or a callable, got int"),

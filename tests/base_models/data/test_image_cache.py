@@ -198,7 +198,7 @@ image_cache.open_image_cache(paths, SquareFormat(64), root / "cache")
     monkeypatch.setattr(image_cache, "PART_ROWS", 4)
     calls: list[int] = []
     cache = open_image_cache(paths, SquareFormat(64), tmp_path / "cache", lambda _, n, total: calls.append(n))
-    assert calls == [40]
+    assert calls == [12, 40]
     for path in paths:
         np.testing.assert_array_equal(cache.images[cache.rows[path]], fit_into_square(read_grey(path), 64))
 

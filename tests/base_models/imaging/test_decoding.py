@@ -28,13 +28,13 @@ def test_images_come_in_order_and_unreadable_files_as_errors(tmp_path: Path) -> 
             np.testing.assert_array_equal(found, picture(number))
 
 
-def test_progress_is_told_every_64_files_and_at_the_end() -> None:
+def test_progress_is_told_at_the_start_every_64_files_and_at_the_end() -> None:
     told: list[tuple[str, int, int]] = []
     assert list(each_image(NAMES, str, lambda *what: told.append(what))) == list(map(str, NAMES))
-    assert told == [("reading radiographs", number, 130) for number in (64, 128, 130)]
+    assert told == [("reading radiographs", number, 130) for number in (0, 64, 128, 130)]
     told.clear()
     list(each_image(NAMES[:3], str, lambda *what: told.append(what), done=127))
-    assert told == [("reading radiographs", 128, 130), ("reading radiographs", 130, 130)]
+    assert told == [("reading radiographs", number, 130) for number in (127, 128, 130)]
 
 
 def test_an_interruption_does_not_wait_for_all_images() -> None:
