@@ -124,5 +124,5 @@ def for_gpu(config: EnsembleConfig) -> EnsembleConfig:
 
 
 PRESETS: Mapping[str, EnsembleConfig] = MappingProxyType({"demo": _DEMO, "fast": _FAST, "full": _FULL})
-"""On two CPU cores `demo` takes three minutes for a thousand synthetic studies, `fast` twenty for two
-thousand real ones, and `full` an hour for the same."""
+"""On two CPU cores `demo` takes three to five minutes for a thousand synthetic studies. For two thousand real
+ones, reckoned from single fits, `fast` takes half an hour and `full` an hour and a half."""
