@@ -165,18 +165,17 @@ def calibrated_tables(
     test_logits = np.zeros((len(test), n_models, n_folds, n_classes))
     image_logits = np.zeros((len(images), n_models, n_folds, n_classes))
     n_anchors = fits[0][0].similar.shape[1]
-    train_similar = np.zeros((len(train), n_models, n_anchors), dtype=np.float32)
+    train_similar = np.zeros((len(train_views.rows), n_models, n_anchors), dtype=np.float32)
     image_similar = np.zeros((len(images), n_models, n_anchors), dtype=np.float32)
     for index, (member, of_member) in enumerate(zip(config.members, fits, strict=True)):
         for fold, fit in enumerate(of_member):
-            held_out = np.flatnonzero(folds == fold)
-            study = np.searchsorted(held_out, train_views.study[folds[train_views.study] == fold])
+            held_out, view = np.flatnonzero(folds == fold), np.flatnonzero(folds[train_views.study] == fold)
+            study = np.searchsorted(held_out, train_views.study[view])
             of_held_out, of_test = np.split(fit.logits, [len(study)])
             train_logits[held_out, index] = study_logits(of_held_out, study, len(held_out), rule)
             test_logits[:, index, fold] = study_logits(of_test, test_views.study, len(test), rule)
             image_logits[:, index, fold] = image_log_probabilities(of_test)
-            near_held_out, near_test = np.split(fit.similar, [len(study)])
-            train_similar[held_out, index] = mean(near_held_out, study, len(held_out))
+            train_similar[view, index], near_test = np.split(fit.similar, [len(study)])
             image_similar[:, index] += near_test / n_folds
         out_of_fold = train_logits[:, index].copy()
         train_logits[:, index], of_folds = cross_calibrate(out_of_fold, labels, folds, train_parts, std)
@@ -211,18 +210,10 @@ def calibrated_tables(
         "test-folds": Outputs(by_fold),
     }
     if config.features:
-        anchors = [np.stack([fit.anchors for fit in of_member]) for of_member in fits]
-        features = StudyFeatures.fit(dict(zip(names, anchors, strict=True)))
+        anchors = {name: np.stack([fit.anchors for fit in of]) for name, of in zip(names, fits, strict=True)}
+        features = StudyFeatures.fit(anchors)
         features.save(run_dir)
-        train_notes, image_notes = (notes_of(cache.images, views.rows) for views in (train_views, test_views))
-        of_images = features.columns(image_similar, image_notes)
-        by_test_study = mean(of_images, test_views.study, len(test))
-        columns = {
-            "train": features.columns(train_similar, mean(train_notes, train_views.study, len(train))),
-            "test": by_test_study,
-            "test-images": of_images,
-            "test-folds": by_test_study,
-        }
+        columns = feature_columns(features, cache, (train_views, train_similar), (test_views, image_similar))
         outputs = {
             name: replace(of, features=columns[name], feature_names=features.names)
             for name, of in outputs.items()
@@ -239,6 +230,28 @@ def calibrated_tables(
         )
         for name, of in outputs.items()
     }
+
+
+def feature_columns(
+    features: StudyFeatures,
+    cache: ImageCache,
+    train: tuple[Views, NDArray[np.float32]],
+    test: tuple[Views, NDArray[np.float32]],
+) -> dict[str, NDArray[np.floating]]:
+    """Return the features of each table's rows, by table: a study's are the mean of its views'.
+
+    Args:
+        features: How they are made.
+        cache: The radiographs.
+        train: The training views, and their similarities to the anchors (n_images, n_members, n_anchors).
+        test: The same of the test views.
+    """
+    of_views = [features.columns(near, notes_of(cache.images, views.rows)) for views, near in (train, test)]
+    of_train, of_test = (
+        mean(columns, views.study, int(views.study[-1]) + 1)
+        for columns, (views, _) in zip(of_views, (train, test), strict=True)
+    )
+    return {"train": of_train, "test": of_test, "test-images": of_views[1], "test-folds": of_test}
 
 
 def metadata_tables(dataset: Dataset, folds: NDArray[np.int64]) -> dict[str, Predictions]:

@@ -1,6 +1,6 @@
 """Features of studies beside the members' logits: what a reader would note, and how members see the images.
 
-Networks of different folds have no axes in common, so an image is told by its cosine similarities to some
+Networks of different folds have no axes in common, so an image is described by cosine similarities to some
 training images, the anchors, within each network (relative representations, Moschella et al.,
 arXiv:2209.15430). Principal components of the anchors alone make few columns of them.
 """
