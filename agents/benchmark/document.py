@@ -209,6 +209,7 @@ def benchmark_document(
                 **{name: result.probabilities for name, result in results.items()},
                 **{name: probabilities[None] for name, probabilities in fixed.items()},
             },
+            test.class_names,
         ),
         "cross_validated": out_of_fold_document(train, held_out, of_train),
         "images": image_level_document(test, images, results, fixed, thresholds, n_resamples=n_resamples),

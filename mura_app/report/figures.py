@@ -136,24 +136,28 @@ def risk_plot(selective: Mapping[str, Row]) -> Plot:
         return to_svg(drawing, "risk-coverage", f"Error where 80 % of the studies are answered: {words}")
 
 
-def roc_plot(curves: Mapping[str, Row]) -> Plot:
-    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
+def roc_plot(curves: Mapping[str, Row], of: str, *, name: str = "roc") -> Plot:
+    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed.
+
+    `of` says which class counts as positive, or that curves are means over classes.
+    """
     with figure(4.6, 4.6) as (drawing, axes):
         colours = itertools.cycle(PALETTE)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-        for name, curve in curves.items():
-            is_uniform = name == BASELINE
+        for agent, curve in curves.items():
+            is_uniform = agent == BASELINE
             axes.plot(
                 curve["false_positive_rate"],
                 curve["true_positive_rate"],
                 color=INK if is_uniform else next(colours),
                 linestyle="--" if is_uniform else "-",
                 linewidth=1.6,
-                label=label(name),
+                label=label(agent),
             )
         _unit_square(axes, "1 − specificity", "sensitivity")
+        axes.set_title(label(of))
         axes.legend(loc="lower right", fontsize=9)
-        return to_svg(drawing, "roc", f"ROC curves of {', '.join(curves)}; the table holds the areas")
+        return to_svg(drawing, name, f"ROC curves of {', '.join(curves)}: {of}; the table holds the areas")
 
 
 def reliability_plot(name: str, curve: Row) -> Plot:

@@ -6,6 +6,7 @@ from typing import Any
 from agents.registry import BASELINE
 from mura_app.report.html_table import MISSING, Cell, Table, estimate_cell, html_table, number_cell, text_cell
 from mura_app.report.numbers import NBSP, format_p, points
+from mura_app.report.verdict import FEWEST_STUDIES
 
 Row = Mapping[str, Any]
 
@@ -49,13 +50,15 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row], *, macro:
 
 
 def comparisons_table(
-    agents: Mapping[str, Row], controls: Mapping[str, Row], *, macro: bool = False
+    agents: Mapping[str, Row], controls: Mapping[str, Row], n_studies: int, *, macro: bool = False
 ) -> Table:
     """Return a table of the other tests against uniform averaging of the same rows, and of the spreads."""
     headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
     headings += ["standard error over patients, points", "standard deviation over seeds, points"]
-    headings.append("minimum detectable difference, points")
-    spreads = ("standard_error", "seed_spread", "minimum_detectable_difference")
+    spreads = ["standard_error", "seed_spread"]
+    if n_studies >= FEWEST_STUDIES:
+        headings.append("minimum detectable difference, points")
+        spreads.append("minimum_detectable_difference")
     rows = []
     for name, row in _with_controls(agents, controls):
         if name == BASELINE:
