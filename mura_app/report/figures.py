@@ -39,10 +39,12 @@ def difference_plot(comparisons: Mapping[str, Row]) -> Plot:
         )
 
 
-def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> Plot:
+def body_part_plot(
+    parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]], group: str = "body part"
+) -> Plot:
     """Draw accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
 
-    Accuracies are in [0, 1], None where one cannot be given.
+    Accuracies are in [0, 1], None where one cannot be given; `group` is what the parts are.
     """
     with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, axes):
         rows = _named_rows(axes, parts, "accuracy, %")
@@ -62,7 +64,7 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         return to_svg(
             drawing,
             "body-parts",
-            "Accuracy by body part, one dot an agent; the table below holds the figures",
+            f"Accuracy by {group}, one dot an agent; the table below holds the figures",
         )
 
 

@@ -47,6 +47,11 @@ def compared_agents(document: Document) -> list[str]:
     return [name for name, row in document["agents"].items() if name != BASELINE and not row["is_bound"]]
 
 
+def group_name(document: Document) -> str:
+    """Return what the document's body parts are: body parts, or by what else studies are grouped."""
+    return str(document["protocol"].get("group_name") or "body part")
+
+
 def reasons(document: Document) -> dict[str, str]:
     """Return why body parts have no figures, by part."""
     parts = document["agents"][BASELINE]["per_body_part"]
@@ -96,11 +101,18 @@ def figure_tables(document: Document) -> dict[str, Any]:
     parts, macro = document["protocol"]["body_part_names"], has_macro_averages(document)
     shown = {name: agents[name] for name in (BASELINE, *compared_agents(document))}
     return {
-        "agents_table": tables.agents_table(agents, controls, macro=macro),
+        "agents_table": tables.agents_table(agents, controls, macro=macro, group=group_name(document)),
         "figures_table": tables.figures_table(agents, controls, macro=macro),
         "comparisons_table": tables.comparisons_table(agents, controls, document["n_studies"], macro=macro),
-        "models_table": tables.models_table(document["models"], controls, macro=macro),
-        "body_part_table": tables.body_part_table(parts, shown, controls),
+        "models_table": tables.models_table(
+            document["models"], controls, macro=macro, group=group_name(document)
+        ),
+        "body_part_table": tables.body_part_table(parts, shown, controls, group_name(document)),
+        "group": group_name(document),
+        "subgroups": {
+            name: tables.subgroup_table(name, groups, [*shown, *controls])
+            for name, groups in (document.get("subgroups") or {}).items()
+        },
         "macro": macro,
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
         "features": features_sentence(document) if document["protocol"].get("feature_names") else "",
@@ -119,7 +131,9 @@ def further_comparisons(document: Document) -> dict[str, Any]:
         },
         "images": {
             **images,
-            "table": "" if "reason" in images else tables.images_table(images, macro=macro),
+            "table": ""
+            if "reason" in images
+            else tables.images_table(images, macro=macro, group=group_name(document)),
         },
         "cross_validated": {
             **cross_validated,
@@ -174,13 +188,16 @@ def plots(document: Document) -> dict[str, Any]:
                 name: [agents[name]["per_body_part"][part]["accuracy"]["mean"] for part in parts]
                 for name in (BASELINE, *learned[:MOST_CURVES])
             },
+            group_name(document),
         ),
         "learning_curves": learning_curves(curves) if curves else "",
         "weights": [
             weights_heatmap(name, models, acts[name]["by_body_part"])
             for name in dict.fromkeys((*learned, *others))
         ],
-        "weights_notes": [weights_sentence(name, document["weights_vary"][name]) for name in learned],
+        "weights_notes": [
+            weights_sentence(name, document["weights_vary"][name], group_name(document)) for name in learned
+        ],
     }
 
 
@@ -222,7 +239,11 @@ def behaviour_sections(document: Document, thumbnails: Mapping[str, str]) -> dic
     changed = []
     for name in learned_agents(document):
         row = compared[name]["changed_predictions"]
-        table = behaviour.changed_predictions_table(name, row, models, thumbnails) if row["studies"] else ""
+        table = (
+            behaviour.changed_predictions_table(name, row, models, thumbnails, group_name(document))
+            if row["studies"]
+            else ""
+        )
         hidden = max(0, len(row["studies"]) - behaviour.MOST_CHANGES)
         changed.append({"name": name, "table": table, "hidden": hidden, **row})
     return {

@@ -114,14 +114,14 @@ def overall_sentence(
     return f"{answer}: {'; '.join(parts)}."
 
 
-def weights_sentence(name: str, variation: Mapping[str, float | None]) -> str:
+def weights_sentence(name: str, variation: Mapping[str, float | None], group: str = "body part") -> str:
     """Return a sentence that says whether an agent's weights follow the body part or the seed."""
     parts, seeds = variation["between_body_parts"], variation["between_seeds"]
     if parts is None or seeds is None:
-        return f"{name}: one body part or one seed, so that there is nothing to compare its weights across."
+        return f"{name}: one {group} or one seed, so that there is nothing to compare its weights across."
     relation = "more" if parts > seeds else "no more"
     return (
-        f"{name}: weights differ {relation} between body parts than between seeds (standard deviation "
+        f"{name}: weights differ {relation} from {group} to {group} than between seeds (standard deviation "
         f"{parts:.3f} against {seeds:.3f})."
     )
 

@@ -265,3 +265,19 @@ def test_an_agent_that_fell_back_says_so(document, page):
     sentence = "Fell back to their reference weights"
     assert sentence in render_page(back, title=TITLE, settings={})
     assert sentence not in page
+
+
+def test_other_groups_than_body_parts_have_their_own_word(document, page):
+    grouped = json.loads(json.dumps(document))
+    grouped["protocol"]["group_name"] = "hospital"
+    figure = {"mean": 0.8125, "ci95": [0.7, 0.9], "seed_spread": 0.0}
+    of_agents = dict.fromkeys([*document["agents"], *document["controls"]], figure)
+    grouped["subgroups"] = {"sex": {"f": {"n_studies": 40, "n_patients": 40, "accuracy": of_agents}}}
+    shown = render_page(grouped, title=TITLE, settings={})
+    words = " ".join(re.sub(r"<(style|script|pre).*?</\1>|<[^>]+>", " ", shown, flags=re.DOTALL).split())
+    assert "By hospital" in words
+    assert "By subgroup: sex" in words
+    assert "f (40)" in words
+    assert "81.2" in words
+    assert "body part" not in words.lower()
+    assert "By subgroup" not in page
