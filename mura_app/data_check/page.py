@@ -70,9 +70,9 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
         document=document,
         sections=sections,
         nothing_of=[
-            f"{section['title'][0].lower()}{section['title'][1:]}"
-            for section in sections
-            if not section["count"]
+            f"{title[0].lower()}{title[1:]}"
+            for name, title in TITLES.items()
+            if not document["problems"][name]
         ],
         missing_pairs=missing_pairs(document),
         sentences=image_sentences(document),

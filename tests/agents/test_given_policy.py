@@ -21,21 +21,20 @@ TRAIN, TEST = switching_table(120, 0), switching_table(80, 1, prefix="test-")
 
 @pytest.fixture(autouse=True)
 def as_before():
-    known = dict(AGENTS._items)
+    known = {*AGENTS.registered()}
     yield
-    AGENTS._items.clear()
-    AGENTS._items.update(known)
+    for name in AGENTS.registered().keys() - known:
+        del AGENTS._items[name]
 
 
 def played(env, model):
     """Weights that the environment itself gives a model's actions, study by study."""
-    weights = []
-    observation, _ = env.reset()
-    for _ in range(len(TRAIN)):
-        action = model.predict(observation, deterministic=True)[0]
-        weights.append(env.step(action)[4]["weights"])
+    weights = np.full((len(TRAIN), 3), np.nan)
+    while np.isnan(weights).any():
         observation, _ = env.reset()
-    return np.array(weights)
+        info = env.step(model.predict(observation, deterministic=True)[0])[4]
+        weights[info["study"]] = info["weights"]
+    return weights
 
 
 @pytest.mark.parametrize(("algorithm", "action"), [(PPO, "softmax"), (PPO, "simplex"), (DQN, "select")])
@@ -116,7 +115,7 @@ def test_what_cannot_be_a_policy_is_refused():
     with pytest.raises(UserError, match="expected actions from 0 to 2"):
         from_policy("mine", lambda seen: np.full(len(seen), 3), action="select").fit(TRAIN).weights(TRAIN)
     other = gymnasium.make(ENVIRONMENT_ID, predictions=switching_table(60, 0, n_parts=2))
-    model = PPO("MlpPolicy", other, n_steps=32, device="cpu")
+    model = PPO("MlpPolicy", other, n_steps=32, batch_size=32, device="cpu")
     with pytest.raises(UserError, match=r"that reads the \d+ columns of this table's observation"):
         from_policy("mine", model).fit(TRAIN)
 

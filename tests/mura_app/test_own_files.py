@@ -25,10 +25,10 @@ from_policy("first_member", first, action="weights")
 
 @pytest.fixture(autouse=True)
 def as_before():
-    known = dict(AGENTS._items)
+    known = {*AGENTS.registered()}
     yield
-    AGENTS._items.clear()
-    AGENTS._items.update(known)
+    for name in AGENTS.registered().keys() - known:
+        del AGENTS._items[name]
 
 
 def test_files_are_taken_out_of_the_words():

@@ -12,10 +12,10 @@ TABLE = switching_table(60, 0)
 
 @pytest.fixture(autouse=True)
 def as_before():
-    known = dict(REWARDS._items)
+    known = {*REWARDS.registered()}
     yield
-    REWARDS._items.clear()
-    REWARDS._items.update(known)
+    for name in REWARDS.registered().keys() - known:
+        del REWARDS._items[name]
 
 
 def earned(reward):
