@@ -85,6 +85,13 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
     than one standard error of the paired difference, they are taken. A subclass writes `_trained`.
     """
 
+    learns_policy = True
+
+    @property
+    def kept_cascade(self) -> bool:
+        """Whether this fit gives the cascade."""
+        return "policy_mean" not in self.arrays_
+
     @abstractmethod
     def _trained(self, learn: Lattice, table: Predictions, teacher: Cascades, seed: int) -> Arrays:
         """Train one policy.
@@ -124,7 +131,7 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
         return arrays
 
     def _act(self, view: View) -> IntArray:
-        if "policy_mean" not in self.arrays_:
+        if self.kept_cascade:
             return cascade_actions(self.arrays_, view)
         total = np.zeros((len(view.observations), len(view.consulted) + 1))
         for fold in range(len(self.arrays_["policy_mean"])):
@@ -135,7 +142,7 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
     def _check_arrays(self) -> None:
         super()._check_arrays()
         check_cascade(self)
-        if "policy_mean" not in self.arrays_:
+        if self.kept_cascade:
             return
         stack = self.arrays_["policy_mean"].shape[:1]
         self._require_network("policy_", stack, self.config.hidden_size, len(self.model_names_) + 1)
