@@ -194,6 +194,8 @@ class ConsultationAgent(Agent[ConfigType]):
         return Consultation(questions, state.consulted.T.copy(), observations[:, -2].copy(), answers)
 
     def _task(self, table: Predictions, body_parts: IntArray, price: float) -> ConsultationTask:
+        if not table.has_labels:  # what is earned is not looked at
+            table = replace(table, labels=np.zeros(len(table), dtype=np.int64))
         return ConsultationTask(
             _with_other_part(table, self.body_part_names_, body_parts),
             costs=self.arrays_["costs"],
