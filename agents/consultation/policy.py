@@ -50,7 +50,7 @@ def standardization(observations: FloatArray, prices: tuple[float, ...]) -> tupl
 def policy_probabilities(
     policy: Arrays, observations: FloatArray, consulted: NDArray[np.bool_]
 ) -> FloatArray:
-    """Return action probabilities ``(n, n_models + 1)``; nobody is asked twice.
+    """Return action probabilities ``(n, n_models + 1)``; a consulted member has 0.
 
     Args:
         policy: The arrays of one network of hyperbolic tangents, without prefix.

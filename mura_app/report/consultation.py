@@ -1,4 +1,4 @@
-"""The page of a benchmark of consultation: what is earned, for what cost, and who is asked."""
+"""The page of a benchmark of consultation: what is earned, at what cost, and which members are asked."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from mura_env.class_order import positive_words
 Document = Mapping[str, Any]
 
 SHOWN_COST = 1 / 3
-"""Who is asked is shown at the price at which the reference spends about this share of the full cost."""
+"""Which members are asked is shown at the price at which the reference spends about this share of the full cost."""
 
 
 def render_consultation(document: Document, *, title: str, settings: Document) -> str:

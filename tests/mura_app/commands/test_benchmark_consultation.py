@@ -50,7 +50,7 @@ def test_it_lies_in_the_run_and_takes_its_tables(run: Any, tables: Any) -> None:
     for words in (
         "Accuracy against cost",
         "Paired difference",
-        "Who is asked",
+        "Which members are asked",
         "every member counts as equally",
     ):
         assert words in page
