@@ -107,7 +107,7 @@ def _tuned(lattice: Lattice, orders: IntArray, price: float) -> tuple[IntArray, 
 def _backwards(
     lattice: Lattice, orders: IntArray, price: float, reached: NDArray[np.bool_]
 ) -> tuple[IntArray, FloatArray, NDArray[np.float64]]:
-    """Choose member and threshold after every subset, largest first; return also the values of the empty one."""
+    """Choose member and threshold after every subset, largest first; return also the empty one's values."""
     n_subsets, n_models = len(lattice.rewards), lattice.n_models
     members, thresholds = np.zeros(n_subsets, dtype=np.int64), np.zeros(n_subsets, dtype=np.float32)
     values = lattice.rewards.astype(np.float64)

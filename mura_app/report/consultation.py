@@ -15,7 +15,7 @@ from mura_env.class_order import positive_words
 Document = Mapping[str, Any]
 
 SHOWN_COST = 1 / 3
-"""Which members are asked is shown at the price at which the reference spends about this share of the full cost."""
+"""Which members are asked is shown where the reference spends about this share of the full cost."""
 
 
 def render_consultation(document: Document, *, title: str, settings: Document) -> str:
