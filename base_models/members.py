@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -145,6 +145,17 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
         UserFileNotFoundError: If the folder holds no finished members.
         UserError: If a file is damaged or was written by something else.
     """
+    members = describe_trained_members(run_dir)
+    return [replace(member, networks=load_networks(run_dir, member)) for member in members]
+
+
+def describe_trained_members(run_dir: str | Path) -> list[TrainedMember]:
+    """Load all that is known of the members of a finished run but their networks; see `load_networks`.
+
+    Raises:
+        UserFileNotFoundError: If the folder holds no finished members.
+        UserError: If a file is damaged or was written by something else.
+    """
     run_dir = Path(run_dir)
     index = _index_path(run_dir)
     if not index.is_file():
@@ -154,7 +165,23 @@ def load_trained_members(run_dir: str | Path) -> list[TrainedMember]:
     names = _read_saved(index, SavedIndex, "the list of a run's members").members
     for name in names:
         check_member_name(name)  # before it becomes a path
-    return [_load_member(run_dir, name) for name in names]
+    return [_describe_member(run_dir, name) for name in names]
+
+
+def load_networks(run_dir: str | Path, member: TrainedMember) -> tuple[nn.Module, ...]:
+    """Load the networks of a member, one per fold, in evaluation mode.
+
+    Raises:
+        UserError: If a file is damaged or holds another network's weights.
+    """
+    config, n_classes = member.config, len(member.class_names)
+    return tuple(
+        load_weights(
+            new_network(config, n_classes, member.input_format.in_channels),
+            weights_path(Path(run_dir), config.name, fold),
+        )
+        for fold in range(len(member.fold_calibrations))
+    )
 
 
 def load_members(run_dir: str | Path) -> list[nn.Module]:
@@ -181,21 +208,14 @@ def _index_path(run_dir: Path) -> Path:
     return run_dir / "members" / "members.json"
 
 
-def _load_member(run_dir: Path, name: str) -> TrainedMember:
+def _describe_member(run_dir: Path, name: str) -> TrainedMember:
     folder = run_dir / "members" / name
     saved = _read_saved(folder / "member.json", SavedMember, "a member of this package")
     if saved.config.name != name:
         raise UserError(f"expected the member {name!r} in {folder}, got {saved.config.name!r}")
-    networks = tuple(
-        load_weights(
-            new_network(saved.config, len(saved.class_names), saved.input_format.in_channels),
-            weights_path(run_dir, name, fold),
-        )
-        for fold in range(saved.folds)
-    )
     return TrainedMember(
         saved.config,
-        networks,
+        (),
         saved.calibration,
         tuple(saved.fold_calibrations),
         tuple(saved.class_names),

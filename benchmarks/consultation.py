@@ -1,4 +1,4 @@
-"""Whom to ask next: what agents of consultation earn on tables of known structure; the environment's speed.
+"""What agents of consultation earn on tables of known structure, and the environment's speed.
 
 What is earned is accuracy - price · cost in unseen studies, where asking all members once costs 1. Three
 tables of five members:
@@ -10,7 +10,8 @@ tables of five members:
 - part: each member is better in other body parts, at costs 4:2:2:1:1 and one to three views.
 - noise: members that know nothing.
 
-    python benchmarks/consultation.py --out scout.json                    # five seeds of 10,000 studies
+    python benchmarks/consultation.py --head network --out scout.json     # five seeds of 10,000 studies
+    python benchmarks/consultation.py --show scout.json --plot docs/consultation.png
     python benchmarks/consultation.py --table part --seeds 1 --agents cascade consult_pg --out part.json
     python benchmarks/consultation.py --speed
 
@@ -34,8 +35,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agents import list_consultation_agents, make_agent
 from agents.consultation.agent import ConsultationAgent, ConsultationConfig
 from agents.consultation.optimum import optimum_values
+from mura_app.report.drawing import INK, PALETTE, figure
 from mura_env import CONSULTATION_ID, EnsembleConsultationEnv, Predictions
-from mura_env.utils.files import read_json, write_json
+from mura_env.utils.files import read_json, replacing, write_json
 
 PRICES = ConsultationConfig().prices
 TEST_STUDIES = 20_000
@@ -168,6 +170,37 @@ def show(document: dict[str, Any]) -> None:
                 print(f"{name}, seed {seed}: {100 * (mean - max(controls)):+.2f} over the best control")
 
 
+PLOTTED = {
+    "best_subset_per_body_part": "the same members for all studies of a part",
+    "cascade_per_body_part": "cascade, by body part",
+    "consult_pg": "learned policy",
+}
+"""Agents of the plot, and what they are called there."""
+
+
+def plot(document: dict[str, Any], path: Path) -> None:
+    """Draw accuracy over cost, a point a price: means over seeds, from the lowest to the highest seed."""
+    with figure(6.4, 3.9) as (drawing, axes):
+        for colour, (name, title) in zip(PALETTE[1:], PLOTTED.items(), strict=False):
+            rows = [row["prices"] for row in document["rows"] if row["agent"] == name]
+            cost, accuracy = (
+                100 * np.array([[at[key] for at in row] for row in rows]) for key in ("cost", "accuracy")
+            )  # (n_seeds, n_prices)
+            middle = cost.mean(axis=0)
+            axes.vlines(middle, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, linewidth=2)
+            axes.plot(middle, accuracy.mean(axis=0), "o-", color=colour, linewidth=1.8, label=title)
+        full = [row["prices"][0]["accuracy"] for row in document["rows"] if row["agent"] == "full_ensemble"]
+        axes.plot([100], [100 * np.mean(full)], "s", color=INK, markersize=7, label="all members")
+        axes.set_xlabel("cost, % of asking all members")
+        axes.set_ylabel("accuracy, %")
+        axes.set_xlim(-2, 104)
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.legend(loc="lower right", fontsize=9)
+        with replacing(path) as temporary:
+            drawing.savefig(temporary, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+
+
 def _line(name: str, values: list[float]) -> str:
     return f"{name:<40}" + "".join(f"{100 * value:8.2f}" for value in (*values, float(np.mean(values))))
 
@@ -218,12 +251,19 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", default=list(list_consultation_agents()))
     parser.add_argument("--head", default="chosen")
     parser.add_argument("--out", type=Path, default=Path("consultation.json"))
+    parser.add_argument("--show", type=Path, help="print what such a file holds instead")
+    parser.add_argument("--plot", type=Path, help="draw accuracy over cost of --show or --out, as PNG")
     parser.add_argument("--speed", action="store_true", help="measure the environment's speed instead")
     arguments = parser.parse_args()
     if arguments.speed:
         speed()
-    else:
+        return
+    if arguments.show is None:
         measure(arguments)
+    else:
+        show(read_json(arguments.show, "results"))
+    if arguments.plot is not None:
+        plot(read_json(arguments.show or arguments.out, "results"), arguments.plot)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,31 @@ class Unlikeness:
 
 
 @dataclass(frozen=True, config=_CONFIG)
+class Asked:
+    """Which members were asked about the study, by an agent that asks one after the other."""
+
+    price: Annotated[float, Field(gt=0)]
+    """What asking all members is worth, where a correct answer is worth 1."""
+    members: tuple[str, ...]
+    """In the order in which they were asked; no other member was run."""
+    cost: Share
+    """Share of what asking all members costs."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class RuledOut:
+    """The answer with a guarantee on studies that are ruled out."""
+
+    decision: str
+    """The normal class where the study is ruled out, the positive class where its probability is at least the
+    `threshold` of the prediction, and `defer` between: a reader is to decide."""
+    below: Share
+    """Probability of the positive class below which a study is ruled out."""
+    guarantee: str
+    """What holds of studies that are ruled out, in words."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class StudyPrediction:
     """The answer on one study. It is research software's, and no diagnosis."""
 
@@ -65,13 +90,14 @@ class StudyPrediction:
     predicted_class: str
     """The positive class where its probability is at least the threshold; of more, the most probable one."""
     threshold: Share | None
-    """Youden's, chosen on training studies that the agent had not learned from; null with more classes."""
+    """Youden's, chosen on training studies that the agent had not learned from; null with more classes, and
+    where members are asked one after the other: the most probable class is then the answer."""
     agent: str
-    """The weighting agent."""
+    """The agent that weights members, or asks them."""
     members: tuple[MemberOpinion, ...]
-    """Every member's opinion."""
+    """Every member's opinion; where they are asked one after the other, that of each that was asked."""
     uniform_probabilities: Probabilities
-    """What plain averaging of the members says."""
+    """What plain averaging of these members says."""
     uniform_predicted_class: str
     """Its class, at its own threshold."""
     agreement: Share
@@ -82,6 +108,10 @@ class StudyPrediction:
     """Number of radiographs."""
     unlike: Unlikeness | None
     """How unlike the training data the study is; null where the run does not tell."""
+    asked: Asked | None = None
+    """Which members were asked; null where all are."""
+    ruled_out: RuledOut | None = None
+    """Null where no guarantee was asked for."""
     remarks: tuple[str, ...] = ()
     """What a reader must know, one sentence each."""
     heat_maps: SkipJsonSchema[Any] = Field(default=(), exclude=True, repr=False)

@@ -11,6 +11,7 @@ cross_validation/                those that did not learn from a fold of the tra
 targets/<reward>/                those that were trained for another reward than accuracy
 explanations.json                how far heat maps point at lesions, and unlike images are noticed
 reference.safetensors            what training images are like
+consultation/                    agents of consultation and their benchmark, a run directory of its own
 repeats/<k>/                     other trainings of the base models, each a run directory of its own
 evaluations/<name>/              external validations
 .lock                            while a command writes there
@@ -60,6 +61,7 @@ class RunDirectory:
         self.benchmark_path = self.path / "benchmark.json"
         self.report_path = self.path / "report.html"
         self.model_card_path = self.path / "MODEL_CARD.md"
+        self.consultation = self.path / "consultation"
 
     @property
     def is_free(self) -> bool:
@@ -169,9 +171,8 @@ class RunDirectory:
                     f"expected a run to overwrite that nothing is taken from, got {self.path} with {source}; "
                     "choose another --out"
                 )
-        for other in sorted(
-            self.path.glob("*/config.json")
-        ):  # a run's own repeats and evaluations lie deeper
+        others = {*self.path.glob("*/config.json")} - {self.consultation / "config.json"}
+        for other in sorted(others):  # a run's own repeats and evaluations lie deeper
             raise UserError(
                 f"expected a run to overwrite without other runs beside its files, got {self.path} with "
                 f"{other.parent}; choose another --out"

@@ -1,7 +1,7 @@
 """What the JSON documents of a run and of a packed folder hold, and how an edited one is refused."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -37,8 +37,12 @@ class RunConfig(Document):
     """Share of its studies that is scored."""
     test_images: str | None = None
     """Predictions table of the test studies' radiographs, of a benchmark of tables."""
+    task: Literal["consult"] | None = None
+    """What the agents do, where it is not weighting."""
+    prices: list[float] | None = None
+    """Prices that agents of consultation are tuned for and scored at."""
     agents: list[AgentName] | None = None
-    """Names of the weighting agents."""
+    """Names of the agents."""
     agent_options: dict[AgentName, dict[str, Any]] | None = None
     """By agent, those of its options that were given; the others are the defaults."""
     targets: list[str] | None = None
@@ -227,10 +231,12 @@ def check_document(
 
 def write_schemas(folder: Path) -> None:
     """Write the JSON schema of each document into a folder."""
+    from agents.benchmark.consultation_document import ConsultationBenchmark  # noqa: PLC0415
     from agents.benchmark.document import Benchmark  # noqa: PLC0415 - imports all of the benchmark
 
     models: dict[str, type[Document]] = {
         "benchmark": Benchmark,
+        "consultation": ConsultationBenchmark,
         "config": RunConfig,
         "training": TrainingRecord,
         "explanations": Measured,

@@ -89,7 +89,7 @@ Where nothing has imported `mura_env`, gymnasium does so for ``"mura_env:" + ENV
 processes that are sent `ENVIRONMENT_ID` itself (`SubprocVecEnv`) need no prefix."""
 
 CONSULTATION_ID = "mura_env/EnsembleConsultation-v0"
-"""Whom to ask next: the same two calls make the environment in which each member has its cost."""
+"""Consultation: the same two calls make the environment in which each member has its cost."""
 
 for _id, _module, _name in (
     (ENVIRONMENT_ID, "mura_env", "EnsembleWeighting"),

@@ -21,10 +21,12 @@ from agents.benchmark.schema import Count, Document, Figure, PairedComparison
 from agents.benchmark.scoring import figures_over_seeds
 from agents.metrics import evaluate
 from agents.parallel import Backend
-from agents.registry import BASELINE, make_agent
+from agents.registry import BASELINE, load_agent, make_agent
 from agents.statistics.bootstrap import PatientBootstrap
 from agents.statistics.intervals import prediction_shares, wilson_interval
+from agents.storage import fingerprint
 from mura_env import Predictions
+from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 N_FOLDS = 3
@@ -139,6 +141,42 @@ def cross_validate(
     for fit, probabilities in run_fits(score, fits, "cross-validating agents", **workers):
         held_out[fit.name][seeds_by_agent[fit.name].index(fit.seed), folds == fit.fold] = probabilities
     return HeldOut(held_out, tuple(map(int, seeds)), N_FOLDS)
+
+
+def saved_held_out(train: Predictions, directory: Path, name: str, seed: int) -> NDArray[np.float32]:
+    """Return what a saved cross-validation's agents say of the training studies, each not having seen them.
+
+    Args:
+        train: The table that they were fitted on.
+        directory: Where `cross_validate` saved them.
+        name: Name of the agent.
+        seed: Seed of the fits.
+
+    Returns:
+        Class probabilities, shape `(n_studies, n_classes)`.
+
+    Raises:
+        UserError: If they are not there, or were fitted on another table.
+    """
+    folds = train.folds(N_FOLDS, seed=0)
+    probabilities = np.empty(train.probabilities[:, 0].shape, dtype=np.float32)
+    for fold in range(N_FOLDS):
+        place = directory / "cross_validation" / f"{name}-seed{seed}-fold{fold}"
+        if not place.is_dir():
+            raise UserError(
+                f"expected the agent {name!r} to be cross-validated in {directory}, got no {place.name}; "
+                "benchmark it with --cross-validation-seeds 1"
+            )
+        agent, learned = load_agent(place), train.select(folds != fold)
+        if agent.fingerprint_ != fingerprint(learned):
+            raise UserError(
+                f"expected the agent in {place} to be fitted on the run's training table, got another one; "
+                "run its command again with --resume"
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=UNSEEN_PARTS, category=UserWarning)
+            probabilities[folds == fold] = agent.predict_proba(train.select(folds == fold))
+    return probabilities
 
 
 def _score_fold(fit: Fit, train: Predictions, folds: NDArray[np.int64], resume: bool) -> NDArray[np.float32]:

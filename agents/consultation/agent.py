@@ -1,6 +1,7 @@
 """What an agent of consultation is: it asks, pays and answers; and what all of them share."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -79,17 +80,27 @@ class View:
 
 @dataclass(frozen=True)
 class Consultation:
-    """Who was asked about the studies of a table, and the answers."""
+    """Which members were consulted about the studies of a table, and the answers."""
 
     questions: IntArray
-    """Whom one asked first, second, …, int64 ``(n_studies, n_models)``; -1 after the answer."""
+    """The member asked first, second, …, int64 ``(n_studies, n_models)``; -1 after the answer."""
     consulted: NDArray[np.bool_]
     """bool ``(n_studies, n_models)``."""
     spent: FloatArray
     """Sum of costs, 1 for the full ensemble in an average study of the training table, ``(n_studies,)``."""
-    probabilities: FloatArray
-    """The answers, float32 ``(n_studies, n_classes)``."""
+    answers: FloatArray
+    """The present answer after 0, 1, … questions, the same after the last one, float32
+    ``(n_models + 1, n_studies, n_classes)``."""
 
+    @property
+    def probabilities(self) -> FloatArray:
+        """The answers, float32 ``(n_studies, n_classes)``."""
+        answers: FloatArray = self.answers[-1]
+        return answers
+
+
+Ask = Callable[[int, IntArray], NDArray[Any]]
+"""Return the logits ``(n, n_classes)`` of a member, given by its number, for rows ``(n,)`` of a table."""
 
 ConfigType = TypeVar("ConfigType", bound=ConsultationConfig)
 
@@ -106,6 +117,13 @@ class ConsultationAgent(Agent[ConfigType]):
     """
 
     is_weighting: ClassVar[bool] = False
+    learns_policy: ClassVar[bool] = False
+    """Whether the agent learns a policy; if not, it is a control."""
+
+    @property
+    def kept_cascade(self) -> bool | None:
+        """Whether a fit gives the cascade, because nothing learned was better; None if it learns none."""
+        return None
 
     @abstractmethod
     def _tuned(self, lattice: Lattice, table: Predictions, folds: IntArray) -> dict[str, NDArray[Any]]:
@@ -119,36 +137,37 @@ class ConsultationAgent(Agent[ConfigType]):
 
     @abstractmethod
     def _act(self, view: View) -> IntArray:
-        """Return whom to ask, or the number of members for the answer, ``(n,)``."""
+        """Return the member to ask, or the number of members for the answer, ``(n,)``."""
 
-    def consult(self, table: Predictions, price: float | None = None) -> Consultation:
+    def consult(
+        self, table: Predictions, price: float | None = None, *, ask: Ask | None = None
+    ) -> Consultation:
         """Ask about each study of a table, and answer.
 
         Args:
             table: The studies.
             price: Reward that a cost of 1 is worth; the option `price` if None.
+            ask: Called for the outputs of a member when it is asked about some studies, so that no member
+                has to be run before; the table's own logits are then not looked at.
 
         Raises:
             ValueError: If the agent is not fitted or the table is of another ensemble.
         """
         read, body_parts = self._read(table)
-        return self._consult(read, body_parts, self.config.price if price is None else price)
+        return self._consult(read, body_parts, self.config.price if price is None else price, ask)
 
     def predict_proba(self, table: Predictions) -> NDArray[np.float32]:
         """Return the answers' class probabilities at the option `price`, `(n_studies, n_classes)`."""
         return self.consult(table).probabilities
 
-    def _consult(self, table: Predictions, body_parts: IntArray, price: float) -> Consultation:
-        task = ConsultationTask(
-            _with_other_part(table, self.body_part_names_, body_parts),
-            costs=self.arrays_["costs"],
-            cost_unit=float(self.arrays_["cost_unit"][0]),
-            price=price,
-            head=self._head(),
-        )
-        n_models, n = table.n_models, len(table)
+    def _consult(
+        self, table: Predictions, body_parts: IntArray, price: float, ask: Ask | None = None
+    ) -> Consultation:
+        n, n_models = len(table), table.n_models
+        task = self._task(table, body_parts, price)
         state = task.begin(np.arange(n), np.full(n, np.log(price), dtype=np.float32))
         questions, observations = np.full((n, n_models), -1), task.observe(state)
+        answers = np.repeat(observations[None, :, task.columns.answer], n_models + 1, axis=0)
         left = np.arange(n)
         for asked in range(n_models):
             view = View(
@@ -163,9 +182,27 @@ class ConsultationAgent(Agent[ConfigType]):
                 break
             questions[left, asked] = actions
             state.consulted[actions, left] = True
+            if ask is not None:
+                logits = table.logits.copy()
+                for member in np.unique(actions):
+                    rows = left[actions == member]
+                    logits[rows, member] = ask(int(member), rows)
+                table = replace(table, logits=logits)
+                task = self._task(table, body_parts, price)
             observations = task.observe(state)
-        probabilities = np.ascontiguousarray(observations[:, task.columns.answer])
-        return Consultation(questions, state.consulted.T.copy(), observations[:, -2].copy(), probabilities)
+            answers[asked + 1 :] = observations[:, task.columns.answer]
+        return Consultation(questions, state.consulted.T.copy(), observations[:, -2].copy(), answers)
+
+    def _task(self, table: Predictions, body_parts: IntArray, price: float) -> ConsultationTask:
+        if not table.has_labels:  # what is earned is not looked at
+            table = replace(table, labels=np.zeros(len(table), dtype=np.int64))
+        return ConsultationTask(
+            _with_other_part(table, self.body_part_names_, body_parts),
+            costs=self.arrays_["costs"],
+            cost_unit=float(self.arrays_["cost_unit"][0]),
+            price=price,
+            head=self._head(),
+        )
 
     def _fit(
         self,

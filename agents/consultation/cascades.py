@@ -15,16 +15,16 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Cascades:
-    """After every subset, whom to ask next unless the confidence reaches a threshold; by part and price.
+    """After every subset, the member to ask next unless a confidence is reached; by part and price.
 
-    Only the subsets on the way from nobody matter; the others continue it, as a teacher of policies that
+    Only the subsets on the way from no member matter; the others continue it, as a teacher of policies that
     leave the way.
     """
 
     prices: tuple[float, ...]
     """The prices that they were tuned for, ascending."""
     members: IntArray
-    """Whom to ask next, int64 ``(n_body_parts + 1, n_prices, n_subsets)``; the last part is any other."""
+    """The member to ask next, int64 ``(n_body_parts + 1, n_prices, n_subsets)``; the last part: any other."""
     thresholds: FloatArray
     """Confidence from which on one answers, float32, of the same shape; above 1 never."""
 
@@ -53,7 +53,7 @@ class Cascades:
     def actions(
         self, subsets: Any, confidences: NDArray[Any], body_parts: IntArray, price: float
     ) -> IntArray:
-        """Return whom to ask, or the number of members for the answer, ``(n,)``.
+        """Return the member to ask, or the number of members for the answer, ``(n,)``.
 
         Args:
             subsets: Numbers of the consulted subsets, ``(n,)`` or one for all.
@@ -107,7 +107,7 @@ def _tuned(lattice: Lattice, orders: IntArray, price: float) -> tuple[IntArray, 
 def _backwards(
     lattice: Lattice, orders: IntArray, price: float, reached: NDArray[np.bool_]
 ) -> tuple[IntArray, FloatArray, NDArray[np.float64]]:
-    """Choose member and threshold after every subset, largest first; return also the values from nobody."""
+    """Choose member and threshold after every subset, largest first; return also the empty one's values."""
     n_subsets, n_models = len(lattice.rewards), lattice.n_models
     members, thresholds = np.zeros(n_subsets, dtype=np.int64), np.zeros(n_subsets, dtype=np.float32)
     values = lattice.rewards.astype(np.float64)

@@ -34,7 +34,7 @@ class ConsultPGConfig(PolicyConfig):
 
 @register_consultation_agent("consult_pg")
 class ConsultPG(LearnedConsultationAgent[ConsultPGConfig]):
-    """Whom to ask next, by the exact policy gradient (Sutton, McAllester, Singh and Mansour 2000).
+    """The next member to ask, by the exact policy gradient (Sutton, McAllester, Singh and Mansour 2000).
 
     A planner that reads the whole training table: for every study the value of every subset of questions, and
     how probably the policy comes there, are computed by dynamic programming, so that nothing is drawn but the
@@ -98,7 +98,7 @@ def advantages_and_reach(
     Σ over subsets of reach · Σ over actions of ∇policy · advantage is the gradient of what is earned.
 
     Args:
-        policy: Action probabilities ``(n_subsets - 1, n, n_models + 1)``, 0 for whoever was asked already.
+        policy: Action probabilities ``(n_subsets - 1, n, n_models + 1)``, 0 for consulted members.
         rewards: Of answering, ``(n_subsets, n)``.
         paid: Price · cost of each member, ``(n_models, n)``.
 

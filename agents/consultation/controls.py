@@ -33,7 +33,7 @@ class FixedSubset(ConsultationAgent[ConfigType]):
 
 @register_consultation_agent("full_ensemble")
 class FullEnsemble(FixedSubset[ConsultationConfig]):
-    """Asks everybody, whatever the price."""
+    """Asks all members, whatever the price."""
 
     config_class = ConsultationConfig
 

@@ -73,7 +73,7 @@ class Lattice:
         """Return what a policy earns in each study by dynamic programming, less the price: ``(n_studies,)``.
 
         Args:
-            actions: Its action after every subset, ``(n_subsets, n_studies)``; whoever was asked already, or
+            actions: Its action after every subset, ``(n_subsets, n_studies)``; a member asked already, or
                 ``n_models``, is the answer.
             price: Reward that a cost of 1 is worth.
         """

@@ -32,7 +32,7 @@ class MaskablePPOConfig(PolicyConfig):
 
 @register_consultation_agent("maskable_ppo")
 class MaskablePPO(LearnedConsultationAgent[MaskablePPOConfig]):
-    """Learns from the environment's steps alone, whom to ask next (Huang and Ontañón 2022).
+    """Learns from the environment's steps alone, which member to ask next (Huang and Ontañón 2022).
 
     The policy is saved as the project's own network, so that a saved agent is read without the library.
     """

@@ -50,7 +50,7 @@ def standardization(observations: FloatArray, prices: tuple[float, ...]) -> tupl
 def policy_probabilities(
     policy: Arrays, observations: FloatArray, consulted: NDArray[np.bool_]
 ) -> FloatArray:
-    """Return action probabilities ``(n, n_models + 1)``; nobody is asked twice.
+    """Return action probabilities ``(n, n_models + 1)``; a consulted member has 0.
 
     Args:
         policy: The arrays of one network of hyperbolic tangents, without prefix.
@@ -84,6 +84,13 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
     are both cascades. Only if the policies earn more than the better cascade, averaged over prices, by more
     than one standard error of the paired difference, they are taken. A subclass writes `_trained`.
     """
+
+    learns_policy = True
+
+    @property
+    def kept_cascade(self) -> bool:
+        """Whether this fit gives the cascade."""
+        return "policy_mean" not in self.arrays_
 
     @abstractmethod
     def _trained(self, learn: Lattice, table: Predictions, teacher: Cascades, seed: int) -> Arrays:
@@ -124,7 +131,7 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
         return arrays
 
     def _act(self, view: View) -> IntArray:
-        if "policy_mean" not in self.arrays_:
+        if self.kept_cascade:
             return cascade_actions(self.arrays_, view)
         total = np.zeros((len(view.observations), len(view.consulted) + 1))
         for fold in range(len(self.arrays_["policy_mean"])):
@@ -135,7 +142,7 @@ class LearnedConsultationAgent(ConsultationAgent[ConfigType]):
     def _check_arrays(self) -> None:
         super()._check_arrays()
         check_cascade(self)
-        if "policy_mean" not in self.arrays_:
+        if self.kept_cascade:
             return
         stack = self.arrays_["policy_mean"].shape[:1]
         self._require_network("policy_", stack, self.config.hidden_size, len(self.model_names_) + 1)

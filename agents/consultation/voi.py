@@ -1,4 +1,4 @@
-"""The myopic value of information: asks whoever is expected to improve the answer most for what it costs."""
+"""The myopic value of information: the member with the largest expected gain over its price."""
 
 from typing import Any
 

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -64,12 +65,19 @@ class AgentOptions(RunOptions):
         if twice := [name for name, count in Counter(self.agents).items() if count > 1]:
             raise UserError(f"expected each agent once in --agents, got {twice[0]!r} twice; leave one out")
 
-    def chosen_agents(self) -> dict[str, dict[str, Any]]:
-        """Return each agent's options: those of a saved run, on top `--features`, and on top `--agent`."""
-        saved = saved_settings(self.config, self.out, resume=self.resume).get("agent_options") or {}
+    def chosen_agents(
+        self, always: tuple[str, ...] = (BASELINE,), out: Path | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return each agent's options: those of a saved run, on top `--features`, and on top `--agent`.
+
+        Args:
+            always: Agents that are there without being named.
+            out: The run that may be saved already; `--out` if None.
+        """
+        saved = saved_settings(self.config, out or self.out, resume=self.resume).get("agent_options") or {}
         given = parse_agent_options(self.agent)
         variants = [name for name, options in given.items() if "agent" in options]
-        names = dict.fromkeys((BASELINE, *self.agents, *variants))
+        names = dict.fromkeys((*always, *self.agents, *variants))
         if strange := given.keys() - names:
             raise UserError(
                 f"expected --agent options of agents that are compared ({', '.join(names)}), got some of "

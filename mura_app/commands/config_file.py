@@ -16,7 +16,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("seed", "agent_seeds", "cross_validation_seeds", "repeats"), int),
     "positive": str,
     "test_share": float,
-    **dict.fromkeys(("agents", "targets"), tuple),
+    **dict.fromkeys(("agents", "targets", "prices"), tuple),
     "ensemble": ensemble_from_document,
 }
 """Key of `config.json` → how its value becomes that of the option with the same name."""

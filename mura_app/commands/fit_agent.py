@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agents import agent_class, list_agents, make_agent
+from agents import agent_class, list_agents, list_consultation_agents, make_agent
 from agents.storage import ARRAYS_NAME, DOCUMENT_NAME
 from mura_app.locks import lock_in
 from mura_app.main import COMMANDS, parse
@@ -121,8 +121,10 @@ def parse_command(arguments: list[str]) -> Command:
 
 def _overview() -> str:
     names = "\n".join(f"  {name}" for name in list_agents())
+    asking = "\n".join(f"  {name}" for name in list_consultation_agents())
     return (
         "usage: mura fit-agent NAME --predictions TABLE --out DIR [OPTIONS]\n\n"
         f"{COMMANDS['fit-agent']}\n\n{names}\n\n"
+        f"Those that ask one member after the other:\n\n{asking}\n\n"
         "`mura fit-agent NAME --help` explains every option of that agent."
     )

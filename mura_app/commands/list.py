@@ -12,6 +12,7 @@ from mura_env.utils.plugins import Registry
 
 REGISTRIES = {
     "agents": "agents.registry:AGENTS",
+    "consultation-agents": "agents.registry:CONSULTATION_AGENTS",
     "networks": "base_models.networks:NETWORKS",
     "datasets": "base_models.datasets:DATASETS",
     "rewards": "mura_env.rewards:REWARDS",
@@ -23,7 +24,7 @@ REGISTRIES = {
 class Command:
     """Options of `mura list`."""
 
-    kind: tyro.conf.Positional[Literal["agents", "networks", "datasets", "rewards"]]
+    kind: tyro.conf.Positional[Literal["agents", "consultation-agents", "networks", "datasets", "rewards"]]
     """What to list."""
 
     json: bool = False

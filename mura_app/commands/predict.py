@@ -9,8 +9,9 @@ import tyro
 
 from mura_app.locks import lock_beside, lock_in
 from mura_app.terminal import ProgressBars, message, print_json, print_text
+from mura_env.consultation.columns import HIGHEST_PRICE, LEAST_PRICE
 from mura_env.errors import UserError, UserFileExistsError
-from mura_env.utils.options import check_options
+from mura_env.utils.options import Range, check_options
 
 if TYPE_CHECKING:
     from mura_app.inference.ensemble import Ensemble
@@ -42,6 +43,25 @@ class Command:
 
     agent: str | None = None
     """Weighting agent; by default the one of highest cross-validated accuracy on the training studies."""
+
+    consult: bool = False
+    """Ask the members one after the other, and load and run only those that the agent of consultation asks;
+    `mura benchmark --task consult` makes one. `--agent` is then its name, or the folder of a saved one."""
+
+    price: Annotated[float, Range(f"[{LEAST_PRICE}, {HIGHEST_PRICE}]")] | None = None
+    """With `--consult`: what asking all members is worth, where a correct answer is worth 1; 0.03 by
+    default."""
+
+    defer: bool = False
+    """Say `defer` where a study can neither be ruled out with the guarantee of `--npv` nor is found positive
+    (extra `[defer]`)."""
+
+    npv: Annotated[float, Range("(0, 1)")] | None = None
+    """With `--defer`: share of negative studies among those that are ruled out, at least; 0.95 by
+    default."""
+
+    confidence: Annotated[float, Range("(0, 1)")] | None = None
+    """With `--defer`: the probability that the guarantee holds; 0.9 by default."""
 
     overlay: Path | None = None
     """Write the ensemble's heat map of the study's radiographs over them: a `.png`, one a radiograph."""
@@ -80,15 +100,46 @@ class Command:
     def run(self) -> None:
         """Load the run and predict."""
         self._check()
-        from mura_app.inference.ensemble import Ensemble
-
-        ensemble = Ensemble.load(self.run_directory, self.agent)
+        ensemble = self._loaded()
         if self.images:
             self._predict_one(ensemble)
         else:
             self._predict_many(ensemble)
 
+    def _loaded(self) -> "Ensemble":
+        """Load what predicts."""
+        if self.consult:
+            from mura_app.inference.consulting import ConsultingEnsemble
+
+            return ConsultingEnsemble.load(self.run_directory, self.agent, self.price)
+        from mura_app.inference.ensemble import Ensemble
+
+        ensemble = Ensemble.load(self.run_directory, self.agent)
+        if self.defer:
+            from mura_app.inference.deferral import rule_out_of_run
+            from mura_app.run_directory import RunDirectory
+
+            npv, confidence = self.npv or 0.95, self.confidence or 0.9
+            run = RunDirectory(self.run_directory)
+            ensemble.rule_out = rule_out_of_run(run, ensemble.facts, npv, confidence)
+            message(ensemble.rule_out.sentence(ensemble.class_names[1]))
+        return ensemble
+
+    def _check_modes(self) -> None:
+        """Refuse options that `--consult` and `--defer` do not go with, or that need one of them."""
+        for mode, options in (("consult", ("price",)), ("defer", ("npv", "confidence"))):
+            for name in options:
+                if getattr(self, name) is not None and not getattr(self, mode):
+                    raise UserError(f"expected --{name} beside --{mode}, got it alone; add --{mode}")
+        for name in ("overlay", "dicom", "refuse_unlike", "defer"):
+            if self.consult and getattr(self, name):
+                raise UserError(
+                    f"expected --{name.replace('_', '-')} with all members, got --consult, which runs some; "
+                    "leave one out"
+                )
+
     def _check(self) -> None:
+        self._check_modes()
         given = [name for name in ("images", "data", "predictions") if getattr(self, name)]
         if len(given) != 1:
             raise UserError(

@@ -59,6 +59,13 @@ class Command:
         write_pages(run, document, dataset if self.thumbnails else None)
         written: dict[str, Any] = {"report": str(run.report_path), "model_card": str(run.model_card_path)}
         text = f"report: {run.report_path}"
+        if run.consultation.is_dir():
+            from mura_app.consultation import read_consultation, write_consultation_page
+
+            asking = RunDirectory(run.consultation)
+            write_consultation_page(asking, read_consultation(asking))
+            written["consultation"] = str(asking.report_path)
+            text += f" and {asking.report_path}"
         if self.export is not None:
             written["exported"] = [str(path) for path in exported]
             text += f"; {len(exported)} files in {self.export}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,23 @@ from mura_app.inference.pack_files import extract, facts_of_pack
 from mura_app.inference.sources import Source, Views, as_sources, decode_views, view_name
 from mura_app.inference.unlike import LIMIT, TrainingImages, image_features
 from mura_app.inference.weighing import weigh
-from mura_app.prediction import FailedStudy, MemberOpinion, StudyPrediction, Unlikeness, ViewOpinion
+from mura_app.prediction import (
+    FailedStudy,
+    MemberOpinion,
+    RuledOut,
+    StudyPrediction,
+    Unlikeness,
+    ViewOpinion,
+)
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts
 from mura_env import Predictions
 from mura_env.cells import listed
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.progress import Progress
+
+if TYPE_CHECKING:
+    from agents.statistics.risk_control import RuleOut  # imports all of scipy's distributions
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +54,12 @@ class Ensemble:
         facts: Names, thresholds, and what was measured of explanations.
         training_images: By which unlike images are noticed; None where the run does not have it.
         features: How a study's features are made, for agents that read some; None where the run has none.
+        rule_out: The threshold below which studies are ruled out with a guarantee; None unless it is set.
     """
+
+    chunk = CHUNK
+    price: float | None = None
+    """Where members are asked one after the other: what asking all is worth."""
 
     def __init__(
         self,
@@ -56,8 +71,8 @@ class Ensemble:
     ) -> None:
         self.members, self.agent, self.facts = tuple(members), agent, facts
         self.training_images, self.features = training_images, features
-        self.class_names = tuple(facts.class_names)
-        self.body_part_names = tuple(facts.body_part_names)
+        self.rule_out: RuleOut | None = None
+        self.class_names, self.body_part_names = tuple(facts.class_names), tuple(facts.body_part_names)
 
     @classmethod
     def load(cls, run: str | Path, agent: str | None = None) -> Self:
@@ -146,7 +161,7 @@ class Ensemble:
         """
         self._require_members()
         chosen = studies.studies if isinstance(studies, Dataset) else tuple(studies)
-        chunks = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
+        chunks = [chosen[start : start + self.chunk] for start in range(0, len(chosen), self.chunk)]
 
         def decoded(chunk: Sequence[Study]) -> Views:
             paths = [path for study in chunk for path in study.image_paths]
@@ -295,6 +310,7 @@ class Ensemble:
             views=(),
             n_views=n_views,
             unlike=None,
+            ruled_out=_ruled_out(self.rule_out, probabilities, self.class_names),
             remarks=()
             if part or not several
             else ("No body part was given: the weights are averaged over all that the run knows.",),
@@ -314,6 +330,12 @@ class Ensemble:
         return self.training_images.percentiles(
             image_features(images.of_member(member)[rows], record.embeddings)
         )
+
+
+def _ruled_out(rule: "RuleOut | None", probabilities: Floats, names: Sequence[str]) -> RuledOut | None:
+    return rule and RuledOut(
+        rule.decision(float(probabilities[1]), names), rule.below, rule.sentence(names[1])
+    )
 
 
 def _unlikeness(percentiles: Floats, names: Sequence[str]) -> Unlikeness:

@@ -36,6 +36,8 @@ class RowWriter:
             *("agreement", "n_views", "unlike_percentile", "is_unlike"),
             *(f"probability_{names[-1]}/{member}" for member in members),
             *(f"weight/{member}" for member in members),
+            *(("asked", "cost", "price") if ensemble.price is not None else ()),
+            *(("decision", "ruled_out_below") if ensemble.rule_out is not None else ()),
             "error",
         ]
         self.done = self._kept() if resume else frozenset()
@@ -90,6 +92,7 @@ class RowWriter:
             ),
             **{f"probability_{last}/{member.name}": member.probabilities[-1] for member in found.members},
             **{f"weight/{member.name}": member.weight for member in found.members},
+            **_asked(found),
         }
 
     def _csv(self, cells: list[Any]) -> str:
@@ -126,3 +129,14 @@ class RowWriter:
                 f"expected rows of this run in {self._part}, got others ({error}); remove it, or leave out "
                 "--resume"
             ) from error
+
+
+def _asked(found: StudyPrediction) -> dict[str, Any]:
+    """Return the cells of which members were asked, and of the decision with a guarantee."""
+    cells: dict[str, Any] = {}
+    if found.asked is not None:
+        asked = found.asked
+        cells |= {"asked": " ".join(asked.members), "cost": asked.cost, "price": asked.price}
+    if found.ruled_out is not None:
+        cells |= {"decision": found.ruled_out.decision, "ruled_out_below": found.ruled_out.below}
+    return cells

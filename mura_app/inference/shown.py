@@ -19,16 +19,29 @@ def prediction_text(found: StudyPrediction) -> str:
     else:
         lines += [f"  {n}: {p:.1%}" for n, p in zip(found.class_names, found.probabilities, strict=True)]
         uniform = f"{max(found.uniform_probabilities):.1%}"
-    lines.append(f"  {BASELINE} averaging: {uniform}, {found.uniform_predicted_class}")
+    if found.ruled_out is not None:
+        lines += [f"  decision: {found.ruled_out.decision}", f"  {found.ruled_out.guarantee}"]
+    if found.asked is None or found.members:
+        of_whom = "" if found.asked is None else " of the members asked"
+        lines.append(f"  {BASELINE} averaging{of_whom}: {uniform}, {found.uniform_predicted_class}")
     shown = found.positive_class or found.class_names[-1]
-    lines += [
-        f"  {member.name}: {member.probabilities[-1]:.1%} {shown}, weight {member.weight:.2f}"
-        for member in found.members
-    ]
-    lines.append(f"  weights by {found.agent}; {found.agreement:.0%} of the members agree")
+    if found.asked is None:
+        lines += [
+            f"  {member.name}: {member.probabilities[-1]:.1%} {shown}, weight {member.weight:.2f}"
+            for member in found.members
+        ]
+        lines.append(f"  weights by {found.agent}; {found.agreement:.0%} of the members agree")
+    else:
+        lines += [f"  asked {one.name}: {one.probabilities[-1]:.1%} {shown}" for one in found.members]
+        lines.append(
+            f"  asked by {found.agent}: {len(found.members)} members, {found.asked.cost:.0%} of the cost of "
+            f"all, at a price of {found.asked.price:g}"
+        )
     if len(found.views) > 1:
         lines += [f"  {view.name}: {view.probabilities[-1]:.1%} {shown}" for view in found.views]
-    if found.unlike is None:
+    if found.asked is not None:
+        pass  # a member that tells how unlike a study is may not have been asked
+    elif found.unlike is None:
         lines.append("  how unlike the training images it is: not known of this run (`mura report` looks)")
     else:
         mark = "UNLIKE the training images: " if found.unlike.is_unlike else ""

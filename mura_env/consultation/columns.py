@@ -1,4 +1,4 @@
-"""What is seen of a study under consultation: a function of the study and of who was consulted alone."""
+"""What is seen of a study under consultation: a function of the study and of the consulted members alone."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _CHUNK = 2**16
 def consultation_layout(table: Predictions, most_spent: float) -> ObservationLayout:
     """Return which observation column means what.
 
-    First those of `ObservationLayout.of`, in which whoever was not consulted finds all classes equally
-    probable and disagrees with nobody. Then ``consulted/<model>``, 1 or 0; ``answer/<class>``, the
+    First those of `ObservationLayout.of`, in which a member that was not consulted finds all classes
+    equally probable and disagrees with none. Then ``consulted/<model>``, 1 or 0; ``answer/<class>``, the
     probabilities of the present answer, and ``answer_confidence``, the highest of them; ``spent``, the sum of
     costs; ``log_price``.
     """
@@ -84,7 +84,7 @@ class ConsultationColumns:
 
         Args:
             studies: Rows of the table, ``(n,)``.
-            consulted: Who was asked about each, bool ``(n_models, n)``.
+            consulted: The consulted members of each, bool ``(n_models, n)``.
             log_prices: float32 ``(n,)``.
         """
         if self._observations is None:

@@ -38,7 +38,7 @@ class Head(Protocol):
 
 @dataclass(frozen=True)
 class UniformHead:
-    """The average of the consulted members' class probabilities; all alike where nobody was consulted."""
+    """The average of the consulted members' class probabilities; all alike where no member was consulted."""
 
     def __call__(
         self, log_probabilities: FloatArray, consulted: NDArray[np.bool_], body_parts: IntArray
@@ -86,7 +86,7 @@ class PoolHead:
 
 @dataclass(frozen=True, eq=False)
 class NetworkHead:
-    """A log-linear pool whose weights a masked network chooses, which reads who was asked and said what.
+    """A log-linear pool whose weights a masked network chooses, which reads the consulted members' outputs.
 
     So what one member says can decide how much another counts. The input of the network's one layer of
     rectified linear units are the members' log-probabilities, their confidences (both 0 where one was not

@@ -28,10 +28,10 @@ class EnsembleConsultationEnv(gymnasium.Env[FloatArray, Any]):
     never truncated. A question costs price · cost; the answer earns the reward rule's (by default 1 if it is
     correct, else 0). Rewards are not discounted.
 
-    ``info`` of a step and of a reset: ``action_mask`` bool ``(n_models + 1,)``, who was not asked yet, and
-    answering. Of a step also ``consulted`` bool ``(n_models,)``, ``spent`` (the sum of costs), and of the
-    present answer ``weights`` float32 ``(n_models,)``, ``prediction`` and ``study``, the row of the table.
-    ``infos=False`` leaves it empty.
+    ``info`` of a step and of a reset: ``action_mask`` bool ``(n_models + 1,)``, the members not consulted
+    yet, and answering. Of a step also ``consulted`` bool ``(n_models,)``, ``spent`` (the sum of costs), and
+    of the present answer ``weights`` float32 ``(n_models,)``, ``prediction`` and ``study``, the row of the
+    table. ``infos=False`` leaves it empty.
 
     Args:
         predictions: The table, or the path of one.
@@ -110,7 +110,7 @@ class EnsembleConsultationEnv(gymnasium.Env[FloatArray, Any]):
         return masks
 
     def render(self) -> Any:
-        """Show who was asked, what they said, and the present answer, as text."""
+        """Show the consulted members, their outputs, and the present answer, as text."""
         if self.render_mode is None or self._state is None or self.decisions is None:
             return None
         return render_consultation(self.task, self._state, self.decisions, 0)

@@ -1,4 +1,4 @@
-"""The decision problem behind both environments: whom to ask next, and when to answer."""
+"""The decision problem behind both environments: which member to ask next, and when to answer."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def study_costs(
 
 @dataclass(slots=True)
 class Consultations:
-    """Studies under consultation, and who was asked about them."""
+    """Studies under consultation, and the consulted members."""
 
     studies: IntArray
     """Row indices, int64 ``(n,)``."""
     log_prices: FloatArray
     """Logarithm of the price of each episode, float32 ``(n,)``."""
     consulted: NDArray[np.bool_]
-    """Who was asked, bool ``(n_models, n)``."""
+    """The consulted members, bool ``(n_models, n)``."""
 
     def replace(self, rows: IntArray, others: Consultations) -> None:
         """Put other studies in the place of some."""
@@ -179,7 +179,7 @@ class ConsultationTask:
         return spaces.Discrete(self.table.n_models + 1)
 
     def begin(self, studies: IntArray, log_prices: FloatArray) -> Consultations:
-        """Begin the consultations of studies ``(n,)`` at prices ``(n,)``; nobody was asked yet."""
+        """Begin the consultations of studies ``(n,)`` at prices ``(n,)``; no member was consulted yet."""
         consulted = np.zeros((self.table.n_models, len(studies)), dtype=np.bool_)
         return Consultations(studies, log_prices, consulted)
 
@@ -226,7 +226,7 @@ class ConsultationTask:
 
         Args:
             state: The studies.
-            actions: Whom to ask, or ``n_models`` for the answer, whole numbers ``(n,)``.
+            actions: The member to ask, or ``n_models`` for the answer, whole numbers ``(n,)``.
 
         Returns:
             Observations ``(n, n_columns)``; the present answers; rewards float32 ``(n,)``, of the answer
@@ -257,7 +257,7 @@ class ConsultationTask:
         return self._rule(decisions)
 
     def action_masks(self, state: Consultations) -> NDArray[np.bool_]:
-        """Tell whom one may ask, and that one may answer, bool ``(n, n_models + 1)``."""
+        """Return the members not consulted yet, and that one may answer, bool ``(n, n_models + 1)``."""
         masks = np.ones((state.consulted.shape[1], self.table.n_models + 1), dtype=np.bool_)
         masks[:, :-1] = ~state.consulted.T
         return masks

@@ -126,7 +126,7 @@ class EnsembleConsultationVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[
         return self.task.action_masks(self._state)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Show who was asked and the present answers, one frame per env."""
+        """Show the consulted members and the present answers, one frame per env."""
         if self.render_mode is None or self._state is None:
             return None
         answers = self.task.answer(self._state, self.task.observe(self._state))

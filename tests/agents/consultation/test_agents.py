@@ -68,6 +68,40 @@ def test_all_pay_for_whom_they_ask_and_answer_from_them_alone(fitted: dict[str, 
         np.testing.assert_array_equal(again.probabilities, agent.consult(TEST, 0.1).probabilities)
 
 
+def test_members_may_be_run_when_they_are_asked(fitted: dict[str, Any]) -> None:
+    unknown = Predictions.from_arrays(
+        np.zeros_like(TEST.logits),
+        None,
+        [TEST.body_part_names[part] for part in TEST.body_parts],
+        n_views=TEST.n_views,
+    )
+    for name, agent in fitted.items():
+        asked = np.zeros((len(TEST), 5), dtype=int)
+
+        def ask(member: int, rows: Any, asked: Any = asked) -> Any:
+            asked[rows, member] += 1
+            return TEST.logits[rows, member]
+
+        found, expected = agent.consult(unknown, 0.1, ask=ask), agent.consult(TEST, 0.1)
+        np.testing.assert_array_equal(asked, expected.consulted, err_msg=name)
+        np.testing.assert_array_equal(found.questions, expected.questions)
+        np.testing.assert_array_equal(found.answers, expected.answers)
+        np.testing.assert_array_equal(found.spent, expected.spent)
+
+
+def test_the_answers_on_the_way_are_those_of_fewer_questions(fitted: dict[str, Any]) -> None:
+    agent = fitted["cascade"]
+    found = agent.consult(TEST, 0.01)
+    row = int(found.consulted.sum(axis=1).argmax())
+    task = agent._task(TEST, TEST.body_parts, 0.01)
+    for n_asked in range(6):
+        state = task.begin(np.array([row]), np.array([np.log(0.01)], dtype=np.float32))
+        members = found.questions[row, :n_asked]
+        state.consulted[members[members >= 0], 0] = True
+        answer = task.answer(state, task.observe(state)).scores[:, 0]
+        np.testing.assert_array_equal(found.answers[n_asked, row], answer)
+
+
 def test_a_higher_price_buys_less(fitted: dict[str, Any]) -> None:
     for name in set(fitted) - {"full_ensemble", "maskable_ppo", "consult_pg"}:
         spent = [fitted[name].consult(TEST, price).spent.mean() for price in PRICES]
