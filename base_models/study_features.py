@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from base_models.imaging.appearance import without_margins
+from base_models.imaging.pixel_statistics import NOTES, image_notes
 from base_models.storage import load_tensors, save_tensors
 from mura_env.errors import UserError
 
@@ -22,34 +21,10 @@ N_ANCHORS = 64
 """Anchors, at most: training images that all others are compared with."""
 N_COMPONENTS = 12
 """Principal components of the similarities, at most."""
-NOTES = ("aspect", "brightness", "sharpness", "metal")
-"""What `image_notes` gives."""
 
-_SIDE = 128
-_NEIGHBOURHOOD = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
-_STANDS_OUT = 60
 _FILE = "features.safetensors"
 
 Floats = NDArray[np.float32]
-
-
-def image_notes(square: NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """Return what a reader would note of a radiograph in its square: aspect, brightness, sharpness, metal.
-
-    Aspect is the log of width over height; brightness the mean grey of the patient, 0 to 1; sharpness the log
-    of the variance of the Laplacian; metal the share of the patient that is brighter than its neighbourhood
-    by a quarter of the range (white top-hat). On FracAtlas's training images the latter tells those with
-    hardware by an AUROC of 0.77.
-    """
-    height, width = without_margins(square).shape
-    image = cv2.resize(square, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    patient = image > 8
-    if not patient.any():
-        return 0.0, 0.0, 0.0, 0.0
-    sharpness = np.log1p(cv2.Laplacian(image, cv2.CV_64F)[patient].var())
-    stands_out = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, _NEIGHBOURHOOD) > _STANDS_OUT
-    metal = stands_out.sum() / patient.sum()
-    return float(np.log(width / height)), image[patient].mean() / 255, float(sharpness), float(metal)
 
 
 def notes_of(squares: NDArray[np.uint8], rows: NDArray[np.int64]) -> Floats:

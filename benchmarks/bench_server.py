@@ -32,7 +32,7 @@ WARM_UP = 3.0
 """Seconds that are not counted."""
 
 
-def resident_megabytes(pid: int) -> float:
+def resident_megabytes(pid: int | str) -> float:
     """Return the memory of a process, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from base_models.datasets.boxes import with_boxes
+from base_models.datasets.image_folder import read_image_folder
 from base_models.datasets.study import Dataset, check_dataset, check_index, in_class_order
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.options import SEED
@@ -99,15 +100,26 @@ def open_dataset(path: str | Path, seed: int = 0, check: bool = True, positive: 
 def open_unlabelled(path: str | Path) -> Dataset:
     """Open a data set, or the table of one, to predict from: labels, splits and boxes play no part.
 
+    A folder of no known kind is read as images, see `base_models.datasets.image_folder`.
+
     Raises:
         FileNotFoundError: If there is no such folder or table.
-        ValueError: If the folder is of no known kind or of several, or contradicts itself.
+        ValueError: If the folder holds several kinds or no image, or contradicts itself.
     """
     path = Path(path).expanduser()
     if path.name == TABLE and path.is_file():
         path = path.parent
-    name, root, _ = _recognise(_folder(path))
-    dataset = DATASETS[name].read_unlabelled(root)
+    known, found = _kinds(_folder(path))
+    if found:
+        name, root, _ = _nearest(path, found)
+        dataset = DATASETS[name].read_unlabelled(root)
+    else:
+        images = read_image_folder(path)
+        if images is None:
+            raise UserError(
+                f"expected images or a data set of a known kind in {path}, found neither — {'; '.join(known)}"
+            )
+        dataset = images
     check_index(dataset)
     return dataset
 
@@ -121,11 +133,17 @@ def _folder(path: Path) -> Path:
 
 
 def _recognise(path: Path) -> tuple[str, Path, list[tuple[str, Path]]]:
-    """Return the kind of the data set in a folder, its own folder, and what else is there below.
+    """Return the kind of the data set in a folder, its own folder, and what else is there below."""
+    known, found = _kinds(path)
+    if not found:
+        raise UserError(
+            f"expected a data set of a known kind in {path}, found none of these — {'; '.join(known)}"
+        )
+    return _nearest(path, found)
 
-    The folder that was named decides before those that it contains: a user's table may lie beside the folders
-    of other kinds, whose images it lists. Which of two kinds in one place is meant, only the user knows.
-    """
+
+def _kinds(path: Path) -> tuple[list[str], list[tuple[str, Path]]]:
+    """Return what each known kind looks for, and the kinds that a folder holds, each with its own folder."""
     known, found = [], []
     for name in DATASETS.names():
         try:
@@ -136,10 +154,15 @@ def _recognise(path: Path) -> tuple[str, Path, list[tuple[str, Path]]]:
         known.append(f"{name}: {reader.looks_for}")
         if (root := reader.find_root(path)) is not None:
             found.append((name, root))
-    if not found:
-        raise UserError(
-            f"expected a data set of a known kind in {path}, found none of these — {'; '.join(known)}"
-        )
+    return known, found
+
+
+def _nearest(path: Path, found: list[tuple[str, Path]]) -> tuple[str, Path, list[tuple[str, Path]]]:
+    """Return the kind that is meant, its own folder, and the other kinds.
+
+    The folder that was named decides before those that it contains: a user's table may lie beside the folders
+    of other kinds, whose images it lists. Which of two kinds in one place is meant, only the user knows.
+    """
     here = [(name, root) for name, root in found if root == path]
     nearest = here or found
     if len(nearest) > 1:

@@ -1,7 +1,7 @@
 """`mura predict`: what a trained run says of new studies."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,11 +29,13 @@ class Command:
     """The radiographs of one study (or give `--data` or `--predictions`)."""
 
     body_part: str | None = None
-    """The study's body part; without it, weights are averaged over all that the run knows."""
+    """The study's body part, or that of all studies of `--data` whose own is not known; without it, weights
+    are averaged over all that the run knows."""
 
     data: Path | None = None
-    """Many studies: the folder of a data set, or a `studies.csv` with the columns `path`, `study_id` and, if
-    known, `body_part`. Labels are not looked at."""
+    """Many studies: the folder of a data set, a `studies.csv` with the columns `path`, `study_id` and, if
+    known, `body_part`, or a plain folder, in which each image is a study, and each folder below with all
+    its images. Labels are not looked at."""
 
     predictions: Path | None = None
     """Many studies: a table (`.csv` or `.npz`) of members' outputs, with or without labels."""
@@ -146,7 +148,9 @@ class Command:
                 f"expected the images of one study, --data or --predictions, got "
                 f"{' and '.join(given) or 'none of them'}; give one of the three"
             )
-        alone = {"overlay": self.overlay, "dicom": self.dicom, "body-part": self.body_part}
+        alone: dict[str, object] = {"overlay": self.overlay, "dicom": self.dicom}
+        if self.data is None:
+            alone["body-part"] = self.body_part
         for name in (name for name, value in alone.items() if value is not None and not self.images):
             raise UserError(
                 f"expected --{name} beside the images of one study, got many studies; leave it out"
@@ -224,7 +228,11 @@ class Command:
         from base_models.datasets.registry import open_unlabelled
 
         dataset = open_unlabelled(self.data or Path())
-        studies = [study for study in dataset.studies if study.study_id not in done]
+        studies = [
+            replace(study, body_part=study.body_part or self.body_part or "")
+            for study in dataset.studies
+            if study.study_id not in done
+        ]
         return ensemble.predict_studies(studies, progress)
 
     def _refused(self, found: "StudyPrediction | FailedStudy") -> "StudyPrediction | FailedStudy":

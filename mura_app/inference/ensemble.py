@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from agents import Agent, load_agent
 from base_models.datasets import Dataset, Study
 from base_models.members import TrainedMember, load_trained_members
-from base_models.prediction import DecodedImages, ViewRecord, predict_studies_and_images
+from base_models.prediction import ViewRecord, predict_studies_and_images
 from base_models.study_features import StudyFeatures, load_study_features
 from mura_app.inference.facts import PACKED, REFERENCE, agent_folder, facts_of_run
 from mura_app.inference.heat_maps import study_maps
 from mura_app.inference.pack_files import extract, facts_of_pack
 from mura_app.inference.sources import Source, Views, as_sources, decode_views, view_name
-from mura_app.inference.unlike import LIMIT, TrainingImages, image_features
+from mura_app.inference.unlike import LIMIT, TrainingImages, image_features, pixel_columns
 from mura_app.inference.weighing import weigh
 from mura_app.prediction import (
     FailedStudy,
@@ -53,7 +53,7 @@ class Ensemble:
         agent: The weighting agent.
         facts: Names, thresholds, and what was measured of explanations.
         training_images: By which unlike images are noticed; None where the run does not have it.
-        features: How a study's features are made, for agents that read some; None where the run has none.
+        features: How a study's features are made, for agents that read some; None for one that reads none.
         rule_out: The threshold below which studies are ruled out with a guarantee; None unless it is set.
     """
 
@@ -97,13 +97,13 @@ class Ensemble:
         facts = facts_of_pack(path, agent) if is_packed else facts_of_run(RunDirectory(path), agent)
         has_members = (path / "members").is_dir()
         reference, members = path / REFERENCE, load_trained_members(path) if has_members else []
-        names = [member.config.name for member in members]
+        names, chosen = [member.config.name for member in members], load_agent(agent_folder(path, facts))
         return cls(
             members,
-            load_agent(agent_folder(path, facts)),
+            chosen,
             facts,
             TrainingImages.load(reference) if reference.is_file() else None,
-            load_study_features(path, names),
+            load_study_features(path, names) if chosen.feature_names_ else None,
         )
 
     @property
@@ -137,7 +137,7 @@ class Ensemble:
         sources = as_sources(images)
         names = [view_name(source, number) for number, source in enumerate(sources, start=1)]
         keys = [Path(f"{number}/{name}") for number, name in enumerate(names)]
-        views = decode_views(self.members, keys, [*zip(sources, names, strict=True)])
+        views = self._decoded(keys, [*zip(sources, names, strict=True)])
         if views.images.unreadable:
             raise UserError(next(iter(views.images.unreadable.values())))
         study = Study(study_id, study_id, body_part or "", -1, "test", tuple(keys))
@@ -165,7 +165,7 @@ class Ensemble:
 
         def decoded(chunk: Sequence[Study]) -> Views:
             paths = [path for study in chunk for path in study.image_paths]
-            return decode_views(self.members, paths, [(path, str(path)) for path in paths])
+            return self._decoded(paths, [(path, str(path)) for path in paths])
 
         done = 0
         with ThreadPoolExecutor(1) as ahead:
@@ -215,6 +215,12 @@ class Ensemble:
                 "name one of these, or none"
             )
 
+    def _decoded(self, keys: Sequence[Path], sources: Sequence[tuple[Source, str]]) -> Views:
+        """Decode radiographs, and describe their pixels if unlike ones are noticed."""
+        if self.training_images is None:
+            return decode_views(self.members, keys, sources)
+        return decode_views(self.members, keys, sources, pixel_columns, max(self.training_images.member, 0))
+
     def _fault(self, study: Study, views: Views) -> str | None:
         """Say why a study cannot be predicted, if it cannot."""
         bad = [why for path in study.image_paths if (why := views.images.unreadable.get(path))]
@@ -248,7 +254,7 @@ class Ensemble:
         parts = [study.body_part for study in studies]
         weighed = weigh(self.agent, table, parts, self.body_part_names)
         paths = [path for study in studies for path in study.image_paths]
-        far = self._percentiles(paths, views.images, record)
+        far = self._percentiles([views.described[path] for path in paths] if reference else [], record)
         probabilities = _softmax(of_views.logits)
         results, start = [], 0
         for row, study in enumerate(studies):
@@ -321,15 +327,11 @@ class Ensemble:
             return self.class_names[int(probabilities.argmax())]
         return self.class_names[int(probabilities[1] >= threshold)]
 
-    def _percentiles(self, paths: Sequence[Path], images: DecodedImages, record: ViewRecord) -> Floats | None:
-        """Return how unlike each radiograph is, shape (n_views,)."""
+    def _percentiles(self, pixels: Sequence[NDArray[np.float32]], record: ViewRecord) -> Floats | None:
+        """Return how unlike each radiograph is, shape (n_views,), from its `pixel_columns`."""
         if self.training_images is None:
             return None
-        rows = [images.rows[path] for path in paths]
-        member = self.members[max(self.training_images.member, 0)]
-        return self.training_images.percentiles(
-            image_features(images.of_member(member)[rows], record.embeddings)
-        )
+        return self.training_images.percentiles(image_features(np.array(pixels), record.embeddings))
 
 
 def _ruled_out(rule: "RuleOut | None", probabilities: Floats, names: Sequence[str]) -> RuledOut | None:

@@ -22,7 +22,7 @@ from mura_app.inference.ensemble import Ensemble
 from mura_app.inference.facts import MEASURED, REFERENCE
 from mura_app.inference.heat_maps import HeatMap, candidate_points
 from mura_app.inference.sources import decode_views
-from mura_app.inference.unlike import LIMIT, TrainingImages, image_features
+from mura_app.inference.unlike import LIMIT, TrainingImages, image_features, pixel_columns
 from mura_app.prediction import StudyPrediction
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import HitRate, HitRates, Measured, UnlikeRate
@@ -42,9 +42,9 @@ def measure(run: RunDirectory, dataset: Dataset, progress: Progress | None = Non
     skipped = set(read_json(run.training_path, "the record of a training").get("skipped_images", ()))
     train, test = (_readable(dataset.of_split(split), skipped) for split in ("train", "test"))
     folds = read_json(run.training_path, "the record of a training")["folds"]
-    ensemble.training_images = images = _training_images(ensemble.members, train[:_MOST], folds, progress)
+    ensemble.training_images = images = training_images(ensemble.members, train[:_MOST], folds, progress)
     images.save(run.path / REFERENCE)
-    features, study = _features(ensemble.members, images, test, progress)
+    features, study = _features(ensemble.members, (images.member, images.fold), test, progress)
     far = images.percentiles(features)
     marked = len(np.unique(study[far > LIMIT]))
     found = Measured(
@@ -63,38 +63,43 @@ def _readable(studies: Sequence[Study], skipped: set[str]) -> list[Study]:
     return [study for study in left if study.image_paths]
 
 
-def _training_images(
-    members: Sequence[TrainedMember], train: Sequence[Study], folds: dict[str, int], progress: Progress | None
+def training_images(
+    members: Sequence[TrainedMember],
+    train: Sequence[Study],
+    folds: dict[str, int],
+    progress: Progress | None = None,
 ) -> TrainingImages:
-    """Look at the training images with the first network that has an embedding."""
+    """Look at training images with the first network that has an embedding; `folds` are by study id."""
     member = next((m for m, each in enumerate(members) if is_two_step(each.networks[0])), -1)
-    none = np.zeros(0)
-    images = TrainingImages(member, 0, none, none, none, none, none)
-    features, study = _features(members, images, train, progress)
+    network = member, 0
+    features, study = _features(members, network, train, progress)
     parts = [train[row].body_part for row in study]
-    held_out = np.array([folds.get(train[row].study_id) == images.fold for row in study])
-    return TrainingImages.fit(features, parts, held_out, study, (member, images.fold))
+    held_out = np.array([folds.get(train[row].study_id) == network[1] for row in study])
+    return TrainingImages.fit(features, parts, held_out, study, network)
 
 
 def _features(
     members: Sequence[TrainedMember],
-    images: TrainingImages,
+    of: tuple[int, int],
     studies: Sequence[Study],
     progress: Progress | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return what unlike images are told by, (n_images, n_features), and the study of each, (n_images,)."""
-    member = members[max(images.member, 0)]
+    """Return what unlike images are told by, (n_images, n_features), and the study of each, (n_images,).
+
+    The embedding is `of` a member's network of a fold; there is none of member -1.
+    """
+    member = members[max(of[0], 0)]
     paths = [path for study in studies for path in study.image_paths]
     found = []
     for start in range(0, len(paths), _CHUNK):
         chunk = paths[start : start + _CHUNK]
-        decoded = decode_views([member], chunk, [(path, str(path)) for path in chunk]).images
-        squares, embeddings = decoded.of_member(member), None
-        if images.member >= 0:
-            rows, network = np.arange(len(chunk)), member.networks[images.fold]
+        views = decode_views([member], chunk, [(path, str(path)) for path in chunk], pixel_columns)
+        squares, embeddings = views.images.of_member(member), None
+        if of[0] >= 0:
+            rows, network = np.arange(len(chunk)), member.networks[of[1]]
             size = member.config.image_size
             embeddings = view_outputs(network, squares, rows, size, member.input_format).embeddings
-        found.append(image_features(squares, embeddings))
+        found.append(image_features(np.array([views.described[path] for path in chunk]), embeddings))
         if progress is not None:
             progress("looking at images", min(start + _CHUNK, len(paths)), len(paths))
     return np.concatenate(found), np.repeat(np.arange(len(studies)), [len(s.image_paths) for s in studies])

@@ -1,11 +1,12 @@
 """What a user hands over as a radiograph, turned into one: a file, bytes, an array, a Pillow image, DICOM."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from base_models.imaging.decoding import Placement, SquareFormat, each_image
@@ -89,10 +90,16 @@ class Views(NamedTuple):
     """As members take them."""
     placements: dict[Path, dict[SquareFormat, Placement]]
     """Where each lies in its squares."""
+    described: dict[Path, NDArray[np.float32]]
+    """What was asked to be described of each."""
 
 
 def decode_views(
-    members: Sequence[TrainedMember], keys: Sequence[Path], sources: Sequence[tuple[Source, str]]
+    members: Sequence[TrainedMember],
+    keys: Sequence[Path],
+    sources: Sequence[tuple[Source, str]],
+    describe: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
+    of_member: int = 0,
 ) -> Views:
     """Decode radiographs for all members, in parallel threads.
 
@@ -100,23 +107,28 @@ def decode_views(
         members: The members.
         keys: What the radiographs are known by in the result.
         sources: What was handed over for each, and what messages call it.
+        describe: Describes the square that a member takes, in the same threads.
+        of_member: The index of that member.
     """
     formats = {member.square_format for member in members}
     at_least = max(of.at_least for of in formats)
     given = dict(zip(keys, sources, strict=True))
     squares = {of: np.zeros((len(keys), of.side, of.side), dtype=np.uint8) for of in formats}
+    rows = {key: row for row, key in enumerate(keys)}
     placements: dict[Path, dict[SquareFormat, Placement]] = {}
+    described: dict[Path, NDArray[np.float32]] = {}
     unreadable: dict[Path, str] = {}
 
-    def read(key: Path) -> Radiograph:
-        return read_radiograph(*given[key], at_least)
+    def read(key: Path) -> None:
+        found = read_radiograph(*given[key], at_least)
+        own = {of: of.square(found) for of in formats}
+        placements[key] = {of: placement for of, (_, placement) in own.items()}
+        for of, (square, _) in own.items():
+            squares[of][rows[key]] = square
+        if describe is not None:
+            described[key] = describe(own[members[of_member].square_format][0])
 
-    for row, found in enumerate(each_image(keys, read)):
-        key = keys[row]
+    for key, found in zip(keys, each_image(keys, read), strict=True):
         if isinstance(found, ImageError):
             unreadable[key] = str(found)
-            continue
-        placements[key] = {}
-        for of in formats:
-            squares[of][row], placements[key][of] = of.square(found)
-    return Views(DecodedImages(squares, {key: row for row, key in enumerate(keys)}, unreadable), placements)
+    return Views(DecodedImages(squares, rows, unreadable), placements, described)

@@ -1,52 +1,41 @@
 """Unlike images are noticed: how far a radiograph lies from those that the ensemble has learned from.
 
 The Mahalanobis distance to the mean of the nearest body part, with a covariance shared by all (Lee et al.,
-NeurIPS 2018), of what a network has made of the image, its embedding, and of what its pixels are like: a
-small copy of it, its greys, and how rough it is. Mean and covariance are of images that the network learned
-from; those of the fold that it held out tell how far others lie.
+NeurIPS 2018), of what a network has made of the image, its embedding, and of what its pixels are like. An
+image may be near and yet lie upside down, so there is a second score for that. Both are of images that the
+network learned from; those of the fold that it held out tell how far others lie, of both scores the farther.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from base_models.imaging.pixel_statistics import pixel_statistics
 from base_models.storage import load_tensors, save_tensors
+from mura_app.inference.upside_down import N_COLUMNS, UpsideDown, description, whitening
 from mura_env.errors import UserError
 
 LIMIT = 99.5
 """Percentile above which a radiograph is unlike."""
-_THUMBNAIL = 12
-_GREYS = 16
-_SCALES = (32, 64, 128)
+_WAY_UP = "upside_down/"
 _QUANTILES = np.linspace(0, 100, 1001)
 Floats = NDArray[np.float64]
 
 
-def pixel_statistics(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Describe images by their pixels, shape (n, height, width), dtype uint8: (n, 163)."""
-    return np.array([_statistics(square) for square in squares], dtype=np.float32)
+def pixel_columns(square: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what the pixels of an image tell, shape (494,): statistics, and which way up it lies."""
+    return np.concatenate([pixel_statistics(square), description(square)])
 
 
-def _statistics(square: NDArray[np.uint8]) -> list[float]:
-    small = cv2.resize(square, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA) / 255
-    greys = np.sqrt(np.bincount(square.ravel() // (256 // _GREYS), minlength=_GREYS) / square.size)
-    roughness = []
-    for side in _SCALES:
-        scaled = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
-        roughness.append(math.log(1e-3 + float(np.abs(cv2.Laplacian(scaled, cv2.CV_32F)).mean())))
-    return [*small.ravel().tolist(), *greys.tolist(), *roughness]
-
-
-def image_features(squares: NDArray[np.uint8], embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return what tells unlike images: the embedding, where there is one, and the pixels' statistics."""
-    pixels = pixel_statistics(squares)
+def image_features(
+    pixels: NDArray[np.float32], embeddings: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return what tells unlike images: the embeddings, where there are any, and their `pixel_columns`."""
     return pixels if embeddings is None else np.hstack([embeddings, pixels])
 
 
@@ -59,15 +48,19 @@ class TrainingImages:
     fold: int
     """Its fold, which is the one held out."""
     mean: Floats
-    """Of each feature, shape (n_features,)."""
+    """Of each feature but those of `upside_down`, shape (n,)."""
     scale: Floats
     """Its standard deviation."""
     part_means: Floats
-    """Of the standardised features, shape (n_parts, n_features)."""
+    """Of the standardised features, shape (n_parts, n)."""
     whitening: Floats
-    """Its product with a deviation has the Mahalanobis distance as its length, (n_features, n_features)."""
+    """Its product with a deviation has the Mahalanobis distance as its length, (n, n)."""
+    upside_down: UpsideDown
+    """Tells which way up images lie."""
+    usual: Floats
+    """Of held-out studies, the median and the 99.5th percentile of both scores, shape (2, 2)."""
     quantiles: Floats
-    """Of the distances of held-out studies, each its most unusual image's, in 1,001 equal steps."""
+    """Of how far held-out studies are, each its most unusual image, in 1,001 equal steps."""
 
     @classmethod
     def fit(
@@ -87,34 +80,59 @@ class TrainingImages:
             study: Study of each image, shape (n_images,).
             network: Member and fold of the network that gives the embedding.
         """
-        learned = features[~held_out].astype(np.float64)
+        own = features[~held_out].astype(np.float64)
+        learned, lie = own[:, :-N_COLUMNS], own[:, -N_COLUMNS:]
         mean, scale = learned.mean(axis=0), learned.std(axis=0)
         scale[scale < 1e-6] = 1.0
         standard = (learned - mean) / scale
         names, part = np.unique(np.asarray(parts)[~held_out], return_inverse=True)
         part_means = np.stack([standard[part == index].mean(axis=0) for index in range(len(names))])
-        whitening = _whitening(standard - part_means[part])
-        images = cls(*network, mean, scale, part_means, whitening, np.zeros(len(_QUANTILES)))
-        far = np.zeros(study.max() + 1)  # a study is as unlike as its most unusual image
-        np.maximum.at(far, study[held_out], images.distances(features[held_out]))
-        return replace(images, quantiles=np.percentile(far[np.unique(study[held_out])], _QUANTILES))
+        images = cls(
+            *network,
+            mean=mean,
+            scale=scale,
+            part_means=part_means,
+            whitening=whitening(standard - part_means[part]),
+            upside_down=UpsideDown.fit(lie, part),
+            usual=np.array([[0.0, 0.0], [1.0, 1.0]]),
+            quantiles=np.zeros(len(_QUANTILES)),
+        )
+        _, row = np.unique(study[held_out], return_inverse=True)
 
-    def distances(self, features: NDArray[np.floating]) -> Floats:
-        """Return the distance of each image to the nearest body part's mean, shape (n_images,)."""
-        standard = ((features - self.mean) / self.scale) @ self.whitening.T
+        def of_studies(of_images: Floats) -> Floats:
+            """Return the most unusual image's."""
+            most = np.full((row.max() + 1, *of_images.shape[1:]), -np.inf)
+            np.maximum.at(most, row, of_images)
+            return most
+
+        scores = images.scores(features[held_out])
+        images = replace(images, usual=np.percentile(of_studies(scores), [50, LIMIT], axis=0))
+        return replace(images, quantiles=np.percentile(of_studies(images.apart(scores)), _QUANTILES))
+
+    def scores(self, features: NDArray[np.floating]) -> Floats:
+        """Return each image's distance to the nearest body part's mean, and `UpsideDown.scores`, (n, 2)."""
+        standard = ((features[:, :-N_COLUMNS] - self.mean) / self.scale) @ self.whitening.T
         means = self.part_means @ self.whitening.T
-        apart = [np.linalg.norm(standard - mean, axis=1) for mean in means]
-        return np.asarray(np.min(apart, axis=0))
+        distances = [np.linalg.norm(standard - mean, axis=1) for mean in means]
+        upside_down = self.upside_down.scores(features[:, -N_COLUMNS:])
+        return np.column_stack([np.min(distances, axis=0), upside_down])
+
+    def apart(self, scores: Floats) -> Floats:
+        """Return how far images are, shape (n,): of both scores the farther, 0 the median and 1 the limit."""
+        median, limit = self.usual
+        return np.asarray(((scores - median) / np.maximum(limit - median, 1e-9)).max(axis=1))
 
     def percentiles(self, features: NDArray[np.floating]) -> Floats:
         """Return which percentage of held-out studies lies nearer than each image, shape (n_images,)."""
-        nearer = np.searchsorted(self.quantiles, self.distances(features))
+        nearer = np.searchsorted(self.quantiles, self.apart(self.scores(features)))
         return np.asarray(np.append(_QUANTILES, 100.0)[nearer])
 
     def save(self, path: Path) -> None:
         """Write it as tensors."""
-        arrays = ("mean", "scale", "part_means", "whitening", "quantiles")
+        arrays = ("mean", "scale", "part_means", "whitening", "usual", "quantiles")
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in arrays}
+        way_up = self.upside_down._asdict().items()
+        tensors |= {f"{_WAY_UP}{name}": torch.from_numpy(array) for name, array in way_up}
         save_tensors(tensors, path, {"member": self.member, "fold": self.fold})
 
     @classmethod
@@ -127,22 +145,11 @@ class TrainingImages:
         tensors, facts = load_tensors(path)
         try:
             columns: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-            return cls(**facts, **columns)
+            way_up = {n: columns.pop(n) for n in [*columns] if n.startswith(_WAY_UP)}
+            upside_down = UpsideDown(**{n.removeprefix(_WAY_UP): array for n, array in way_up.items()})
+            return cls(**facts, **columns, upside_down=upside_down)
         except TypeError as error:
-            raise UserError(f"expected what training images look like in {path}, got another file") from error
-
-
-def _whitening(deviations: Floats) -> Floats:
-    """Return a matrix that brings deviations (n, n_features) to covariance 1, shrunk towards their variance.
-
-    Shrunk as far as Ledoit and Wolf (Journal of Multivariate Analysis 88:365, 2004) find best: there may be
-    fewer images than features.
-    """
-    n, d = deviations.shape
-    covariance = deviations.T @ deviations / n
-    mu = np.trace(covariance) / d
-    spread = ((covariance - mu * np.eye(d)) ** 2).sum()
-    error = ((deviations**2).T @ (deviations**2)).sum() / n**2 - (covariance**2).sum() / n
-    shrinkage = float(np.clip(error / spread, 1e-3, 1.0)) if spread > 0 else 1.0
-    values, vectors = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * mu * np.eye(d))
-    return np.asarray((vectors / np.sqrt(np.maximum(values, 1e-9))).T)
+            raise UserError(
+                f"expected what training images look like in {path}, got another file, or one of an earlier "
+                "version; write it again with `mura report`"
+            ) from error

@@ -10,15 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from base_models.config import EnsembleConfig, MemberConfig, TrainingConfig
 from base_models.datasets import Dataset, open_dataset
 from base_models.ensemble import train_ensemble
+from base_models.imaging.pixel_statistics import NOTES, image_notes
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies_and_images, view_outputs
 from base_models.study_features import (
     N_ANCHORS,
     N_COMPONENTS,
-    NOTES,
     StudyFeatures,
     draw_anchors,
-    image_notes,
     load_study_features,
     similarities,
 )

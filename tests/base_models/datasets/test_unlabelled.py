@@ -34,3 +34,34 @@ def test_another_table_than_the_folders_own_is_not_taken_for_it(tmp_path: Path) 
     (tmp_path / "other.csv").write_text("path,study_id\na.png,s1\n")
     with pytest.raises(FileNotFoundError, match=r"other\.csv is not a folder"):
         open_unlabelled(tmp_path / "other.csv")
+
+
+def test_in_a_plain_folder_each_image_and_each_folder_below_is_a_study(tmp_path: Path) -> None:
+    for name in (
+        "b.png",
+        "a.dcm",
+        "study 1/2.PNG",
+        "study 1/1.jpg",
+        "x/y/no-suffix",
+        "notes.txt",
+        ".hidden.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    dataset = open_unlabelled(tmp_path)
+    found = {
+        each.study_id: [path.relative_to(tmp_path).as_posix() for path in each.image_paths]
+        for each in dataset.studies
+    }
+    assert found == {
+        "a.dcm": ["a.dcm"],
+        "b.png": ["b.png"],
+        "study 1": ["study 1/1.jpg", "study 1/2.PNG"],
+        "x/y": ["x/y/no-suffix"],
+    }
+    assert {(each.body_part, each.label) for each in dataset.studies} == {("", -1)}
+    with pytest.raises(
+        ValueError, match=r"expected images or a data set of a known kind in .*, found neither"
+    ):
+        open_unlabelled(tmp_path / "empty")

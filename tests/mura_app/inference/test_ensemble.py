@@ -55,7 +55,7 @@ def test_test_studies_get_the_numbers_of_the_runs_own_table(run, ensemble, studi
         assert each.predicted_class == ("abnormal" if is_positive else "normal")
 
 
-def test_paths_arrays_pillow_images_and_bytes_are_the_same_study(ensemble, study):
+def test_paths_arrays_pillow_images_bytes_and_dicom_are_the_same_study(ensemble, study, tmp_path):
     paths = list(study.image_paths)
     expected = ensemble.predict(paths, study.body_part).probabilities
     for sources in (
@@ -70,6 +70,11 @@ def test_paths_arrays_pillow_images_and_bytes_are_the_same_study(ensemble, study
             ensemble.predict(sources, study.body_part).probabilities, expected, atol=1e-6
         )
     alone = ensemble.predict(paths[0], study.body_part)
+    pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
+    file = write_dicom(tmp_path / "a.dcm", np.asarray(Image.open(paths[0]).convert("L")))
+    for source in (file, file.read_bytes(), pydicom.dcmread(file)):
+        found = ensemble.predict(source, study.body_part).probabilities
+        np.testing.assert_allclose(found, alone.probabilities, atol=1e-6)
     assert (alone.n_views, len(alone.views)) == (1, 1)
 
 
@@ -205,10 +210,29 @@ def test_a_dicom_study_is_answered_in_dicom(run, ensemble, tmp_path, capsys):
     assert "already exists" in capsys.readouterr().err
 
 
+def test_a_plain_folder_of_images_needs_no_table(run, ensemble, study, tmp_path, capsys):
+    (tmp_path / "several").mkdir()
+    for number, path in enumerate(study.image_paths):
+        shutil.copy(path, tmp_path / "several" / f"{number}.png")
+    shutil.copy(study.image_paths[0], tmp_path / "alone.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    arguments = ["predict", "--run", str(run), "--agent", "static_per_body_part", "--data", str(tmp_path)]
+    assert run_command([*arguments, "--body-part", study.body_part, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "3 studies predicted, 1 of them failed" in captured.err
+    rows = {row["study_id"]: row for row in map(json.loads, captured.out.splitlines())}
+    assert list(rows) == ["alone.png", "bad.png", "several"]
+    for name, images in (("alone.png", [study.image_paths[0]]), ("several", list(study.image_paths))):
+        expected = ensemble.predict(images, study.body_part)
+        np.testing.assert_allclose(rows[name]["probabilities"], expected.probabilities, atol=1e-6)
+        assert rows[name]["body_part"] == study.body_part
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "none of them"),
+        (["--predictions", "x.csv", "--body-part", "y"], "--body-part beside the images of one study"),
         (["a.png", "--data", "x"], "images and data"),
         (["--data", "x", "--overlay", "o.png"], "--overlay beside the images of one study"),
         (["--data", "x", "--out", "o.txt"], "FILE.csv or FILE.jsonl"),

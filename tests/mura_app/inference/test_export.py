@@ -1,6 +1,9 @@
+import base64
 import hashlib
+import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,11 +14,13 @@ import torch
 
 from base_models.datasets import open_dataset
 from base_models.imaging.decoding import resize
+from base_models.imaging.reader import read_grey
 from base_models.prediction import VIEW_RULES
 from mura_app import Ensemble
 from mura_app.inference.export import OUTPUTS
 from mura_app.inference.graph import AGGREGATIONS, resizing
 from mura_app.main import run_command
+from tests.base_models.imaging.dicoms import write_dicom
 
 
 @pytest.mark.parametrize(("side", "size"), [(128, 48), (96, 32), (64, 32), (192, 160), (40, 64)])
@@ -114,6 +119,86 @@ def test_a_packed_run_answers_as_the_run_does_and_holds_no_pickle(run, packed, t
     card = (packed / "MODEL_CARD.md").read_text()
     assert card.startswith("---\nlicense: other\n")
     assert "hottest point lies in an" in card
+
+
+@pytest.fixture(params=[3, pytest.param(50, marks=pytest.mark.slow)])
+def dicom_studies(request, tree, tmp_path):
+    """Some studies as DICOM, and the folder with the table that `mura predict --data` reads."""
+    studies, folder = open_dataset(tree).studies[: request.param], tmp_path
+    assert len(studies) == request.param
+    written, rows = [], ["path,study_id,body_part"]
+    for number, study in enumerate(studies, start=1):
+        paths = []
+        for view, path in enumerate(study.image_paths, start=1):
+            uids = {"StudyInstanceUID": f"1.2.{number}", "SeriesInstanceUID": f"1.2.{number}.1"}
+            uids["SOPInstanceUID"] = f"1.2.{number}.1.{view}"
+            name = f"{number}-{view}.dcm"
+            paths.append(write_dicom(folder / name, read_grey(path), **uids))
+            rows.append(f"{name},s{number},{study.body_part}")
+        written.append(replace(study, study_id=f"s{number}", image_paths=tuple(paths)))
+    (folder / "studies.csv").write_text("\n".join(rows) + "\n")
+    return written, folder
+
+
+def served_answers(ensemble, studies):
+    """Ask the server's two routes of one study, the first for a DICOM report as well."""
+    import highdicom
+
+    from tests.mura_app.server.conftest import serving
+
+    by_form, by_report, by_protocol = {}, {}, {}
+    with serving(ensemble) as client:
+        for study in studies:
+            contents = [path.read_bytes() for path in study.image_paths]
+            form = [("files", ("view", content)) for content in contents]
+            asked = {"body_part": study.body_part, "dicom": "true"}
+            answer = client.post("/predict", files=form, data=asked).json()
+            by_form[study.study_id] = answer["prediction"]["probabilities"][1]
+            report = highdicom.sr.srread(io.BytesIO(base64.b64decode(answer["dicom"][0]["content"])))
+            (group,) = report.content.get_image_measurement_groups()
+            by_report[study.study_id] = group.get_measurements()[0].value
+            images = [base64.b64encode(content).decode() for content in contents]
+            inputs = [
+                {"name": "images", "datatype": "BYTES", "shape": [1, len(images)], "data": images},
+                {"name": "body_part", "datatype": "BYTES", "shape": [1], "data": [study.body_part]},
+            ]
+            outputs = client.post("/v2/models/tiny/infer", json={"inputs": inputs}).json()["outputs"]
+            (found,) = [each for each in outputs if each["name"] == "probabilities"]
+            by_protocol[study.study_id] = found["data"][1]
+    return {"/predict": by_form, "DICOM report": by_report, "/infer": by_protocol}
+
+
+def test_every_way_to_ask_gives_the_same_probability(run, packed, dicom_studies, capsys):
+    for library in ("highdicom", "fastapi", "onnxruntime"):
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    import onnxruntime
+
+    from mura_app.inference.export import graph_inputs
+
+    studies, folder = dicom_studies
+    ensemble = Ensemble.load(run, "reinforce")
+    expected = {
+        study.study_id: ensemble.predict(list(study.image_paths), study.body_part).probabilities[1]
+        for study in studies
+    }
+    capsys.readouterr()
+    command = ["predict", "--run", str(run), "--agent", "reinforce", "--data", str(folder), "--json"]
+    assert run_command(command) == 0
+    rows = map(json.loads, capsys.readouterr().out.splitlines())
+    session = onnxruntime.InferenceSession(packed / "model.onnx", providers=["CPUExecutionProvider"])
+    found = {
+        "predict_studies": {s.study_id: s.probabilities[1] for s in ensemble.predict_studies(studies)},
+        "mura predict": {row["study_id"]: row["probabilities"][1] for row in rows},
+        "mura pack": {s.study_id: s.probabilities[1] for s in Ensemble.load(packed).predict_studies(studies)},
+        "mura export": {
+            study.study_id: session.run(["probabilities"], graph_inputs(ensemble, study))[0][0, 1]
+            for study in studies
+        },
+        **served_answers(ensemble, studies),
+    }
+    for way, answers in found.items():
+        assert list(answers) == list(expected), way
+        np.testing.assert_allclose([*answers.values()], [*expected.values()], atol=1e-4, err_msg=way)
 
 
 def test_a_changed_or_missing_file_of_a_packed_folder_is_refused(packed, tmp_path):
