@@ -26,6 +26,7 @@ _THUMBNAIL = 12
 _GREYS = 16
 _SCALES = (32, 64, 128)
 _QUANTILES = np.linspace(0, 100, 1001)
+_ARRAYS = ("mean", "scale", "part_means", "whitening", "quantiles")
 Floats = NDArray[np.float64]
 
 
@@ -108,13 +109,17 @@ class TrainingImages:
 
     def percentiles(self, features: NDArray[np.floating]) -> Floats:
         """Return which percentage of held-out studies lies nearer than each image, shape (n_images,)."""
+        if features.shape[1] != len(self.mean):
+            raise UserError(
+                f"expected training images described by {features.shape[1]} numbers, got {len(self.mean)}; "
+                "write them again with `mura report`"
+            )
         nearer = np.searchsorted(self.quantiles, self.distances(features))
         return np.asarray(np.append(_QUANTILES, 100.0)[nearer])
 
     def save(self, path: Path) -> None:
         """Write it as tensors."""
-        arrays = ("mean", "scale", "part_means", "whitening", "quantiles")
-        tensors = {name: torch.from_numpy(getattr(self, name)) for name in arrays}
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         save_tensors(tensors, path, {"member": self.member, "fold": self.fold})
 
     @classmethod
@@ -127,9 +132,20 @@ class TrainingImages:
         tensors, facts = load_tensors(path)
         try:
             columns: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-            return cls(**facts, **columns)
-        except TypeError as error:
-            raise UserError(f"expected what training images look like in {path}, got another file") from error
+            found = cls(**facts, **columns)
+            n = len(found.mean)
+            shapes = [(n,), (n,), (len(found.part_means), n), (n, n), (len(_QUANTILES),)]
+            fits = [getattr(found, name).shape for name in _ARRAYS] == shapes and len(found.part_means) > 0
+            fits &= isinstance(found.member, int) and isinstance(found.fold, int)
+            fits &= all(np.isfinite(each).all() for each in columns.values()) and bool(found.scale.min() > 0)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise UserError(
+                f"expected what training images look like in {path}, got another file; write it again with "
+                "`mura report`"
+            )
+        return found
 
 
 def _whitening(deviations: Floats) -> Floats:

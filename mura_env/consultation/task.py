@@ -289,8 +289,8 @@ class ConsultationTask:
 def _price_range(price: float | tuple[float, float]) -> tuple[float, float]:
     if not isinstance(price, tuple | list) or len(price) != 2:
         PRICE.check("price", price)
-        price = price, price  # type: ignore[assignment]  # it is a number
-    low, high = price  # type: ignore[misc]
+        price = price, price
+    low, high = price
     for each in (low, high):
         PRICE.check("price, or each of (low, high),", each)
     if low > high:
