@@ -22,6 +22,7 @@ from base_models.members import TrainedMember
 from base_models.networks.heat_map import forward_with_map, is_two_step
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.study_features import StudyFeatures, notes_of, similarities
+from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
 
 
@@ -321,7 +322,12 @@ def predict_studies_and_images(
         of_studies.append(member.calibration.apply(np.mean(studies_by_fold, axis=0), body_parts))
         of_images.append(member.calibration.apply(np.mean(images_by_fold, axis=0), part_of_view))
         if features is not None:
-            anchors = features.anchors[member.config.name]
+            anchors, embedded = features.anchors[member.config.name], np.shape(embeddings)
+            if (len(anchors), anchors.shape[2]) != (embedded[0], embedded[-1]):
+                raise UserError(
+                    f"expected anchors of the networks of {member.config.name!r}, got those of others; copy "
+                    "the folder members whole"
+                )
             of_folds = [similarities(*pair) for pair in zip(embeddings, anchors, strict=True)]
             similar.append(np.mean(of_folds, axis=0))
         if progress is not None:

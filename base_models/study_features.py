@@ -115,5 +115,15 @@ def load_study_features(run_dir: str | Path, members: Sequence[str]) -> StudyFea
             "copy the folder members whole"
         )
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    wanted = {"mean": 1, "components": 2, **{f"anchors/{member}": 3 for member in members}}
+    fits = {name: array.ndim for name, array in arrays.items()} == wanted
+    if fits:
+        n_columns = sum(arrays[f"anchors/{member}"].shape[1] for member in members)
+        fits = arrays["mean"].shape == arrays["components"].shape[1:] == (n_columns,)
+    if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise UserError(
+            f"expected how features are made in {path}, got arrays that do not fit; copy the folder members "
+            "whole"
+        )
     anchors = {member: arrays[f"anchors/{member}"] for member in members}
     return StudyFeatures(anchors, arrays["mean"], arrays["components"])

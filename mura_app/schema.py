@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from agents.benchmark.schema import AgentName, Count, Document, Share
 from mura_app.prediction import PREDICTION
@@ -154,6 +154,17 @@ class HitRates(Document):
     median_box: Share
     """Median of the boxes' share of the radiograph."""
     maps: list[HitRate]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "HitRates":
+        n = len(self.margins)
+        hits = [each for of in self.maps for each in (of.hits, of.random_hits) if each is not None]
+        fits = all(len(each) == n and max(each) <= self.n_images for each in hits if n)
+        if not (n and hits and fits and self.n_images and len(self.chance) == n):
+            raise ValueError(
+                f"with hits that do not fit {self.n_images} radiographs and {n} margins in hit_rates"
+            )
+        return self
 
 
 class UnlikeRate(Document):

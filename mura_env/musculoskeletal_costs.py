@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import ClassVar
@@ -10,17 +11,20 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mura_env.cells import listed
+from mura_env.cells import listed, spelling
 from mura_env.class_order import normal_class
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 from mura_env.rewards import CostSensitive, Reward, RewardRule, register_reward
 
+_PREFIX = re.compile("^xr[ _-]")  # of MURA's body parts
+
 
 def musculoskeletal_costs(table: Predictions) -> NDArray[np.float64]:
     """Return the costs for a table's body parts and classes, as `CostSensitive` takes them.
 
-    Body parts are matched by name, with or without MURA's `XR_`; others have the file's default.
+    Body parts are matched by name, however it is spelt, with or without MURA's `XR_`; others have the
+    file's default.
 
     Returns:
         Shape ``(n_body_parts, n_classes, n_classes)``, true by predicted class.
@@ -37,7 +41,8 @@ def musculoskeletal_costs(table: Predictions) -> NDArray[np.float64]:
     document = json.loads(files("mura_env").joinpath("musculoskeletal_costs.json").read_text())
     costs = np.empty((len(table.body_part_names), table.n_classes, table.n_classes))
     for of_part, name in zip(costs, table.body_part_names, strict=True):
-        known = document["body_parts"].get(name.lower().removeprefix("xr_"), document["default"])
+        plain = _PREFIX.sub("", spelling(name))
+        known = document["body_parts"].get(plain, document["default"])
         of_part[:] = known["false_alarm"]
         of_part[:, normal] = known["missed"]
         np.fill_diagonal(of_part, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mura_env.cells import first_spellings, listed, plain_number
@@ -81,6 +81,8 @@ def long_form(rows: Iterator[Row], columns: Columns, positive: str | None, *, co
         yield from rows
         return
     line, cells = next(rows, (1, []))
+    if not cells:
+        raise UserError("expected a header line, got an empty file")
     header = [cell.strip() for cell in cells]
     meanings = _meanings(header, columns)
     models = _model_positions(header, columns.model_columns)
@@ -120,6 +122,7 @@ def _meanings(header: Sequence[str], columns: Columns) -> dict[int, str]:
     for name in given.values():
         if header.count(name) != 1:
             raise UserError(f"expected the column {name!r} once, got the columns {listed(header)}")
+    models = {*columns.model_columns}
     long_only = ("model", "cost") if columns.model_columns else ()  # wide form has no row of a model
     standard = {*REQUIRED, *OPTIONAL} - {*given, *long_only, *(["body_part"] if columns.group else [])}
     kept = {header.index(name): meaning for meaning, name in given.items()}
@@ -127,29 +130,29 @@ def _meanings(header: Sequence[str], columns: Columns) -> dict[int, str]:
         is_value = name.startswith((FEATURE, SUBGROUP, *([] if columns.group else [GROUP]))) or (
             not long_only and name.startswith(PREFIXES)
         )
-        if position not in kept and name not in columns.model_columns and (name in standard or is_value):
+        if position not in kept and name not in models and (name in standard or is_value):
             kept[position] = name
     return kept
 
 
 def _model_positions(header: Sequence[str], models: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return each model → class → position of its column; one class without a name for a column a model."""
-    found: dict[str, dict[str, int]] = {}
-    for model in models:
-        if model in header:
-            found[model] = {"": header.index(model)}
-            continue
-        beginning = f"{model}_"
-        found[model] = {
-            name.removeprefix(beginning): position
-            for position, name in enumerate(header)
-            if name.startswith(beginning) and name != beginning
-        }
-        if not found[model]:
+    found: dict[str, dict[str, int]] = {model: {} for model in models}
+    for position, name in enumerate(header):
+        if (model := _model_of(name, found)) is not None:
+            found[model]["" if name == model else name.removeprefix(f"{model}_")] = position
+    counts = Counter(header)
+    for model, of_class in found.items():
+        if "" in of_class:  # the model's own column; what else begins with its name means nothing
+            found[model] = {"": of_class[""]}
+        if not of_class:
             raise UserError(
-                f"expected a column {model!r}, or {beginning}<class> for each class, got the columns "
+                f"expected a column {model!r}, or {model}_<class> for each class, got the columns "
                 f"{listed(header)}"
             )
+        twice = next((header[at] for at in found[model].values() if counts[header[at]] > 1), None)
+        if twice is not None:
+            raise UserError(f"expected every column once, got {twice!r} {counts[twice]} times")
     first = next(iter(found), "")
     for model, of_class in found.items():
         if (one := sorted(found[first])) != (other := sorted(of_class)):
@@ -160,6 +163,14 @@ def _model_positions(header: Sequence[str], models: Sequence[str]) -> dict[str, 
     return {model: {name: of_class[name] for name in found[first]} for model, of_class in found.items()}
 
 
+def _model_of(name: str, models: Collection[str]) -> str | None:
+    """Return the model that a column is of; of `a` and `a_b`, the column `a_b_<class>` is of the latter."""
+    if name in models:
+        return name
+    ends = (end for end in range(len(name) - 2, -1, -1) if name[end] == "_")
+    return next((name[:end] for end in ends if name[:end] in models), None)
+
+
 def _two_classes(labels: Sequence[str], positive: str | None) -> list[str]:
     """Return the two classes that labels name, the positive one last."""
     names = [
@@ -167,6 +178,8 @@ def _two_classes(labels: Sequence[str], positive: str | None) -> list[str]:
             first_spellings(plain_number(label.strip()) for label in labels if label.strip()).values()
         )
     ]
+    if not labels:
+        raise UserError("expected at least one row below the header, got an empty table")
     if len(names) != 2:
         raise UserError(
             f"expected labels of two classes beside one probability per model, got {listed(names)}; give a "

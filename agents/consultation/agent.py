@@ -258,9 +258,9 @@ class ConsultationAgent(Agent[ConfigType]):
         self._require_shape("costs", (n_models,))
         self._require_shape("cost_unit", (1,))
         if "head_hidden" in self.arrays_:
-            n_units = self.arrays_["head_hidden"].shape[-1]
-            self._require_shape("head_hidden", (n_models * (n_classes + 2) + n_parts + 1, n_units))
-            self._require_shape("head_outputs", (n_units + 1, n_models + n_classes))
+            n_units = self.arrays_["head_hidden"].shape[-1:] or (0,)
+            self._require_shape("head_hidden", (n_models * (n_classes + 2) + n_parts + 1, *n_units))
+            self._require_shape("head_outputs", (n_units[0] + 1, n_models + n_classes))
         else:
             self._require_shape("head_weights", (n_parts + 1, 2**n_models, n_models))
             self._require_shape("head_biases", (n_parts + 1, 2**n_models, n_classes))

@@ -140,6 +140,8 @@ def check_cascade(agent: ConsultationAgent[Any]) -> None:
     n_prices, n_models = len(agent.config.prices), len(agent.model_names_)
     shape = len(agent.body_part_names_) + 2, n_prices, 2**n_models
     agent._require_shape("prices", (n_prices,))
+    if agent.arrays_["prices"].tolist() != list(agent.config.prices):
+        raise UserError(f"expected the cascades of {agent.name!r} to be of its prices, got those of others")
     agent._require_shape("cascade_members", shape, "i")
     agent._require_shape("cascade_thresholds", shape)
     members = agent.arrays_["cascade_members"]

@@ -7,6 +7,7 @@ thereby normal: only its label says so.
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,8 @@ def _of_table(file: Path, dataset: Dataset) -> tuple[dict[Path, list[Box]], list
     boxes: dict[Path, list[Box]] = {}
     faults = []
     with open_table(file) as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter_of(stream, COLUMNS))
+        delimiter = delimiter_of(stream, COLUMNS)
+        reader = csv.DictReader(stream, delimiter=delimiter)
         reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         missing = [column for column in COLUMNS if column not in reader.fieldnames]
         if missing:
@@ -64,14 +66,24 @@ def _of_table(file: Path, dataset: Dataset) -> tuple[dict[Path, list[Box]], list
                 f"expected the columns {', '.join(COLUMNS)} in {file}, got none named {', '.join(missing)}; "
                 "complete the first line"
             )
+        name, count = Counter(reader.fieldnames).most_common(1)[0]
+        if count > 1 and name:
+            raise UserError(f"expected every column of {file} once, got {name!r} {count} times; drop one")
         for row in reader:
             path = dataset.root / (row["path"] or "").strip()
+            if path not in known:  # Windows writes other slashes
+                path = dataset.root / (row["path"] or "").strip().replace("\\", "/")
             corners = [row[column] for column in COLUMNS[1:]]
-            box = _box(corners)
+            box = _box([text and text.replace(",", ".") for text in corners] if delimiter != "," else corners)
             if path not in known:
                 faults.append(
                     f"expected the path of an image of the data set in line {reader.line_num} of {file}, got "
                     f"{row['path']!r}; correct it, or remove the line"
+                )
+            elif None in row:  # where the reader puts values beyond the columns
+                faults.append(
+                    f"expected {len(reader.fieldnames)} values in line {reader.line_num} of {file}, got "
+                    "more; write decimal points, and quotation marks around a path with a comma"
                 )
             elif box is None:
                 faults.append(
@@ -95,13 +107,15 @@ def read_coco(file: Path, images: Mapping[str, Path]) -> dict[Path, tuple[Box, .
         names = {image["id"]: image["file_name"] for image in document["images"]}
         for annotation in document["annotations"]:
             x, y, width, height = annotation["bbox"]
+            if not all(type(value) in {int, float} for value in (x, y, width, height)):
+                raise ValueError(f"the box {annotation['bbox']}")
             box = _box([x, y, x + width, y + height])
             if box is None:
                 raise ValueError(f"the box {annotation['bbox']}")
             name = names[annotation["image_id"]]
             if name in images:
                 boxes.setdefault(images[name], []).append(box)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"expected images and boxes in COCO's layout in {file}, got {error!r}; restore the original file"
         ) from error
@@ -112,7 +126,7 @@ def _box(corners: list[Any]) -> Box | None:
     """Return the box of four numbers or texts, None where they are none."""
     try:
         box = Box(*map(float, corners))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     is_box = 0 <= box.x_min < box.x_max and 0 <= box.y_min < box.y_max
     return box if is_box and all(map(math.isfinite, box)) else None

@@ -60,6 +60,11 @@ class Command:
         from mura_app.inference.export import check_export, export
 
         ensemble = Ensemble.load(self.run_directory, self.agent)
+        if not ensemble.members:
+            raise UserError(
+                f"expected a run with trained members to export, got {self.run_directory} of tables; name "
+                "another"
+            )
         export(ensemble, self.out)
         studies = studies_of_run(self.run_directory)[: self.check_studies]
         document: dict[str, Any] = {"file": str(self.out), "agent": ensemble.facts.agent, "check": None}

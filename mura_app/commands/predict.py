@@ -84,7 +84,7 @@ class Command:
     """Replace the files that are there."""
 
     json: bool = False
-    """Print a JSON document on standard output; for many studies one a line."""
+    """Print a JSON document on standard output; for many studies one a line, unless `--out` takes them."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -170,9 +170,22 @@ class Command:
             raise UserFileExistsError(
                 f"{part} holds an interrupted prediction's rows; add --resume to go on, or --overwrite"
             )
+        self._check_places(part)
         for file in filter(None, (self.out, self.dicom, *self._overlays())):
             if file.exists() and not (self.overwrite or self.resume):
                 raise UserFileExistsError(f"{file} already exists; choose another file, or add --overwrite")
+
+    def _check_places(self, part: Path | None) -> None:
+        """Refuse to write over what is read."""
+        tables = () if self.data is None else (self.data, self.data / "studies.csv")
+        read = {path.resolve() for path in filter(None, (*self.images, self.predictions, *tables))}
+        for file in filter(None, (self.out, part, *self._overlays())):
+            if file.resolve() in read:
+                raise UserError(f"expected a file to write that is not read, got {file}; choose another")
+        if self.dicom is not None and self.dicom.resolve() in {image.parent for image in read}:
+            raise UserError(
+                f"expected a folder for --dicom without the radiographs, got {self.dicom}; choose another"
+            )
 
     def _overlays(self) -> list[Path]:
         """Return the file of each radiograph's overlay."""
@@ -206,7 +219,7 @@ class Command:
     def _predict_many(self, ensemble: "Ensemble") -> None:
         from mura_app.inference.rows import RowWriter
 
-        is_json = self.json or (self.out is not None and self.out.suffix == ".jsonl")
+        is_json = self.json if self.out is None else self.out.suffix == ".jsonl"
         form: Literal["csv", "jsonl"] = "jsonl" if is_json else "csv"
         n_failed = n_done = 0
         with ProgressBars() as progress, RowWriter(ensemble, self.out, form, resume=self.resume) as writer:

@@ -67,10 +67,14 @@ class Command:
     def _listening(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
+            if not self.host.strip():  # which would stand for all addresses
+                raise OSError(0, "no host")
+            self.host.encode("idna")  # what cannot be looked up is a UnicodeError here
             return socket.create_server((self.host, self.port), family=family)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            reason = (getattr(error, "strerror", None) or "no name of a host").partition(" (while")[0]
             raise UserError(
-                f"expected an address to listen at, got {self.host}:{self.port} ({error.strerror}); choose "
+                f"expected an address to listen at, got {self.host}:{self.port} ({reason}); choose "
                 "another --port or --host"
             ) from error
 

@@ -56,9 +56,13 @@ class Command:
         for path in paths.values():
             if path.exists() and not self.overwrite:
                 raise UserFileExistsError(f"{path} already exists; choose another --out, or add --overwrite")
+        if self.table.resolve() in {path.resolve() for path in paths.values()}:
+            raise UserFileExistsError(f"{self.table} is the table to split; choose another --out")
         table = load_table(self.table, self.positive)
         parts = dict(zip(paths, table.split(1 - self.test_share, self.seed), strict=True))
         self.out.mkdir(parents=True, exist_ok=True)
+        for path in paths.values():  # of two splits, a patient could be on both sides
+            path.unlink(missing_ok=True)
         for name, part in parts.items():
             part.save(paths[name])
         facts = {

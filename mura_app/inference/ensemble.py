@@ -15,12 +15,19 @@ from base_models.datasets import Dataset, Study
 from base_models.members import TrainedMember, load_trained_members
 from base_models.prediction import ViewRecord, predict_studies_and_images
 from base_models.study_features import StudyFeatures, load_study_features
-from mura_app.inference.facts import PACKED, REFERENCE, agent_folder, facts_of_run
+from mura_app.inference.facts import (
+    PACKED,
+    REFERENCE,
+    agent_folder,
+    facts_of_run,
+    require_agreement,
+    require_network,
+)
 from mura_app.inference.heat_maps import study_maps
 from mura_app.inference.pack_files import extract, facts_of_pack
 from mura_app.inference.sources import Source, Views, as_sources, decode_views, view_name
 from mura_app.inference.unlike import LIMIT, TrainingImages, image_features, pixel_columns
-from mura_app.inference.weighing import weigh
+from mura_app.inference.weighing import matched, weigh
 from mura_app.prediction import (
     FailedStudy,
     MemberOpinion,
@@ -32,8 +39,8 @@ from mura_app.prediction import (
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts
 from mura_env import Predictions
-from mura_env.cells import listed
-from mura_env.errors import UserError, UserFileNotFoundError
+from mura_env.cells import listed, spelling
+from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
 from mura_env.utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -90,21 +97,24 @@ class Ensemble:
         if path.is_file():
             with tempfile.TemporaryDirectory() as folder:
                 extract(path, Path(folder))
-                return cls.load(folder, agent)
+                try:
+                    return cls.load(folder, agent)
+                except (UserError, UserFileError) as error:  # of a folder that is gone again
+                    raise UserError(str(error).replace(folder, str(path))) from error
         if not path.is_dir():
             raise UserFileNotFoundError(f"expected a run or a packed folder, got {path}; check the path")
         is_packed = (path / PACKED).is_file()
         facts = facts_of_pack(path, agent) if is_packed else facts_of_run(RunDirectory(path), agent)
         has_members = (path / "members").is_dir()
         reference, members = path / REFERENCE, load_trained_members(path) if has_members else []
-        names, chosen = [member.config.name for member in members], load_agent(agent_folder(path, facts))
-        return cls(
-            members,
-            chosen,
-            facts,
-            TrainingImages.load(reference) if reference.is_file() else None,
-            load_study_features(path, names) if chosen.feature_names_ else None,
-        )
+        names = [member.config.name for member in members]
+        weighting = load_agent(agent_folder(path, facts))
+        require_agreement(path, members, weighting, facts)
+        images = TrainingImages.load(reference) if reference.is_file() else None
+        if images is not None:
+            require_network(reference, members, images.member, images.fold)
+        features = load_study_features(path, names) if weighting.feature_names_ else None
+        return cls(members, weighting, facts, images, features)
 
     @property
     def positive_class(self) -> str | None:
@@ -140,7 +150,8 @@ class Ensemble:
         views = self._decoded(keys, [*zip(sources, names, strict=True)])
         if views.images.unreadable:
             raise UserError(next(iter(views.images.unreadable.values())))
-        study = Study(study_id, study_id, body_part or "", -1, "test", tuple(keys))
+        part = self._known_part(body_part) or ""
+        study = Study(study_id, study_id, part, -1, "test", tuple(keys))
         return self._predicted([study], views, heat_maps=heat_maps, names=names)[0]
 
     def predict_studies(
@@ -176,7 +187,11 @@ class Ensemble:
                 if number + 1 < len(chunks):
                     waiting = ahead.submit(decoded, chunks[number + 1])
                 failed = {study.study_id: why for study in chunk if (why := self._fault(study, views))}
-                good = [study for study in chunk if study.study_id not in failed]
+                good = [
+                    replace(study, body_part=self._known_part(study.body_part) or "")
+                    for study in chunk
+                    if study.study_id not in failed
+                ]
                 found = iter(self._predicted(good, views, heat_maps=heat_maps) if good else ())
                 for study in chunk:
                     done += 1
@@ -188,13 +203,15 @@ class Ensemble:
     def predict_table(self, table: Predictions) -> list[StudyPrediction]:
         """Weight members' outputs that are given; labels are not looked at.
 
-        Body parts that the agent has not learned from, such as `all` of a table without any, count as none.
+        Body parts that the agent has not learned from, such as `all` of a table without any, count as none;
+        members and classes are matched by name.
 
         Raises:
             ValueError: If the table is of other members or classes.
         """
-        names = [table.body_part_names[part] for part in table.body_parts]
-        parts = [name if name in self.body_part_names else "" for name in names]
+        table = matched(self.agent, table)
+        known = [self._known_part(name) or "" for name in table.body_part_names]
+        parts = [known[part] for part in table.body_parts]
         weighed = weigh(self.agent, table, parts, self.body_part_names)
         return [
             self._result((str(table.study_ids[row]), parts[row], int(table.n_views[row])), members, *one)
@@ -208,8 +225,12 @@ class Ensemble:
                 "its members' outputs with --predictions"
             )
 
+    def _known_part(self, part: object) -> str | None:
+        """Return a body part as the run spells it; None where it does not know it."""
+        return next((own for own in self.body_part_names if spelling(own) == spelling(str(part))), None)
+
     def _check_part(self, part: str | None) -> None:
-        if part and part not in self.body_part_names:
+        if part and self._known_part(part) is None:
             raise UserError(
                 f"expected a body part that the run knows ({listed(self.body_part_names)}), got {part!r}; "
                 "name one of these, or none"

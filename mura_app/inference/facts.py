@@ -1,14 +1,19 @@
 """What an ensemble knows of itself beside its networks and its agent, from a run or from a packed folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from agents.benchmark.schema import AgentName, Document
+from agents import Agent
+from agents.benchmark.schema import AgentName, Count, Document
 from agents.registry import BASELINE
+from base_models.members import TrainedMember
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts, Measured, check_document
+from mura_env.cells import listed
 from mura_env.errors import UserError
 from mura_env.utils.files import read_json
 
@@ -42,7 +47,7 @@ class _CrossValidated(_Part):
 
 
 class _Benchmark(_Part):
-    seeds: list[int]
+    seeds: Annotated[list[Count], Field(min_length=1)]
     agents: dict[AgentName, _Row]
     cross_validated: _CrossValidated
 
@@ -62,6 +67,8 @@ def facts_of_run(run: RunDirectory, agent: str | None) -> EnsembleFacts:
         document, path, _Benchmark, "a finished benchmark of this version", "run its command again"
     )
     found = _Benchmark.model_validate(document)
+    if BASELINE not in found.agents:
+        raise UserError(f"expected the agent {BASELINE!r} in {path}, got none; run its command again")
     usable = {name: row for name, row in found.agents.items() if not row.is_bound}
     if agent is not None and agent not in usable:
         raise UserError(
@@ -71,15 +78,17 @@ def facts_of_run(run: RunDirectory, agent: str | None) -> EnsembleFacts:
     chosen = agent or max(scores, key=lambda name: (scores[name], name == BASELINE), default=BASELINE)
     saved = read_json(run.path / "agents" / f"{chosen}-seed{found.seeds[0]}" / "agent.json", "a saved agent")
     measured = run.path / MEASURED
-    return EnsembleFacts(
-        class_names=saved["class_names"],
-        body_part_names=saved["body_part_names"],
-        agent=chosen,
-        seed=found.seeds[0],
-        threshold=usable[chosen].threshold.mean,
-        uniform_threshold=found.agents[BASELINE].threshold.mean,
-        measured=read_measured(measured) if measured.is_file() else None,
-    )
+    facts = {
+        "class_names": saved.get("class_names"),
+        "body_part_names": saved.get("body_part_names"),
+        "agent": chosen,
+        "seed": found.seeds[0],
+        "threshold": usable[chosen].threshold.mean,
+        "uniform_threshold": found.agents[BASELINE].threshold.mean,
+        "measured": read_measured(measured) if measured.is_file() else None,
+    }
+    check_document(facts, run.path, EnsembleFacts, "a finished run", "run its command again")
+    return EnsembleFacts.model_validate(facts)
 
 
 MEASURED = "explanations.json"
@@ -100,3 +109,31 @@ def read_measured(path: Path) -> Measured:
 def agent_folder(folder: Path, facts: EnsembleFacts) -> Path:
     """Return the folder of the agent in a run or a packed folder."""
     return folder / "agents" / f"{facts.agent}-seed{facts.seed}"
+
+
+def require_agreement(
+    path: Path, members: Sequence[TrainedMember], agent: Agent[Any], facts: EnsembleFacts
+) -> None:
+    """Refuse a folder put together of several, whose probabilities would get others' names."""
+    names = [[member.config.name for member in members]] if members else []
+    for what, of_agent, of_others in (
+        ("classes", agent.class_names_, [facts.class_names, *(each.class_names for each in members)]),
+        ("body parts", agent.body_part_names_, [facts.body_part_names]),
+        ("members", agent.model_names_, names),
+    ):
+        for other in of_others:
+            if tuple(other) != tuple(of_agent):
+                raise UserError(
+                    f"expected members, agent and documents of the same {what} in {path}, got "
+                    f"{listed(of_agent)} and {listed(list(other))}; copy the folder whole, or pack it again"
+                )
+
+
+def require_network(path: Path, members: Sequence[TrainedMember], member: int, fold: int) -> None:
+    """Refuse a file about what a network sees that the run does not have; member -1 stands for no network."""
+    networks = members[max(member, 0)].networks if -1 <= member < len(members) else ()
+    if not 0 <= fold < len(networks):
+        raise UserError(
+            f"expected images as a network of the run sees them in {path}, got those of another; write it "
+            "again with `mura report`"
+        )

@@ -1,5 +1,6 @@
 """A run packed for others: networks, agent, ONNX, documents, digests; nothing that a load would execute."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -12,9 +13,10 @@ from mura_app.inference.facts import FORMAT_VERSION, PACKED, REFERENCE, agent_fo
 from mura_app.inference.pack_files import digest
 from mura_app.inference.shown import NOTICE
 from mura_app.run_directory import RunDirectory
-from mura_app.schema import Pack
-from mura_env.errors import UserError
-from mura_env.utils.files import read_json, replacing, write_json, write_text
+from mura_app.schema import Pack, TrainingRecord, read_document
+from mura_env.errors import UserError, UserFileError
+from mura_env.utils.files import regular_file, replacing, write_json, write_text
+from mura_env.utils.text import printable
 
 UNKNOWN_LICENCE = "not stated"
 _LICENCES = {
@@ -63,13 +65,14 @@ def _files(folder: Path) -> list[Path]:
 
 def _write(run: Path, ensemble: Ensemble, folder: Path, licence: str | None) -> tuple[Pack, list[str]]:
     remarks: list[str] = []
-    for source in ("members", REFERENCE):
-        if (run / source).is_dir():
-            shutil.copytree(run / source, folder / source, ignore=shutil.ignore_patterns("*.epoch.*", ".*"))
-        elif (run / source).is_file():
-            shutil.copy(run / source, folder / source)
-    own = agent_folder(run, ensemble.facts)
-    shutil.copytree(own, folder / own.relative_to(run), ignore=shutil.ignore_patterns(".*"))
+    for part in (run / "members", run / REFERENCE, agent_folder(run, ensemble.facts)):
+        for path in [part] if part.is_file() else sorted(part.rglob("*")):
+            names = path.relative_to(run).parts
+            if any(name.startswith(".") or ".epoch." in name for name in names) or path.is_dir():
+                continue
+            target = folder.joinpath(*names)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(own_file(run, path), target)
     try:
         if not has_libraries():
             raise UserError("its libraries are not installed (the extra [export])")
@@ -77,9 +80,12 @@ def _write(run: Path, ensemble: Ensemble, folder: Path, licence: str | None) -> 
     except UserError as error:
         remarks.append(f"There is no model.onnx: {error}.")
     directory = RunDirectory(run)
-    data = str(read_json(directory.training_path, "the record of a training")["dataset"]["name"])
+    record = read_document(
+        directory.training_path, TrainingRecord, "the record of a training", "pack another"
+    )
+    data = str(record["dataset"]["name"])
     terms = licence or _LICENCES.get(data, UNKNOWN_LICENCE)
-    card = directory.model_card_path.read_text(encoding="utf-8")
+    card = own_file(run, directory.model_card_path).read_text(encoding="utf-8", errors="replace")
     write_text(folder / directory.model_card_path.name, front_matter(ensemble, data, terms) + card)
     document = Pack(
         format_version=FORMAT_VERSION,
@@ -92,6 +98,20 @@ def _write(run: Path, ensemble: Ensemble, folder: Path, licence: str | None) -> 
     )
     write_json(folder / PACKED, document.model_dump(mode="json"))
     return document, remarks
+
+
+def own_file(run: Path, path: Path) -> Path:
+    """Return the path of a file of a run; what a link leads to elsewhere is not the run's to give away.
+
+    Raises:
+        UserFileError: If it is a link that leads out of the run, or no file.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(run)):
+        raise UserFileError(
+            f"expected files of the run to pack, got {path}, a link that leads to {os.path.realpath(path)}; "
+            "put what it leads to in its place"
+        )
+    return regular_file(path, "a file of the run to pack")
 
 
 def front_matter(ensemble: Ensemble, data: str, licence: str) -> str:
@@ -110,4 +130,4 @@ def front_matter(ensemble: Ensemble, data: str, licence: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return "'" + re.sub(r"\s+", " ", text).replace("'", "''") + "'"
+    return "'" + printable(re.sub(r"\s+", " ", text)).replace("'", "''") + "'"

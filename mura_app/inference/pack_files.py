@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import zlib
+from errno import EEXIST, EISDIR, ENAMETOOLONG, ENOTDIR
+from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -46,9 +49,30 @@ def facts_of_pack(folder: Path, agent: str | None) -> EnsembleFacts:
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack an archive of `mura pack`; zipfile keeps members below the folder."""
+    """Unpack an archive of `mura pack`; zipfile keeps members below the folder.
+
+    Raises:
+        UserError: If it is none, is damaged, or would become far larger than such an archive does.
+    """
+    expected = f"expected an archive that `mura pack` made, got {archive}"
     try:
         with ZipFile(archive) as file:
+            names = file.namelist()
+            if PACKED not in names:
+                lower = next((name for name in names if name.endswith(f"/{PACKED}")), None)
+                found = "no pack.json in it" if lower is None else f"{lower} in a folder; zip what is in it"
+                raise UserError(f"{expected} with {found}")
+            if (size := sum(member.file_size for member in file.infolist())) > _most_bytes(archive):
+                raise UserError(f"{expected}, whose files would take {size:,} bytes; pack the run again")
             file.extractall(folder)
-    except (BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"expected an archive that `mura pack` made, got {archive}: {error}") from error
+    except (BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, LZMAError) as error:
+        raise UserError(f"{expected}: {error}; copy it again") from error
+    except OSError as error:
+        if error.errno not in {ENOTDIR, EISDIR, ENAMETOOLONG, EEXIST}:  # else it is the disk's
+            raise
+        raise UserError(f"{expected} with names that no folder can have; copy it again") from error
+
+
+def _most_bytes(archive: Path) -> int:
+    """Return what an archive may become: weights hardly shrink."""
+    return 100 * archive.stat().st_size + 10**6

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self, TextIO
 from mura_app.inference.ensemble import Ensemble
 from mura_app.prediction import PREDICTION, FailedStudy, StudyPrediction
 from mura_app.terminal import standard_output
-from mura_env.errors import UserError
-from mura_env.utils.files import naming
+from mura_env.errors import UserError, UserFileExistsError
+from mura_env.utils.files import naming, other_than_file, replacing
 
 
 class RowWriter:
@@ -29,6 +29,9 @@ class RowWriter:
     ) -> None:
         self._out, self._form = out, form
         self._part = None if out is None else out.with_name(f"{out.name}.part")
+        for file in (self._out, self._part):
+            if file is not None and file.exists() and (other := other_than_file(file)):
+                raise UserFileExistsError(f"expected a file to write, got {other} {file}; name another")
         names, members = ensemble.class_names, ensemble.agent.model_names_
         self._columns = [
             *("study_id", "body_part", "predicted_class", *(f"probability_{name}" for name in names)),
@@ -97,8 +100,8 @@ class RowWriter:
 
     def _csv(self, cells: list[Any]) -> str:
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(cells)
-        return text.getvalue()
+        csv.writer(text, lineterminator="\r\n").writerow(cells)  # only signs in it are put in quotes
+        return text.getvalue().removesuffix("\r\n")
 
     def _line(self, text: str) -> None:
         if self._file is None:
@@ -114,21 +117,35 @@ class RowWriter:
             raise UserError(f"expected an interrupted file to go on with, got {self._out}, which is finished")
         if self._part is None or not self._part.is_file():
             return frozenset()
-        lines = self._part.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        self._part.write_text("".join(whole), encoding="utf-8", newline="")
         try:
+            rows = _whole_rows(self._part.read_bytes().decode())
             if self._form == "jsonl":
-                return frozenset(json.loads(line)["study_id"] for line in whole)
-            rows = list(csv.DictReader(whole))
-            if whole and next(csv.reader(whole[:1])) != self._columns:
-                raise ValueError("other columns")
-            return frozenset(row["study_id"] for row in rows)
-        except (ValueError, KeyError, TypeError) as error:
+                studies = [json.loads(row)["study_id"] for row in rows]
+            else:
+                header, *cells = [next(csv.reader([row])) for row in rows] or [self._columns]
+                if header != self._columns or any(len(row) != len(header) for row in cells):
+                    raise ValueError("other columns")
+                studies = [row[0] for row in cells]
+            done = frozenset(str(study) for study in studies)
+        except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
             raise UserError(
                 f"expected rows of this run in {self._part}, got others ({error}); remove it, or leave out "
                 "--resume"
             ) from error
+        with replacing(self._part) as temporary:
+            temporary.write_bytes("".join(rows).encode())
+        return done
+
+
+def _whole_rows(text: str) -> list[str]:
+    """Return the rows of a text that are whole; quotation marks come in pairs, and may hold line breaks."""
+    rows, row = [], ""
+    for line in text.split("\n")[:-1]:  # other signs that end lines are parts of names
+        row += f"{line}\n"
+        if row.count('"') % 2 == 0:
+            rows.append(row)
+            row = ""
+    return rows
 
 
 def _asked(found: StudyPrediction) -> dict[str, Any]:

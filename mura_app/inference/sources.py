@@ -56,6 +56,8 @@ def read_radiograph(source: Source, name: str, at_least: int) -> Radiograph:
     if isinstance(source, bytes):
         content.write(source)
     elif isinstance(source, Image.Image):
+        if not min(source.size):
+            raise UserError(f"expected an image with pixels for {name}, got one of {source.size}")
         kept = source if source.mode in {*_AS_THEY_ARE, "F", "I"} else source.convert("RGB")
         kept.save(content, "PNG" if kept.mode in _AS_THEY_ARE else "TIFF", exif=source.getexif())
     elif hasattr(source, "save_as"):  # pydicom's data sets
@@ -74,6 +76,9 @@ def _of_array(pixels: np.ndarray[Any, Any], name: str) -> Radiograph:
         raise UserError(
             f"expected an array of shape (height, width) or (height, width, 3) for {name}, got {pixels.shape}"
         )
+    if np.ma.isMaskedArray(pixels) or pixels.dtype.kind not in "biuf":
+        kind = "masked values" if np.ma.isMaskedArray(pixels) else f"dtype {pixels.dtype}"
+        raise UserError(f"expected an array of grey values or colours for {name}, got {kind}; convert it")
     if pixels.dtype == np.uint8:
         grey = pixels if is_grey else np.rint(pixels @ LUMINANCE).astype(np.uint8)
     elif is_grey or pixels.dtype != np.uint16:

@@ -24,6 +24,7 @@ LIMIT = 99.5
 """Percentile above which a radiograph is unlike."""
 _WAY_UP = "upside_down/"
 _QUANTILES = np.linspace(0, 100, 1001)
+_ARRAYS = ("mean", "scale", "part_means", "whitening", "usual", "quantiles")
 Floats = NDArray[np.float64]
 
 
@@ -124,13 +125,17 @@ class TrainingImages:
 
     def percentiles(self, features: NDArray[np.floating]) -> Floats:
         """Return which percentage of held-out studies lies nearer than each image, shape (n_images,)."""
+        if features.shape[1] != (n := len(self.mean) + N_COLUMNS):
+            raise UserError(
+                f"expected training images described by {features.shape[1]} numbers, got {n}; "
+                "write them again with `mura report`"
+            )
         nearer = np.searchsorted(self.quantiles, self.apart(self.scores(features)))
         return np.asarray(np.append(_QUANTILES, 100.0)[nearer])
 
     def save(self, path: Path) -> None:
         """Write it as tensors."""
-        arrays = ("mean", "scale", "part_means", "whitening", "usual", "quantiles")
-        tensors = {name: torch.from_numpy(getattr(self, name)) for name in arrays}
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         way_up = self.upside_down._asdict().items()
         tensors |= {f"{_WAY_UP}{name}": torch.from_numpy(array) for name, array in way_up}
         save_tensors(tensors, path, {"member": self.member, "fold": self.fold})
@@ -147,9 +152,24 @@ class TrainingImages:
             columns: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
             way_up = {n: columns.pop(n) for n in [*columns] if n.startswith(_WAY_UP)}
             upside_down = UpsideDown(**{n.removeprefix(_WAY_UP): array for n, array in way_up.items()})
-            return cls(**facts, **columns, upside_down=upside_down)
-        except TypeError as error:
+            found = cls(**facts, **columns, upside_down=upside_down)
+            fits = found._fits()
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
             raise UserError(
                 f"expected what training images look like in {path}, got another file, or one of an earlier "
                 "version; write it again with `mura report`"
-            ) from error
+            )
+        return found
+
+    def _fits(self) -> bool:
+        """Say whether shapes and values can be those of one `fit`."""
+        n, n_parts, n_way_up = len(self.mean), len(self.part_means), len(self.upside_down.scale)
+        of_square = ((n,), (n,), (n_parts, n), (n, n), (2, 2), (len(_QUANTILES),))
+        shapes = (*of_square, (N_COLUMNS,), (n_parts, n_way_up), (n_way_up, n_way_up))
+        arrays = [*(getattr(self, name) for name in _ARRAYS), *self.upside_down]
+        fits = isinstance(self.member, int) and isinstance(self.fold, int) and n_parts > 0
+        fits = fits and tuple(each.shape for each in arrays) == shapes
+        fits = fits and all(bool(np.isfinite(each).all()) for each in arrays)
+        return fits and min(self.scale.min(), self.upside_down.scale.min()) > 0

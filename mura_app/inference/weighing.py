@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agents import Agent
 from agents.agent import UNSEEN_PARTS
-from mura_env import Predictions
+from mura_env import Predictions, matched_to
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +21,17 @@ class Weighed(NamedTuple):
     """Shape (n_studies, n_models)."""
     probabilities: Floats
     """Shape (n_studies, n_classes)."""
+
+
+def matched(agent: Agent[Any], table: Predictions) -> Predictions:
+    """Return a table with models and classes in the agent's order, matched by name.
+
+    Raises:
+        UserError: If they are not the agent's.
+    """
+    shape = 1, len(agent.model_names_), len(agent.class_names_)
+    names = {"model_names": agent.model_names_, "class_names": agent.class_names_}
+    return matched_to(table, Predictions.from_arrays(np.zeros(shape), None, **names))
 
 
 def weigh(agent: Agent[Any], table: Predictions, parts: Sequence[str], known: Sequence[str]) -> Weighed:

@@ -125,7 +125,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            self._check_size(int(Headers(scope=scope).get("content-length", "0")))
+            size = Headers(scope=scope).get("content-length", "0")
+            self._check_size(int(size) if size.isdecimal() else 0)  # what comes is counted as well
             self._queue.enter()
         except RefusedError as refusal:
             await refusal.response()(scope, receive, send)

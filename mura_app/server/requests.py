@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from base_models.imaging.reader import image_size
 from mura_app.server.limits import Limits, RefusedError
 from mura_env.errors import UserError
-from mura_env.utils.text import misfit
+from mura_env.utils.text import misfit, shortened
 
 Sent = TypeVar("Sent", bound=BaseModel)
 
@@ -148,26 +148,44 @@ async def read_study(request: Request, limits: Limits) -> SentStudy:
             413 if too_many else 422,
             f"expected a form of at most {limits.radiographs} files, got {what}; send another",
         ) from None
-    files, fields = [], {}
+    files: list[bytes] = []
+    fields: dict[str, str] = {}
+    unknown: list[str] = []
     for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            fields[name] = value
-        elif name == "files":
+        if isinstance(value, UploadFile) and name == "files":
             files.append(await value.read())
+        elif isinstance(value, str) and name in _FIELDS and name not in fields:
+            fields[name] = value
+        else:
+            unknown.append(name)
     await form.close()
+    if unknown:
+        raise UserError(
+            f"expected files, and once each {', '.join(_FIELDS)} as text, got another field "
+            f"{shortened(unknown[0])}; leave it out, or give it its name"
+        )
     if not files:
         raise UserError("expected the field files with the study's radiographs, got none; add them")
     return SentStudy.model_construct(
         images=files,
         body_part=fields.get("body_part", ""),
         study_id="study",
-        explain=_is_yes(fields.get("explain", "")),
-        dicom=_is_yes(fields.get("dicom", "")),
+        explain=_is_yes("explain", fields),
+        dicom=_is_yes("dicom", fields),
     )
 
 
-def _is_yes(text: str) -> bool:
-    return text.lower() in {"1", "true", "on"}
+_FIELDS = ("body_part", "explain", "dicom")
+
+
+def _is_yes(name: str, fields: Mapping[str, str]) -> bool:
+    text = fields.get(name, "").strip().lower()
+    if text not in {*_YES, *_NO}:
+        raise UserError(f"expected {name} as true or false, got {shortened(text)}; say which")
+    return text in _YES
+
+
+_YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no", "")
 
 
 async def lines(request: Request) -> AsyncIterator[bytes]:
@@ -185,9 +203,11 @@ def sent_studies(sent: SentInference, limits: Limits) -> list[SentStudy]:
     """
     tensors = {tensor.name: tensor for tensor in sent.inputs}
     images, parts = tensors.pop("images", None), tensors.pop("body_part", None)
-    if images is None or tensors:
+    twice = 1 + (parts is not None) < len(sent.inputs) and not tensors
+    if images is None or tensors or twice:
         raise UserError(
-            f"expected the inputs images and, if known, body_part, got {json.dumps(list(tensors))[:200]}"
+            "expected the inputs images and, if known, body_part, got "
+            + json.dumps([tensor.name for tensor in sent.inputs])[:200]
         )
     if len(images.shape) != 2 or min(images.shape) < 1:
         raise UserError(f"expected images of shape [n_studies, n_views], got {images.shape[:8]}")

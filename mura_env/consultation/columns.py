@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,9 +12,11 @@ from mura_env.combination import FloatArray, IntArray, sum_over_models
 from mura_env.consultation.heads import MOST_EXACT, Head, all_subsets, mean_of_consulted, subset_numbers
 from mura_env.observations import ObservationLayout, observe
 from mura_env.predictions import Predictions
+from mura_env.utils.options import Range
 
 LEAST_PRICE, HIGHEST_PRICE = 1e-6, 1e3
 """Between these a price lies, so that its logarithm can be shown."""
+PRICE = Range(f"[{LEAST_PRICE}, {HIGHEST_PRICE}]")
 
 _MOST_BYTES = 2**28
 """The observations after every subset of questions are computed beforehand up to this size."""
@@ -66,7 +69,8 @@ class ConsultationColumns:
     def of(cls, table: Predictions, head: Head | FloatArray, costs: FloatArray) -> ConsultationColumns:
         """Return the columns of a table, from memory if an environment used them before."""
         known = _COLUMNS.setdefault(table, {})
-        key = id(head), costs.tobytes()  # what is kept refers to the head, whose id so stays its own
+        # what is kept refers to the head, whose id so stays its own; arrays may change
+        key = id(head) if callable(head) else hashlib.sha256(head.tobytes()).digest(), costs.tobytes()
         if key not in known:
             known[key] = cls(table, head, costs)
         return known[key]
@@ -139,4 +143,6 @@ class ConsultationColumns:
         return np.ascontiguousarray(np.concatenate(columns, dtype=np.float32).T)
 
 
-_COLUMNS: WeakKeyDictionary[Predictions, dict[tuple[int, bytes], ConsultationColumns]] = WeakKeyDictionary()
+_COLUMNS: WeakKeyDictionary[Predictions, dict[tuple[int | bytes, bytes], ConsultationColumns]] = (
+    WeakKeyDictionary()
+)

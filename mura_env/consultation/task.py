@@ -10,19 +10,23 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from mura_env.array_checks import real_array
 from mura_env.combination import FloatArray, IntArray, predicted_classes, sum_over_models
-from mura_env.consultation.columns import HIGHEST_PRICE, LEAST_PRICE, ConsultationColumns
+from mura_env.consultation.columns import PRICE, ConsultationColumns
 from mura_env.consultation.heads import UNIFORM_HEAD, Head
 from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 from mura_env.rewards import Decisions, Reward, RewardRule, make_reward, reward_rule
 from mura_env.study_order import Order, StudyOrder
 from mura_env.table_checks import cost_column
+from mura_env.utils.options import Range
 from mura_env.weighting_task import Sampling, open_table, require_one_of, sampled_studies
 
 _STEP = (np.sqrt(5) - 1) / 2
 """How far one episode's price is from the next, as a share of the range: multiples of the golden ratio fill
 an interval evenly, wherever one stops."""
+
+_COST_UNIT, _HIGHEST_COST = Range("(0, 1e300]"), 1e12
 
 
 class ConsultationOptions(TypedDict, total=False):
@@ -70,9 +74,14 @@ def study_costs(
     per_view = cost_column(costs, table.n_models).astype(np.float64)
     if unit is None:
         unit = float(per_view.sum() * table.n_views.mean())
-    if not 0 < unit < np.inf:
-        raise UserError(f"expected a positive cost_unit, got {unit}")
-    return (per_view[:, None] * table.n_views / unit).astype(np.float32), unit
+    _COST_UNIT.check("cost_unit", unit)
+    in_units = per_view[:, None] * table.n_views / unit
+    if in_units.max() > _HIGHEST_COST:
+        raise UserError(
+            f"expected costs of at most {_HIGHEST_COST:g} times the cost_unit, got {in_units.max():g} times; "
+            "choose a larger cost_unit"
+        )
+    return in_units.astype(np.float32), unit
 
 
 @dataclass(slots=True)
@@ -265,18 +274,25 @@ class ConsultationTask:
     def _checked_head(self, head: Head | ArrayLike | None) -> Head | FloatArray:
         if head is None or callable(head):
             return head or UNIFORM_HEAD
-        answers = np.asarray(head, dtype=np.float32)
         shape = 2**self.table.n_models, self.table.n_classes, len(self.table)
+        answers = real_array(head, "answers of a head", str(shape), 3)
         if answers.shape != shape:
             raise UserError(f"expected a head, or answers of shape {shape}, got shape {answers.shape}")
+        if not (answers.min() >= 0 and np.allclose(answers.sum(axis=1), 1, atol=1e-3)):
+            raise UserError(
+                "expected answers that are probabilities of the classes, which sum to 1, got others; "
+                "give the softmax of logits"
+            )
         return answers
 
 
 def _price_range(price: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = price if isinstance(price, tuple | list) else (price, price)
-    if not LEAST_PRICE <= low <= high <= HIGHEST_PRICE:
-        raise UserError(
-            f"expected a price from {LEAST_PRICE:g} to {HIGHEST_PRICE:g}, or a range (low, high) of them, "
-            f"got {price}"
-        )
+    if not isinstance(price, tuple | list) or len(price) != 2:
+        PRICE.check("price", price)
+        price = price, price
+    low, high = price
+    for each in (low, high):
+        PRICE.check("price, or each of (low, high),", each)
+    if low > high:
+        raise UserError(f"expected a range (low, high) of prices, got {price}; turn it round")
     return low, high

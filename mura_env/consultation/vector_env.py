@@ -19,6 +19,7 @@ from mura_env.predictions import Predictions
 from mura_env.rendering import render_consultation
 from mura_env.rewards import Decisions
 from mura_env.table_spec import SpecOfTable
+from mura_env.utils.options import STUDIES
 from mura_env.weighting_task import require_one_of
 
 
@@ -71,8 +72,7 @@ class EnsembleConsultationVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[
                 f"expected max_episode_steps of at least {n_models}, the number of models, got "
                 f"{max_episode_steps}: episodes end by themselves"
             )
-        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise UserError(f"expected num_envs as a positive whole number, got {num_envs}")
+        STUDIES.check("num_envs", num_envs, int)
         self.num_envs = int(num_envs)
         self.single_observation_space = self.task.single_observation_space
         self.single_action_space = self.task.single_action_space

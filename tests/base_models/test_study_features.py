@@ -13,6 +13,7 @@ from base_models.ensemble import train_ensemble
 from base_models.imaging.pixel_statistics import NOTES, image_notes
 from base_models.members import load_trained_members
 from base_models.prediction import predict_studies_and_images, view_outputs
+from base_models.storage import load_tensors, save_tensors
 from base_models.study_features import (
     N_ANCHORS,
     N_COMPONENTS,
@@ -116,6 +117,26 @@ def test_without_features_nothing_is_written(dataset: Dataset, tmp_path: Path) -
 def test_features_of_other_members_are_refused(run_dir: Path) -> None:
     with pytest.raises(ValueError, match=r"expected the features of b in .* copy the folder members whole"):
         load_study_features(run_dir, ["b"])
+
+
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    StudyFeatures.fit({"a": np.random.default_rng(0).normal(size=(2, 9, 4)).astype(np.float32)}).save(
+        tmp_path
+    )
+    file = tmp_path / "members" / "features.safetensors"
+    tensors, facts = load_tensors(file)
+    assert load_study_features(tmp_path, ["a"]) is not None
+    changes: list[dict[str, torch.Tensor]] = [
+        {"mean": torch.zeros(8)},
+        {"components": torch.zeros(8)},
+        {"anchors/a": torch.zeros(9, 4)},
+        {"mean": torch.full((9,), torch.nan)},
+        {"more": torch.zeros(1)},
+    ]
+    for wrong in (*(tensors | change for change in changes), {"mean": tensors["mean"]}):
+        save_tensors(wrong, file, facts)
+        with pytest.raises(ValueError, match="got arrays that do not fit"):
+            load_study_features(tmp_path, ["a"])
 
 
 def test_the_components_are_uncorrelated_on_the_anchors_and_do_not_depend_on_the_networks_axes() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mura_env import Predictions
+from mura_env.musculoskeletal_costs import musculoskeletal_costs
 from tests.mura_env.tables import random_table
 
 COSTS = [4.0e9, 0.0, 1 / 3]
@@ -43,6 +44,13 @@ def test_tables_of_the_same_models_agree_on_them() -> None:
     assert same_costs(Predictions.concatenate([replace(first, costs=None), second]))
     with pytest.raises(ValueError, match="expected tables whose models cost the same, got "):
         Predictions.concatenate([first, replace(second, costs=np.float32([1, 2, 3]))])
+
+
+def test_costs_of_errors_go_by_the_name_of_a_body_part_however_it_is_spelt() -> None:
+    names = ("XR_HIP", "hip", " Hip", "XR hip", "xr-Hip", "hips")
+    for name, missed in zip(names, (6, 6, 6, 6, 6, 3), strict=True):
+        table = Predictions.from_arrays(np.zeros((2, 1, 2)), [0, 1], [0, 0], body_part_names=(name,))
+        assert musculoskeletal_costs(table)[0].tolist() == [[0, 1], [missed, 0]]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_long_form_under_other_names_and_what_is_not_read(tmp_path: Path) -> Non
         ("case,diagnosis,pid,site,A,B", "1,no,p,n,.5", "row 3: expected 6 cells, got 5"),
         ("case,diagnosis,pid,site,A,B", "1,yes,p,n,.5,.5", "labels of two classes .*got 'yes'"),
         ("case,diagnosis,pid,site,A,B", "1,apple,p,n,.5,.5", "say which one is positive"),
+        ("case,diagnosis,pid,site,A,B,A", "1,no,p,n,.5,.5,.6", "every column once, got 'A' 2 times"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, header: str, row: str, words: str) -> None:
@@ -87,6 +88,27 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, header: str, row: str, word
     first += ",.5" * (header.count(",") - row.count(","))
     with pytest.raises(ValueError, match=words):
         read(tmp_path, f"{header}\n{first}\n{row}\n")
+
+
+def test_a_name_that_another_begins_with_takes_none_of_its_columns(tmp_path: Path) -> None:
+    header = "study_id,label,net_big_no,net_big_yes,net_no,net_yes"
+    for models in (("net", "net_big"), ("net_big", "net")):
+        table = read(tmp_path, f"{header}\n1,no,.9,.1,.6,.4\n", Columns(model_columns=models))
+        assert table.model_names == models
+        of = dict(zip(models, table.probabilities[0, :, 1].tolist(), strict=True))
+        assert of == pytest.approx({"net": 0.4, "net_big": 0.1})
+    with pytest.raises(ValueError, match="every column once, got 'net_no' 2 times"):
+        read(tmp_path, "study_id,label,net_no,net_yes,net_no\n1,no,1,0,0\n", Columns(model_columns=("net",)))
+
+
+def test_tables_without_rows_or_with_very_many_columns_are_one_sentence(tmp_path: Path) -> None:
+    for text, words in (("", "a header line"), ("study_id,label,A\n", "at least one row")):
+        with pytest.raises(ValueError, match=words):
+            read(tmp_path, text, Columns(model_columns=("A",)))
+    models = tuple(f"m{number}" for number in range(30_000))  # time that grows with the square: a minute
+    text = f"study_id,label,{','.join(models)}\n1,no{',.5' * len(models)}\n2,yes{',.5' * (len(models) - 1)}\n"
+    with pytest.raises(ValueError, match="row 3: expected 30002 cells, got 30001"):
+        read(tmp_path, text, Columns(model_columns=models))
 
 
 def test_a_column_has_one_purpose_and_required_ones_are_asked_for(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_semicolons_and_other_columns_in_another_order(folder: Path) -> None:
         ("1.png,1,2,3,inf\n", "got 1, 2, 3, inf"),
         ("1.png,-1,2,3,4\n", "in pixels from 0"),
         ("1.png,1,2,3\n", "got 1, 2, 3, None"),
+        ("1.png,1,5,2,0,3,5,4,0\n", "expected 5 values in line 2 .*, got more; write decimal points"),
         ("1.png,1,2,3,four\n", "got 1, 2, 3, four"),
         ("0.png,1,2,3,4\n", "images that are not 'normal', got one in .*0.png"),
     ],
@@ -62,6 +63,21 @@ def test_semicolons_and_other_columns_in_another_order(folder: Path) -> None:
 def test_what_is_no_box_of_the_data_set_is_refused(folder: Path, table: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         opened(folder, table)
+
+
+def test_decimal_commas_and_the_slashes_of_windows(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "1.png").rename(folder / "sub" / "1.png")
+    table = folder / "studies.csv"
+    table.write_text(table.read_text().replace("\n1.png", "\nsub/1.png"))
+    (folder / "boxes.csv").write_text(HEADER.replace(",", ";") + "sub\\1.png;1,5;2;3;4,25\n")
+    assert open_dataset(folder).boxes == {folder / "sub" / "1.png": (Box(1.5, 2, 3, 4.25),)}
+
+
+def test_a_column_that_stands_twice_is_refused(folder: Path) -> None:
+    (folder / "boxes.csv").write_text("path,x_min,y_min,x_max,y_max,x_min\n1.png,1,2,3,4,2\n")
+    with pytest.raises(ValueError, match=r"every column of .* once, got 'x_min' 2 times"):
+        open_dataset(folder)
 
 
 def test_a_table_without_a_column_is_refused(folder: Path) -> None:
@@ -92,6 +108,9 @@ def test_boxes_in_cocos_layout_are_corner_and_extent(tmp_path: Path) -> None:
         {"annotations": [{"image_id": 7, "bbox": [1, 2, 3]}]},
         {"annotations": [{"image_id": 7, "bbox": [1, 2, -3, 4]}]},
         {"annotations": ["bbox"]},
+        {"annotations": [{"image_id": 7, "bbox": ["1", "2", "3", "4"]}]},
+        {"annotations": [{"image_id": 7, "bbox": [1, 2, True, 4]}]},
+        {"annotations": [{"image_id": 7, "bbox": [10**400, 2, 3, 4]}]},
     ],
 )
 def test_another_layout_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:

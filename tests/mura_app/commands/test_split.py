@@ -52,6 +52,15 @@ def test_a_benchmark_divides_a_table_as_split_does(one_table, tmp_path, capsys):
     assert "--test-share 0.5 where it has 0.3" in capsys.readouterr().err
 
 
+def test_the_table_that_is_divided_is_not_written_over(tables, tmp_path, capsys):
+    file = tmp_path / "train.npz"
+    tables[0].save(file)
+    content = file.read_bytes()
+    assert run_command(["split", str(file), "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "is the table to split; choose another --out" in capsys.readouterr().err
+    assert file.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     "given", ["--train x", "--test x", "", "--predictions x --test x", "--train x --test x --test-share .5"]
 )

@@ -149,7 +149,12 @@ def test_metrics_count_routes_and_hold_nothing_else(client, files):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--port", "70000"], "65535"), (["--host", "192.0.2.1"], "an address to listen at")],
+    [
+        (["--port", "70000"], "65535"),
+        (["--host", "192.0.2.1"], "an address to listen at"),
+        (["--host", ""], "(no host)"),
+        (["--host", "ö" * 80], "no name of a host"),
+    ],
 )
 def test_what_cannot_be_served_is_refused(tmp_path, capsys, options, message):
     assert run_command(["serve", "--run", str(tmp_path), *options]) == 2

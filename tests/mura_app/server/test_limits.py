@@ -45,6 +45,10 @@ def infer(**changes):
     return {"content": json.dumps({"inputs": [images]})}
 
 
+GOOD = {"files": [("files", ("a.png", png(8, 8)))]}
+TWICE = 2 * [{"name": "images", "datatype": "BYTES", "shape": [1, 1], "data": ["AAAA"]}]
+
+
 @pytest.mark.parametrize(
     ("path", "request_", "status", "message"),
     [
@@ -53,7 +57,12 @@ def infer(**changes):
         ("/predict", {"files": [("files", ("a.png", png(1500, 1500)))]}, 413, "at most 2 million pixels"),
         ("/predict", {"files": [("files", ("a.png", png(30000, 30000)))]}, 422, "view 1: Image size"),
         ("/predict", {"files": [("files", ("a.png", b"no image"))]}, 422, "view 1: no image of a known"),
-        ("/predict", {"files": [("other", ("a.png", png(8, 8)))]}, 422, "expected the field files"),
+        ("/predict", {"files": [("other", ("a.png", png(8, 8)))]}, 422, "another field 'other'"),
+        ("/predict", {**GOOD, "data": {"bodypart": "PART0"}}, 422, "another field 'bodypart'"),
+        ("/predict", {**GOOD, "data": {"body_part": ["PART0", "PART1"]}}, 422, "another field 'body_part'"),
+        ("/predict", {**GOOD, "data": {"explain": "maybe"}}, 422, "explain as true or false, got 'maybe'"),
+        ("/predict", {**GOOD, "data": {"dicom": "2"}}, 422, "dicom as true or false, got '2'"),
+        ("/predict", {"files": [("explain", (None, b""))]}, 422, "expected the field files"),
         ("/predict", {"json": {"files": []}}, 415, "expected multipart/form-data, got application/json"),
         ("/predict", {"content": b"x"}, 415, "got no type"),
         ("/predict", {"data": {"body_part": "PART0"}}, 415, "multipart"),
@@ -62,6 +71,7 @@ def infer(**changes):
         ("/v2/models/tiny/infer", {"content": b"[" * 100_000}, 422, "no JSON"),
         ("/v2/models/tiny/infer", {"json": {}}, 422, "without 'inputs'"),
         ("/v2/models/tiny/infer", {"json": {"inputs": []}}, 422, "expected the inputs images"),
+        ("/v2/models/tiny/infer", {"json": {"inputs": TWICE}}, 422, '["images", "images"]'),
         ("/v2/models/tiny/infer", infer(shape=[1, 2]), 422, "with 1 values"),
         ("/v2/models/tiny/infer", infer(shape=[-1, -1]), 422, "shape"),
         ("/v2/models/tiny/infer", infer(shape=[10**30, 1]), 422, "shape"),

@@ -181,16 +181,38 @@ def test_costs_are_those_of_views_in_units_of_the_full_ensemble() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"price": 0.0}, "expected a price from 1e-06 to 1000"),
-        ({"price": (1.0, 0.1)}, "expected a price from 1e-06 to 1000"),
+        ({"price": 0.0}, r"expected price in the range \[1e-06, 1000.0\], got 0.0"),
+        ({"price": (1.0, 0.1)}, "a range .* of prices, got .*; turn it round"),
+        ({"price": (0.1, 2e3)}, r"each of \(low, high\), in the range .*, got 2000.0"),
+        ({"price": (0.1, 0.2, 0.3)}, "expected price as a number"),
+        ({"price": "0.1"}, "expected price as a number .*, got '0.1'"),
+        ({"price": None}, "expected price as a number .*, got None"),
         ({"costs": [1, 2]}, "expected one cost of at least 0 for each of 4 models"),
-        ({"cost_unit": 0.0}, "expected a positive cost_unit, got 0.0"),
+        ({"cost_unit": 0.0}, "expected cost_unit in the range .*, got 0.0"),
+        ({"cost_unit": "1"}, "expected cost_unit as a number .*, got '1'"),
+        ({"cost_unit": 1e-300}, "times the cost_unit, got 2e.301 times; choose a larger"),
+        ({"head": "pool"}, "expected answers of a head of real numbers"),
+        ({"head": np.full((16, 3, len(TABLE)), np.nan)}, "expected finite answers of a head"),
+        ({"head": np.full((16, 3, len(TABLE)), 0.7)}, "probabilities of the classes, which sum to 1"),
+        ({"head": np.stack([np.full((16, len(TABLE)), share) for share in (-1, 1, 1)], 1)}, "sum to 1"),
         ({"order": "best"}, "expected order among 'shuffled', 'sequential', got 'best'"),
     ],
 )
 def test_wrong_options_are_one_sentence(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         EnsembleConsultationEnv(TABLE, **options)
+
+
+def test_absurd_numbers_of_envs_are_refused_and_changed_answers_noticed() -> None:
+    for num_envs in (True, 0, 1.5, "2", 10**18):
+        with pytest.raises(ValueError, match="expected num_envs"):
+            EnsembleConsultationVectorEnv(TABLE, num_envs)  # type: ignore[arg-type]
+    answers = np.zeros((16, 3, len(TABLE)), dtype=np.float32)
+    for share in (0.5, 0.9):
+        answers[:, 0], answers[:, 1] = share, 1 - share
+        env = EnsembleConsultationEnv(TABLE, head=answers)
+        observation, _ = env.reset(seed=0)
+        assert observation[env.task.columns.answer].tolist() == pytest.approx([share, 1 - share, 0])
 
 
 def test_wrong_actions_are_refused() -> None:
