@@ -14,8 +14,7 @@ from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult, Fit, Options, run_fits, seeds_of
 from agents.benchmark.image_level import check_images
 from agents.benchmark.targets import benchmark_targets, check_targets
-from agents.config import plain_values
-from agents.features import asked_features
+from agents.config import asked_features, plain_values
 from agents.parallel import Backend, check_backend, workers_stopped
 from agents.registry import BASELINE, make_agent
 from mura_env import Predictions, matched_to
