@@ -80,18 +80,9 @@ def run_benchmark(
     place = None if directory is None else Path(directory)
     if place is not None:
         _check_options(options)
-    fits = [
-        Fit(name, of_agent, seed, None if place is None else place / "agents" / f"{name}-seed{seed}")
-        for name, of_agent in options.items()
-        for seed in seeds_of(make_agent(name, **of_agent), seeds)
-    ]
     workers: dict[str, Any] = {"n_jobs": n_jobs, "backend": backend, "progress": progress}
     with workers_stopped():
-        weight = partial(_weight, train=train, test=test, resume=resume)
-        results = {
-            (fit.name, fit.seed): result
-            for fit, result in run_fits(weight, fits, "fitting agents", **workers)
-        }
+        results = _results_over_seeds(train, test, options, seeds, place, resume=resume, **workers)
         held_out = cross_validate(
             train, options, list(seeds)[:n_cross_validated], place, resume=resume, **workers
         )
@@ -110,10 +101,7 @@ def run_benchmark(
     return benchmark_document(
         train,
         test,
-        {
-            name: AgentResult.over_seeds([results[fit.name, fit.seed] for fit in fits if fit.name == name])
-            for name in options
-        },
+        results,
         list(seeds),
         controls=controls or {},
         train_controls=train_controls,
@@ -122,6 +110,32 @@ def run_benchmark(
         images=test_images,
         targets=of_targets,
     )
+
+
+def _results_over_seeds(
+    train: Predictions,
+    test: Predictions,
+    options: Options,
+    seeds: Sequence[int],
+    place: Path | None,
+    *,
+    resume: bool,
+    **workers: Any,
+) -> dict[str, AgentResult]:
+    """Fit every agent with every seed, or read it, and weight the test table; results by agent."""
+    fits = [
+        Fit(name, of_agent, seed, None if place is None else place / "agents" / f"{name}-seed{seed}")
+        for name, of_agent in options.items()
+        for seed in seeds_of(make_agent(name, **of_agent), seeds)
+    ]
+    weight = partial(_weight, train=train, test=test, resume=resume)
+    results: dict[str, list[AgentResult]] = {name: [] for name in options}
+    by_fit = {
+        (fit.name, fit.seed): result for fit, result in run_fits(weight, fits, "fitting agents", **workers)
+    }
+    for fit in fits:
+        results[fit.name].append(by_fit[fit.name, fit.seed])
+    return {name: AgentResult.over_seeds(of_seeds) for name, of_seeds in results.items()}
 
 
 def _weight(fit: Fit, train: Predictions, test: Predictions, resume: bool) -> AgentResult:
