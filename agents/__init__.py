@@ -2,6 +2,7 @@
 
 from agents.agent import Agent
 from agents.config import AgentConfig
+from agents.given_policy import from_policy
 from agents.registry import (
     agent_class,
     list_agents,
@@ -16,6 +17,7 @@ __all__ = [
     "Agent",
     "AgentConfig",
     "agent_class",
+    "from_policy",
     "list_agents",
     "list_consultation_agents",
     "load_agent",
@@ -23,3 +25,7 @@ __all__ = [
     "register_agent",
     "register_consultation_agent",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -44,7 +44,7 @@ class Agent(ABC, Generic[ConfigType]):
         config: Options; the defaults of `config_class` if None.
 
     Attributes:
-        name: Name in the registry.
+        name: Name in the registry; of one that `make_agent` has made, the name that it was asked for by.
         config_class: The frozen dataclass that holds the options.
         uses_seed: Whether two seeds can give two results; if not, a benchmark fits the agent once.
         learns_by_reinforcement: Whether the agent learns from an environment's rewards.
@@ -66,7 +66,7 @@ class Agent(ABC, Generic[ConfigType]):
         fingerprint_: Digest of the tables learned from.
     """
 
-    name: ClassVar[str] = ""
+    name: str = ""
     config_class: ClassVar[type[Any]]
     uses_seed: ClassVar[bool] = True
     learns_by_reinforcement: ClassVar[bool] = False
@@ -203,7 +203,7 @@ class Agent(ABC, Generic[ConfigType]):
         if not self._fitted:
             raise ValueError(f"expected a fitted agent, got {self.name!r} before fit; call fit first")
         document = {
-            "agent": self.name,
+            "agent": type(self).name,
             "config": plain_values(self.config),
             **{field: getattr(self, f"{field}_") for field in FITTED_FIELDS},
         }

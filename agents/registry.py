@@ -1,6 +1,7 @@
 """Agents by name: list, make and load the project's own and those that other packages add."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,10 @@ from agents.agent import Agent
 from agents.config import make_config
 from agents.storage import fingerprint, read_agent
 from mura_env import Predictions
-from mura_env.utils.plugins import Registry
+from mura_env.errors import UserError
+from mura_env.given_rewards import reward_name
+from mura_env.utils.plugins import NAME, Registry
+from mura_env.utils.text import shortened
 
 BASELINE = "uniform"
 """The agent that every other one is compared with: the uniform average of the members."""
@@ -118,18 +122,46 @@ def agent_class(name: str) -> type[Agent[Any]]:
     return chosen
 
 
+def class_of(name: str, options: Mapping[str, Any]) -> type[Agent[Any]]:
+    """Return the class that a name and options stand for: those of a variant say of which agent it is one.
+
+    Raises:
+        UserError: If there is no such agent, or the name of a variant is an agent's, or no name.
+    """
+    of = options.get("agent", name)
+    if of != name and (name in AGENTS or name in CONSULTATION_AGENTS):
+        raise UserError(f"the agent name {name!r} is taken; choose another for a variant of {of!r}")
+    if of != name and not re.fullmatch(NAME, name):
+        raise UserError(
+            f"expected a name of letters, digits, '_', '.' and '-' for a variant of {of!r}, got "
+            f"{shortened(name)}; choose another"
+        )
+    return agent_class(str(of))
+
+
+def named_rewards(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an agent's options with the name of a reward that is given as an object, which is registered."""
+    reward = options.get("reward")
+    return {**options} if reward is None else {**options, "reward": reward_name(reward)}
+
+
 def make_agent(name: str, **config: Any) -> Agent[Any]:
     """Make an agent that is not fitted yet.
 
     Args:
-        name: One of `list_agents()`.
-        **config: Options of that agent, the fields of its configuration class.
+        name: One of `list_agents()`, or a name of your own for a variant of the one that `agent` names, as in
+            `make_agent("wide", agent="ppo", hidden_size=64)`.
+        **config: Options of that agent, the fields of its configuration class. A `reward` may be a function
+            from `mura_env.Decisions` to rewards, or a `mura_env.Reward`: see `mura_env.reward_name`.
 
     Raises:
         ValueError: If the agent or an option is unknown, or an option has a value out of its range.
     """
-    chosen = agent_class(name)
-    return chosen(make_config(chosen.config_class, config, f"the agent {name!r}"))
+    chosen = class_of(name, config)
+    options = {option: value for option, value in named_rewards(config).items() if option != "agent"}
+    made = chosen(make_config(chosen.config_class, options, f"the agent {name!r}"))
+    made.name = name
+    return made
 
 
 def load_agent(directory: str | Path) -> Agent[Any]:

@@ -5,7 +5,7 @@ What could not be finished is refused before an image is decoded or a file writt
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache as cached
 from pathlib import Path
@@ -36,6 +36,7 @@ from base_models.members import training_format, weights_path
 from base_models.networks.registry import has_lesion_map
 from base_models.preflight import check_training
 from base_models.study_features import draw_anchors
+from base_models.training.estimate import time_sentence
 from base_models.training.fit import FitJob, FitResult
 from base_models.training.fit_pool import run_fits
 from base_models.training.validation import FoldImages
@@ -57,6 +58,7 @@ def train_ensemble(
     resume: bool = False,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Predictions, Predictions]:
     """Train, cross-fit and calibrate an ensemble, and write its members and prediction tables.
 
@@ -75,6 +77,7 @@ def train_ensemble(
         resume: Keep the finished fits of an interrupted run, and resume the others.
         cache_dir: Folder of decoded radiographs, which runs may share; the run's `image_cache` if None.
         progress: Called as `progress(description, completed, total)`.
+        tell: Called before the training starts with a sentence on how long it will take.
 
     Returns:
         The training table, out of fold, and the test table.
@@ -99,6 +102,12 @@ def train_ensemble(
             refuse_seen_images(config.members, [cache.digest])
             folds = draw_folds(readable.of_split("train"), config.folds, seed)
             jobs = _fit_jobs(readable, cache, folds.tolist(), config=config, run_dir=run_dir, seed=seed)
+        if (
+            tell is not None
+            and group.is_global_zero
+            and (sentence := time_sentence(jobs, config, resume=resume))
+        ):
+            tell(sentence)
         results = run_fits(
             jobs, config, resume=resume, progress=progress if group.is_global_zero else None, group=group
         )

@@ -15,3 +15,7 @@ def __getattr__(name: str) -> Any:
     if name != "Ensemble":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module("mura_app.inference.ensemble").Ensemble
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

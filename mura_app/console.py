@@ -8,12 +8,8 @@ from rich.table import Table
 
 from agents.registry import BASELINE
 from mura_app.report.numbers import NBSP, format_p, number, points
-from mura_app.report.verdict import (
-    features_sentence,
-    reference_sentence,
-    repeats_sentence,
-    verdict_sentence,
-)
+from mura_app.report.sections import verdict
+from mura_app.report.verdict import features_sentence
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import message, print_json, standard_output
 from mura_env.class_order import positive_words
@@ -26,13 +22,11 @@ def show_benchmark(document: Mapping[str, Any], run: RunDirectory, *, as_json: b
         return
     with standard_output() as console:
         console.print(benchmark_table(document))
-        for name, row in document["agents"].items():
-            if row["learns_by_reinforcement"]:
-                console.print(verdict_sentence(name, row["vs_uniform"]), soft_wrap=True)
-                if row["vs_uniform"].get("over_repeats"):
-                    console.print(repeats_sentence(name, row["vs_uniform"]["over_repeats"]), soft_wrap=True)
-        if fallback := reference_sentence(document["agents"]):
-            console.print(fallback, soft_wrap=True)
+        said = verdict(document)
+        fallback = [said["fallback"]] if said["fallback"] else []
+        sentences = said["ensemble"], said["overall"], *said["verdict"], *said["repeats"], *fallback
+        for sentence in sentences:
+            console.print(sentence, soft_wrap=True)
         if document["protocol"].get("feature_names"):
             console.print(features_sentence(document), soft_wrap=True)
         console.print(f"report: {run.report_path}", soft_wrap=True)

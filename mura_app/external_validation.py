@@ -250,7 +250,7 @@ def map_body_parts(table: Predictions, mapping: Mapping[str, str], known: Sequen
         name: getattr(table, name)
         for name in (
             *("study_ids", "patient_ids", "n_views", "model_names", "class_names", "difficulty"),
-            *("features", "feature_names", "costs"),
+            *("features", "feature_names", "costs", "group_name", "subgroups", "subgroup_names"),
         )
     }
     labels = np.array(table.class_names)[table.labels]

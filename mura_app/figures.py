@@ -139,7 +139,7 @@ def _rows(name: str, result: AgentResult, test: Predictions) -> Iterator[dict[st
         yield {
             "study_id": str(test.study_ids[i]),
             "patient_id": str(test.patient_ids[i]),
-            "body_part": test.body_part_names[test.body_parts[i]],
+            test.group_name.replace(" ", "_"): test.body_part_names[test.body_parts[i]],
             "label": test.class_names[test.labels[i]],
             "agent": name,
             "predicted_class": test.class_names[probabilities[i].argmax()],

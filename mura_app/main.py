@@ -17,6 +17,7 @@ import tyro
 
 import mura_app
 from mura_app.errors import REPORT_DEFECT, user_message
+from mura_app.own_files import OPTION, import_file, without_imports
 from mura_app.terminal import (
     error_line,
     format_warning,
@@ -40,6 +41,7 @@ COMMANDS = {
     "import-predictions": "Turn a CSV of other models' outputs into a predictions table.",
     "split": "Divide a predictions table by patient: one to learn from, one to score.",
     "fit-agent": "Learn a weighting policy from a predictions table.",
+    "tune": "Search better options of a weighting agent, on inner folds of a table.",
     "benchmark": "Compare weighting agents with uniform averaging on a test table.",
     "evaluate": "Score a finished run on an outside data set (external validation).",
     "predict": "Say what a trained run makes of new studies.",
@@ -52,7 +54,7 @@ COMMANDS = {
 """Subcommand → one line of help. `fit-agent` lives in `mura_app/commands/fit_agent.py`, and so on."""
 
 
-RESUMABLE = {"demo", "run", "train", "benchmark", "predict"}
+RESUMABLE = {"demo", "run", "train", "tune", "benchmark", "predict"}
 """Subcommands with the option `--resume`."""
 
 
@@ -91,6 +93,9 @@ def run_command(arguments: list[str]) -> int:
                 return 0
             group = stack.enter_context(_processes())
             with group.synchronized() if group else contextlib.nullcontext():
+                options, own_files = without_imports(options)
+                for path in own_files:
+                    import_file(path)
                 command = _parse_subcommand(name, options)
                 if group is None or group.is_global_zero:
                     _lock(command, stack)
@@ -228,5 +233,7 @@ def _overview() -> str:
     return (
         "mura: learn how to weight an ensemble of CNNs that read musculoskeletal radiographs\n\n"
         f"usage: mura COMMAND [OPTIONS]\n\n{rows}\n\n"
-        "`mura COMMAND --help` explains every option. Start with `mura demo`."
+        "`mura COMMAND --help` explains every option. Start with `mura demo`.\n"
+        f"With `{OPTION} own.py`, any command first runs a Python file that registers agents, networks,\n"
+        "kinds of data sets or rewards."
     )

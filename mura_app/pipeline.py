@@ -131,6 +131,7 @@ def train_base_models(  # one argument a choice of the command line
             skip_bad_images=skip_bad_images,
             resume=resume,
             progress=progress,
+            tell=tell,
         )
     return dataset, train, test
 

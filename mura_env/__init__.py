@@ -12,6 +12,7 @@ from mura_env.checker import check_vector_env, find_faults
 from mura_env.concatenation import matched_to
 from mura_env.consultation.scalar_env import EnsembleConsultationEnv
 from mura_env.consultation.vector_env import EnsembleConsultationVectorEnv
+from mura_env.given_rewards import reward_name
 from mura_env.kl_penalty import KLPenalty, VectorKLPenalty
 from mura_env.musculoskeletal_costs import MusculoskeletalCosts
 from mura_env.observations import ObservationLayout, Standardization, observe
@@ -66,7 +67,12 @@ __all__ = [
     "matched_to",
     "observe",
     "register_reward",
+    "reward_name",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 class EnvironmentId(str):

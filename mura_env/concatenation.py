@@ -61,6 +61,11 @@ def concatenated_columns(tables: Sequence[Predictions]) -> dict[str, Any]:
     parts = tuple(dict.fromkeys(name for table in tables for name in table.body_part_names))
     own_parts = [[parts.index(table.body_part_names[i]) for i in table.body_parts] for table in tables]
     difficulties = [table.difficulty for table in tables if table.difficulty is not None]
+    subgroups = [
+        table.subgroups
+        for table in tables
+        if table.subgroups is not None and table.subgroup_names == first.subgroup_names
+    ]
     matched = [table.with_features(first.feature_names).features for table in tables]
     features = [values for values in matched if values is not None]
     return {
@@ -76,4 +81,7 @@ def concatenated_columns(tables: Sequence[Predictions]) -> dict[str, Any]:
         "features": np.concatenate(features) if features else None,
         "feature_names": first.feature_names,
         "costs": next(iter(costs), None),
+        "group_name": first.group_name,
+        "subgroups": np.concatenate(subgroups) if len(subgroups) == len(tables) else None,
+        "subgroup_names": first.subgroup_names if len(subgroups) == len(tables) else (),
     }

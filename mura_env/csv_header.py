@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mura_env.cells import listed, spelling
@@ -16,6 +17,10 @@ OPTIONAL = ("patient_id", "body_part", "n_views", "difficulty", "cost")
 PREFIXES = ("logit_", "probability_")
 FEATURE = "feature_"
 """What the columns of features begin with."""
+GROUP = "group_"
+"""What a column begins with that stands in place of `body_part`, and says by what studies are grouped."""
+SUBGROUP = "subgroup_"
+"""What the columns of subgroups begin with."""
 
 MOST_COLUMNS = 10**6
 """More columns than any table has; above, the file is another one, or one that is made to hurt."""
@@ -35,6 +40,9 @@ class Header(NamedTuple):
     """Whether numbers may have one: where no comma stands between values."""
     with_labels: bool = True
     """Whether labels are read, and needed."""
+    group_name: str = "body part"
+    """By what studies are grouped."""
+    subgroup_positions: Mapping[str, int] = MappingProxyType({})
 
 
 def read_header(
@@ -48,7 +56,7 @@ def read_header(
     """
     names = [cell.strip() for cell in cells]
     position_of = {name: position for position, name in enumerate(names)}
-    features, of_classes = _checked_columns(names, with_labels=with_labels)
+    features, groups, subgroups, of_classes = _checked_columns(names, with_labels=with_labels)
     prefix, class_names = _class_names(of_classes)
     order = class_order(class_names, positive)
     if order.question:
@@ -58,7 +66,10 @@ def read_header(
     ordered = [class_names[i] for i in order.positions]
     indices = indices_as_labels(class_names, positive)
     return Header(
-        positions={name: position_of[name] for name in (*REQUIRED, *OPTIONAL) if name in position_of},
+        positions={
+            **{name: position_of[name] for name in (*REQUIRED, *OPTIONAL) if name in position_of},
+            **({"body_part": position_of[groups[0]]} if groups else {}),
+        },
         class_positions=tuple(position_of[prefix + name] for name in ordered),
         class_names=tuple(ordered),
         class_of_label={
@@ -68,11 +79,23 @@ def read_header(
         feature_positions={name.removeprefix(FEATURE): position_of[name] for name in features},
         decimal_comma=decimal_comma,
         with_labels=with_labels,
+        group_name=groups[0].removeprefix(GROUP).replace("_", " ") if groups else "body part",
+        subgroup_positions={name.removeprefix(SUBGROUP): position_of[name] for name in subgroups},
     )
 
 
-def _checked_columns(names: list[str], *, with_labels: bool) -> tuple[list[str], list[str]]:
-    """Check that columns are known, named, there and there once; return those of features and of classes."""
+class Kinds(NamedTuple):
+    """Names of columns by what they hold, those with a name of their own left out."""
+
+    features: list[str]
+    groups: list[str]
+    """One at most, in place of `body_part`."""
+    subgroups: list[str]
+    classes: list[str]
+
+
+def _checked_columns(names: list[str], *, with_labels: bool) -> Kinds:
+    """Check that columns are known, named, there and there once."""
     if not names:
         raise UserError("expected a header line, got an empty file")
     if len(names) > MOST_COLUMNS:
@@ -95,17 +118,26 @@ def _checked_columns(names: list[str], *, with_labels: bool) -> tuple[list[str],
             "takes the names of yours, such as --id case, and models side by side with --model-columns"
         )
     others = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
-    unknown = [name for name in others if not name.startswith((*PREFIXES, FEATURE))]
+    unknown = [name for name in others if not name.startswith((*PREFIXES, FEATURE, GROUP, SUBGROUP))]
     if unknown:
         known = ", ".join((*REQUIRED, *OPTIONAL))
         raise UserError(
-            f"expected the columns {known}, logit_<class> or probability_<class>, feature_<name>, got "
-            f"{unknown[0]!r}"
+            f"expected the columns {known}, logit_<class> or probability_<class>, feature_<name>, "
+            f"subgroup_<name>, got {unknown[0]!r}"
         )
     features = [name for name in others if name.startswith(FEATURE)]
     if FEATURE in features:
         raise UserError(f"expected a name after {FEATURE}, got a column without: name the feature or drop it")
-    return features, [name for name in others if name not in features]
+    groups = [name for name in others if name.startswith(GROUP)]
+    if len([*groups, *(name for name in names if name == "body_part")]) > 1:
+        raise UserError(f"expected one column of body parts or of a group, got {listed(names)}; drop one")
+    subgroups = [name for name in others if name.startswith(SUBGROUP)]
+    if {GROUP, SUBGROUP} & {*groups, *subgroups}:
+        raise UserError(
+            "expected a name after group_ and subgroup_, got a column without: name it or drop it"
+        )
+    known_kinds = {*features, *groups, *subgroups}
+    return Kinds(features, groups, subgroups, [name for name in others if name not in known_kinds])
 
 
 def _class_names(columns: list[str]) -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,13 @@ from mura_env.patient_split import stratified_group_folds
 from mura_env.predictions_csv import read_csv, write_csv
 from mura_env.predictions_npz import read_npz, write_npz
 from mura_env.probabilities import logits_from_probabilities
-from mura_env.table_checks import FeatureChoice, checked_columns, chosen_features, filled_columns
+from mura_env.table_checks import (
+    FeatureChoice,
+    OtherColumns,
+    checked_columns,
+    chosen_features,
+    filled_columns,
+)
 from mura_env.table_columns import Columns
 from mura_env.utils.options import SHARE, Range
 
@@ -57,6 +63,12 @@ class Predictions:
     """One name per feature; none without features."""
     costs: NDArray[np.float32] | None = None
     """Optional float32 ``(n_models,)``, at least 0: what a view costs with each model, in any unit."""
+    group_name: str = "body part"
+    """What ``body_parts`` are, in the singular: another grouping, such as ``hospital``, may be there."""
+    subgroups: NDArray[np.str_] | None = None
+    """Optional str ``(n_studies, n_subgroup_names)``: in which group each study is by each of these names."""
+    subgroup_names: tuple[str, ...] = ()
+    """By what else studies are grouped in a report, such as ``sex``; no agent reads it."""
 
     def __post_init__(self) -> None:
         for name, value in checked_columns({name: getattr(self, name) for name in _FIELD_NAMES}).items():
@@ -70,17 +82,7 @@ class Predictions:
         logits: ArrayLike,
         labels: ArrayLike | None,
         body_parts: ArrayLike | None = None,
-        *,
-        study_ids: ArrayLike | None = None,
-        patient_ids: ArrayLike | None = None,
-        n_views: ArrayLike | None = None,
-        model_names: Sequence[str] | None = None,
-        class_names: Sequence[str] | None = None,
-        body_part_names: Sequence[str] | None = None,
-        difficulty: ArrayLike | None = None,
-        features: ArrayLike | None = None,
-        feature_names: Sequence[str] | None = None,
-        costs: ArrayLike | None = None,
+        **columns: Unpack[OtherColumns],
     ) -> Predictions:
         """Build a table from arrays; whatever is left out gets a sensible default.
 
@@ -89,38 +91,12 @@ class Predictions:
             labels: The true classes ``(n_studies,)``, names or positions; None where they are not known.
             body_parts: Indices into ``body_part_names``, or names, ``(n_studies,)``; one part ``all`` by
             default.
-            study_ids: Unique identifiers; ``study-0``, ``study-1``, … by default.
-            patient_ids: Patients; by default every study is its own patient.
-            n_views: Radiographs per study; 1 by default.
-            model_names: ``model-0``, … by default.
-            class_names: ``normal, abnormal`` for two classes, else ``class-0``, … by default. Of two, the
-            last is positive; where one says that it is normal, it goes first, logits and labels with it.
-            body_part_names: By default the sorted names in ``body_parts``, or ``part-0``, … for indices.
-            difficulty: How hard readers found each study, in [0, 1]; none by default.
-            features: What else is known of each study, real numbers ``(n_studies, n_features)``; none by
-            default.
-            feature_names: ``feature-0``, … by default.
-            costs: What each model costs per view, ``(n_models,)``, at least 0; none by default.
+            **columns: Those of `mura_env.table_checks.OtherColumns`, which describes each.
 
         Raises:
             ValueError: If a shape, type, range or name is wrong.
         """
-        columns = filled_columns(
-            logits,
-            labels,
-            body_parts,
-            study_ids=study_ids,
-            patient_ids=patient_ids,
-            n_views=n_views,
-            model_names=model_names,
-            class_names=class_names,
-            body_part_names=body_part_names,
-            difficulty=difficulty,
-            features=features,
-            feature_names=feature_names,
-            costs=costs,
-        )
-        return cls(**columns)
+        return cls(**filled_columns(logits, labels, body_parts, **columns))
 
     @classmethod
     def from_probabilities(
@@ -154,7 +130,8 @@ class Predictions:
 
         Columns: ``study_id``, ``label`` (a class's name, or an index where the columns stand in the classes'
         order), ``model``; if wanted ``patient_id``, ``body_part``, ``n_views``, ``difficulty``, ``cost`` (of
-        the model); then ``logit_<class>`` or ``probability_<class>`` of every class; and ``feature_<name>``.
+        the model); then ``logit_<class>`` or ``probability_<class>`` of every class; ``feature_<name>``; and
+        ``subgroup_<name>``. ``group_<name>`` in place of ``body_part`` says by what studies are grouped.
         Studies and models keep the order of the file; classes are put in that of `mura_env.class_order`, the
         positive one of two last; body parts are sorted, so that tables of the same parts agree.
 
@@ -321,7 +298,7 @@ class Predictions:
         return (
             f"Predictions({len(self)} studies ({classes}) of {np.unique(self.patient_ids).size} patients, "
             f"{self.n_models} models ({_listed(self.model_names)}), "
-            f"{len(self.body_part_names)} body parts ({_listed(self.body_part_names)})"
+            f"{len(self.body_part_names)} {self.group_name}s ({_listed(self.body_part_names)})"
             + (f", features {_listed(self.feature_names)})" if self.feature_names else ")")
         )
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mura_env.cells import delimiter_of, first_spellings, listed, plain_number, spelling, spelt_twice
-from mura_env.csv_header import FEATURE, OPTIONAL, PREFIXES, REQUIRED, Header, indices_as_labels, read_header
+from mura_env.csv_header import (
+    FEATURE,
+    GROUP,
+    OPTIONAL,
+    PREFIXES,
+    REQUIRED,
+    SUBGROUP,
+    Header,
+    indices_as_labels,
+    read_header,
+)
 from mura_env.errors import UserError
 from mura_env.probabilities import logits_from_probabilities, sum_tolerance
 from mura_env.table_columns import Columns, Row, long_form
@@ -36,6 +46,7 @@ class _Study(NamedTuple):
     label: str
     n_views: int
     difficulty: float | None
+    subgroups: tuple[str, ...]
     features: tuple[float, ...]
 
 
@@ -56,13 +67,17 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
     with_difficulty = table.difficulty is not None
     labels = indices_as_labels(table.class_names)
     label_of = {index: label for label, index in labels.items()}
+    group = "body_part"
+    if table.group_name != "body part":
+        group = f"{GROUP}{table.group_name.replace(' ', '_')}"
     yield [
-        *("study_id", "patient_id", "body_part", "label", "n_views"),
+        *("study_id", "patient_id", group, "label", "n_views"),
         *(["difficulty"] if with_difficulty else []),
         "model",
         *(["cost"] if table.costs is not None else []),
         *(f"logit_{name}" for name in table.class_names),
         *(f"{FEATURE}{name}" for name in table.feature_names),
+        *(f"{SUBGROUP}{name}" for name in table.subgroup_names),
     ]
     for i in range(len(table)):
         study = [
@@ -74,6 +89,7 @@ def _rows(table: Predictions) -> Iterator[list[str]]:
             *([f"{table.difficulty[i]:.9g}"] if table.difficulty is not None else []),
         ]
         features = [] if table.features is None else [f"{value:.9g}" for value in table.features[i]]
+        features += [] if table.subgroups is None else map(str, table.subgroups[i])
         for m, model in enumerate(table.model_names):
             cost = [] if table.costs is None else [f"{table.costs[m]:.9g}"]
             yield [*study, model, *cost, *(f"{value:.9g}" for value in table.logits[i, m]), *features]
@@ -122,7 +138,17 @@ def _read_rows(
     costs: dict[str, float] = {}
     studies: dict[str, _Study] = {}
     values: dict[str, dict[str, list[float]]] = {}
-    n_columns = len(header.positions) + len(header.class_positions) + len(header.feature_positions)
+    n_columns = sum(
+        map(
+            len,
+            (
+                header.positions,
+                header.class_positions,
+                header.feature_positions,
+                header.subgroup_positions,
+            ),
+        )
+    )
     for line, cells in rows:
         if not cells:
             continue
@@ -187,6 +213,10 @@ def _read_study(cells: list[str], header: Header) -> tuple[str, _Study]:
         difficulty=_number("difficulty", difficulty, 0, 1, comma=header.decimal_comma)
         if difficulty
         else None,
+        subgroups=tuple(
+            _text(f"{SUBGROUP}{name}", cells[position])
+            for name, position in header.subgroup_positions.items()
+        ),
         features=tuple(
             _number(f"{FEATURE}{name}", cells[position], -LARGEST, LARGEST, comma=header.decimal_comma)
             for name, position in header.feature_positions.items()
@@ -262,7 +292,7 @@ def _assemble(
     array = np.array([[of_model[study_id] for of_model in values.values()] for study_id in studies])
     records = list(studies.values())
     part_of = first_spellings(record.body_part for record in records)
-    if remark := spelt_twice(part_of, "body part"):
+    if remark := spelt_twice(part_of, header.group_name):
         warnings.warn(remark, UserWarning, stacklevel=4)
     difficulties = [record.difficulty for record in records if record.difficulty is not None]
     if difficulties and len(difficulties) != len(records):
@@ -280,4 +310,7 @@ def _assemble(
         "features": [record.features for record in records] if header.feature_positions else None,
         "feature_names": tuple(header.feature_positions),
         "costs": [costs[model] for model in values] if costs else None,
+        "group_name": header.group_name,
+        "subgroups": [record.subgroups for record in records] if header.subgroup_positions else None,
+        "subgroup_names": tuple(header.subgroup_positions),
     }

@@ -24,7 +24,9 @@ FORMAT = "mura-predictions-1"
 
 ARRAYS = ("logits", "labels", "body_parts", "study_ids", "patient_ids", "n_views")
 NAMES = ("model_names", "class_names", "body_part_names")
-OPTIONAL = ("difficulty", "features", "feature_names", "costs")
+OPTIONAL = ("difficulty", "features", "feature_names", "costs", "group_name", "subgroups", "subgroup_names")
+TEXTS = {*NAMES, "feature_names", "subgroup_names"}
+"""Columns that are names."""
 
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][biufU]\d{1,9})', 'fortran_order': (True|False), "
@@ -37,6 +39,8 @@ _HEADER = re.compile(
 def write_npz(path: str | PathLike[str], columns: Mapping[str, Any]) -> None:
     """Write the fields of a `Predictions` table by name, atomically; what the table has not is left out."""
     given = {name: value for name, value in columns.items() if value is not None and len(value)}
+    if given.get("group_name") == "body part":  # as always: such a file can be read by earlier versions too
+        del given["group_name"]
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in given.items()}
     content = io.BytesIO()  # on a full disk, what writes archives raises errors of other kinds
     np.savez(content, format=np.array(FORMAT), **arrays)
@@ -84,10 +88,14 @@ def _read_columns(archive: ZipFile) -> dict[str, Any]:
     if missing or unknown:
         raise UserError(f"the column {reprlib.repr(unknown[0])}" if unknown else f"no column {missing[0]!r}")
     columns: dict[str, Any] = {name: _read_array(archive, member) for name, member in members.items()}
-    for name in {*NAMES, "feature_names"} & columns.keys():
+    for name in TEXTS & columns.keys():
         if columns[name].ndim != 1 or columns[name].dtype.kind != "U":
             raise UserError(f"{name} of dtype {columns[name].dtype}")
         columns[name] = tuple(columns[name].tolist())
+    if (group := columns.get("group_name")) is not None:
+        if group.shape != () or group.dtype.kind != "U":
+            raise UserError(f"group_name of dtype {group.dtype} and shape {group.shape}")
+        columns["group_name"] = str(group)
     return columns
 
 

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from mura_env.combination import FloatArray, IntArray
 from mura_env.errors import UserError
@@ -15,6 +16,7 @@ from mura_env.observations import StudyBatch
 from mura_env.predictions import Predictions
 from mura_env.rendering import render_study
 from mura_env.rewards import Decisions
+from mura_env.table_spec import SpecOfTable
 from mura_env.weighting_task import TaskOptions, WeightingTask
 
 
@@ -42,6 +44,7 @@ class EnsembleWeightingEnv(gymnasium.Env[FloatArray, Any]):
         **options: Those of `mura_env.weighting_task.WeightingTask`, which describes each.
     """
 
+    spec: EnvSpec | None = SpecOfTable()  # type: ignore[assignment]  # a descriptor
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}  # noqa: RUF012 - gymnasium's own
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,38 +21,72 @@ from mura_env.array_checks import (
 from mura_env.cells import listed, spelling
 from mura_env.class_order import normal_first, positions_of, require_distinct
 from mura_env.errors import UserError
+from mura_env.utils.text import shortened
 
 FeatureChoice = Literal["all", "none"] | Sequence[str]
 """Which of a table's features are used: all, none, or those named, in their order."""
 
+MOST_LETTERS = 60
+"""Of what studies are grouped by: it heads columns and sections."""
+
 _FEATURES = ("features", "(n_studies, n_features)", 2)
 """What `real_array` is told of features."""
+
+
+class OtherColumns(TypedDict, total=False):
+    """The columns that a table has beside logits, labels and body parts; each has a default."""
+
+    study_ids: ArrayLike | None
+    """Unique identifiers; ``study-0``, ``study-1``, … by default."""
+    patient_ids: ArrayLike | None
+    """Patients; by default every study is its own patient."""
+    n_views: ArrayLike | None
+    """Radiographs per study; 1 by default."""
+    model_names: Sequence[str] | None
+    """``model-0``, … by default."""
+    class_names: Sequence[str] | None
+    """``normal, abnormal`` for two classes, else ``class-0``, … by default. Of two, the last is positive;
+    where one says that it is normal, it goes first, logits and labels with it."""
+    body_part_names: Sequence[str] | None
+    """By default the sorted names in ``body_parts``, or ``part-0``, … for indices."""
+    difficulty: ArrayLike | None
+    """How hard readers found each study, in [0, 1]; none by default."""
+    features: ArrayLike | None
+    """What else is known of each study, real numbers ``(n_studies, n_features)``; none by default."""
+    feature_names: Sequence[str] | None
+    """``feature-0``, … by default."""
+    costs: ArrayLike | None
+    """What each model costs per view, ``(n_models,)``, at least 0; none by default."""
+    group_name: str
+    """What ``body_parts`` are, in the singular, such as ``hospital``; ``body part`` by default."""
+    subgroups: ArrayLike | None
+    """In which group each study is by each of ``subgroup_names``, text ``(n_studies, n_names)``."""
+    subgroup_names: Sequence[str]
+    """By what else studies are grouped in a report; none by default."""
 
 
 def filled_columns(
     logits: ArrayLike,
     labels: ArrayLike | None,
     body_parts: ArrayLike | None = None,
-    *,
-    study_ids: ArrayLike | None,
-    patient_ids: ArrayLike | None,
-    n_views: ArrayLike | None,
-    model_names: Sequence[str] | None,
-    class_names: Sequence[str] | None,
-    body_part_names: Sequence[str] | None,
-    difficulty: ArrayLike | None,
-    features: ArrayLike | None,
-    feature_names: Sequence[str] | None,
-    costs: ArrayLike | None,
+    **given: Unpack[OtherColumns],
 ) -> dict[str, Any]:
     """Return the fields of a table, not yet checked; see `mura_env.Predictions.from_arrays`."""
+    if strange := sorted(given.keys() - OtherColumns.__annotations__.keys()):
+        raise TypeError(f"expected the columns {', '.join(OtherColumns.__annotations__)}, got {strange[0]!r}")
     values = real_array(logits, "logits", "(n_studies, n_models, n_classes)", 3)
     n_studies, n_models, n_classes = values.shape
+    body_part_names = given.get("body_part_names")
     if body_parts is None:
         indices, part_names = np.zeros(n_studies, np.int64), tuple(body_part_names or ("all",))
     else:
         indices, part_names = body_part_indices(as_array(body_parts, "body parts"), body_part_names)
-    ids = numbered_names("study", n_studies) if study_ids is None else study_ids
+    given_ids, patient_ids = given.get("study_ids"), given.get("patient_ids")
+    n_views, difficulty = given.get("n_views"), given.get("difficulty")
+    model_names, class_names = given.get("model_names"), given.get("class_names")
+    features, feature_names = given.get("features"), given.get("feature_names")
+    subgroups = given.get("subgroups")
+    ids = numbered_names("study", n_studies) if given_ids is None else given_ids
     default_classes = ("normal", "abnormal") if n_classes == 2 else numbered_names("class", n_classes)
     models = numbered_names("model", n_models) if model_names is None else model_names
     own = default_classes if class_names is None else class_names
@@ -74,7 +108,10 @@ def filled_columns(
         "difficulty": None if difficulty is None else as_array(difficulty, "difficulty"),
         "features": None if features is None else as_array(features, "features"),
         "feature_names": feature_names or (),
-        "costs": costs,
+        "costs": given.get("costs"),
+        "group_name": given.get("group_name") or "body part",
+        "subgroups": None if subgroups is None else as_array(subgroups, "subgroups"),
+        "subgroup_names": given.get("subgroup_names") or (),
     }
 
 
@@ -135,7 +172,38 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
         "features": features,
         "feature_names": feature_names,
         "costs": None if columns["costs"] is None else cost_column(columns["costs"], n_models),
+        "group_name": group_word(columns["group_name"]),
+        **subgroup_columns(columns["subgroups"], columns["subgroup_names"], n_studies),
     }
+
+
+def group_word(name: object) -> str:
+    """Return what studies are grouped by, if it can head a column and stand in a text."""
+    text = str(name)
+    if not text.isprintable() or text != text.strip() or not 0 < len(text) <= MOST_LETTERS:
+        raise UserError(
+            f"expected what studies are grouped by as up to {MOST_LETTERS} letters, got {shortened(text)}"
+        )
+    return text
+
+
+def subgroup_columns(values: ArrayLike | None, names: Sequence[str], n_studies: int) -> dict[str, Any]:
+    """Return subgroups as new text ``(n_studies, n_names)``, None without any, and their names.
+
+    Raises:
+        ValueError: If they are not one row per study and one column per name, or a name is none.
+    """
+    checked = tuple(group_word(name) for name in name_tuple(names, "subgroup names", len(names)))
+    if values is None and not checked:
+        return {"subgroups": None, "subgroup_names": ()}
+    array = np.asarray(values)
+    if array.shape != (n_studies, len(checked)) or array.dtype.kind not in "UO" or not checked:
+        raise UserError(
+            f"expected subgroups as text of shape ({n_studies}, {len(checked)}), one column for each of "
+            f"{listed(checked)}, got {array.dtype} of shape {array.shape}"
+        )
+    columns = [text_column(column, "subgroups", n_studies) for column in array.T]
+    return {"subgroups": np.stack(columns, axis=1), "subgroup_names": checked}
 
 
 def difficulty_column(values: ArrayLike, n_studies: int) -> NDArray[np.float32]:

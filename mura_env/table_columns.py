@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mura_env.cells import first_spellings, listed, plain_number
 from mura_env.class_order import class_order
-from mura_env.csv_header import FEATURE, OPTIONAL, PREFIXES, REQUIRED
+from mura_env.csv_header import FEATURE, GROUP, OPTIONAL, PREFIXES, REQUIRED, SUBGROUP
 from mura_env.errors import UserError
 
 Row = tuple[int, list[str]]
@@ -33,7 +33,11 @@ class Columns:
     """Column with the patient's identifier; `patient_id` by default."""
 
     group: str | None = None
-    """Column that groups studies, such as a hospital, in place of `body_part`."""
+    """Column that groups studies, such as a hospital, in place of `body_part`; its name is the word for them
+    on every page."""
+
+    subgroups: tuple[str, ...] = ()
+    """Columns that group studies in the report's tables alone, such as sex or device; no agent reads them."""
 
     views: str | None = None
     """Column with the number of radiographs; `n_views` by default."""
@@ -52,7 +56,8 @@ class Columns:
             "study_id": self.id,
             "label": self.label,
             "patient_id": self.patient,
-            "body_part": self.group,
+            f"{GROUP}{self.group}": self.group,
+            **{f"{SUBGROUP}{name}": name for name in self.subgroups},
             "n_views": self.views,
             "model": self.model,
         }
@@ -116,10 +121,12 @@ def _meanings(header: Sequence[str], columns: Columns) -> dict[int, str]:
         if header.count(name) != 1:
             raise UserError(f"expected the column {name!r} once, got the columns {listed(header)}")
     long_only = ("model", "cost") if columns.model_columns else ()  # wide form has no row of a model
-    standard = {*REQUIRED, *OPTIONAL} - {*given, *long_only}
+    standard = {*REQUIRED, *OPTIONAL} - {*given, *long_only, *(["body_part"] if columns.group else [])}
     kept = {header.index(name): meaning for meaning, name in given.items()}
     for position, name in enumerate(header):
-        is_value = name.startswith(FEATURE) or (not long_only and name.startswith(PREFIXES))
+        is_value = name.startswith((FEATURE, SUBGROUP, *([] if columns.group else [GROUP]))) or (
+            not long_only and name.startswith(PREFIXES)
+        )
         if position not in kept and name not in columns.model_columns and (name in standard or is_value):
             kept[position] = name
     return kept

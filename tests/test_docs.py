@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mura_app.main import COMMANDS, _parse_subcommand
+from mura_app.own_files import without_imports
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,7 +47,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(("page", "line"), _commands())
 def test_the_commands_of_a_page_can_be_parsed(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    words = shlex.split(line, comments=True)[1:]
+    words, _ = without_imports(shlex.split(line, comments=True)[1:])
     assert words[0] in COMMANDS, page
     if any(word.endswith("config.json") for word in words):
         words = [word for word in words if word != "--config" and not word.endswith("config.json")]

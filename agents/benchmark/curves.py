@@ -1,11 +1,11 @@
 """The curves behind the figures: receiver operating characteristic and reliability, averaged over seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from sklearn.metrics import roc_curve
 
 from agents.benchmark.schema import Document, Number, Share
@@ -49,28 +49,38 @@ class Curves(Document):
 
     roc: Roc | None
     """Null where there is one class only."""
+    roc_by_class: dict[str, Roc | None] = Field(default_factory=dict)
+    """With more than two classes, the curve of each against the rest; null where none or all are of it."""
     reliability: Reliability
 
 
-def curves_document(labels: NDArray[np.int64], probabilities: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def curves_document(
+    labels: NDArray[np.int64], probabilities: Mapping[str, NDArray[Any]], class_names: Sequence[str]
+) -> dict[str, Any]:
     """Return both curves of probabilities `(n_seeds, n_studies, n_classes)`, by name; see `Curves`."""
+    single = class_names if len(class_names) > 2 else ()
     return {
-        name: {"roc": mean_roc(labels, values), "reliability": reliability(labels, values)}
+        name: {
+            "roc": mean_roc(labels, values, scored_classes(len(class_names))),
+            "roc_by_class": {of: mean_roc(labels, values, [index]) for index, of in enumerate(single)},
+            "reliability": reliability(labels, values),
+        }
         for name, values in probabilities.items()
     }
 
 
-def mean_roc(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str, list[float]] | None:
-    """Average ROC curves vertically: over seeds and, with more than two classes, each against the rest.
+def mean_roc(
+    labels: NDArray[np.int64], probabilities: NDArray[Any], classes: Sequence[int]
+) -> dict[str, list[float]] | None:
+    """Average ROC curves vertically: over seeds and over classes, each against the rest.
 
     Vertical averaging (Fawcett 2006): at each of `N_POINTS` false positive rates, the mean of the true
     positive rates, so that the area under the mean is the mean of the areas, up to the grid. None where there
     is one class only.
     """
-    n_classes = probabilities.shape[2]
     grid = np.linspace(0.0, 1.0, N_POINTS)
     rates = []
-    for positive_class in scored_classes(n_classes):
+    for positive_class in classes:
         positive = labels == positive_class
         if positive.any() and not positive.all():
             for scores in probabilities[:, :, positive_class]:

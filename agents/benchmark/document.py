@@ -27,6 +27,7 @@ from agents.benchmark.seed_summaries import (
     weights_vary,
 )
 from agents.benchmark.selective import Selective, selective_document
+from agents.benchmark.subgroups import Subgroup, subgroup_document
 from agents.benchmark.targets import Target
 from agents.metrics import youden_threshold
 from agents.registry import BASELINE
@@ -72,6 +73,8 @@ class Protocol(Document):
     positive_class: str | None = None
     """Of two classes, the one that sensitivity, AUROC and thresholds are about."""
     body_part_names: Annotated[list[str], Field(min_length=1)]
+    group_name: str = "body part"
+    """What the body parts are: another grouping, such as hospital, may stand in their place."""
     feature_names: list[str] = Field(default_factory=list)
     """The features of the training table."""
     bootstrap_resamples: Count
@@ -116,6 +119,8 @@ class Benchmark(Document):
     images: OrReason[Images]
     selective: dict[str, Selective] = Field(default_factory=dict)
     """By agent: its error where the least confident studies are deferred."""
+    subgroups: dict[str, dict[str, Subgroup]] = Field(default_factory=dict)
+    """By name, such as sex, and group: the accuracy there of each agent and control."""
     targets: dict[str, Target] = Field(default_factory=dict)
     """By reward: agents that were trained for it, and controls that were fitted to it."""
     repeats: Repeats | None = None
@@ -187,6 +192,8 @@ def benchmark_document(
     agents = {name: _agent_row(table, name, result, thresholds.get(name)) for name, result in results.items()}
     family = [name for name, row in agents.items() if name != BASELINE and not row["is_bound"]]
     correct_for_family([agents[name]["vs_uniform"] for name in family])
+    every = {name: result.probabilities for name, result in results.items()}
+    every |= {name: probabilities[None] for name, probabilities in fixed.items()}
     return {
         "n_studies": len(test),
         "seeds": [int(seed) for seed in seeds],
@@ -203,13 +210,8 @@ def benchmark_document(
             for name, result in results.items()
         },
         "behaviour": behaviour_document(train, test, results, results[BASELINE].probabilities),
-        "curves": curves_document(
-            test.labels,
-            {
-                **{name: result.probabilities for name, result in results.items()},
-                **{name: probabilities[None] for name, probabilities in fixed.items()},
-            },
-        ),
+        "curves": curves_document(test.labels, every, test.class_names),
+        "subgroups": subgroup_document(test, every),
         "cross_validated": out_of_fold_document(train, held_out, of_train),
         "images": image_level_document(test, images, results, fixed, thresholds, n_resamples=n_resamples),
         "selective": selective_document(
@@ -311,6 +313,7 @@ def _protocol(
         "class_names": list(test.class_names),
         "positive_class": positive_class(test.class_names),
         "body_part_names": list(test.body_part_names),
+        "group_name": test.group_name,
         "feature_names": list(train.feature_names),
         "bootstrap_resamples": n_resamples,
         "enough_seeds": len(seeds) >= ADVISED_SEEDS,

@@ -1,5 +1,6 @@
 """Agents of a finished benchmark on studies from elsewhere: nothing is fitted again."""
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import UNSEEN_PARTS
+from agents.agent import UNSEEN_PARTS, Agent
 from agents.benchmark.cross_validation import HeldOut
 from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult
 from agents.benchmark.image_level import check_images
-from agents.registry import BASELINE, agent_class, load_agent, make_agent
+from agents.registry import AGENTS, BASELINE, agent_class, load_agent, make_agent
 from agents.storage import fingerprint
 from mura_env import Predictions, matched_to
 from mura_env.errors import UserError
 from mura_env.utils.options import RESAMPLES
+from mura_env.utils.plugins import NAME
 from mura_env.utils.progress import Progress
 
 
@@ -126,7 +128,7 @@ def _result(
         if name == BASELINE:  # it learns nothing, and a run may have been made without it
             agent = make_agent(BASELINE).fit(train, seed=seed)
         else:
-            wanted = agent_class(name)  # a name of the registry, before it becomes a path
+            wanted = _class_if_any(name)
             folder = directory / f"{name}-seed{seed}"
             agent = load_agent(folder)
             if not isinstance(agent, wanted) or agent.seed_ != seed:
@@ -139,10 +141,18 @@ def _result(
                     f"expected an agent that learned from the run's training table in {folder}, got one "
                     "that learned from another table; run the benchmark again"
                 )
+        agent.name = name
         results.append(AgentResult.of(agent, outside))
         if not agent.uses_seed:
             break
     return AgentResult.over_seeds(results)
+
+
+def _class_if_any(name: str) -> type[Any]:
+    """Return the class of a name of the registry, any agent's of a variant's; refuse what is no name."""
+    if name in AGENTS or not re.fullmatch(NAME, name):  # it becomes a path
+        return agent_class(name)
+    return Agent
 
 
 def check_classes(labels: Iterable[int]) -> None:

@@ -27,7 +27,7 @@ class Fit:
     """One agent to fit with one seed."""
 
     name: str
-    """Name in the registry."""
+    """Name in the registry, or of a variant."""
     options: Mapping[str, Any]
     """Options of the agent."""
     seed: int
@@ -43,6 +43,7 @@ class Fit:
         if resume and self.directory is not None:
             saved = saved_agent(self.directory, agent, self.seed, train)
             if saved is not None:
+                saved.name = self.name
                 return saved
         with whole_trainings():
             agent.fit(train, seed=self.seed)
@@ -128,7 +129,10 @@ class AgentResult:
             learns_by_reinforcement=agent.learns_by_reinforcement,
             is_bound=agent.is_bound,
             is_weighting=agent.is_weighting,
-            options=plain_values(agent.config),
+            options={
+                **({} if agent.name == type(agent).name else {"agent": type(agent).name}),
+                **plain_values(agent.config),
+            },
         )
 
     @classmethod

@@ -16,7 +16,7 @@ from agents.benchmark.image_level import check_images
 from agents.benchmark.targets import benchmark_targets, check_targets
 from agents.config import asked_features, plain_values
 from agents.parallel import Backend, check_backend, workers_stopped
-from agents.registry import BASELINE, make_agent
+from agents.registry import BASELINE, make_agent, named_rewards
 from mura_env import Predictions, matched_to
 from mura_env.cells import listed
 from mura_env.errors import UserError
@@ -48,6 +48,7 @@ def run_benchmark(
         train: Studies to learn from, with out-of-fold predictions.
         test: Studies to score, of patients that are not in `train`.
         agents: Names, or options by name; `uniform` is added. Those without random choices are fitted once.
+            `{"wide": {"agent": "ppo", "hidden_size": 64}}` is a variant of an agent under a name of its own.
         seeds: Seeds of the fits, at least 10 before anything is claimed.
         directory: Where agents are saved, as `agents/<name>-seed<seed>`; nowhere if None.
         n_jobs: Processes, by default one per CPU core. The result does not depend on it.
@@ -69,7 +70,8 @@ def run_benchmark(
         ValueError: If tables or seeds do not fit (`check_tables`), an agent or option is unknown, or the
             backend is not installed.
     """
-    asked = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
+    given = agents if isinstance(agents, Mapping) else {name: {} for name in agents}
+    asked = {name: named_rewards(options) for name, options in given.items()}
     test, test_images = check_tables(train, test, seeds, test_images, agents=asked, targets=targets)
     check_backend(backend)
     if n_jobs is not None:

@@ -18,7 +18,7 @@ from agents.benchmark.cross_validation import cross_validate
 from agents.benchmark.fits import Fit, Options, run_fits, seeds_of
 from agents.benchmark.schema import Count, Document, Ends, Figure, Number, Share
 from agents.benchmark.seed_summaries import spread
-from agents.registry import agent_class, make_agent
+from agents.registry import class_of, make_agent
 from agents.statistics.bootstrap import PatientBootstrap, interval
 from mura_env import Decisions, Predictions
 from mura_env.errors import UserError
@@ -118,7 +118,7 @@ def benchmark_targets(
         of_agents = {
             name: {**of_agent, "reward": target}
             for name, of_agent in options.items()
-            if hasattr(agent_class(name).config_class, "reward")
+            if hasattr(class_of(name, of_agent).config_class, "reward")
         }
         fits = [
             Fit(name, of_agent, seed, place and place / "agents" / f"{name}-seed{seed}")

@@ -128,11 +128,11 @@ def minimum_detectable_difference(differences: NDArray[Any], patient_ids: NDArra
     Controlled Clinical Trials 2:93, 1981). Where two agents hardly ever differ, it is instead the gain at
     which enough patients gain, with the same power, for the most favourable pattern of signs to be
     significant: a sign-flip test of fewer than six patients cannot give p < 0.05 at all. Differences are as
-    in `sign_flip_test`.
+    in `sign_flip_test`. Never more than 1, the largest difference that there is.
     """
     multiple = float(norm.ppf(1.0 - SIGNIFICANCE_LEVEL / 2.0) + norm.ppf(POWER))
     by_variation = multiple * patient_standard_error(differences, patient_ids)
-    return max(by_variation, _fewest_gains() / len(differences))
+    return min(1.0, max(by_variation, _fewest_gains() / len(differences)))
 
 
 def _fewest_gains() -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.registry import BASELINE, agent_class
+from agents.registry import BASELINE, class_of
 from mura_app.commands.config_file import RunOptions, saved_settings
 from mura_env.errors import UserError
 from mura_env.utils.options import Range
@@ -40,7 +40,8 @@ class AgentOptions(RunOptions):
 
     agent: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Options of an agent, such as `ppo.total_steps=200000`, several with commas between them; may be
-    repeated. `mura fit-agent NAME --help` explains the options of each agent."""
+    repeated. `wide=ppo,wide.hidden_size=64` compares a variant of an agent under a name of its own.
+    `mura fit-agent NAME --help` explains the options of each agent."""
 
     features: tuple[str, ...] = ()
     """Features of the tables that agents read: `all`, `none`, their names, or `auto`, the default: each agent
@@ -67,21 +68,21 @@ class AgentOptions(RunOptions):
         """Return each agent's options: those of a saved run, on top `--features`, and on top `--agent`."""
         saved = saved_settings(self.config, self.out, resume=self.resume).get("agent_options") or {}
         given = parse_agent_options(self.agent)
-        names = dict.fromkeys((BASELINE, *self.agents))
+        variants = [name for name, options in given.items() if "agent" in options]
+        names = dict.fromkeys((BASELINE, *self.agents, *variants))
         if strange := given.keys() - names:
             raise UserError(
                 f"expected --agent options of agents that are compared ({', '.join(names)}), got some of "
-                f"{min(strange)!r}; add it to --agents"
+                f"{min(strange)!r}; add it to --agents, or say of which agent it is a variant: "
+                f"{min(strange)}=ppo"
             )
         features = self._features()
-        return {
-            name: {
-                **saved.get(name, {}),
-                **(features if hasattr(agent_class(name).config_class, "features") else {}),
-                **given.get(name, {}),
-            }
-            for name in names
-        }
+        chosen = {}
+        for name in names:
+            options = {**saved.get(name, {}), **given.get(name, {})}
+            reads = hasattr(class_of(name, options).config_class, "features")
+            chosen[name] = {**saved.get(name, {}), **(features if reads else {}), **given.get(name, {})}
+        return chosen
 
     def _features(self) -> dict[str, Any]:
         """Return the option that `--features` stands for; none where it is not given."""
@@ -93,16 +94,21 @@ class AgentOptions(RunOptions):
 def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return, by agent, its options by name from words such as `ppo.total_steps=2000,ppo.network=mlp`.
 
-    A value is read as JSON (`2000`, `0.5`, `true`, `[64, 64]`); what is no JSON is a text.
+    A value is read as JSON (`2000`, `0.5`, `true`, `[64, 64]`); what is no JSON is a text. `wide=ppo` makes
+    `wide` a variant of an agent: that is its option `agent`.
     """
     options: dict[str, dict[str, Any]] = {}
-    for word in (part for line in words for part in re.split(r",(?=\w+\.\w+=)", line)):
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", word, re.DOTALL)
+    for word in (part for line in words for part in re.split(r",(?=[\w-]+(?:\.\w+)?=)", line)):
+        match = re.fullmatch(r"([\w-]+)(?:\.(\w+))?=(.*)", word, re.DOTALL)
         if match is None:
             raise UserError(
-                f"expected --agent NAME.OPTION=VALUE, such as ppo.total_steps=200000, got {word!r}"
+                "expected --agent NAME.OPTION=VALUE, such as ppo.total_steps=200000, or NEW=NAME for a "
+                f"variant, got {word!r}"
             )
         name, option, text = match.groups()
+        if option is None:
+            options.setdefault(name, {})["agent"] = text
+            continue
         try:
             value = json.loads(text)
         except ValueError:

@@ -86,6 +86,7 @@ class Command:
                 overwrite=self.overwrite,
                 resume=self.resume,
                 progress=progress,
+                tell=message,
             )
         show_benchmark(document, run, as_json=self.json)
 

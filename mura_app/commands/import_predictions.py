@@ -50,6 +50,8 @@ class Command(FileOptions):
             "classes": list(table.class_names),
             "positive_class": positive_class(table.class_names),
             "body_parts": list(table.body_part_names),
+            "group": table.group_name,
+            "subgroups": list(table.subgroup_names),
         }
         text = f"{table!r} in {self.out}; {positive_words(table.class_names)}"
         print_result(facts, text, as_json=self.json)

@@ -69,6 +69,11 @@ def render_audit_page(document: Mapping[str, Any]) -> str:
         style=resource("mura_app.report", "page.css") + resource("mura_app.data_check", "page.css"),
         document=document,
         sections=sections,
+        nothing_of=[
+            f"{title[0].lower()}{title[1:]}"
+            for name, title in TITLES.items()
+            if not document["problems"][name]
+        ],
         missing_pairs=missing_pairs(document),
         sentences=image_sentences(document),
         examples=[

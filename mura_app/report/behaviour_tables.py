@@ -87,7 +87,7 @@ def calibration_table(tables: Mapping[str, Row]) -> Table:
 
 
 def changed_predictions_table(
-    agent: str, changed: Row, models: Sequence[str], thumbnails: Mapping[str, str]
+    agent: str, changed: Row, models: Sequence[str], thumbnails: Mapping[str, str], group: str = "body part"
 ) -> Table:
     """Return a table of the studies that an agent predicts otherwise than uniform averaging, clearest first.
 
@@ -98,7 +98,7 @@ def changed_predictions_table(
     headings = [
         "study",
         *(["radiograph"] if with_images else []),
-        "body part",
+        group,
         "true class",
         "after the change",
     ]

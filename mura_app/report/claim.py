@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mura_app.report.sections import compared_agents, learned_agents
+from mura_app.report.verdict import FEWEST_STUDIES
 
 
 def claim_facts(
@@ -58,6 +59,8 @@ def _trainings(document: Mapping[str, Any]) -> str:
 
 def _detectable(document: Mapping[str, Any]) -> str:
     """Say which difference the learned agents' tests would have found."""
+    if document["n_studies"] < FEWEST_STUDIES:
+        return f" {document['n_studies']} test studies are too few to show a difference of usual size."
     sizes = [
         size
         for name in learned_agents(document)

@@ -39,10 +39,12 @@ def difference_plot(comparisons: Mapping[str, Row]) -> Plot:
         )
 
 
-def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]]) -> Plot:
+def body_part_plot(
+    parts: Sequence[str], accuracies: Mapping[str, Sequence[float | None]], group: str = "body part"
+) -> Plot:
     """Draw accuracy by body part: one row a part, one dot an agent, uniform averaging as an open circle.
 
-    Accuracies are in [0, 1], None where one cannot be given.
+    Accuracies are in [0, 1], None where one cannot be given; `group` is what the parts are.
     """
     with figure(5.4, 1.2 + 0.42 * len(parts)) as (drawing, axes):
         rows = _named_rows(axes, parts, "accuracy, %")
@@ -62,7 +64,7 @@ def body_part_plot(parts: Sequence[str], accuracies: Mapping[str, Sequence[float
         return to_svg(
             drawing,
             "body-parts",
-            "Accuracy by body part, one dot an agent; the table below holds the figures",
+            f"Accuracy by {group}, one dot an agent; the table below holds the figures",
         )
 
 
@@ -136,24 +138,28 @@ def risk_plot(selective: Mapping[str, Row]) -> Plot:
         return to_svg(drawing, "risk-coverage", f"Error where 80 % of the studies are answered: {words}")
 
 
-def roc_plot(curves: Mapping[str, Row]) -> Plot:
-    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed."""
+def roc_plot(curves: Mapping[str, Row], of: str, *, name: str = "roc") -> Plot:
+    """Draw sensitivity against false positive rate, one line an agent, uniform averaging dashed.
+
+    `of` says which class counts as positive, or that curves are means over classes.
+    """
     with figure(4.6, 4.6) as (drawing, axes):
         colours = itertools.cycle(PALETTE)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-        for name, curve in curves.items():
-            is_uniform = name == BASELINE
+        for agent, curve in curves.items():
+            is_uniform = agent == BASELINE
             axes.plot(
                 curve["false_positive_rate"],
                 curve["true_positive_rate"],
                 color=INK if is_uniform else next(colours),
                 linestyle="--" if is_uniform else "-",
                 linewidth=1.6,
-                label=label(name),
+                label=label(agent),
             )
         _unit_square(axes, "1 − specificity", "sensitivity")
+        axes.set_title(label(of))
         axes.legend(loc="lower right", fontsize=9)
-        return to_svg(drawing, "roc", f"ROC curves of {', '.join(curves)}; the table holds the areas")
+        return to_svg(drawing, name, f"ROC curves of {', '.join(curves)}: {of}; the table holds the areas")
 
 
 def reliability_plot(name: str, curve: Row) -> Plot:

@@ -53,8 +53,9 @@ def html_table(
 
 
 def text_cell(text: str, note: str = "") -> Cell:
-    """Return a name, and a note in small print behind it; a long name wraps."""
-    name = escape(text) if len(text) <= MOST_LETTERS else f'<span class="wraps">{escape(text)}</span>'
+    """Return a name, which may wrap at underscores, and a note in small print behind it."""
+    name = escape(text).replace("_", "_<wbr>")
+    name = name if len(text) <= MOST_LETTERS else f'<span class="wraps">{name}</span>'
     return name + (f" <small>{escape(note)}</small>" if note else ""), text
 
 

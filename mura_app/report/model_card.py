@@ -14,7 +14,7 @@ from agents.registry import BASELINE
 from mura_app.report.claim import claim_facts
 from mura_app.report.html_page import resource
 from mura_app.report.numbers import estimate, number
-from mura_app.report.sections import further_comparisons, learned_agents, reasons, verdict
+from mura_app.report.sections import further_comparisons, group_name, learned_agents, reasons, verdict
 from mura_env.class_order import positive_words
 from mura_env.utils.text import printable
 
@@ -61,6 +61,7 @@ def render_model_card(
         rows={**agents, **document["controls"]},
         shown=[BASELINE, *learned_agents(document), *document["controls"]],
         reasons=reasons(document),
+        group=group_name(document),
         n_studies=document["n_studies"],
         seeds=document["seeds"],
         contested_share=document["contested_share"],

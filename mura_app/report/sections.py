@@ -1,11 +1,12 @@
 """What the page's template is filled with: tables and figures, each from the benchmark's document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.registry import BASELINE
 from mura_app.report import behaviour_tables as behaviour
 from mura_app.report import tables
+from mura_app.report.drawing import Plot
 from mura_app.report.figures import (
     body_part_plot,
     difference_plot,
@@ -17,6 +18,7 @@ from mura_app.report.figures import (
 )
 from mura_app.report.numbers import points
 from mura_app.report.verdict import (
+    ensemble_sentence,
     features_sentence,
     is_significant,
     overall_sentence,
@@ -25,6 +27,7 @@ from mura_app.report.verdict import (
     verdict_sentence,
     weights_sentence,
 )
+from mura_env.class_order import positive_class
 
 Document = Mapping[str, Any]
 
@@ -44,6 +47,11 @@ def compared_agents(document: Document) -> list[str]:
     return [name for name, row in document["agents"].items() if name != BASELINE and not row["is_bound"]]
 
 
+def group_name(document: Document) -> str:
+    """Return what the document's body parts are: body parts, or by what else studies are grouped."""
+    return str(document["protocol"].get("group_name") or "body part")
+
+
 def reasons(document: Document) -> dict[str, str]:
     """Return why body parts have no figures, by part."""
     parts = document["agents"][BASELINE]["per_body_part"]
@@ -56,19 +64,32 @@ def has_macro_averages(document: Document) -> bool:
 
 
 def verdict(document: Document) -> dict[str, Any]:
-    """Return the answer: over all learned agents, and one sentence for each."""
-    comparisons = {name: document["agents"][name]["vs_uniform"] for name in learned_agents(document)}
-    enough = document["protocol"]["enough_seeds"]
-    overall = overall_sentence(comparisons, enough_seeds=enough) if comparisons else "Nothing was compared."
+    """Return how good uniform averaging is, the answer over all weightings, and a sentence for some.
+
+    These are the learned ones, and every control that is better than uniform averaging.
+    """
+    protocol, agents, learned = document["protocol"], document["agents"], learned_agents(document)
+    compared = {name: agents[name]["vs_uniform"] for name in compared_agents(document)}
+    enough, n_studies = protocol["enough_seeds"], document["n_studies"]
+    told = {
+        name: comparison
+        for name, comparison in compared.items()
+        if name in learned or (is_significant(comparison) and comparison["accuracy_difference"] > 0)
+    }
     return {
-        "overall": overall,
-        "verdict": [verdict_sentence(name, comparison) for name, comparison in comparisons.items()],
+        "ensemble": ensemble_sentence(
+            agents[BASELINE], len(protocol["model_names"]), protocol["class_names"]
+        ),
+        "overall": overall_sentence(compared, learned, enough_seeds=enough)
+        if compared
+        else "Nothing was compared.",
+        "verdict": [verdict_sentence(name, row, n_studies) for name, row in told.items()],
         "repeats": [
-            repeats_sentence(name, comparison["over_repeats"])
-            for name, comparison in comparisons.items()
-            if comparison.get("over_repeats")
+            repeats_sentence(name, row["over_repeats"])
+            for name, row in told.items()
+            if row.get("over_repeats")
         ],
-        "fallback": reference_sentence(document["agents"]),
+        "fallback": reference_sentence(agents),
         "enough_seeds": enough,
         "n_seeds": len(document["seeds"]),
     }
@@ -80,11 +101,18 @@ def figure_tables(document: Document) -> dict[str, Any]:
     parts, macro = document["protocol"]["body_part_names"], has_macro_averages(document)
     shown = {name: agents[name] for name in (BASELINE, *compared_agents(document))}
     return {
-        "agents_table": tables.agents_table(agents, controls, macro=macro),
+        "agents_table": tables.agents_table(agents, controls, macro=macro, group=group_name(document)),
         "figures_table": tables.figures_table(agents, controls, macro=macro),
-        "comparisons_table": tables.comparisons_table(agents, controls, macro=macro),
-        "models_table": tables.models_table(document["models"], controls, macro=macro),
-        "body_part_table": tables.body_part_table(parts, shown, controls),
+        "comparisons_table": tables.comparisons_table(agents, controls, document["n_studies"], macro=macro),
+        "models_table": tables.models_table(
+            document["models"], controls, macro=macro, group=group_name(document)
+        ),
+        "body_part_table": tables.body_part_table(parts, shown, controls, group_name(document)),
+        "group": group_name(document),
+        "subgroups": {
+            name: tables.subgroup_table(name, groups, [*shown, *controls])
+            for name, groups in (document.get("subgroups") or {}).items()
+        },
         "macro": macro,
         "missing": "; ".join(f"{part}: {reason}" for part, reason in reasons(document).items()),
         "features": features_sentence(document) if document["protocol"].get("feature_names") else "",
@@ -103,7 +131,9 @@ def further_comparisons(document: Document) -> dict[str, Any]:
         },
         "images": {
             **images,
-            "table": "" if "reason" in images else tables.images_table(images, macro=macro),
+            "table": ""
+            if "reason" in images
+            else tables.images_table(images, macro=macro, group=group_name(document)),
         },
         "cross_validated": {
             **cross_validated,
@@ -158,13 +188,16 @@ def plots(document: Document) -> dict[str, Any]:
                 name: [agents[name]["per_body_part"][part]["accuracy"]["mean"] for part in parts]
                 for name in (BASELINE, *learned[:MOST_CURVES])
             },
+            group_name(document),
         ),
         "learning_curves": learning_curves(curves) if curves else "",
         "weights": [
             weights_heatmap(name, models, acts[name]["by_body_part"])
             for name in dict.fromkeys((*learned, *others))
         ],
-        "weights_notes": [weights_sentence(name, document["weights_vary"][name]) for name in learned],
+        "weights_notes": [
+            weights_sentence(name, document["weights_vary"][name], group_name(document)) for name in learned
+        ],
     }
 
 
@@ -173,14 +206,30 @@ def curve_plots(document: Document) -> dict[str, Any]:
     controls = [name for name in document["controls"] if name != "majority"][:1]
     names = [BASELINE, *learned_agents(document)[: MOST_CURVES - 1], *controls]
     shown = {name: document["curves"][name] for name in names}
-    roc = {name: row["roc"] for name, row in shown.items() if row["roc"] is not None}
     selective = {name: row for name, row in document.get("selective", {}).items() if name in names}
     return {
         "risk": risk_plot(selective) if selective else "",
         "selective_table": tables.selective_table(document.get("selective", {})),
-        "roc": roc_plot(roc) if roc else "",
+        "roc": _roc_plots(shown, document["protocol"]["class_names"]),
         "reliability": [reliability_plot(name, row["reliability"]) for name, row in shown.items()],
     }
+
+
+def _roc_plots(shown: Mapping[str, Document], class_names: Sequence[str]) -> list[Plot]:
+    """Return the ROC of the positive class; with more than two, the mean over classes and that of each."""
+
+    def known(curves: Mapping[str, Document | None]) -> dict[str, Document]:
+        return {name: curve for name, curve in curves.items() if curve is not None}
+
+    positive = positive_class(class_names)
+    plots = []
+    if curves := known({name: row["roc"] for name, row in shown.items()}):
+        plots.append(roc_plot(curves, positive or "mean over classes"))
+    for of in class_names if positive is None else ():
+        of_class = known({name: (row.get("roc_by_class") or {}).get(of) for name, row in shown.items()})
+        if of_class:
+            plots.append(roc_plot(of_class, f"{of} against the rest", name=f"roc-{of}"))
+    return plots
 
 
 def behaviour_sections(document: Document, thumbnails: Mapping[str, str]) -> dict[str, Any]:
@@ -190,7 +239,11 @@ def behaviour_sections(document: Document, thumbnails: Mapping[str, str]) -> dic
     changed = []
     for name in learned_agents(document):
         row = compared[name]["changed_predictions"]
-        table = behaviour.changed_predictions_table(name, row, models, thumbnails) if row["studies"] else ""
+        table = (
+            behaviour.changed_predictions_table(name, row, models, thumbnails, group_name(document))
+            if row["studies"]
+            else ""
+        )
         hidden = max(0, len(row["studies"]) - behaviour.MOST_CHANGES)
         changed.append({"name": name, "table": table, "hidden": hidden, **row})
     return {

@@ -6,11 +6,11 @@ from typing import Any
 from agents.registry import BASELINE
 from mura_app.report.html_table import MISSING, Cell, Table, estimate_cell, html_table, number_cell, text_cell
 from mura_app.report.numbers import NBSP, format_p, points
+from mura_app.report.verdict import FEWEST_STUDIES
 
 Row = Mapping[str, Any]
 
 _DIFFERENCE = "minus uniform, points"
-_MAIN = ("accuracy, %", "kappa", "AUROC", "AUROC within parts", _DIFFERENCE)
 _AVERAGED = ("AUROC", "average precision", "sensitivity", "specificity", "F1")
 """What headings of figures begin with that are averages over classes where there are more than two."""
 _PERCENT = (".1f", 100.0)
@@ -33,9 +33,20 @@ FIGURES: Mapping[str, tuple[str, tuple[str, float]]] = {
 """Figures of the second table: heading, digits and scale of each."""
 
 
-def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row], *, macro: bool = False) -> Table:
+def _main_headings(group: str) -> tuple[str, ...]:
+    within = "parts" if group == "body part" else group
+    return ("accuracy, %", "kappa", "AUROC", f"AUROC within {within}", _DIFFERENCE)
+
+
+def agents_table(
+    agents: Mapping[str, Row],
+    others: Mapping[str, Row],
+    *,
+    macro: bool = False,
+    group: str = "body part",
+) -> Table:
     """Return a table of the main figures, and the comparison with uniform averaging."""
-    headings = ["agent", *_MAIN, "p", "Holm p", "McNemar p"]
+    headings = ["agent", *_main_headings(group), "p", "Holm p", "McNemar p"]
     repeated = any(row["vs_uniform"].get("over_repeats") for row in agents.values())
     if repeated:
         headings.insert(6, "over trainings, points")
@@ -49,13 +60,15 @@ def agents_table(agents: Mapping[str, Row], others: Mapping[str, Row], *, macro:
 
 
 def comparisons_table(
-    agents: Mapping[str, Row], controls: Mapping[str, Row], *, macro: bool = False
+    agents: Mapping[str, Row], controls: Mapping[str, Row], n_studies: int, *, macro: bool = False
 ) -> Table:
     """Return a table of the other tests against uniform averaging of the same rows, and of the spreads."""
     headings = ["agent", "kappa minus uniform", "AUROC minus uniform", "DeLong p", "McNemar mid-p"]
     headings += ["standard error over patients, points", "standard deviation over seeds, points"]
-    headings.append("minimum detectable difference, points")
-    spreads = ("standard_error", "seed_spread", "minimum_detectable_difference")
+    spreads = ["standard_error", "seed_spread"]
+    if n_studies >= FEWEST_STUDIES:
+        headings.append("minimum detectable difference, points")
+        spreads.append("minimum_detectable_difference")
     rows = []
     for name, row in _with_controls(agents, controls):
         if name == BASELINE:
@@ -73,7 +86,9 @@ def comparisons_table(
     return html_table("Further comparisons with uniform averaging", _named(headings, macro), rows)
 
 
-def images_table(images: Mapping[str, Mapping[str, Row]], *, macro: bool = False) -> Table:
+def images_table(
+    images: Mapping[str, Mapping[str, Row]], *, macro: bool = False, group: str = "body part"
+) -> Table:
     """Return a table with one row an agent, member or control: the main figures of single radiographs."""
     controls = images["controls"]
     rows = [
@@ -81,7 +96,9 @@ def images_table(images: Mapping[str, Mapping[str, Row]], *, macro: bool = False
         for name, row in {**images["agents"], **images["models"], **controls}.items()
     ]
     caption = "Agents and members on single radiographs of the test table"
-    return html_table(caption, _named(["agent or member", *_MAIN], macro), rows, key=_DIFFERENCE)
+    return html_table(
+        caption, _named(["agent or member", *_main_headings(group)], macro), rows, key=_DIFFERENCE
+    )
 
 
 def cross_validated_table(cross_validated: Mapping[str, Any], *, macro: bool = False) -> Table:
@@ -153,28 +170,49 @@ def figures_table(agents: Mapping[str, Row], others: Mapping[str, Row], *, macro
     )
 
 
-def models_table(models: Mapping[str, Row], controls: Mapping[str, Row], *, macro: bool = False) -> Table:
+def models_table(
+    models: Mapping[str, Row],
+    controls: Mapping[str, Row],
+    *,
+    macro: bool = False,
+    group: str = "body part",
+) -> Table:
     """Return a table with one row a member of the ensemble, alone, and one a control."""
     rows = [
         [_name(name, row, controls), *_main_figures(row), *_comparison(name, row["vs_uniform"])[:2]]
         for name, row in _with_controls(models, controls)
     ]
-    headings = _named(["member", *_MAIN, "p"], macro)
+    headings = _named(["member", *_main_headings(group), "p"], macro)
     return html_table("Members alone on the test table", headings, rows, key=_DIFFERENCE)
 
 
-def body_part_table(parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row]) -> Table:
-    """Return a table of accuracy by body part, one row an agent or control, and the mean of the parts."""
+def body_part_table(
+    parts: Sequence[str], agents: Mapping[str, Row], controls: Mapping[str, Row], group: str
+) -> Table:
+    """Return a table of accuracy by body part, one row an agent or control, and the mean of the parts.
+
+    `group` is what the parts are, "body part" or another word.
+    """
     shown = _with_controls(agents, controls)
     counts = {part: next(iter(agents.values()))["per_body_part"][part]["n_studies"] for part in parts}
     headings = ["agent", *(f"{part} ({counts[part]:,})" for part in parts)]
-    headings.append("mean of the parts")
+    headings.append("mean of the parts" if group == "body part" else f"mean over {group}")
     rows = []
     for name, row in shown:
         figures = [row["per_body_part"][part]["accuracy"] for part in parts]
         figures.append(row["macro"]["accuracy"])
         rows.append([_name(name, row, controls), *(estimate_cell(figure, *_PERCENT) for figure in figures)])
-    return html_table("Accuracy by body part", headings, rows)
+    return html_table(f"Accuracy by {group}", headings, rows)
+
+
+def subgroup_table(name: str, groups: Mapping[str, Row], shown: Sequence[str]) -> Table:
+    """Return a table of accuracy by the groups of one name, one row an agent or control."""
+    headings = ["agent", *(f"{group} ({row['n_studies']:,})" for group, row in groups.items())]
+    rows = [
+        [text_cell(agent), *(estimate_cell(row["accuracy"].get(agent), *_PERCENT) for row in groups.values())]
+        for agent in shown
+    ]
+    return html_table(f"Accuracy by subgroup: {name}", headings, rows)
 
 
 def _named(headings: Sequence[str], macro: bool) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from mura_env.combination import FloatArray
@@ -16,6 +17,7 @@ from mura_env.predictions import Predictions
 from mura_env.rendering import render_consultation
 from mura_env.rewards import Decisions
 from mura_env.scalar_env import RenderModeError
+from mura_env.table_spec import SpecOfTable
 
 
 class EnsembleConsultationEnv(gymnasium.Env[FloatArray, Any]):
@@ -39,6 +41,8 @@ class EnsembleConsultationEnv(gymnasium.Env[FloatArray, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}  # noqa: RUF012 - gymnasium's own
+
+    spec: EnvSpec | None = SpecOfTable()  # type: ignore[assignment]  # a descriptor
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, Unpack
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mura_env.errors import UserError
 from mura_env.predictions import Predictions
 from mura_env.rendering import render_consultation
 from mura_env.rewards import Decisions
+from mura_env.table_spec import SpecOfTable
 from mura_env.weighting_task import require_one_of
 
 
@@ -47,6 +49,8 @@ class EnsembleConsultationVectorEnv(VectorEnv[FloatArray, NDArray[Any], NDArray[
     metadata = {**EnsembleConsultationEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
     autoreset_mode = AutoresetMode.SAME_STEP
     """The same, where TorchRL and gymnasium's own batched environments look for it."""
+
+    spec: EnvSpec | None = SpecOfTable()  # type: ignore[assignment]  # a descriptor
 
     def __init__(
         self,

@@ -114,9 +114,10 @@ class Registry(Generic[Item]):
             else:
                 close = difflib.get_close_matches(name, self.names(), n=1)
                 meant = f"; did you mean {close[0]!r}?" if close else ""
+                own = "" if close else "; one of your own is known when its file is named with --import FILE"
                 raise UserError(
                     f"expected one of the {self.kind}s {', '.join(self.names())}, got "
-                    f"{reprlib.repr(name)}{meant}"
+                    f"{reprlib.repr(name)}{meant}{own}"
                 )
         return self._items[name]
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -57,6 +59,29 @@ def test_everything_on_the_page_is_exported(run, tmp_path, capsys):
     assert {
         path: path.read_bytes() for path in out.rglob("*.*")
     } == before  # the same figure is the same file
+
+
+def has_latex():
+    tools = shutil.which("pdflatex"), shutil.which("kpsewhich")
+    if None in tools:
+        return False
+    found = subprocess.run([tools[1], "booktabs.sty"], check=False, capture_output=True)
+    return found.returncode == 0
+
+
+@pytest.mark.skipif(not has_latex(), reason="no pdflatex with booktabs found")
+def test_the_exported_tables_compile(run, tmp_path):
+    figures.export(run, tmp_path)
+    tables = sorted(path.stem for path in (tmp_path / "tables").glob("*.tex"))
+    inputs = "\n\n".join(rf"\input{{tables/{name}.tex}}" for name in tables)
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{booktabs}"
+        rf"\begin{{document}}{inputs}\end{{document}}"
+    )
+    command = ["pdflatex", "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout.decode(errors="replace")[-2000:]
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_table_says_what_the_document_says(run):

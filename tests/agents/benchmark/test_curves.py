@@ -16,7 +16,7 @@ def area(curve):
 
 def test_the_area_under_the_mean_curve_is_the_mean_area():
     seeds = TABLE.probabilities.transpose(1, 0, 2)  # three members stand for three seeds
-    curve = mean_roc(TABLE.labels, seeds)
+    curve = mean_roc(TABLE.labels, seeds, [1])
     areas = [roc_auc_score(TABLE.labels, seed[:, 1]) for seed in seeds]
     assert area(curve) == pytest.approx(np.mean(areas), abs=0.01)
     assert len(curve["true_positive_rate"]) == N_POINTS
@@ -29,11 +29,11 @@ def test_with_three_classes_it_is_the_macro_average():
     logits = table.logits[:, 0] + 1.5 * np.eye(3)[table.labels]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = roc_auc_score(table.labels, probabilities, multi_class="ovr")
-    assert area(mean_roc(table.labels, probabilities[None])) == pytest.approx(expected, abs=0.01)
+    assert area(mean_roc(table.labels, probabilities[None], range(3))) == pytest.approx(expected, abs=0.01)
 
 
 def test_one_class_has_no_curve():
-    assert mean_roc(np.zeros(4, np.int64), np.full((1, 4, 2), 0.5)) is None
+    assert mean_roc(np.zeros(4, np.int64), np.full((1, 4, 2), 0.5), [1]) is None
 
 
 def test_reliability_bins_are_what_a_plain_loop_gives():
@@ -67,6 +67,17 @@ def test_with_three_classes_it_is_the_predicted_class():
 
 
 def test_the_document_is_ready_for_json():
-    found = curves_document(TABLE.labels, {"uniform": TABLE.probabilities.mean(axis=1)[None]})
-    assert set(found["uniform"]) == {"roc", "reliability"}
+    found = curves_document(
+        TABLE.labels, {"uniform": TABLE.probabilities.mean(axis=1)[None]}, TABLE.class_names
+    )
+    assert set(found["uniform"]) == {"roc", "roc_by_class", "reliability"}
+    assert found["uniform"]["roc_by_class"] == {}  # of two classes, `roc` is the positive one's
     json.dumps(found, allow_nan=False)
+
+
+def test_with_three_classes_each_has_a_curve_against_the_rest():
+    table = noise_table(300, 0, n_classes=3)
+    found = curves_document(table.labels, {"uniform": table.probabilities[:, :1].swapaxes(0, 1)}, "abc")
+    for index, name in enumerate("abc"):
+        expected = roc_auc_score(table.labels == index, table.probabilities[:, 0, index])
+        assert area(found["uniform"]["roc_by_class"][name]) == pytest.approx(expected, abs=0.01)

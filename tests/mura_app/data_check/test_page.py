@@ -53,6 +53,15 @@ def test_only_the_first_of_a_long_list_are_shown() -> None:
     assert "are shown" not in _section(render_audit_page(document(constant=["0.png"] * SHOWN)), "constant")
 
 
+def test_what_was_not_found_is_one_line() -> None:
+    page = render_audit_page(document(constant=["0.png"]))
+    line = " ".join(re.findall(r'<p class="nothing">(.*?)</p>', page, re.DOTALL)[0].split())
+    assert line.startswith("Not found: the same image in both splits; ")
+    assert "images of one grey" not in line
+    assert "Images of one grey: 1" in page
+    assert "Files that cannot be read" not in page
+
+
 @pytest.mark.parametrize("found", [document(), incomplete()])
 def test_the_verdict_and_a_list_that_is_not_complete_stand_at_the_top(found: dict[str, Any]) -> None:
     page = render_audit_page(found)

@@ -1,7 +1,11 @@
 """The page in a real browser: it renders, sorts, fits a phone, prints, and can be used by everybody."""
 
+import csv
 import os
+import re
 import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -52,7 +56,9 @@ def opened(browser, address):
         tab.on(
             "request",
             lambda request: (
-                None if request.url.startswith(("file:", "data:")) else complaints.append(request.url)
+                None
+                if request.url.startswith(("file:", "data:", "blob:"))
+                else complaints.append(request.url)
             ),
         )
         tab.goto(address)
@@ -174,7 +180,34 @@ def test_it_prints_everything_black_on_white(opened):
     assert tab.evaluate(closed) == 0
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate(closed) == before
-    assert tab.pdf(format="A4").startswith(b"%PDF")
+    assert tab.locator(".screen").first.is_hidden()  # settings and long lists are not printed
+    assert tab.locator("button.save").first.is_hidden()
+    printed = tab.pdf(format="A4")
+    assert printed.startswith(b"%PDF")
+    assert 1 < len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) <= 8
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(375, "dark"), (1280, "light")])
+def test_a_figure_and_a_table_can_be_saved(opened, document, width, scheme):
+    tab = opened(width, color_scheme=scheme)
+    with tab.expect_download() as figure:
+        tab.locator("figure button.save").first.click()
+    assert figure.value.suggested_filename.endswith(".svg")
+    drawing = ET.fromstring(Path(figure.value.path()).read_bytes())  # noqa: S314 - the page's own
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    with tab.expect_download() as table:
+        tab.get_by_role("button", name="Save as CSV: Agents and controls on the test table").click()
+    assert table.value.suggested_filename == "agents-and-controls-on-the-test-table.csv"
+    with Path(table.value.path()).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:2] == ["agent", "accuracy, %"]
+    assert [row[0].split()[0] for row in rows[1:]] == [*document["agents"], *document["controls"]]
+
+
+def test_names_break_at_their_underscores(opened):
+    tab = opened(375)
+    name = tab.locator('tbody th[data-value="static_per_body_part"]').first
+    assert "static_<wbr>per_<wbr>body_<wbr>part" in name.inner_html()
 
 
 def test_an_edited_run_runs_nothing_and_its_page_still_works(opened, document, thumbnails, tmp_path):

@@ -63,7 +63,7 @@ def test_learning_curves_name_their_agents():
 
 
 def test_roc_names_every_agent_and_starts_in_its_corner():
-    svg = roc_plot({"uniform": ROC, "ppo": ROC})
+    svg = roc_plot({"uniform": ROC, "ppo": ROC}, "abnormal")
     assert "uniform" in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert "ppo" in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert 'role="img"' in svg
@@ -105,7 +105,7 @@ def test_names_in_figures_are_text(name):
         body_part_plot([name], {"uniform": [0.8], name: [0.9]}),
         weights_heatmap(name, [name, "b"], rows),
         learning_curves({name: curve}),
-        roc_plot({"uniform": ROC, name: ROC}),
+        roc_plot({"uniform": ROC, name: ROC}, name),
         reliability_plot(name, reliability),
     ]
     wanted = printable(" ".join(name.split())) or "–"

@@ -35,7 +35,9 @@ def test_the_figures_are_those_of_the_benchmark(card, document):
     for name, row in {**document["agents"], **document["controls"]}.items():
         assert rows[name][1].startswith(f"{100 * row['accuracy']['mean']:.1f} (")
         assert rows[name][3].startswith(f"{row['auroc']['mean']:.3f} (")
-    sentence = verdict_sentence("reinforce", document["agents"]["reinforce"]["vs_uniform"])
+    sentence = verdict_sentence(
+        "reinforce", document["agents"]["reinforce"]["vs_uniform"], document["n_studies"]
+    )
     assert sentence.replace(NBSP, " ") in card
 
 

@@ -15,7 +15,7 @@ from mura_app.report.page import render_page
 from mura_app.report.verdict import repeats_sentence, verdict_sentence
 from tests.mura_app.report.conftest import TITLE
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "wbr"}
 
 
 class Reader(HTMLParser):
@@ -24,10 +24,12 @@ class Reader(HTMLParser):
     def __init__(self):
         super().__init__()
         self.open, self.ids, self.links, self.texts, self.tags = [], [], [], [], []
+        self.broken = False
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
         self.tags.append((tag, values))
+        self.broken = tag == "wbr"
         if "id" in values:
             self.ids.append(values["id"])
         self.links += [value for name, value in attrs if name in {"src", "href", "xlink:href"}]
@@ -43,6 +45,9 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.broken:  # a name goes on behind a place where it may break
+            data = self.texts.pop() + data
+        self.broken = False
         self.texts.append(data)
 
 
@@ -96,7 +101,7 @@ def test_the_verdict_agrees_with_the_figures(document, reader):
     comparison = document["agents"]["reinforce"]["vs_uniform"]
     text = " ".join(reader.texts)
     assert f"{100 * comparison['accuracy_difference']:+.1f} points" in text
-    assert verdict_sentence("reinforce", comparison) in text
+    assert verdict_sentence("reinforce", comparison, document["n_studies"]) in text
 
 
 def test_every_agent_stands_in_the_table_with_its_figures(document, reader):
@@ -242,9 +247,37 @@ def test_averages_over_more_than_two_classes_say_so(document, page):
     assert "macro" not in page
 
 
+def test_each_of_several_classes_has_its_roc(document, page):
+    several = json.loads(json.dumps(document))
+    several["protocol"]["class_names"] = ["normal", "fracture", "implant"]
+    for row in several["curves"].values():
+        row["roc_by_class"] = {"normal": row["roc"], "fracture": row["roc"], "implant": None}
+    shown = render_page(several, title=TITLE, settings={})
+    for words in ("mean over classes", "normal against the rest", "fracture against the rest"):
+        assert f"{words}; the table holds the areas" in shown
+    assert "implant against" not in shown
+    assert "abnormal; the table holds the areas" in page
+
+
 def test_an_agent_that_fell_back_says_so(document, page):
     back = json.loads(json.dumps(document))
     back["agents"]["reinforce"]["kept_reference"] = 1.0
     sentence = "Fell back to their reference weights"
     assert sentence in render_page(back, title=TITLE, settings={})
     assert sentence not in page
+
+
+def test_other_groups_than_body_parts_have_their_own_word(document, page):
+    grouped = json.loads(json.dumps(document))
+    grouped["protocol"]["group_name"] = "hospital"
+    figure = {"mean": 0.8125, "ci95": [0.7, 0.9], "seed_spread": 0.0}
+    of_agents = dict.fromkeys([*document["agents"], *document["controls"]], figure)
+    grouped["subgroups"] = {"sex": {"f": {"n_studies": 40, "n_patients": 40, "accuracy": of_agents}}}
+    shown = render_page(grouped, title=TITLE, settings={})
+    words = " ".join(re.sub(r"<(style|script|pre).*?</\1>|<[^>]+>", " ", shown, flags=re.DOTALL).split())
+    assert "By hospital" in words
+    assert "By subgroup: sex" in words
+    assert "f (40)" in words
+    assert "81.2" in words
+    assert "body part" not in words.lower()
+    assert "By subgroup" not in page
