@@ -230,7 +230,7 @@ def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
 
     Members alike share one, which nobody changes: fits and checks ask for it again and again.
     """
-    registered = NETWORKS[config.network] if config.network in NETWORKS else None
+    registered = config.network in NETWORKS and NETWORKS[config.network]
     options = json.dumps(dict(config.options), sort_keys=True)
     return _meta_network(registered, config.network, options, n_classes)
 
