@@ -34,9 +34,10 @@ demo: $(STAMP)  ## the main job on synthetic radiographs, in runs/demo
 	$(VENV)/bin/mura demo --resume
 
 # One thread a process, as many processes as CPUs: more threads would only wait for one another. Modules are
-# given out in the order of `tests/conftest.py`, the long ones first.
+# given out in the order of `tests/conftest.py`, the long ones first. Many containers forbid Python to keep
+# compiled files: each of some sixty processes would compile the packages anew, and pytest all tests.
 test: $(STAMP)  ## the test suite, on all CPUs
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --dist loadscope --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --dist loadscope --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## the checks that take longer
 	$(RUN) -m pytest -m slow

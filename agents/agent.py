@@ -11,8 +11,14 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import checked_seed, make_config, plain_values, require_table
-from agents.features import asked_features, standardised_features
+from agents.config import (
+    asked_features,
+    checked_seed,
+    make_config,
+    plain_values,
+    require_table,
+    standardised_features,
+)
 from agents.monitor import Callback, write_fitted
 from agents.storage import FITTED_FIELDS, SavedAgent, fingerprint, write_agent
 from mura_env import Predictions, Standardization
@@ -73,8 +79,7 @@ class Agent(ABC, Generic[ConfigType]):
 
     def __repr__(self) -> str:
         """Return name, options, and whether it is fitted."""
-        values = plain_values(self.config)
-        options = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        options = ", ".join(f"{name}={value!r}" for name, value in plain_values(self.config).items())
         state = f"fitted with seed {self.seed_}" if self._fitted else "not fitted"
         return f"<agent {self.name!r} ({state}): {options or 'no options'}>"
 

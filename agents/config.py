@@ -1,15 +1,15 @@
-"""Configurations: what those of all agents have, and how plain values, typed or read, become checked ones."""
+"""Configurations: what those of agents have, the features asked for, and how plain values become checked."""
 
 import dataclasses
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from mura_env import Predictions
+from mura_env import Predictions, Standardization
 from mura_env.errors import UserError
 from mura_env.utils.options import MAX_SEED, Range, check_options, option_types
 from mura_env.utils.text import shortened
@@ -32,6 +32,15 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeaturesConfig(AgentConfig):
+    """Options of agents that can read the features of a table."""
+
+    features: Literal["auto", "all", "none"] | tuple[str, ...] = "auto"
+    """Features of the table that are read: all, none, those named, or auto: all, where that is better on the
+    held-out studies of inner folds, else none."""
 
 
 MAX_STORED = 2**22
@@ -115,6 +124,30 @@ def require_table(table: object) -> None:
             f"expected a predictions table, got {type(table).__name__}; make one with "
             "Predictions.from_arrays or Predictions.load"
         )
+
+
+def asked_features(config: object, table: Predictions) -> Predictions:
+    """Return a training table with the features that a configuration asks for, all of them with `auto`.
+
+    Raises:
+        ValueError: If the table has no feature of a name.
+    """
+    asked = getattr(config, "features", "none")
+    return table.with_features("all" if asked == "auto" else asked)
+
+
+def are_to_choose(config: object, table: Predictions) -> bool:
+    """Tell whether an agent is to find out whether the features of a table help."""
+    return getattr(config, "features", "none") == "auto" and bool(table.feature_names)
+
+
+def standardised_features(table: Predictions, statistics: Standardization) -> Predictions:
+    """Return a table with the features that the statistics are of, in their order, standardised."""
+    chosen = table.with_features(statistics.names)
+    if chosen.features is None:
+        return chosen
+    features = statistics.apply(chosen.features, chosen.feature_names)
+    return dataclasses.replace(chosen, features=features)
 
 
 def did_you_mean(name: str, names: list[str]) -> str:

@@ -174,3 +174,8 @@ def _correct(table: Predictions, weights: NDArray[np.float32] | None = None) -> 
     weights = np.full(table.n_models, 1.0 / table.n_models, np.float32) if weights is None else weights
     combined = np.tensordot(table.probabilities, weights, axes=(1, 0))
     return np.asarray(combined.argmax(axis=1) == table.labels, dtype=np.float64)
+
+
+def is_gain(gains: NDArray[np.float64]) -> bool:
+    """Tell whether paired gains, one per study, are on average above one standard error of their mean."""
+    return bool(gains.mean() > gains.std() / np.sqrt(len(gains)))

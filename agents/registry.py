@@ -116,7 +116,8 @@ def agent_class(name: str) -> type[Agent[Any]]:
     Raises:
         UserError: If there is no such agent, or its plug-in cannot be imported or is no agent.
     """
-    chosen = (CONSULTATION_AGENTS if name in CONSULTATION_AGENTS else AGENTS)[name]
+    # those of consultation come second: only what is not the project's own is looked for among plug-ins
+    chosen = (CONSULTATION_AGENTS if name not in AGENTS and name in CONSULTATION_AGENTS else AGENTS)[name]
     chosen.name = name  # an entry point names the class alone
     return chosen
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from base_models.calibration import cross_calibrate, fit_calibration
-from base_models.config import EnsembleConfig
+from base_models.calibration import Calibration, cross_calibrate, fit_calibration
+from base_models.config import EnsembleConfig, ViewAggregation
 from base_models.data.image_cache import ImageCache
 from base_models.data.loader import derive_seed
 from base_models.datasets.study import Dataset, Study, single_images
@@ -132,6 +132,74 @@ def draw_folds(studies: Sequence[Study], n_folds: int, seed: int) -> NDArray[np.
     return folds
 
 
+@dataclass(frozen=True)
+class StackedFits:
+    """What all fits say: of training studies the one that held them out, of test studies each fold's."""
+
+    train: NDArray[np.float64]
+    """Logits, shape (n_train, n_models, n_classes)."""
+    test: NDArray[np.float64]
+    """Logits, shape (n_test, n_models, n_folds, n_classes)."""
+    images: NDArray[np.float64]
+    """Logits of the test radiographs, study by study, shape (n_images, n_models, n_folds, n_classes)."""
+    similar: NDArray[np.float32]
+    """Similarities of the training radiographs to anchors, shape (n_views, n_models, n_anchors)."""
+    similar_images: NDArray[np.float32]
+    """Those of the test radiographs, the mean over folds."""
+
+
+def stack_fits(
+    fits: Sequence[Sequence[FitResult]],
+    folds: NDArray[np.int64],
+    train: Views,
+    test: Views,
+    rule: ViewAggregation,
+) -> StackedFits:
+    """Put what fits say of views, by member and fold, at its place in arrays of studies and radiographs."""
+    n_test, n_models, n_folds = int(test.study.max(initial=-1)) + 1, len(fits), len(fits[0])
+    n_classes, n_anchors = fits[0][0].logits.shape[1], fits[0][0].similar.shape[1]
+    stacked = StackedFits(
+        np.zeros((len(folds), n_models, n_classes)),
+        np.zeros((n_test, n_models, n_folds, n_classes)),
+        np.zeros((len(test.rows), n_models, n_folds, n_classes)),
+        np.zeros((len(train.rows), n_models, n_anchors), dtype=np.float32),
+        np.zeros((len(test.rows), n_models, n_anchors), dtype=np.float32),
+    )
+    for index, of_member in enumerate(fits):
+        for fold, fit in enumerate(of_member):
+            held_out, view = np.flatnonzero(folds == fold), np.flatnonzero(folds[train.study] == fold)
+            study = np.searchsorted(held_out, train.study[view])
+            of_held_out, of_test = np.split(fit.logits, [len(study)])
+            stacked.train[held_out, index] = study_logits(of_held_out, study, len(held_out), rule)
+            stacked.test[:, index, fold] = study_logits(of_test, test.study, n_test, rule)
+            stacked.images[:, index, fold] = image_log_probabilities(of_test)
+            stacked.similar[view, index], near_test = np.split(fit.similar, [len(study)])
+            stacked.similar_images[:, index] += near_test / n_folds
+    return stacked
+
+
+def _calibrate(
+    stacked: StackedFits,
+    member: int,
+    labels: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    body_parts: Sequence[Sequence[str]],
+    *,
+    part_bias_std: float,
+) -> tuple[Calibration, tuple[Calibration, ...]]:
+    """Calibrate a member's logits in place; return what calibrates others' logits, and that of each fold.
+
+    `body_parts` are those of the training studies, the test studies and the test radiographs.
+    """
+    of_train, of_test, of_images = body_parts
+    out_of_fold = stacked.train[:, member].copy()
+    stacked.train[:, member], of_folds = cross_calibrate(out_of_fold, labels, folds, of_train, part_bias_std)
+    calibration = fit_calibration(out_of_fold, labels, of_train, part_bias_std)
+    stacked.test[:, member] = calibration.apply(stacked.test[:, member], of_test)
+    stacked.images[:, member] = calibration.apply(stacked.images[:, member], of_images)
+    return calibration, tuple(of_folds)
+
+
 def calibrated_tables(
     dataset: Dataset,
     cache: ImageCache,
@@ -156,78 +224,52 @@ def calibrated_tables(
     train, test = dataset.of_split("train"), dataset.of_split("test")
     train_views, test_views = views_of(train, cache), views_of(test, cache)
     images, labels = single_images(test), np.array([study.label for study in train], dtype=np.int64)
-    train_parts, test_parts, image_parts = (
-        [study.body_part for study in studies] for studies in (train, test, images)
-    )
-    std, rule = config.part_bias_std, config.view_aggregation
-    n_models, n_folds, n_classes = len(fits), len(fits[0]), fits[0][0].logits.shape[1]
-    train_logits = np.zeros((len(train), n_models, n_classes))
-    test_logits = np.zeros((len(test), n_models, n_folds, n_classes))
-    image_logits = np.zeros((len(images), n_models, n_folds, n_classes))
-    n_anchors = fits[0][0].similar.shape[1]
-    train_similar = np.zeros((len(train_views.rows), n_models, n_anchors), dtype=np.float32)
-    image_similar = np.zeros((len(images), n_models, n_anchors), dtype=np.float32)
-    for index, (member, of_member) in enumerate(zip(config.members, fits, strict=True)):
-        for fold, fit in enumerate(of_member):
-            held_out, view = np.flatnonzero(folds == fold), np.flatnonzero(folds[train_views.study] == fold)
-            study = np.searchsorted(held_out, train_views.study[view])
-            of_held_out, of_test = np.split(fit.logits, [len(study)])
-            train_logits[held_out, index] = study_logits(of_held_out, study, len(held_out), rule)
-            test_logits[:, index, fold] = study_logits(of_test, test_views.study, len(test), rule)
-            image_logits[:, index, fold] = image_log_probabilities(of_test)
-            train_similar[view, index], near_test = np.split(fit.similar, [len(study)])
-            image_similar[:, index] += near_test / n_folds
-        out_of_fold = train_logits[:, index].copy()
-        train_logits[:, index], of_folds = cross_calibrate(out_of_fold, labels, folds, train_parts, std)
-        calibration = fit_calibration(out_of_fold, labels, train_parts, std)
-        test_logits[:, index] = calibration.apply(test_logits[:, index], test_parts)
-        image_logits[:, index] = calibration.apply(image_logits[:, index], image_parts)
+    stacked = stack_fits(fits, folds, train_views, test_views, config.view_aggregation)
+    parts = tuple([study.body_part for study in studies] for studies in (train, test, images))
+    for index, member in enumerate(config.members):
+        calibrations = _calibrate(stacked, index, labels, folds, parts, part_bias_std=config.part_bias_std)
         trained = TrainedMember(
             member,
             (),
-            calibration,
-            tuple(of_folds),
+            *calibrations,
             dataset.class_names,
             config.cached_side,
-            of_member[0].input_format,
+            fits[index][0].input_format,
             crop=config.crop,
-            view_aggregation=rule,
+            view_aggregation=config.view_aggregation,
             tta_flip=config.tta_flip,
         )
         save_member(run_dir, trained, {"training": asdict(config.training_of(member)), "seed": seed})
     names = [member.name for member in config.members]
     save_index(run_dir, names)
-    # FLOPs of one view; a study is predicted by the networks of all folds
-    passes = 1 + config.tta_flip
-    of_fold = [passes * forward_flops(meta_network(own, n_classes), own) for own in config.members]
-    costs = [n_folds * flops for flops in of_fold]
-    by_fold = test_logits.reshape(len(test), -1, n_classes)
-    fold_names = [f"{name}/fold{fold}" for name in names for fold in range(n_folds)]
     outputs = {
-        "train": Outputs(train_logits),
-        "test": Outputs(test_logits.mean(axis=2)),
-        "test-images": Outputs(image_logits.mean(axis=2)),
-        "test-folds": Outputs(by_fold),
+        "train": Outputs(stacked.train),
+        "test": Outputs(stacked.test.mean(axis=2)),
+        "test-images": Outputs(stacked.images.mean(axis=2)),
+        "test-folds": Outputs(stacked.test.reshape(len(test), -1, len(dataset.class_names))),
     }
     if config.features:
         anchors = {name: np.stack([fit.anchors for fit in of]) for name, of in zip(names, fits, strict=True)}
         features = StudyFeatures.fit(anchors)
         features.save(run_dir)
-        columns = feature_columns(features, cache, (train_views, train_similar), (test_views, image_similar))
+        columns = feature_columns(
+            features, cache, (train_views, stacked.similar), (test_views, stacked.similar_images)
+        )
         outputs = {
             name: replace(of, features=columns[name], feature_names=features.names)
             for name, of in outputs.items()
         }
+    # FLOPs of one view; a study is predicted by the networks of all folds
+    passes, n_folds = 1 + config.tta_flip, len(fits[0])
+    flops = [
+        passes * forward_flops(meta_network(own, len(dataset.class_names)), own) for own in config.members
+    ]
+    fold_names = [f"{name}/fold{fold}" for name in names for fold in range(n_folds)]
+    models = {"test-folds": (fold_names, np.repeat(flops, n_folds).tolist())}
+    own_models = names, [n_folds * number for number in flops]
     studies = {"train": train, "test": test, "test-images": images, "test-folds": test}
-    models = {"test-folds": fold_names}
     return {
-        name: prediction_table(
-            dataset,
-            studies[name],
-            of,
-            models.get(name, names),
-            np.repeat(of_fold, n_folds) if name in models else costs,
-        )
+        name: prediction_table(dataset, studies[name], of, *models.get(name, own_models))
         for name, of in outputs.items()
     }
 

@@ -42,6 +42,7 @@ from base_models.training.fit_pool import run_fits
 from base_models.training.validation import FoldImages
 from mura_env import Predictions
 from mura_env.utils.files import write_json
+from mura_env.utils.options import SEED
 from mura_env.utils.progress import Progress
 
 __all__ = ["EnsembleConfig", "MemberConfig", "TrainingConfig", "train_ensemble"]
@@ -82,9 +83,11 @@ def train_ensemble(
         The training table, out of fold, and the test table.
 
     Raises:
-        UserError: If images cannot be read, a split or fold lacks a class, or what `check_training` refuses.
+        UserError: If images cannot be read, a split or fold lacks a class, the seed is negative or too large,
+            or what `check_training` refuses.
         OSError: If a file that the configuration names cannot be read.
     """
+    SEED.check("seed", seed, int)
     run_dir, started = Path(run_dir), time.perf_counter()
     with join_process_group() as group:
         with group.synchronized():
@@ -111,23 +114,10 @@ def train_ensemble(
         with group.synchronized():
             if group.is_global_zero:
                 fits = [results[i : i + config.folds] for i in range(0, len(results), config.folds)]
-                dropped = weak_members(config, fits)
-                kept = [i for i, member in enumerate(config.members) if member.name not in dropped]
-                tables = calibrated_tables(
-                    readable,
-                    cache,
-                    [fits[index] for index in kept],
-                    folds,
-                    config=replace(config, members=tuple(config.members[index] for index in kept)),
-                    run_dir=run_dir,
-                    seed=seed,
+                record = _write_results(
+                    readable, cache, fits, folds, config=config, run_dir=run_dir, seed=seed
                 )
-                tables |= metadata_tables(readable, folds)
-                (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
-                for name, table in tables.items():
-                    table.save(run_dir / "predictions" / f"{name}.npz")
-                record = _training_record(readable, config, fits, folds, seed)
-                record |= {"dropped_members": dropped, **_file_remarks(dataset, readable, cache)}
+                record |= _file_remarks(dataset, readable, cache)
                 write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
@@ -182,6 +172,35 @@ def _fit_jobs(
         for fold in range(config.folds)
         for images in [images_of(fold, training.inner_validation)]
     ]
+
+
+def _write_results(
+    dataset: Dataset,
+    cache: ImageCache,
+    fits: Sequence[Sequence[FitResult]],
+    folds: NDArray[np.int64],
+    *,
+    config: EnsembleConfig,
+    run_dir: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """Write the members that are not too weak and all tables; return the record of the training."""
+    dropped = weak_members(config, fits)
+    kept = [i for i, member in enumerate(config.members) if member.name not in dropped]
+    tables = calibrated_tables(
+        dataset,
+        cache,
+        [fits[index] for index in kept],
+        folds,
+        config=replace(config, members=tuple(config.members[index] for index in kept)),
+        run_dir=run_dir,
+        seed=seed,
+    )
+    tables |= metadata_tables(dataset, folds)
+    (run_dir / "predictions").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.save(run_dir / "predictions" / f"{name}.npz")
+    return {**_training_record(dataset, config, fits, folds, seed), "dropped_members": dropped}
 
 
 def _training_record(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -21,7 +22,7 @@ from base_models.networks.pretrained import (
     pretrained_state_dict,
     read_state_dict,
 )
-from base_models.networks.registry import create_model, fresh_format
+from base_models.networks.registry import NETWORKS, create_model, fresh_format
 from base_models.storage import load_tensors
 from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.files import read_json, write_json
@@ -245,25 +246,40 @@ def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = 
 
 
 def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
-    """Create a member's network on torch's meta device, where tensors have shapes but no values."""
+    """Return a member's network on torch's meta device, where tensors have shapes but no values.
+
+    Members alike share one, which nobody changes: fits and checks ask for it again and again.
+    """
+    registered = config.network in NETWORKS and NETWORKS[config.network]
+    options = json.dumps(dict(config.options), sort_keys=True)
+    return _meta_network(registered, config.network, options, n_classes)
+
+
+@lru_cache(maxsize=64)
+def _meta_network(_registered: object, name: str, options: str, n_classes: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # some constructors do not work on the meta device
-        return new_network(config, n_classes).to("meta")
+        return new_network(MemberConfig("any", name, options=json.loads(options)), n_classes).to("meta")
 
 
 def forward_flops(network: nn.Module, config: MemberConfig) -> int:
     """Return the floating-point operations of a network from `meta_network` on one image."""
-    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - imports a compiler
-
     size, planes = config.image_size, fresh_format(config.network).in_channels
     try:
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(2, planes, size, size, device="meta"))
+        return _count_flops(network, size, planes)
     except (RuntimeError, AssertionError, ValueError) as error:  # each library refuses in its own way
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
             f"expected an image size that the network {config.network!r} takes, got {size} ({reason}); try "
             "224, or let a network of torchvision enlarge the images with its option least_size"
         ) from error
+
+
+@lru_cache(maxsize=64)
+def _count_flops(network: nn.Module, size: int, planes: int) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - imports a compiler
+
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(2, planes, size, size, device="meta"))
     return int(counter.get_total_flops()) // 2
 
 

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from base_models.datasets.study import Study
 from base_models.imaging.decoding import each_image
@@ -85,6 +82,10 @@ def log_probabilities(
     x: NDArray[np.float64], labels: NDArray[np.int64], x_new: NDArray[np.float64], n_classes: int
 ) -> NDArray[np.float64]:
     """Fit on (x, labels) and predict x_new; a class without a label gets a negligible probability."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - processes of fits do without it
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x, labels)
     result = np.full((len(x_new), n_classes), np.log(1e-7))
     result[:, model.classes_] = np.clip(model.predict_log_proba(x_new), np.log(1e-7), None)

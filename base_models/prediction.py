@@ -260,6 +260,24 @@ def predict_studies(
     return np.asarray(predict_studies_and_images(members, studies, progress)[0].logits, dtype=np.float32)
 
 
+def _outputs_by_fold(
+    member: TrainedMember, squares: NDArray[np.uint8], rows: NDArray[np.int64], *, with_maps: bool
+) -> list[ViewOutputs]:
+    """Return what each network of a member says of rows of decoded images."""
+    return [
+        view_outputs(
+            network,
+            squares,
+            rows,
+            member.config.image_size,
+            member.input_format,
+            tta_flip=member.tta_flip,
+            with_maps=with_maps,
+        )
+        for network in member.networks
+    ]
+
+
 def predict_studies_and_images(
     members: Sequence[TrainedMember],
     studies: Sequence[Study],
@@ -297,20 +315,8 @@ def predict_studies_and_images(
     part_of_view = [body_parts[study] for study in study_of_view]
     of_studies, of_images, similar = [], [], []
     for index, member in enumerate(members):
-        squares, size = images.of_member(member), member.config.image_size
         with_maps = record is not None and record.with_maps
-        found = [
-            view_outputs(
-                network,
-                squares,
-                rows,
-                size,
-                member.input_format,
-                tta_flip=member.tta_flip,
-                with_maps=with_maps,
-            )
-            for network in member.networks
-        ]
+        found = _outputs_by_fold(member, images.of_member(member), rows, with_maps=with_maps)
         views, embeddings = ([of.logits for of in found], [of.embeddings for of in found])
         if record is not None:
             for fold, of_fold in enumerate(found):

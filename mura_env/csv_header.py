@@ -55,11 +55,51 @@ def read_header(
             which class is positive.
     """
     names = [cell.strip() for cell in cells]
+    position_of = {name: position for position, name in enumerate(names)}
+    features, groups, subgroups, of_classes = _checked_columns(names, with_labels=with_labels)
+    prefix, class_names = _class_names(of_classes)
+    order = class_order(class_names, positive)
+    if order.question:
+        raise UserError(order.question)
+    if order.remark:
+        warnings.warn(order.remark, UserWarning, stacklevel=5)
+    ordered = [class_names[i] for i in order.positions]
+    indices = indices_as_labels(class_names, positive)
+    return Header(
+        positions={
+            **{name: position_of[name] for name in (*REQUIRED, *OPTIONAL) if name in position_of},
+            **({"body_part": position_of[groups[0]]} if groups else {}),
+        },
+        class_positions=tuple(position_of[prefix + name] for name in ordered),
+        class_names=tuple(ordered),
+        class_of_label={
+            label: class_names[index] for label, index in {**indices, **positions_of(class_names)}.items()
+        },
+        are_probabilities=prefix == PREFIXES[1],
+        feature_positions={name.removeprefix(FEATURE): position_of[name] for name in features},
+        decimal_comma=decimal_comma,
+        with_labels=with_labels,
+        group_name=groups[0].removeprefix(GROUP).replace("_", " ") if groups else "body part",
+        subgroup_positions={name.removeprefix(SUBGROUP): position_of[name] for name in subgroups},
+    )
+
+
+class Kinds(NamedTuple):
+    """Names of columns by what they hold, those with a name of their own left out."""
+
+    features: list[str]
+    groups: list[str]
+    """One at most, in place of `body_part`."""
+    subgroups: list[str]
+    classes: list[str]
+
+
+def _checked_columns(names: list[str], *, with_labels: bool) -> Kinds:
+    """Check that columns are known, named, there and there once."""
     if not names:
         raise UserError("expected a header line, got an empty file")
     if len(names) > MOST_COLUMNS:
         raise UserError(f"expected at most {MOST_COLUMNS:,} columns, got {len(names):,}")
-    position_of = {name: position for position, name in enumerate(names)}
     name, count = Counter(names).most_common(1)[0]
     if count > 1 and name:
         raise UserError(f"expected every column once, got {name!r} {count} times")
@@ -67,7 +107,7 @@ def read_header(
         raise UserError(
             f"expected a name for every column, got none for column {names.index('') + 1}: drop it"
         )
-    missing = [n for n in REQUIRED if n not in position_of and (with_labels or n != "label")]
+    missing = [n for n in REQUIRED if n not in names and (with_labels or n != "label")]
     if missing and len(names) == 1:
         raise UserError(
             f"expected columns with commas, semicolons or tabs between them, got the one column {names[0]!r}"
@@ -97,31 +137,7 @@ def read_header(
             "expected a name after group_ and subgroup_, got a column without: name it or drop it"
         )
     known_kinds = {*features, *groups, *subgroups}
-    prefix, class_names = _class_names([name for name in others if name not in known_kinds])
-    order = class_order(class_names, positive)
-    if order.question:
-        raise UserError(order.question)
-    if order.remark:
-        warnings.warn(order.remark, UserWarning, stacklevel=5)
-    ordered = [class_names[i] for i in order.positions]
-    indices = indices_as_labels(class_names, positive)
-    return Header(
-        positions={
-            **{name: position_of[name] for name in (*REQUIRED, *OPTIONAL) if name in position_of},
-            **({"body_part": position_of[groups[0]]} if groups else {}),
-        },
-        class_positions=tuple(position_of[prefix + name] for name in ordered),
-        class_names=tuple(ordered),
-        class_of_label={
-            label: class_names[index] for label, index in {**indices, **positions_of(class_names)}.items()
-        },
-        are_probabilities=prefix == PREFIXES[1],
-        feature_positions={name.removeprefix(FEATURE): position_of[name] for name in features},
-        decimal_comma=decimal_comma,
-        with_labels=with_labels,
-        group_name=groups[0].removeprefix(GROUP).replace("_", " ") if groups else "body part",
-        subgroup_positions={name.removeprefix(SUBGROUP): position_of[name] for name in subgroups},
-    )
+    return Kinds(features, groups, subgroups, [name for name in others if name not in known_kinds])
 
 
 def _class_names(columns: list[str]) -> tuple[str, list[str]]:

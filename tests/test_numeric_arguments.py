@@ -9,9 +9,11 @@ import pytest
 from agents.benchmark import evaluate_saved_agents, run_benchmark
 from agents.metrics import calibration_error, evaluate
 from agents.statistics.bootstrap import PatientBootstrap, interval
+from agents.statistics.calibration import calibration_interval
 from agents.statistics.hypothesis_tests import sign_flip_test
 from base_models import create_model
 from base_models.datasets import open_dataset
+from base_models.ensemble import train_ensemble
 from base_models.synthetic import draw_study, synthesize
 from mura_env import EnsembleWeightingEnv, EnsembleWeightingVectorEnv, Predictions
 from mura_env.errors import UserError
@@ -41,12 +43,20 @@ CALLS: dict[str, tuple[Callable[[Any], object], tuple[Any, ...]]] = {
     ),
     "n_permutations": (lambda n: sign_flip_test(HALVES[:, 0], TABLE.patient_ids, n), (0, -5, 10**12)),
     "level": (lambda n: interval(np.arange(9.0), n), (0, 1, 95, float("nan"))),
+    "level of a calibration error": (
+        lambda n: calibration_interval(0.1, np.ones((2, 1, 3)), n),
+        (0, 1, 95, "0.9", float("nan")),
+    ),
     "threshold": (lambda n: evaluate(TABLE.labels, HALVES, threshold=n), (-0.1, 50, "0.5", float("nan"))),
     "n_bins": (lambda n: calibration_error(HALVES[:, 0] > 0, HALVES[:, 0], n), (0, -3, 1.5)),
     "fraction": (lambda n: TABLE.split(n, seed=0), (0, 1, 50, "half")),
     "seed": (lambda n: TABLE.split(0.5, seed=n), (-1, 10**12, None)),
     "seed of a data set": (lambda n: open_dataset("absent", seed=n), (-1, 1.5)),
     "seed of a study": (lambda n: draw_study("HAND", n), (-1, 1.5)),
+    "seed of a training": (
+        lambda n: train_ensemble(None, None, "absent", seed=n),
+        (-1, 0.5, True, 2**32, None),
+    ),
     "label": (lambda n: draw_study("HAND", 0, n), (2, -1, True)),
     "n_patients": (lambda n: synthesize("absent", n, 0), (1, 2.5, 10**9)),
     "valid_fraction": (lambda n: synthesize("absent", 4, 0, valid_fraction=n), (0, 1, float("inf"))),

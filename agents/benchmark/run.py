@@ -14,8 +14,7 @@ from agents.benchmark.document import benchmark_document
 from agents.benchmark.fits import AgentResult, Fit, Options, run_fits, seeds_of
 from agents.benchmark.image_level import check_images
 from agents.benchmark.targets import benchmark_targets, check_targets
-from agents.config import plain_values
-from agents.features import asked_features
+from agents.config import asked_features, plain_values
 from agents.parallel import Backend, check_backend, workers_stopped
 from agents.registry import BASELINE, make_agent, named_rewards
 from mura_env import Predictions, matched_to
@@ -83,18 +82,9 @@ def run_benchmark(
     place = None if directory is None else Path(directory)
     if place is not None:
         _check_options(options)
-    fits = [
-        Fit(name, of_agent, seed, None if place is None else place / "agents" / f"{name}-seed{seed}")
-        for name, of_agent in options.items()
-        for seed in seeds_of(make_agent(name, **of_agent), seeds)
-    ]
     workers: dict[str, Any] = {"n_jobs": n_jobs, "backend": backend, "progress": progress}
     with workers_stopped():
-        weight = partial(_weight, train=train, test=test, resume=resume)
-        results = {
-            (fit.name, fit.seed): result
-            for fit, result in run_fits(weight, fits, "fitting agents", **workers)
-        }
+        results = _results_over_seeds(train, test, options, seeds, place, resume=resume, **workers)
         held_out = cross_validate(
             train, options, list(seeds)[:n_cross_validated], place, resume=resume, **workers
         )
@@ -113,10 +103,7 @@ def run_benchmark(
     return benchmark_document(
         train,
         test,
-        {
-            name: AgentResult.over_seeds([results[fit.name, fit.seed] for fit in fits if fit.name == name])
-            for name in options
-        },
+        results,
         list(seeds),
         controls=controls or {},
         train_controls=train_controls,
@@ -125,6 +112,32 @@ def run_benchmark(
         images=test_images,
         targets=of_targets,
     )
+
+
+def _results_over_seeds(
+    train: Predictions,
+    test: Predictions,
+    options: Options,
+    seeds: Sequence[int],
+    place: Path | None,
+    *,
+    resume: bool,
+    **workers: Any,
+) -> dict[str, AgentResult]:
+    """Fit every agent with every seed, or read it, and weight the test table; results by agent."""
+    fits = [
+        Fit(name, of_agent, seed, None if place is None else place / "agents" / f"{name}-seed{seed}")
+        for name, of_agent in options.items()
+        for seed in seeds_of(make_agent(name, **of_agent), seeds)
+    ]
+    weight = partial(_weight, train=train, test=test, resume=resume)
+    results: dict[str, list[AgentResult]] = {name: [] for name in options}
+    by_fit = {
+        (fit.name, fit.seed): result for fit, result in run_fits(weight, fits, "fitting agents", **workers)
+    }
+    for fit in fits:
+        results[fit.name].append(by_fit[fit.name, fit.seed])
+    return {name: AgentResult.over_seeds(of_seeds) for name, of_seeds in results.items()}
 
 
 def _weight(fit: Fit, train: Predictions, test: Predictions, resume: bool) -> AgentResult:

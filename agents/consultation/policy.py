@@ -13,7 +13,7 @@ from agents.consultation.cascades import Cascades
 from agents.consultation.controls import cascade_actions, check_cascade
 from agents.consultation.lattice import Lattice
 from agents.consultation.networks import network_outputs
-from agents.features import is_gain
+from agents.mixture import is_gain
 from mura_env import Predictions
 from mura_env.combination import FloatArray, IntArray
 from mura_env.consultation.heads import all_subsets

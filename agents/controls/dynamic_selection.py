@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import Penalty
+from agents.config import FeaturesConfig, Penalty
 from agents.controls.fixed_weights import Control, log_odds_weights
-from agents.features import FeaturesConfig
 from agents.mixture import fold_pairs, members_correct, probabilities_of_label
 from agents.registry import register_agent
 from mura_env import Predictions

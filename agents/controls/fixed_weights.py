@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import UNSEEN_PARTS, Agent
-from agents.config import AgentConfig
-from agents.features import are_to_choose, is_gain
+from agents.config import AgentConfig, are_to_choose
 from agents.mixture import (
     fold_pairs,
+    is_gain,
     members_correct,
     mixture_weights_by_body_part,
     probabilities_of_label,
@@ -33,7 +33,7 @@ FEATURE_FOLDS = 5
 class Control(Agent[ConfigType]):
     """Base class of agents that learn from the labels of the training table at once.
 
-    One that can read features has `agents.features.FeaturesConfig`; with `auto` it reads them where that
+    One that can read features has `agents.config.FeaturesConfig`; with `auto` it reads them where that
     lowers its log loss on inner folds. A subclass writes `_learned`.
     """
 

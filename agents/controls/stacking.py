@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from agents.config import Penalty
+from agents.config import FeaturesConfig, Penalty
 from agents.controls.fixed_weights import Control
-from agents.features import FeaturesConfig
 from agents.mixture import nearest_mixtures
 from agents.registry import register_agent
 from mura_env import Predictions

@@ -17,13 +17,14 @@ from agents.config import (
     Checkpoints,
     Coefficient,
     Exploration,
+    FeaturesConfig,
     LearningRate,
     Share,
     Steps,
     StudiesOfTable,
     Units,
+    are_to_choose,
 )
-from agents.features import FeaturesConfig, are_to_choose
 from agents.mixture import ReferenceChoice, choose_reference, fold_pairs, reference_weights
 from agents.monitor import Callback, Report, TrainingMonitor
 from agents.parallel import TrainingInterrupted

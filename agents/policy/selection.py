@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.features import is_gain
 from agents.mixture import (
     Reference,
+    is_gain,
     mixture_weights,
     probabilities_of_label,
     reference_logits,

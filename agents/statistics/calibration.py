@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.metrics import N_CALIBRATION_BINS, equal_mass_bins
 from agents.statistics.bootstrap import PatientBootstrap, ratio
+from mura_env.utils.options import SHARE
 
 TRUE_ERRORS = np.linspace(0.0, 1.0, 31) ** 2
 """True calibration errors that are tried; between them the limits are interpolated."""
@@ -95,11 +96,15 @@ def calibration_interval(
     Args:
         estimate: The observed error.
         expected: From `errors_to_expect`, or means of them over seeds or body parts.
-        level: Share of what is expected between the outer quantiles.
+        level: Share of what is expected between the outer quantiles, above 0 and below 1.
 
     Returns:
         The two ends, or None where fewer than half of the resamples have a figure.
+
+    Raises:
+        UserError: If the level is no share.
     """
+    SHARE.check("level", level)
     defined = expected[:, :, np.isfinite(expected).all(axis=(0, 1))]
     if defined.shape[2] < max(1, expected.shape[2] / 2):
         return None

@@ -4,20 +4,19 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins import MixedPrecision
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from base_models.config import Precision
 from base_models.distributed import ALONE, ProcessGroup
 from mura_env.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins import MixedPrecision
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,20 @@ class DeviceConfig:
         cores: int = joblib.cpu_count()
         return max(1, cores // max(1, torch.cuda.device_count()) - 1)
 
-    def fabric(self, name: str) -> Fabric:
+    def fabric(self, name: str) -> "Fabric":
         """Return a launched Fabric for a fit in a precision, by Lightning's name of it.
 
-        Processes that share batches each have the GPU of their local rank: there must be as many.
+        Processes that share batches each have the GPU of their local rank: there must be as many. Fabric is
+        imported here: it brings torchvision and torch's compiler, seconds that only a fit should wait for.
         """
+        from lightning.fabric import Fabric  # noqa: PLC0415
+        from lightning.fabric.plugins.environments.lightning import LightningEnvironment  # noqa: PLC0415
+        from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment  # noqa: PLC0415
+        from lightning.fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
+
         options: dict[str, Any] = {"accelerator": "cpu" if self.gpu is None else "gpu"}
         mixed: Any = name
-        plugins: list[Any] = [_Autocast(mixed, self.device.type)] if name.endswith("mixed") else []
+        plugins: list[Any] = [_autocast(mixed, self.device.type)] if name.endswith("mixed") else []
         if self.group.world_size == 1:
             # else Fabric takes the processes that torchrun started for its own
             plugins.append(LightningEnvironment())
@@ -76,12 +81,16 @@ class DeviceConfig:
         return fabric
 
 
-class _Autocast(MixedPrecision):
-    """Leave the input in float32, so that autocast alone chooses what is computed in 16 bits."""
+def _autocast(name: Any, device_type: str) -> "MixedPrecision":
+    """Return a plug-in that leaves the input in float32: autocast chooses what is computed in 16 bits."""
+    from lightning.fabric.plugins import MixedPrecision  # noqa: PLC0415
 
-    def convert_input(self, data: Any) -> Any:
-        """Return the input, which Fabric would round even where a network resizes it first."""
-        return data
+    class Autocast(MixedPrecision):
+        def convert_input(self, data: Any) -> Any:
+            """Return the input, which Fabric would round even where a network resizes it first."""
+            return data
+
+    return Autocast(name, device_type)
 
 
 CPU = DeviceConfig()

@@ -13,13 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.tensorboard.writer import SummaryWriter
 
 from base_models.config import MemberConfig, TrainingConfig
 from base_models.data.augmentation import create_augmentation
@@ -40,6 +39,9 @@ from base_models.training.optimization import (
 from base_models.training.validation import InnerValidation, Score, ValidationImages
 from mura_env.errors import UserError
 from mura_env.utils.files import naming
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
     with ExitStack() as stack:
         writer = None
         if log_folder:
+            from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415 - takes a second
+
             stack.enter_context(naming(log_folder))
             writer = stack.enter_context(SummaryWriter(str(log_folder), purge_step=step + 1))
         for epoch in range(len(epoch_losses), member.epochs):
@@ -312,7 +316,7 @@ def _refuse_divergence(network: nn.Module, epoch_losses: list[float], member: Me
 
 
 def _write_curves(
-    writer: SummaryWriter,
+    writer: "SummaryWriter",
     *,
     epoch: int,
     last_step: int,

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from base_models.networks.input_format import GREY, InputFormat
@@ -54,6 +53,8 @@ class FoldImages:
 
 def score(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Score:
     """Score logits of shape (n_images, n_classes) against the true classes, all of which occur."""
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - most fits are not scored
+
     log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
     probabilities = np.exp(log_probabilities)
     binary = logits.shape[1] == 2

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import tyro
 
+from mura_app.commands.options import AsJson, CheckedOptions, Positive
 from mura_app.locks import lock_beside
 from mura_app.terminal import ProgressBars, message, print_json
 from mura_env.errors import UserError
-from mura_env.utils.options import Seed, check_options
+from mura_env.utils.options import Seed
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(CheckedOptions):
     """Options of `mura check-data`."""
 
     data: tyro.conf.Positional[Path]
@@ -24,8 +25,7 @@ class Command:
     overwrite: bool = False
     """Replace the page that `--html` already names."""
 
-    positive: str | None = None
-    """The positive one of two classes, where their names do not tell."""
+    positive: Positive = None
 
     seed: Seed = 0
     """Seed of the data split, for data sets that come without one."""
@@ -33,11 +33,7 @@ class Command:
     strict: bool = False
     """Exit with status 2 where something was found that should stop a training."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
+    json: AsJson = False
 
     @property
     def writes(self) -> tuple[Path, ...]:

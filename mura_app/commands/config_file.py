@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from base_models.config import ensemble_from_document
-from mura_app.locks import lock_in
+from mura_app.commands.options import AsJson, FolderOptions, Positive
 from mura_app.run_directory import read_config
 from mura_env.errors import UserError
-from mura_env.utils.options import check_options
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("data", "train", "test", "predictions", "test_images"), Path),
@@ -23,14 +22,13 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(FolderOptions):
     """The options of every command that writes a run from given data or tables."""
 
     out: Path
     """Run directory to write."""
 
-    positive: str | None = None
-    """The positive one of two classes, where their names do not tell."""
+    positive: Positive = None
 
     config: Path | None = None
     """`config.json` of a run, whose settings are taken; other options of the command line go on top of it."""
@@ -41,16 +39,7 @@ class RunOptions:
     resume: bool = False
     """Continue the run in `--out`; what is finished there is not computed again."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_in(self.out),)
+    json: AsJson = False
 
 
 def config_defaults(command: type, arguments: Sequence[str]) -> dict[str, Any]:

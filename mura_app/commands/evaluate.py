@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mura_app.artifacts import read_benchmark, write_benchmark
+from mura_app.commands.options import AsJson, CheckedOptions
 from mura_app.console import show_benchmark
 from mura_app.locks import lock_in
 from mura_app.run_directory import RunDirectory, resolved_name
@@ -18,14 +19,13 @@ from mura_env import Predictions
 from mura_env.cells import spelling
 from mura_env.class_order import positive_class
 from mura_env.errors import UserError, UserFileExistsError
-from mura_env.utils.options import check_options
 
 if TYPE_CHECKING:
     from mura_app.external_validation import Outside
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(CheckedOptions):
     """Options of `mura evaluate`."""
 
     run_directory: Annotated[Path, tyro.conf.arg(name="run")]
@@ -56,11 +56,7 @@ class Command:
     overwrite: bool = False
     """Replace the evaluation that the folder already holds."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
+    json: AsJson = False
 
     @property
     def name(self) -> str:

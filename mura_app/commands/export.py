@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mura_app.locks import lock_beside, lock_in
+from mura_app.commands.options import AsJson, FileOfRunOptions
 from mura_app.terminal import print_result
 from mura_env.errors import UserError, UserFileExistsError
-from mura_env.utils.options import Range, check_options
+from mura_env.utils.options import Range
 
 if TYPE_CHECKING:
     from base_models.datasets import Study
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FileOfRunOptions):
     """Options of `mura export`."""
 
     run_directory: Annotated[Path, tyro.conf.arg(name="run")]
@@ -34,21 +34,7 @@ class Command:
     overwrite: bool = False
     """Replace the file that is there."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_beside(self.out),)
-
-    @property
-    def reads(self) -> tuple[Path, ...]:
-        """The locks of what it reads."""
-        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
+    json: AsJson = False
 
     def run(self) -> None:
         """Export, and compare with torch."""

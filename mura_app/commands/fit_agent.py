@@ -7,6 +7,7 @@ from typing import Any
 
 from agents import agent_class, list_agents, list_consultation_agents, make_agent
 from agents.storage import ARRAYS_NAME, DOCUMENT_NAME
+from mura_app.commands.options import AsJson, CheckedOptions, Positive
 from mura_app.locks import lock_in
 from mura_app.main import COMMANDS, parse
 from mura_app.predictions_io import load_table
@@ -14,11 +15,11 @@ from mura_app.terminal import ProgressBars, message, print_json, print_text
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserFileExistsError
 from mura_env.utils.files import unfinished
-from mura_env.utils.options import Seed, check_options
+from mura_env.utils.options import Seed
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(CheckedOptions):
     """Options that every agent has."""
 
     predictions: Path
@@ -27,8 +28,7 @@ class Options:
     out: Path
     """Folder to save the fitted agent in."""
 
-    positive: str | None = None
-    """The positive one of two classes, where their names do not tell."""
+    positive: Positive = None
 
     seed: Seed = 0
     """Seed of the agent; the same seed on the same machine gives the same weights."""
@@ -36,11 +36,7 @@ class Options:
     overwrite: bool = False
     """Replace an agent that is already saved in `--out`."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
+    json: AsJson = False
 
 
 @dataclasses.dataclass(frozen=True)

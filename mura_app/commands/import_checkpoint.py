@@ -5,15 +5,14 @@ from pathlib import Path
 
 import tyro
 
-from mura_app.locks import lock_in
+from mura_app.commands.options import AsJson, FolderOptions
 from mura_app.run_directory import refuse_links_out
 from mura_app.terminal import print_result
 from mura_env.errors import UserFileExistsError
-from mura_env.utils.options import check_options
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FolderOptions):
     """Options of `mura import-checkpoint`."""
 
     checkpoint: tyro.conf.Positional[Path]
@@ -25,16 +24,7 @@ class Command:
     overwrite: bool = False
     """Replace the members that the folder already holds."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_in(self.out),)
+    json: AsJson = False
 
     def run(self) -> None:
         """Read, check and write."""

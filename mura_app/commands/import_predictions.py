@@ -6,17 +6,16 @@ from pathlib import Path
 
 import tyro
 
-from mura_app.locks import lock_beside
+from mura_app.commands.options import AsJson, FileOptions, Positive
 from mura_app.predictions_io import read_table
 from mura_app.terminal import print_result
 from mura_env import Columns, Predictions
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserError, UserFileExistsError
-from mura_env.utils.options import check_options
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FileOptions):
     """Options of `mura import-predictions`."""
 
     table: tyro.conf.Positional[Path]
@@ -29,22 +28,12 @@ class Command:
 
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
-    positive: str | None = None
-    """The positive one of two classes, where their names do not tell."""
+    positive: Positive = None
 
     overwrite: bool = False
     """Replace a file that is already there."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_beside(self.out),)
+    json: AsJson = False
 
     def run(self) -> None:
         """Read, check and write."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
+from mura_app.commands.options import AsJson
 from mura_app.terminal import print_json, print_text
 from mura_env.errors import UserError
 from mura_env.utils.plugins import Registry
@@ -27,8 +28,7 @@ class Command:
     kind: tyro.conf.Positional[Literal["agents", "consultation-agents", "networks", "datasets", "rewards"]]
     """What to list."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
+    json: AsJson = False
 
     def run(self) -> None:
         """Print name, origin and one line of description of each."""

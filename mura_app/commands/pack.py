@@ -6,14 +6,13 @@ from typing import Annotated
 
 import tyro
 
-from mura_app.locks import lock_beside, lock_in
+from mura_app.commands.options import AsJson, FileOfRunOptions
 from mura_app.terminal import message, print_result
 from mura_env.errors import UserFileExistsError
-from mura_env.utils.options import check_options
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FileOfRunOptions):
     """Options of `mura pack`."""
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
@@ -28,21 +27,7 @@ class Command:
     data_licence: str | None = None
     """Terms of the training data; by default what is known of its kind."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_beside(self.out),)
-
-    @property
-    def reads(self) -> tuple[Path, ...]:
-        """The locks of what it reads."""
-        return (lock_in(self.run_directory),) if self.run_directory.is_dir() else ()
+    json: AsJson = False
 
     def run(self) -> None:
         """Pack."""

@@ -6,19 +6,19 @@ from typing import Annotated
 
 import tyro
 
-from mura_app.locks import lock_in
+from mura_app.commands.options import AsJson, FolderOptions, Positive
 from mura_app.predictions_io import load_table
 from mura_app.terminal import print_result
 from mura_env.class_order import positive_class, positive_words
 from mura_env.errors import UserFileExistsError
-from mura_env.utils.options import SHARE, Seed, check_options
+from mura_env.utils.options import SHARE, Seed
 
 TestShare = Annotated[float, SHARE]
 DEFAULT_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FolderOptions):
     """Options of `mura split`."""
 
     table: tyro.conf.Positional[Path]
@@ -33,22 +33,12 @@ class Command:
     seed: Seed = 0
     """Seed of the split."""
 
-    positive: str | None = None
-    """The positive one of two classes, where their names do not tell."""
+    positive: Positive = None
 
     overwrite: bool = False
     """Replace tables that are already there."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_in(self.out),)
+    json: AsJson = False
 
     def run(self) -> None:
         """Read, split and write."""

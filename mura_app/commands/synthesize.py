@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from mura_app.locks import lock_in
+from mura_app.commands.options import AsJson, FolderOptions
 from mura_app.terminal import ProgressBars, print_result
-from mura_env.utils.options import Range, Seed, check_options
+from mura_env.utils.options import Range, Seed
 
 Patients = Annotated[int, Range("[2, 1000000]")]
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FolderOptions):
     """Options of `mura synthesize`."""
 
     out: Path
@@ -24,16 +24,7 @@ class Command:
     seed: Seed = 0
     """Seed of every drawing; the same seed gives the same files, byte for byte."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_in(self.out),)
+    json: AsJson = False
 
     def run(self) -> None:
         """Write the tree and say what is in it."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents import Agent, list_agents, load_agent, make_agent
-from agents.features import is_gain
+from agents.mixture import is_gain
 from agents.storage import fingerprint
 from mura_env import Predictions
 from mura_env.observations import ObservationLayout

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from base_models.synthetic import synthesize
+from mura_app.report.drawing import Plot
 from mura_env import Predictions
 
 
@@ -30,6 +31,20 @@ def make_table(n_studies, seed, prefix, n_parts=3):
 @pytest.fixture(scope="session")
 def tables():
     return make_table(400, 0, "train"), make_table(300, 1, "test")
+
+
+@pytest.fixture(scope="module")
+def undrawn():
+    """Write pages without figures, most of what a page costs: `report` and the first run of all have them."""
+
+    def empty(drawing, name, _description):
+        plot = Plot("<svg></svg>")
+        plot.name, plot.drawing = name, drawing
+        return plot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mura_app.report.figures.to_svg", empty)
+        yield
 
 
 @pytest.fixture(scope="session")

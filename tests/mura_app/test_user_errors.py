@@ -11,6 +11,8 @@ from mura_app.main import COMMANDS, run_command
 from tests.base_models.trees import write_fracatlas, write_mura
 from tests.mura_app.damages import ANY_FILE, HUGE, JSON_FILE, table_without
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TRAINING = ["--members", "attention_cnn:2:16:1", "--ensemble.folds", "2", "--ensemble.jobs", "1"]
 LEARNING = ["--agents", "static", "--agent-seeds", "1"]
 

@@ -93,6 +93,7 @@ def small_job(folder: Path, **choices: object) -> FitJob:
 KILLED_FITS = """
 import json, os, signal, sys
 from pathlib import Path
+import lightning.fabric  # here, and not in each of the processes below
 from base_models.training import fit
 from base_models.training import trainer
 from tests.base_models.training.test_fit import CASES, small_job

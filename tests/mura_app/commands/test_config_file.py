@@ -7,6 +7,8 @@ from mura_app.main import run_command
 from mura_env import Predictions
 from tests.base_models.trees import write_mura
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = "total_steps=64,ppo.n_checkpoints=1,ppo.n_folds=2"
 
 

@@ -15,6 +15,8 @@ from mura_env import Predictions
 from tests.base_models.trees import picture, save_picture
 from tests.mura_app.conftest import make_table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def run(tables, tmp_path_factory):

@@ -12,6 +12,8 @@ from mura_app.external_validation import map_body_parts
 from mura_app.main import run_command
 from tests.mura_app.conftest import make_table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 NAMES = ("age", "device")
 
 

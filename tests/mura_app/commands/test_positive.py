@@ -13,6 +13,8 @@ from mura_env import Predictions
 from tests.base_models.trees import picture, save_picture
 from tests.mura_app.conftest import make_table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def _csv(path: Path, table: Predictions, names: tuple[str, str]) -> Path:
     """Write a table with other class names, labels as names, and the columns in the other order."""

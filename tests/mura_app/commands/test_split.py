@@ -8,6 +8,8 @@ import pytest
 from mura_app.main import run_command
 from mura_env import Predictions
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def one_table(tables, tmp_path):
