@@ -67,3 +67,24 @@ def test_every_option_of_the_environment_is_in_its_table() -> None:
     table = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     for option in TaskOptions.__annotations__:
         assert f"| `{option}` |" in table
+
+
+def test_the_map_of_files_names_every_file() -> None:
+    """A newcomer finds a file in `CONTRIBUTING.md`, in the room that it is in; files that are gone are not there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^```\n(mura_env/.*?)^```", text, re.DOTALL | re.MULTILINE)[0].splitlines()
+    named: dict[str, set[str]] = {}
+    rooms: list[str] = []
+    for line in lines:
+        if room := re.match(r"( *)([\w/]+)/(?=\s|$)", line):
+            rooms = [*rooms[: len(room[1]) // 2], *room[2].split("/")]
+        named.setdefault("/".join(rooms), set()).update(re.findall(r"[A-Za-z_][\w]*", line))
+    packages = ("mura_env", "base_models", "agents", "mura_app")
+    files = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    for path in files:
+        folder, name = path.parent.relative_to(ROOT).as_posix(), path.stem
+        if not name.startswith("__") and folder != "mura_app/commands":
+            assert name in named.get(folder, set()), f"{folder}/{name} is not in CONTRIBUTING.md"
+    assert set(named) - {"benchmarks", "notebooks", "docs"} <= {
+        path.parent.relative_to(ROOT).as_posix() for path in files
+    }
