@@ -147,3 +147,14 @@ def test_an_agent_takes_a_function_as_its_reward():
     agent = make_agent("reinforce", reward=threefold, total_steps=256, n_checkpoints=1).fit(TRAIN)
     assert agent.config.reward == "threefold"
     assert sum(asked) > 256
+
+
+def test_a_model_of_sbx_weights_as_in_its_environment(tmp_path):
+    sbx = pytest.importorskip("sbx", reason="SBX is not installed: the extra `sbx` brings it")
+    env = gymnasium.make(ENVIRONMENT_ID, predictions=TRAIN)
+    model = sbx.PPO("MlpPolicy", env, n_steps=32, batch_size=32, seed=0).learn(32)
+    agent = from_policy("mine", model).fit(TRAIN)
+    weights = agent.weights(TRAIN)
+    assert weights == pytest.approx(played(env, model), abs=1e-5)
+    agent.save(tmp_path)
+    assert (load_agent(tmp_path).weights(TRAIN) == weights).all()

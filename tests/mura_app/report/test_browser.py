@@ -73,7 +73,7 @@ def opened(browser, address):
 def test_it_renders_with_all_its_pictures(opened):
     tab = opened()
     assert tab.locator("h1").inner_text() == "Does a learned weighting beat uniform averaging?"
-    assert tab.locator(".overall").is_visible()
+    assert [words.is_visible() for words in tab.locator(".overall").all()] == [True, True]
     boxes = [box.bounding_box() for box in tab.locator("figure svg").all()]
     assert len(boxes) >= 8
     assert all(box["width"] > 100 and box["height"] > 40 for box in boxes)
