@@ -7,17 +7,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from agents.agent import Agent
-from agents.registry import AGENTS
+from agents.registry import AGENTS, CONSULTATION_AGENTS
 from mura_env import Reward
 from mura_env.errors import UserError
 from mura_env.rewards import REWARDS
 from mura_env.utils.options import JOBS, option_types
+from mura_env.utils.plugins import Registry
 from mura_env.utils.workers import end_with_parent, replaced_workers_unmentioned, sending
 
 Backend = Literal["loky", "dask", "ray"]
@@ -94,8 +96,8 @@ def run_all(
         yield from parallel(delayed(call)(task) for task in tasks)
 
 
-def _registered_agents() -> dict[str, type[Agent[Any]]]:
-    agents = AGENTS.registered()
+def _registered(registry: Registry[type[Agent[Any]]]) -> dict[str, type[Agent[Any]]]:
+    agents = registry.registered()
     for agent in agents.values():
         option_types(agent.config_class)  # while what its annotations name is at hand
     return agents
@@ -107,20 +109,25 @@ class WithPlugIns(Generic[Outcome]):
 
     function: Callable[..., Outcome]
     """What is called."""
-    agents: Mapping[str, type[Agent[Any]]] = field(default_factory=_registered_agents)
+    agents: Mapping[str, type[Agent[Any]]] = field(default_factory=partial(_registered, AGENTS))
     """What is registered first, by name."""
+    consultation_agents: Mapping[str, type[Agent[Any]]] = field(
+        default_factory=partial(_registered, CONSULTATION_AGENTS)
+    )
+    """The same."""
     rewards: Mapping[str, type[Reward]] = field(default_factory=REWARDS.registered)
     """The same."""
 
     @property
     def items(self) -> list[Any]:
         """All that is registered, and the agents' options."""
-        agents = self.agents.values()
+        agents = [*self.agents.values(), *self.consultation_agents.values()]
         return [*agents, *(agent.config_class for agent in agents), *self.rewards.values()]
 
     def __call__(self, *arguments: Any) -> Outcome:
         """Register, and call the function."""
         AGENTS.add(self.agents)
+        CONSULTATION_AGENTS.add(self.consultation_agents)
         REWARDS.add(self.rewards)
         return self.function(*arguments)
 

@@ -113,10 +113,15 @@ def rule_out_threshold(
             says how many would be needed.
     """
     thresholds = candidate_thresholds(probabilities, highest, npv, confidence)
-    valid = _valid(probabilities, is_positive, thresholds, npv, confidence) if len(thresholds) else thresholds
+    if not len(thresholds):
+        n_below = int((probabilities < highest).sum())
+        raise UserError(_refusal(f"{n_below:,} of low probability", EXPECTED * (1 - npv), npv, confidence))
+    valid = _valid(probabilities, is_positive, thresholds, npv, confidence)
     if not len(valid):
-        below = probabilities < (thresholds[0] if len(thresholds) else highest)
-        raise UserError(_refusal(int(below.sum()), int(is_positive[below].sum()), npv, confidence))
+        below = probabilities < thresholds[0]
+        n_below, n_missed = int(below.sum()), int(is_positive[below].sum())
+        got = f"{n_missed:,} positive ones among the {n_below:,} of lowest probability"
+        raise UserError(_refusal(got, n_missed / n_below, npv, confidence))
     chosen = float(valid.max())
     below = probabilities < chosen
     return RuleOut(
@@ -151,20 +156,20 @@ def _valid(
         ) from error
     below = probabilities < thresholds[:, None]  # (n_thresholds, n_studies)
     p_values = binom.cdf((below & is_positive).sum(axis=1), below.sum(axis=1), 1 - npv)
-    return thresholds[control_fwer(p_values, 1 - confidence, "fixed_sequence")]
+    valid: NDArray[np.float64] = thresholds[control_fwer(p_values, 1 - confidence, "fixed_sequence")]
+    return valid
 
 
-def _refusal(n_below: int, n_missed: int, npv: float, confidence: float) -> str:
-    misses = n_missed / n_below if n_below else 0.0
-    needed = studies_needed(max(misses, EXPECTED * (1 - npv)), npv, confidence)
+def _refusal(got: str, misses: float, npv: float, confidence: float) -> str:
+    """Say why nothing is ruled out, and how many studies would be needed at a share of misses."""
+    needed = studies_needed(misses, npv, confidence)
     advice = (
         "so many are missed that no number of studies would do; ask for less with --npv"
         if needed is None
-        else f"about {needed:,} such studies would be needed at {max(misses, EXPECTED * (1 - npv)):.1%} "
-        "missed; add studies, or ask for less with --npv or --confidence"
+        else f"about {needed:,} such studies would be needed where {100 * misses:.2g} % are missed; add "
+        "studies, or ask for less with --npv or --confidence"
     )
     return (
         f"expected enough out-of-fold studies to rule out with a negative predictive value of {npv:.1%} and "
-        f"{confidence:.0%} confidence, got {n_below:,} of low probability, {n_missed:,} of them positive: "
-        f"{advice}"
+        f"{confidence:.0%} confidence, got {got}: {advice}"
     )

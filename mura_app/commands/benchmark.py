@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -18,8 +18,9 @@ from mura_app.predictions_io import load_table
 from mura_app.run_directory import RunDirectory
 from mura_app.terminal import ProgressBars
 from mura_env import Predictions
+from mura_env.consultation.columns import HIGHEST_PRICE, LEAST_PRICE
 from mura_env.errors import UserError, UserFileExistsError
-from mura_env.utils.options import Jobs
+from mura_env.utils.options import Jobs, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Command(AgentOptions):
     each at its cost, against a cascade; written into the folder `consultation` of `--out`, by default on the
     tables of the run there, and with agents of `mura list consultation-agents`."""
 
-    prices: tuple[float, ...] = ()
+    prices: tuple[Annotated[float, Range(f"[{LEAST_PRICE}, {HIGHEST_PRICE}]")], ...] = ()
     """With `--task consult`: rewards that asking all members is worth, for which agents are tuned and scored;
     0.003 to 1 by default, where a correct answer is worth 1."""
 

@@ -136,11 +136,14 @@ def difference_plot(document: Document) -> Plot:
             axes.vlines(prices, ends[:, 0], ends[:, 1], color=colour, linewidth=2.4)
             axes.plot(prices, [100 * row["mean"] for row in rows], "o", color=colour, label=label(name))
         axes.set_xscale("log")
+        prices = document["protocol"]["prices"]
+        axes.set_xticks(prices, labels=[f"{price:g}" for price in prices])
+        axes.tick_params(which="minor", length=0, labelbottom=False)
         axes.set_xlabel("price of asking all members, where a correct answer is worth 1")
         axes.set_ylabel("points earned more")
         axes.grid(axis="y")
         axes.set_axisbelow(True)
-        axes.legend(fontsize=9)
+        drawing.legend(loc="outside lower center", ncols=max(1, min(4, len(shown))), fontsize=9)
         return to_svg(
             drawing,
             "consultation-difference",
