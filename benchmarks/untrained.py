@@ -82,7 +82,8 @@ def untrained_pack(folder: Path, preset: str, studies: Sequence[Study]) -> Path:
         measured=None,
     )
     agent.save(agent_folder(folder, facts))
-    folds = {study.study_id: row % config.folds for row, study in enumerate(studies)}
+    patients = np.unique([study.patient_id for study in studies], return_inverse=True)[1]
+    folds = {study.study_id: int(row) % config.folds for study, row in zip(studies, patients, strict=True)}
     training_images(members, studies, folds).save(folder / REFERENCE)
     document = Pack(
         format_version=FORMAT_VERSION,

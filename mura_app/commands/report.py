@@ -45,17 +45,20 @@ class Command:
         """Write `report.html` and `MODEL_CARD.md` from what the run has recorded."""
         from mura_app.artifacts import dataset_of_run, read_benchmark, write_pages
         from mura_app.figures import OUTPUTS, export
-        from mura_app.inference.facts import MEASURED
+        from mura_app.inference.facts import MEASURED, REFERENCE
         from mura_app.inference.measure import measure
+        from mura_app.inference.unlike import TrainingImages
 
         run = RunDirectory(self.run_directory)
         run.read_config()  # a folder that is no run is said to be none, whatever else it holds
         document = read_benchmark(run)
         exported = [] if self.export is None else export(run.path, self.export, overwrite=self.overwrite)
         dataset = dataset_of_run(run)
-        if dataset is not None and (run.path / "members").is_dir() and not (run.path / MEASURED).is_file():
-            with ProgressBars() as progress:
-                measure(run, dataset, progress)
+        if dataset is not None and (run.path / "members").is_dir():
+            known = (run.path / MEASURED).is_file() and TrainingImages.is_saved(run.path / REFERENCE)
+            if not known:
+                with ProgressBars() as progress:
+                    measure(run, dataset, progress)
         write_pages(run, document, dataset if self.thumbnails else None)
         written: dict[str, Any] = {"report": str(run.report_path), "model_card": str(run.model_card_path)}
         text = f"report: {run.report_path}"

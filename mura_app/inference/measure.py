@@ -38,6 +38,7 @@ _MOST = 6000
 
 def measure(run: RunDirectory, dataset: Dataset, progress: Progress | None = None) -> Measured:
     """Write `explanations.json` and `reference.safetensors` of a finished run, from its own data."""
+    (run.path / REFERENCE).unlink(missing_ok=True)  # an earlier version's would not load
     ensemble = Ensemble.load(run.path)
     skipped = set(read_json(run.training_path, "the record of a training").get("skipped_images", ()))
     train, test = (_readable(dataset.of_split(split), skipped) for split in ("train", "test"))

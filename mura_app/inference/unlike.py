@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from base_models.imaging.pixel_statistics import pixel_statistics
-from base_models.storage import load_tensors, save_tensors
+from base_models.storage import load_tensors, read_facts, save_tensors
 from mura_app.inference.upside_down import N_COLUMNS, UpsideDown, description, whitening
 from mura_env.errors import UserError
 
 LIMIT = 99.5
 """Percentile above which a radiograph is unlike."""
+FORMAT = 2
+"""Of the file; 1 did not know which way up images lie."""
 _WAY_UP = "upside_down/"
 _QUANTILES = np.linspace(0, 100, 1001)
 _ARRAYS = ("mean", "scale", "part_means", "whitening", "usual", "quantiles")
@@ -138,7 +140,7 @@ class TrainingImages:
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         way_up = self.upside_down._asdict().items()
         tensors |= {f"{_WAY_UP}{name}": torch.from_numpy(array) for name, array in way_up}
-        save_tensors(tensors, path, {"member": self.member, "fold": self.fold})
+        save_tensors(tensors, path, {"member": self.member, "fold": self.fold, "format": FORMAT})
 
     @classmethod
     def load(cls, path: Path) -> "TrainingImages":
@@ -148,6 +150,11 @@ class TrainingImages:
             UserError: If the file is damaged, or another one.
         """
         tensors, facts = load_tensors(path)
+        if facts.pop("format", 1) != FORMAT:
+            raise UserError(
+                f"expected what training images look like in {path}, got the file of another version; write "
+                "it again with `mura report`, or use the release that wrote it"
+            )
         try:
             columns: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
             way_up = {n: columns.pop(n) for n in [*columns] if n.startswith(_WAY_UP)}
@@ -158,10 +165,18 @@ class TrainingImages:
             fits = False
         if not fits:
             raise UserError(
-                f"expected what training images look like in {path}, got another file, or one of an earlier "
-                "version; write it again with `mura report`"
+                f"expected what training images look like in {path}, got another file; "
+                "write it again with `mura report`"
             )
         return found
+
+    @staticmethod
+    def is_saved(path: Path) -> bool:
+        """Say whether there is a file of this version."""
+        try:
+            return path.is_file() and read_facts(path).get("format") == FORMAT
+        except UserError:
+            return False
 
     def _fits(self) -> bool:
         """Say whether shapes and values can be those of one `fit`."""

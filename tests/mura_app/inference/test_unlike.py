@@ -3,12 +3,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy.stats import multivariate_normal
 from sklearn.covariance import ledoit_wolf
 
 from base_models.datasets import open_dataset
 from base_models.imaging.decoding import fit_into_square
 from base_models.imaging.reader import read_grey
+from base_models.storage import save_tensors
 from mura_app import Ensemble
 from mura_app.inference.shown import prediction_text
 from mura_app.inference.unlike import TrainingImages, pixel_columns
@@ -57,6 +59,13 @@ def test_it_is_read_as_it_was_written(tmp_path):
     again = TrainingImages.load(tmp_path / "reference.safetensors")
     np.testing.assert_array_equal(again.percentiles(features), images.percentiles(features))
     assert (again.member, again.fold) == (-1, 0)
+    assert TrainingImages.is_saved(tmp_path / "reference.safetensors")
+    save_tensors({"mean": torch.zeros(2)}, tmp_path / "reference.safetensors", {"member": 0, "fold": 0})
+    assert not TrainingImages.is_saved(tmp_path / "reference.safetensors")
+    with pytest.raises(
+        ValueError, match="got the file of another version; write it again with `mura report`"
+    ):
+        TrainingImages.load(tmp_path / "reference.safetensors")
 
 
 def test_an_image_its_mirror_image_and_the_turned_ones_are_described_as_they_lie():
