@@ -68,7 +68,9 @@ def _write(run: Path, ensemble: Ensemble, folder: Path, licence: str | None) -> 
     for part in (run / "members", run / REFERENCE, agent_folder(run, ensemble.facts)):
         for path in [part] if part.is_file() else sorted(part.rglob("*")):
             names = path.relative_to(run).parts
-            if any(name.startswith(".") or ".epoch." in name for name in names) or path.is_dir():
+            if any(name.startswith(".") or ".epoch." in name for name in names) or (
+                path.is_dir() and not path.is_symlink()
+            ):
                 continue
             target = folder.joinpath(*names)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -58,15 +58,30 @@ def read_radiograph(source: Source, name: str, at_least: int) -> Radiograph:
     elif isinstance(source, Image.Image):
         if not min(source.size):
             raise UserError(f"expected an image with pixels for {name}, got one of {source.size}")
-        kept = source if source.mode in {*_AS_THEY_ARE, "F", "I"} else source.convert("RGB")
-        kept.save(content, "PNG" if kept.mode in _AS_THEY_ARE else "TIFF", exif=source.getexif())
+        try:
+            kept = _in_a_mode_of_files(source)
+            kept.save(content, "PNG" if kept.mode in _AS_THEY_ARE else "TIFF", exif=source.getexif())
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only here
+            raise UserError(f"expected an image that can be read for {name}, got {error}") from error
     elif hasattr(source, "save_as"):  # pydicom's data sets
-        source.save_as(content, enforce_file_format=True)
+        try:
+            source.save_as(content, enforce_file_format=True)
+        except Exception as error:  # pydicom raises many kinds
+            raise UserError(
+                f"expected a whole DICOM data set for {name}, got one that no file can hold ({error})"
+            ) from error
     else:
         raise UserError(
             f"expected a path, bytes, an array, a Pillow image or DICOM, got {type(source).__name__}"
         )
     return decode(Path(name), content.getvalue(), at_least)
+
+
+def _in_a_mode_of_files(image: Image.Image) -> Image.Image:
+    """Return an image in a mode that a file can hold with all its bits."""
+    if image.mode in {"I;16B", "I;16L", "I;16N"}:
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    return image if image.mode in {*_AS_THEY_ARE, "F", "I"} else image.convert("RGB")
 
 
 def _of_array(pixels: np.ndarray[Any, Any], name: str) -> Radiograph:
@@ -82,7 +97,8 @@ def _of_array(pixels: np.ndarray[Any, Any], name: str) -> Radiograph:
     if pixels.dtype == np.uint8:
         grey = pixels if is_grey else np.rint(pixels @ LUMINANCE).astype(np.uint8)
     elif is_grey or pixels.dtype != np.uint16:
-        grey = deep_grey(pixels if is_grey else pixels @ LUMINANCE)
+        colours = pixels if is_grey else pixels @ LUMINANCE
+        grey = deep_grey(np.rint(colours) if pixels.dtype.kind in "iu" else colours)
     else:
         grey = deep_luminance(pixels)
     return Radiograph(grey, grey.shape[1], grey.shape[0], str(pixels.dtype), "array")

@@ -136,6 +136,25 @@ def test_damaged_arrays_are_refused(fitted: dict[str, Any], tmp_path: Path) -> N
             load_agent(tmp_path / name)
 
 
+def test_arrays_that_contradict_the_options_are_refused(tmp_path: Path) -> None:
+    wrong: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        (
+            {"head": "pool"},
+            {"prices": np.array([0.01, -0.1, 1.0])},
+            "the cascades of 'cascade' to be of its prices",
+        ),
+        ({"head": "pool"}, {"head_hidden": np.float32(1)}, "expected the array 'head_hidden'"),
+    ]
+    for options, arrays, words in wrong:
+        agent = make_agent("cascade", prices=PRICES, n_folds=2, **options).fit(
+            TRAIN.select(slice(100)), seed=1
+        )
+        agent.arrays_ |= {name: np.asarray(array) for name, array in arrays.items()}
+        agent.save(tmp_path)
+        with pytest.raises(ValueError, match=words):
+            load_agent(tmp_path)
+
+
 def test_the_same_seed_gives_the_same_policy(fitted: dict[str, Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("agents.consultation.policy.is_gain", lambda gains: True)

@@ -1,5 +1,6 @@
 """Runs, packed folders and what is handed over, damaged, edited or put together of several: one sentence."""
 
+import io
 import json
 import os
 import re
@@ -204,6 +205,24 @@ def test_signs_that_yaml_does_not_know_are_written_as_escapes(of_tables):
     assert "datasets: ['''a''\\x1b[31m']" in text
 
 
+def test_pillow_images_keep_their_bits_and_unreadable_ones_are_one_sentence():
+    ramp = np.tile(np.arange(0, 65536, 1024, dtype=np.uint16), (8, 1))
+    expected = read_radiograph(ramp, "view 1", 8).grey
+    for mode, kind in (("I;16", "<u2"), ("I;16B", ">u2"), ("I;16L", "<u2")):
+        image = Image.frombytes(mode, (64, 8), ramp.astype(kind).tobytes())
+        np.testing.assert_array_equal(read_radiograph(image, "view 1", 8).grey, expected)
+    colours = np.dstack([ramp // 256] * 3)
+    whole = read_radiograph(colours.astype(np.uint8), "view 1", 8).grey
+    np.testing.assert_array_equal(read_radiograph(colours.astype(np.int64), "view 1", 8).grey, whole)
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90), dtype=np.uint8)).save(content, "PNG")
+    with (
+        Image.open(io.BytesIO(content.getvalue()[:4000])) as half,
+        pytest.raises(ValueError, match="can be read"),
+    ):
+        read_radiograph(half, "view 1", 8)
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -213,6 +232,7 @@ def test_signs_that_yaml_does_not_know_are_written_as_escapes(of_tables):
         (np.zeros((9, 9), "M8[s]"), "got dtype datetime64"),
         (np.ma.array(np.zeros((9, 9)), mask=np.eye(9)), "got masked values"),
         (Image.new("L", (0, 0)), "expected an image with pixels"),
+        (SimpleNamespace(save_as=lambda *_, **__: int("no")), "expected a whole DICOM data set"),
         (np.full((9, 9), np.nan), "grey values from nan"),
     ],
 )
