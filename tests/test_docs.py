@@ -70,7 +70,7 @@ def test_every_option_of_the_environment_is_in_its_table() -> None:
 
 
 def test_the_map_of_files_names_every_file() -> None:
-    """A newcomer finds a file in `CONTRIBUTING.md`, in the room that it is in; files that are gone are not there."""
+    """A newcomer finds every file in `CONTRIBUTING.md`, in its room, and no room that is gone."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     lines = re.findall(r"^```\n(mura_env/.*?)^```", text, re.DOTALL | re.MULTILINE)[0].splitlines()
     named: dict[str, set[str]] = {}
