@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from agents import load_agent
 from agents.agent import UNSEEN_PARTS
@@ -18,7 +19,7 @@ from base_models.members import TrainedMember, describe_trained_members, load_ne
 from base_models.prediction import predict_studies_and_images
 from mura_app.inference.ensemble import Ensemble
 from mura_app.inference.sources import Views
-from mura_app.prediction import Asked, MemberOpinion, StudyPrediction
+from mura_app.prediction import Asked, MemberOpinion, StudyPrediction, shares
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts, read_document
 from mura_env import Predictions
@@ -120,8 +121,7 @@ class ConsultingEnsemble(Ensemble):
         n_views = [len(study.image_paths) for study in studies]
         parts = [study.body_part for study in studies]
         found = self._consult(n_views, parts, ask)
-        exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=2, keepdims=True))
-        said = exponentials / exponentials.sum(axis=2, keepdims=True)
+        said = softmax(logits.astype(np.float64), axis=-1)
         return [
             self._answer((study.study_id, parts[row], n_views[row]), found, row, said[row])
             for row, study in enumerate(studies)
@@ -167,15 +167,15 @@ class ConsultingEnsemble(Ensemble):
             body_part=part or None,
             class_names=self.class_names,
             positive_class=self.positive_class,
-            probabilities=_numbers(probabilities),
+            probabilities=shares(probabilities),
             predicted_class=self.class_names[int(probabilities.argmax())],
             threshold=None,
             agent=self.facts.agent,
             members=tuple(
-                MemberOpinion(agent.model_names_[member], _numbers(said[member]), 1 / len(asked))
+                MemberOpinion(agent.model_names_[member], shares(said[member]), 1 / len(asked))
                 for member in asked
             ),
-            uniform_probabilities=_numbers(uniform),
+            uniform_probabilities=shares(uniform),
             uniform_predicted_class=self.class_names[int(uniform.argmax())],
             agreement=float(agree.mean()) if len(asked) else 0.0,
             views=(),
@@ -184,10 +184,6 @@ class ConsultingEnsemble(Ensemble):
             asked=Asked(self.price or 0.0, tuple(agent.model_names_[m] for m in asked), min(1.0, cost)),
             remarks=() if part or len(self.body_part_names) < 2 else tuple(remarks),
         )
-
-
-def _numbers(probabilities: NDArray[np.floating]) -> tuple[float, ...]:
-    return tuple(float(p) for p in np.clip(probabilities, 0.0, 1.0))
 
 
 def _agent_folder(run: RunDirectory, agent: str | None) -> Path:

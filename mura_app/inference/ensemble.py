@@ -1,6 +1,5 @@
 """A trained run as one thing: members, calibration, a weighting agent and its thresholds."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from agents import Agent, load_agent
 from base_models.datasets import Dataset, Study
@@ -24,23 +24,16 @@ from mura_app.inference.facts import (
     require_network,
 )
 from mura_app.inference.heat_maps import study_maps
-from mura_app.inference.pack_files import extract, facts_of_pack
+from mura_app.inference.pack_files import extracted, facts_of_pack
 from mura_app.inference.sources import Source, Views, as_sources, decode_views, view_name
-from mura_app.inference.unlike import LIMIT, TrainingImages, image_features, pixel_columns
+from mura_app.inference.unlike import TrainingImages, image_features, pixel_columns, unlikeness
 from mura_app.inference.weighing import matched, weigh
-from mura_app.prediction import (
-    FailedStudy,
-    MemberOpinion,
-    RuledOut,
-    StudyPrediction,
-    Unlikeness,
-    ViewOpinion,
-)
+from mura_app.prediction import FailedStudy, MemberOpinion, RuledOut, StudyPrediction, ViewOpinion, shares
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts
 from mura_env import Predictions
 from mura_env.cells import listed, spelling
-from mura_env.errors import UserError, UserFileError, UserFileNotFoundError
+from mura_env.errors import UserError, UserFileNotFoundError
 from mura_env.utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -95,12 +88,8 @@ class Ensemble:
         """
         path = Path(run).expanduser()
         if path.is_file():
-            with tempfile.TemporaryDirectory() as folder:
-                extract(path, Path(folder))
-                try:
-                    return cls.load(folder, agent)
-                except (UserError, UserFileError) as error:  # of a folder that is gone again
-                    raise UserError(str(error).replace(folder, str(path))) from error
+            with extracted(path) as folder:
+                return cls.load(folder, agent)
         if not path.is_dir():
             raise UserFileNotFoundError(f"expected a run or a packed folder, got {path}; check the path")
         is_packed = (path / PACKED).is_file()
@@ -275,8 +264,11 @@ class Ensemble:
         parts = [study.body_part for study in studies]
         weighed = weigh(self.agent, table, parts, self.body_part_names)
         paths = [path for study in studies for path in study.image_paths]
-        far = self._percentiles([views.described[path] for path in paths] if reference else [], record)
-        probabilities = _softmax(of_views.logits)
+        far = None
+        if reference is not None:
+            pixels = np.array([views.described[path] for path in paths])
+            far = reference.percentiles(image_features(pixels, record.embeddings))
+        probabilities = softmax(of_views.logits.astype(np.float64), axis=-1)
         results, start = [], 0
         for row, study in enumerate(studies):
             rows = slice(start, start + len(study.image_paths))
@@ -290,10 +282,10 @@ class Ensemble:
                 replace(
                     result,
                     views=tuple(
-                        ViewOpinion(name, _numbers(weights @ view))
+                        ViewOpinion(name, shares(weights @ view))
                         for name, view in zip(own, probabilities[rows], strict=True)
                     ),
-                    unlike=None if far is None else _unlikeness(far[rows], own),
+                    unlike=None if far is None else unlikeness(far[rows], own),
                     heat_maps=()
                     if not heat_maps
                     else study_maps(
@@ -323,54 +315,33 @@ class Ensemble:
             body_part=part or None,
             class_names=self.class_names,
             positive_class=self.positive_class,
-            probabilities=_numbers(probabilities),
+            probabilities=shares(probabilities),
             predicted_class=self._class_of(probabilities, self.facts.threshold),
             threshold=self.facts.threshold,
             agent=self.facts.agent,
             members=tuple(
-                MemberOpinion(name, _numbers(own), float(min(weight, 1)))
+                MemberOpinion(name, shares(own), float(min(weight, 1)))
                 for name, own, weight in zip(self.agent.model_names_, members, weights, strict=True)
             ),
-            uniform_probabilities=_numbers(uniform),
+            uniform_probabilities=shares(uniform),
             uniform_predicted_class=self._class_of(uniform, self.facts.uniform_threshold),
             agreement=float((members.argmax(axis=1) == probabilities.argmax()).mean()),
             views=(),
             n_views=n_views,
             unlike=None,
-            ruled_out=_ruled_out(self.rule_out, probabilities, self.class_names),
+            ruled_out=self._ruled_out(float(probabilities[1])),
             remarks=()
             if part or not several
             else ("No body part was given: the weights are averaged over all that the run knows.",),
         )
 
+    def _ruled_out(self, probability: float) -> RuledOut | None:
+        if self.rule_out is None:
+            return None
+        decision, positive = self.rule_out.decision(probability, self.class_names), self.class_names[1]
+        return RuledOut(decision, self.rule_out.below, self.rule_out.sentence(positive))
+
     def _class_of(self, probabilities: NDArray[np.floating], threshold: float | None) -> str:
         if threshold is None or self.positive_class is None:
             return self.class_names[int(probabilities.argmax())]
         return self.class_names[int(probabilities[1] >= threshold)]
-
-    def _percentiles(self, pixels: Sequence[NDArray[np.float32]], record: ViewRecord) -> Floats | None:
-        """Return how unlike each radiograph is, shape (n_views,), from its `pixel_columns`."""
-        if self.training_images is None:
-            return None
-        return self.training_images.percentiles(image_features(np.array(pixels), record.embeddings))
-
-
-def _ruled_out(rule: "RuleOut | None", probabilities: Floats, names: Sequence[str]) -> RuledOut | None:
-    return rule and RuledOut(
-        rule.decision(float(probabilities[1]), names), rule.below, rule.sentence(names[1])
-    )
-
-
-def _unlikeness(percentiles: Floats, names: Sequence[str]) -> Unlikeness:
-    worst = int(percentiles.argmax())
-    far = float(percentiles[worst])
-    return Unlikeness(far, far > LIMIT, names[worst])
-
-
-def _softmax(logits: NDArray[np.floating]) -> Floats:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def _numbers(probabilities: NDArray[np.floating]) -> tuple[float, ...]:
-    return tuple(float(p) for p in np.clip(probabilities, 0.0, 1.0))

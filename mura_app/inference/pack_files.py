@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EEXIST, EISDIR, ENAMETOOLONG, ENOTDIR
 from lzma import LZMAError
 from pathlib import Path
@@ -10,7 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 from mura_app.inference.facts import FORMAT_VERSION, PACKED
 from mura_app.schema import EnsembleFacts, Pack, check_document
-from mura_env.errors import UserError
+from mura_env.errors import UserError, UserFileError
 from mura_env.utils.files import read_json, regular_file
 
 
@@ -48,12 +51,24 @@ def facts_of_pack(folder: Path, agent: str | None) -> EnsembleFacts:
     return pack.ensemble
 
 
-def extract(archive: Path, folder: Path) -> None:
-    """Unpack an archive of `mura pack`; zipfile keeps members below the folder.
+@contextmanager
+def extracted(archive: Path) -> Iterator[Path]:
+    """Give what is in an archive of `mura pack` as a folder, for as long as the context lasts.
 
     Raises:
-        UserError: If it is none, is damaged, or would become far larger than such an archive does.
+        UserError: If it is none, is damaged, or would become far larger than such an archive does; errors
+            about files of the folder name the archive.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        _extract(archive, Path(folder))
+        try:
+            yield Path(folder)
+        except (UserError, UserFileError) as error:  # the folder that they name is gone by now
+            raise UserError(str(error).replace(folder, str(archive))) from error
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Unpack an archive; zipfile keeps members below the folder."""
     expected = f"expected an archive that `mura pack` made, got {archive}"
     try:
         with ZipFile(archive) as file:

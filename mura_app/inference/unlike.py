@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from base_models.imaging.pixel_statistics import pixel_statistics
 from base_models.storage import load_tensors, read_facts, save_tensors
 from mura_app.inference.upside_down import N_COLUMNS, UpsideDown, description, whitening
+from mura_app.prediction import Unlikeness
 from mura_env.errors import UserError
 
 LIMIT = 99.5
@@ -40,6 +41,13 @@ def image_features(
 ) -> NDArray[np.float32]:
     """Return what tells unlike images: the embeddings, where there are any, and their `pixel_columns`."""
     return pixels if embeddings is None else np.hstack([embeddings, pixels])
+
+
+def unlikeness(percentiles: Floats, names: Sequence[str]) -> Unlikeness:
+    """Return the most unusual of a study's views, from the percentile and the name of each."""
+    worst = int(percentiles.argmax())
+    far = float(percentiles[worst])
+    return Unlikeness(far, far > LIMIT, names[worst])
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,10 @@ def matched(agent: Agent[Any], table: Predictions) -> Predictions:
         UserError: If they are not the agent's.
     """
     shape = 1, len(agent.model_names_), len(agent.class_names_)
-    names = {"model_names": agent.model_names_, "class_names": agent.class_names_}
-    return matched_to(table, Predictions.from_arrays(np.zeros(shape), None, **names))
+    own = Predictions.from_arrays(
+        np.zeros(shape), None, model_names=agent.model_names_, class_names=agent.class_names_
+    )
+    return matched_to(table, own)
 
 
 def weigh(agent: Agent[Any], table: Predictions, parts: Sequence[str], known: Sequence[str]) -> Weighed:
