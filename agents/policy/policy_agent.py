@@ -280,9 +280,8 @@ class PolicyAgent(Agent[ConfigType]):
         score_snapshots(finished, network, monitor)
 
     def _warn_of_interrupt(self, selection: PolicySelection) -> None:
-        kept = "the reference weights are kept"
-        if selection.selected is not None:
-            kept = f"the best policies until then are kept, of {selection.n_folds} inner folds"
+        best = f"the best policies until then are kept, of {selection.n_folds} inner folds"
+        kept = "the reference weights are kept" if selection.selected is None else best
         message = f"the training of {self.name!r} was interrupted after {self.total_steps_:,} steps; {kept}"
         warnings.warn(message, TrainingInterrupted, stacklevel=4)
 

@@ -298,7 +298,7 @@ def test_a_network_takes_radiographs_as_its_format_says_in_training_and_predicti
     images = np.load(job.images)
     network = load_weights(new_network(job.member, 2), job.weights)
     expected = view_logits(network, images, job.predict_rows, 16, IMAGENET.one_plane)
-    assert np.array_equal(result.logits, expected)
+    assert result.logits == pytest.approx(expected, abs=1e-5)  # a fit chooses kernels for its precision
     assert not np.allclose(expected, view_logits(network, images, job.predict_rows, 16))
     assert result.input_format == IMAGENET.one_plane
     scored = view_logits(network, images, job.train.validation.rows, 16, IMAGENET.one_plane)
