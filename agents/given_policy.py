@@ -165,7 +165,7 @@ def from_policy(name: str, model: Any, *, action: Actions | None = None) -> Give
 
 def _policy(model: Any, action: Actions | None) -> GivenPolicy:
     torch = sys.modules.get("torch")  # a model of torch has imported it
-    policy = getattr(model, "policy", None)
+    policy: Any = getattr(model, "policy", None)
     if hasattr(policy, "predict") and hasattr(model, "action_space"):
         discrete = hasattr(model.action_space, "n")
         shape = model.observation_space.shape

@@ -55,6 +55,6 @@ def reward_name(reward: str | Reward | RewardRule) -> str:
 
 def _name_of_object(reward: Reward) -> str:
     own = [name for name in REWARDS.names() if type(reward) is REWARDS[name]]
-    options = [option.name for option in fields(reward)] if is_dataclass(reward) else []
+    options: list[str] = [option.name for option in fields(reward)] if is_dataclass(reward) else []
     parts = [f"{option}-{getattr(reward, option)}" for option in options]
     return re.sub(r"[^\w.-]+", "_", "-".join([*(own[:1] or [type(reward).__name__]), *parts]))
