@@ -106,12 +106,12 @@ def parse_agent_options(words: Iterable[str]) -> dict[str, dict[str, Any]]:
     `wide` a variant of an agent: that is its option `agent`.
     """
     options: dict[str, dict[str, Any]] = {}
-    for word in (part for line in words for part in re.split(r",(?=[\w-]+(?:\.\w+)?=)", line)):
+    for word in (part for line in words for part in re.split(r",(?=[\w-]+\.\w+=)", line)):
         match = re.fullmatch(r"([\w-]+)(?:\.(\w+))?=(.*)", word, re.DOTALL)
         if match is None:
             raise UserError(
-                "expected --agent NAME.OPTION=VALUE, such as ppo.total_steps=200000, or NEW=NAME for a "
-                f"variant, got {word!r}"
+                f"expected --agent NAME.OPTION=VALUE, such as ppo.total_steps=200000, got {word!r}; NEW=NAME "
+                "makes a variant of an agent"
             )
         name, option, text = match.groups()
         if option is None:

@@ -39,3 +39,16 @@ def test_wrong_options_are_one_sentence(options, words):
 def test_options_belong_to_their_agents():
     options = AgentOptions(out=Path("run"), agents=("static", "ppo"), agent=("ppo.total_steps=64",))
     assert options.chosen_agents() == {"uniform": {}, "static": {}, "ppo": {"total_steps": 64}}
+
+
+def test_a_variant_has_options_of_its_own_beside_those_of_its_agent():
+    words = ("wide=ppo,wide.hidden_size=64", "ppo.total_steps=2000", "long-run=ppo")
+    options = AgentOptions(out=Path("run"), agents=("ppo",), agent=words, features=("none",)).chosen_agents()
+    assert options == {
+        "uniform": {},
+        "ppo": {"features": "none", "total_steps": 2000},
+        "wide": {"features": "none", "agent": "ppo", "hidden_size": 64},
+        "long-run": {"features": "none", "agent": "ppo"},
+    }
+    with pytest.raises(ValueError, match="'gate' is taken"):
+        AgentOptions(out=Path("run"), agent=("gate=ppo",)).chosen_agents()
