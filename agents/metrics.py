@@ -5,18 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    accuracy_score,
-    auc,
-    average_precision_score,
-    brier_score_loss,
-    cohen_kappa_score,
-    f1_score,
-    log_loss,
-    multilabel_confusion_matrix,
-    recall_score,
-    roc_curve,
-)
+from sklearn.metrics import roc_curve
 
 from mura_env.auroc import auroc_within as auroc_of_pairs
 from mura_env.errors import UserError
@@ -188,59 +177,61 @@ def equal_mass_bins(ascending: NDArray[Any], n_bins: int) -> NDArray[np.intp]:
 def _figures(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float | None
 ) -> dict[str, float | None]:
-    n_classes = probabilities.shape[1]
-    classes, predicted = np.arange(n_classes), probabilities.argmax(axis=1)
-    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1.0)
+    n_classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
     at_threshold: dict[str, float | None] = dict.fromkeys(("sensitivity", "specificity"))
     if threshold is not None:
         if n_classes != 2:
             raise UserError(f"expected no threshold with {n_classes} classes, got {threshold}")
-        at_threshold = _rates(labels, (probabilities[:, 1] >= threshold).astype(np.int64), 2)
+        at_threshold = _rates(_confusion(labels, (probabilities[:, 1] >= threshold).astype(np.int64), 2))
+    losses = study_losses(labels, probabilities)
     return {
-        **_prediction_figures(labels, predicted, n_classes),
+        **_prediction_figures(_confusion(labels, predicted, n_classes)),
         **_ranking_figures(labels, probabilities),
         "threshold": threshold,
         "sensitivity_at_threshold": at_threshold["sensitivity"],
         "specificity_at_threshold": at_threshold["specificity"],
-        "brier": float(brier_score_loss(labels, probabilities, labels=classes)),
-        "log_loss": float(log_loss(labels, clipped / clipped.sum(axis=1, keepdims=True), labels=classes)),
+        **{name: float(of_study.mean()) for name, of_study in losses.items()},
         "calibration_error": calibration_error(predicted == labels, probabilities.max(axis=1)),
     }
 
 
-def _prediction_figures(
+def _confusion(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
-) -> dict[str, float | None]:
+) -> NDArray[np.float64]:
+    """Count the studies of each true class (row) by their predicted class (column)."""
+    counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes).astype(np.float64)
+
+
+def _prediction_figures(confusion: NDArray[np.float64]) -> dict[str, float | None]:
     """Score what depends on the predicted classes alone."""
-    classes, scored = np.arange(n_classes), list(scored_classes(n_classes))
-    several = len(np.unique(labels)) > 1
-    # Not where both sides name one and the same class: there, chance agreement is perfect.
-    apart = several or bool((predicted != labels[0]).any())
-    recall = recall_score(labels, predicted, labels=np.unique(labels), average="macro")
+    n_studies, correct = confusion.sum(), np.diagonal(confusion)
+    true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    present, scored = true > 0, list(scored_classes(len(confusion)))
+    accuracy, by_chance = correct.sum() / n_studies, true @ predicted / n_studies**2
+    f1 = 2 * correct / np.maximum(true + predicted, 1)  # 0 of a class that neither side names
     return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(recall) if several else None,
-        "kappa": float(cohen_kappa_score(labels, predicted, labels=classes)) if apart else None,
-        **_rates(labels, predicted, n_classes),
-        "f1": float(f1_score(labels, predicted, labels=scored, average="macro", zero_division=0)),
+        "accuracy": float(accuracy),
+        "balanced_accuracy": float((correct / true.clip(1))[present].mean()) if present.sum() > 1 else None,
+        # Not where both sides name one and the same class: there, chance agreement is perfect.
+        "kappa": float((accuracy - by_chance) / (1 - by_chance)) if by_chance < 1 else None,
+        **_rates(confusion),
+        "f1": float(f1[scored].mean()),
     }
 
 
-def _rates(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
-) -> dict[str, float | None]:
+def _rates(confusion: NDArray[np.float64]) -> dict[str, float | None]:
     """Score one class against the rest, the mean over the classes that both sides have studies for."""
-    scored = list(scored_classes(n_classes))
-    (true_negative, false_positive), (false_negative, true_positive) = multilabel_confusion_matrix(
-        labels, predicted, labels=scored
-    ).transpose(1, 2, 0)
+    scored, correct = list(scored_classes(len(confusion))), np.diagonal(confusion)
+    positive, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    negative = confusion.sum() - positive
     return {
-        "sensitivity": _mean_ratio(true_positive, true_positive + false_negative),
-        "specificity": _mean_ratio(true_negative, true_negative + false_positive),
+        "sensitivity": _mean_ratio(correct[scored], positive[scored]),
+        "specificity": _mean_ratio((negative - predicted + correct)[scored], negative[scored]),
     }
 
 
-def _mean_ratio(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> float | None:
+def _mean_ratio(counts: NDArray[np.float64], totals: NDArray[np.float64]) -> float | None:
     """Average counts / totals over the classes that have studies; None if none has."""
     present = totals > 0
     return float((counts[present] / totals[present]).mean()) if present.any() else None
@@ -271,8 +262,14 @@ def _ranking_figures(
         if positive.any() and not positive.all():
             false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)
             specific = false_positive <= 1.0 - REQUIRED_SPECIFICITY + 1e-9
-            area, precision = auc(false_positive, true_positive), average_precision_score(positive, score)
-            values.append((area, precision, true_positive[specific].max()))
+            found, raised = true_positive[1:] * positive.sum(), false_positive[1:] * (~positive).sum()
+            values.append(
+                (
+                    np.trapezoid(true_positive, false_positive),
+                    np.diff(true_positive) @ (found / (found + raised)),  # precision at each step of recall
+                    true_positive[specific].max(),
+                )
+            )
     names = ("auroc", "average_precision", "sensitivity_at_90_specificity")
     if not values:
         return dict.fromkeys(names)
