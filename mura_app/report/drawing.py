@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mura_env.utils.files import replacing
 from mura_env.utils.text import printable
+
+if TYPE_CHECKING:  # a command that draws nothing should not wait for matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#16202b"
 """Text of a file; on the page its text colour stands in its place, so that figures follow light and dark."""
@@ -62,7 +63,7 @@ class Plot(Markup):
 
     name: str
     """Unique on the page."""
-    drawing: Figure
+    drawing: "Figure"
 
     def save(self, path: Path) -> None:
         """Write the figure on white, atomically, as what the name of the file ends in: `.svg` or `.pdf`."""
@@ -76,6 +77,8 @@ class Plot(Markup):
 
 @contextmanager
 def _style() -> Iterator[None]:
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second
+
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # matplotlib measures text with its own fonts; the browser, which draws it, has others
         warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
@@ -86,8 +89,10 @@ def _style() -> Iterator[None]:
 
 
 @contextmanager
-def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+def figure(width: float, height: float) -> Iterator[tuple["Figure", "Axes"]]:
     """Open a figure of some inches in the report's style."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes a second
+
     with _style():
         drawing = Figure(figsize=(width, height), layout="constrained")
         yield drawing, drawing.subplots()
@@ -101,7 +106,7 @@ def label(name: str) -> str:
     return f" {text}" if text.startswith("_") else text  # legends leave out what begins with an underscore
 
 
-def to_svg(drawing: Figure, name: str, description: str) -> Plot:
+def to_svg(drawing: "Figure", name: str, description: str) -> Plot:
     """Render a figure as an SVG element for an HTML page, which has the style of lines in its own sheet.
 
     The name must be unique on the page; the description is for those who cannot see the figure.

@@ -2,17 +2,18 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from agents.registry import BASELINE
 from mura_app.report.drawing import FAINT, INK, PALETTE, Plot, figure, label, to_svg
 from mura_app.report.numbers import number, points
 from mura_app.report.verdict import is_significant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Row = Mapping[str, Any]
 
@@ -78,6 +79,8 @@ def weights_heatmap(name: str, models: Sequence[str], by_body_part: Mapping[str,
         np.array([of_part[key] for of_part in shown.values()]) for key in ("mean", "study_spread")
     )  # (n_body_parts, n_models)
     varies = bool((spread >= 0.005).any())
+    from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415 - takes a second
+
     colours = LinearSegmentedColormap.from_list("weights", ["#f3f6fa", PALETTE[0], "#123a5e"])
     with figure(1.5 + 0.85 * len(models), 0.9 + (0.46 if varies else 0.36) * len(shown)) as (drawing, axes):
         axes.pcolormesh(weights, cmap=colours, vmin=0, vmax=1, edgecolors="none")
@@ -182,7 +185,7 @@ def reliability_plot(name: str, curve: Row) -> Plot:
         )
 
 
-def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.int64]:
+def _named_rows(axes: "Axes", names: Sequence[str], x_label: str) -> NDArray[np.int64]:
     """Give a plot a row a name, top to bottom, and return the rows' heights."""
     rows = np.arange(len(names))[::-1]
     axes.set_yticks(rows, labels=[*map(label, names)])
@@ -195,7 +198,7 @@ def _named_rows(axes: Axes, names: Sequence[str], x_label: str) -> NDArray[np.in
     return rows
 
 
-def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
+def _unit_square(axes: "Axes", x_label: str, y_label: str) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
