@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
@@ -130,3 +132,8 @@ class FailedStudy:
 
 PREDICTION: TypeAdapter[StudyPrediction | FailedStudy] = TypeAdapter(StudyPrediction | FailedStudy)
 """Checks and writes both."""
+
+
+def as_shares(probabilities: NDArray[np.floating]) -> tuple[float, ...]:
+    """Return probabilities as plain numbers, what rounding put outside of [0, 1] cut."""
+    return tuple(float(p) for p in np.clip(probabilities, 0.0, 1.0))

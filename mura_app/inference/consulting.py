@@ -18,7 +18,7 @@ from base_models.members import TrainedMember, describe_trained_members, load_ne
 from base_models.prediction import predict_studies_and_images
 from mura_app.inference.ensemble import Ensemble
 from mura_app.inference.sources import Views
-from mura_app.prediction import Asked, MemberOpinion, StudyPrediction
+from mura_app.prediction import Asked, MemberOpinion, StudyPrediction, as_shares
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts, read_document
 from mura_env import Predictions
@@ -167,15 +167,15 @@ class ConsultingEnsemble(Ensemble):
             body_part=part or None,
             class_names=self.class_names,
             positive_class=self.positive_class,
-            probabilities=_numbers(probabilities),
+            probabilities=as_shares(probabilities),
             predicted_class=self.class_names[int(probabilities.argmax())],
             threshold=None,
             agent=self.facts.agent,
             members=tuple(
-                MemberOpinion(agent.model_names_[member], _numbers(said[member]), 1 / len(asked))
+                MemberOpinion(agent.model_names_[member], as_shares(said[member]), 1 / len(asked))
                 for member in asked
             ),
-            uniform_probabilities=_numbers(uniform),
+            uniform_probabilities=as_shares(uniform),
             uniform_predicted_class=self.class_names[int(uniform.argmax())],
             agreement=float(agree.mean()) if len(asked) else 0.0,
             views=(),
@@ -184,10 +184,6 @@ class ConsultingEnsemble(Ensemble):
             asked=Asked(self.price or 0.0, tuple(agent.model_names_[m] for m in asked), min(1.0, cost)),
             remarks=() if part or len(self.body_part_names) < 2 else tuple(remarks),
         )
-
-
-def _numbers(probabilities: NDArray[np.floating]) -> tuple[float, ...]:
-    return tuple(float(p) for p in np.clip(probabilities, 0.0, 1.0))
 
 
 def _agent_folder(run: RunDirectory, agent: str | None) -> Path:

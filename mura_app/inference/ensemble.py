@@ -28,6 +28,7 @@ from mura_app.prediction import (
     StudyPrediction,
     Unlikeness,
     ViewOpinion,
+    as_shares,
 )
 from mura_app.run_directory import RunDirectory
 from mura_app.schema import EnsembleFacts
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from agents.statistics.risk_control import RuleOut  # imports all of scipy's distributions
 
 Floats = NDArray[np.float64]
-
-CHUNK = 32
-"""Studies that are decoded and predicted at once: memory does not grow with their number."""
 
 
 class Ensemble:
@@ -57,7 +55,8 @@ class Ensemble:
         rule_out: The threshold below which studies are ruled out with a guarantee; None unless it is set.
     """
 
-    chunk = CHUNK
+    chunk = 32
+    """Studies that are decoded and predicted at once: memory does not grow with their number."""
     price: float | None = None
     """Where members are asked one after the other: what asking all is worth."""
 
@@ -263,7 +262,7 @@ class Ensemble:
                 replace(
                     result,
                     views=tuple(
-                        ViewOpinion(name, _numbers(weights @ view))
+                        ViewOpinion(name, as_shares(weights @ view))
                         for name, view in zip(own, probabilities[rows], strict=True)
                     ),
                     unlike=None if far is None else _unlikeness(far[rows], own),
@@ -296,15 +295,15 @@ class Ensemble:
             body_part=part or None,
             class_names=self.class_names,
             positive_class=self.positive_class,
-            probabilities=_numbers(probabilities),
+            probabilities=as_shares(probabilities),
             predicted_class=self._class_of(probabilities, self.facts.threshold),
             threshold=self.facts.threshold,
             agent=self.facts.agent,
             members=tuple(
-                MemberOpinion(name, _numbers(own), float(min(weight, 1)))
+                MemberOpinion(name, as_shares(own), float(min(weight, 1)))
                 for name, own, weight in zip(self.agent.model_names_, members, weights, strict=True)
             ),
-            uniform_probabilities=_numbers(uniform),
+            uniform_probabilities=as_shares(uniform),
             uniform_predicted_class=self._class_of(uniform, self.facts.uniform_threshold),
             agreement=float((members.argmax(axis=1) == probabilities.argmax()).mean()),
             views=(),
@@ -332,10 +331,12 @@ class Ensemble:
         )
 
 
-def _ruled_out(rule: "RuleOut | None", probabilities: Floats, names: Sequence[str]) -> RuledOut | None:
-    return rule and RuledOut(
-        rule.decision(float(probabilities[1]), names), rule.below, rule.sentence(names[1])
-    )
+def _ruled_out(
+    rule: "RuleOut | None", probabilities: NDArray[np.floating], names: Sequence[str]
+) -> RuledOut | None:
+    if rule is None:
+        return None
+    return RuledOut(rule.decision(float(probabilities[1]), names), rule.below, rule.sentence(names[1]))
 
 
 def _unlikeness(percentiles: Floats, names: Sequence[str]) -> Unlikeness:
@@ -347,7 +348,3 @@ def _unlikeness(percentiles: Floats, names: Sequence[str]) -> Unlikeness:
 def _softmax(logits: NDArray[np.floating]) -> Floats:
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def _numbers(probabilities: NDArray[np.floating]) -> tuple[float, ...]:
-    return tuple(float(p) for p in np.clip(probabilities, 0.0, 1.0))
