@@ -2,7 +2,7 @@
 
 from agents.agent import Agent
 from agents.config import AgentConfig
-from agents.given_policy import from_policy
+from agents.policy.given_policy import from_policy
 from agents.registry import (
     agent_class,
     list_agents,

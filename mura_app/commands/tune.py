@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from agents.tuning import JOURNAL, parse_space, tune_agent
+from agents.benchmark.tuning import JOURNAL, parse_space, tune_agent
 from mura_app.commands.agent_options import parse_agent_options
 from mura_app.locks import lock_in
 from mura_app.predictions_io import load_table

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents import make_agent
-from agents.tuning import JOURNAL, Span, parse_space, tune_agent
+from agents.benchmark.tuning import JOURNAL, Span, parse_space, tune_agent
 from mura_env.errors import UserError
 from tests.agents.tables import switching_table
 
