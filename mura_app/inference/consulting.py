@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from agents import load_agent
 from agents.agent import UNSEEN_PARTS
@@ -121,7 +121,7 @@ class ConsultingEnsemble(Ensemble):
         n_views = [len(study.image_paths) for study in studies]
         parts = [study.body_part for study in studies]
         found = self._consult(n_views, parts, ask)
-        said = softmax(logits.astype(np.float64), axis=-1)
+        said = torch.from_numpy(logits).double().softmax(dim=-1).numpy()
         return [
             self._answer((study.study_id, parts[row], n_views[row]), found, row, said[row])
             for row, study in enumerate(studies)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from agents import Agent, load_agent
 from base_models.datasets import Dataset, Study
@@ -268,7 +268,7 @@ class Ensemble:
         if reference is not None:
             pixels = np.array([views.described[path] for path in paths])
             far = reference.percentiles(image_features(pixels, record.embeddings))
-        probabilities = softmax(of_views.logits.astype(np.float64), axis=-1)
+        probabilities = torch.from_numpy(of_views.logits).double().softmax(dim=-1).numpy()
         results, start = [], 0
         for row, study in enumerate(studies):
             rows = slice(start, start + len(study.image_paths))
