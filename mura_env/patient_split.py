@@ -17,7 +17,7 @@ def stratified_group_folds(
 
     Greedy: groups that hold a large share of a rare stratum come first, in random order among equals,
     and each goes to the fold that has least of the strata it brings. The number of items counts as one
-    more stratum. With unequal shares, each group goes to the fold that lacks most to its share.
+    more stratum. With unequal shares, loads count relative to them.
 
     Args:
         strata: Stratum of each item (any sortable values), shape ``(n_items,)``.
@@ -45,12 +45,13 @@ def stratified_group_folds(
     shuffled = np.random.default_rng(seed).permutation(len(group_names))
     order = shuffled[np.argsort(-brought[shuffled].max(axis=1), kind="stable")]
     wanted = np.full(n_folds, 1 / n_folds) if shares is None else np.asarray(shares, dtype=np.float64)
-    # A fold with a smaller share starts with what it wants less than the largest: zero for equal shares.
-    load = np.repeat((wanted.max() - wanted)[:, None], brought.shape[1], axis=1)
+    load = np.zeros((n_folds, brought.shape[1]))
     fold_of_group = np.zeros(len(group_names), dtype=np.int64)
     for g in order:
-        # Adding b to a load l grows the sum of squared distances from the shares by 2·l·b and a constant.
-        fold = int(np.argmin(load @ brought[g]))
+        # The sum of load² / share is least where every load is its share, and grows by twice this. All folds
+        # fill at the pace of their shares, so that the last stratum does not make up for the first.
+        growth = load if shares is None else (load + brought[g] / 2) / wanted[:, None]
+        fold = int(np.argmin(growth @ brought[g]))
         load[fold] += brought[g]
         fold_of_group[g] = fold
     for fold in range(n_folds):  # with unequal shares, one can be too small for any group

@@ -145,8 +145,8 @@ _NARROW = 8
 def sound_kernels(network: nn.Module, precision: str, device: torch.device) -> Iterator[None]:
     """Do without oneDNN where it writes out of bounds, and may end the process or damage what it learns.
 
-    With torch 2.15 the backward pass of a strided 1×1 convolution of 8 channels does so in single precision
-    on CPUs with AVX-512.
+    With torch 2.15 the backward pass of a strided 1×1 convolution of at most 8 channels does so in single
+    precision, on CPUs with AVX-512 (8 channels) and with AVX2 (4 and 6).
     """
     is_narrow = any(
         isinstance(module, nn.Conv2d)

@@ -35,7 +35,7 @@ from base_models.training.checkpoint import (
     remove_checkpoint,
     save_epoch,
 )
-from base_models.training.device import CPU, DeviceConfig, autocast_precision, sound_kernels, torch_threads
+from base_models.training.device import CPU, DeviceConfig, autocast_precision, torch_threads
 from base_models.training.optimization import image_weights
 from base_models.training.trainer import fit_network
 from base_models.training.validation import FoldImages, Score
@@ -182,11 +182,7 @@ def run_fit(
     """
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     group = device.group
-    precision = autocast_precision(job.training.precision, device.device, job.meta_network)
-    with (
-        torch_threads(job.training.threads_per_fit),
-        sound_kernels(job.meta_network, precision, device.device),
-    ):
+    with torch_threads(job.training.threads_per_fit):
         if group.broadcast(resume and is_finished(job)):  # a network disk may show it to some only
             network = load_weights(new_network(job.member, job.n_classes), job.weights)
         else:

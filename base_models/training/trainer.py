@@ -26,7 +26,7 @@ from base_models.data.lesion_boxes import LesionBoxes
 from base_models.data.loader import TrainingImages, derive_seed, training_batches
 from base_models.networks.input_format import GREY, InputFormat
 from base_models.training.checkpoint import EpochState, Stopwatch, optimizer_tensors, restore_optimizer
-from base_models.training.device import DeviceConfig, autocast_precision, default_device
+from base_models.training.device import DeviceConfig, autocast_precision, default_device, sound_kernels
 from base_models.training.optimization import (
     SCHEDULES,
     batch_loss,
@@ -163,7 +163,8 @@ def fit_network(  # noqa: PLR0912, PLR0915  # a training reads top to bottom
                 seed_for = partial(_batch_seed, seed, epoch * len(batches) + index, group.rank)
                 with fabric.no_backward_sync(module, enabled=not is_last):
                     loss = _training_loss(module, fabric.to_device(batch), training, input_format, seed_for)
-                    fabric.backward(loss / n_batches)
+                    with sound_kernels(network, precision, device.device):
+                        fabric.backward(loss / n_batches)
                 losses.append(loss.detach())
                 if not is_last:
                     continue

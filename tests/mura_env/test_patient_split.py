@@ -131,3 +131,14 @@ def test_seeds_give_different_folds() -> None:
 def test_fewer_patients_than_folds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected 2 to 3 folds \(the number of patients\), got 4"):
         stratified_group_folds([0, 1, 0, 1], ["a", "b", "c", "c"], 4, 0)
+
+
+@given(st.sampled_from([0.1, 0.25, 0.3, 0.7, 0.9]), st.integers(2, 4), st.integers(1, 3), st.integers(0, 3))
+def test_every_stratum_is_divided_by_the_shares(share: float, n_strata: int, size: int, seed: int) -> None:
+    """Also the rare ones, which come first, and the last one: no part makes up for another."""
+    strata = np.repeat(np.arange(n_strata), 60 * np.arange(1, n_strata + 1))
+    groups = np.arange(len(strata)) // size
+    second = stratified_group_folds(strata, groups, 2, seed, (1 - share, share)) == 1
+    for stratum in range(n_strata):
+        members = strata == stratum
+        assert abs(second[members].sum() - share * members.sum()) <= 2 * size
