@@ -40,7 +40,7 @@ class SBXConfig(AlgorithmConfig):
     """Rollout length: steps of the environment between the updates of PPO."""
     batch_size: Studies = 128
     """Batch size: studies in a minibatch."""
-    gradient_steps: Passes = 4
+    gradient_steps: Passes = 16
     """Gradient steps of an algorithm other than PPO after every step of the environment."""
     n_jobs: Jobs = 1
     """Processes that train policies; the result does not depend on it."""
