@@ -45,6 +45,7 @@ _MODULES = {
     "td3": "agents.stable_baselines3.td3",
     "tqc": "agents.stable_baselines3.tqc",
     "stable_baselines3": "agents.stable_baselines3.generic",
+    "sbx": "agents.stable_baselines3.sbx",
 }
 AGENTS: Registry[type[Agent[Any]]] = Registry(
     "agent",

@@ -23,8 +23,8 @@ from mura_env import Predictions
 
 N_SEEDS = 10
 OTHERS = ("sac", "td3", "tqc", "trpo")
-LEFT_OUT = ("stable_baselines3",)
-"""Not an algorithm of its own."""
+LEFT_OUT = ("stable_baselines3", "sbx")
+"""Not algorithms of their own."""
 TWO_POLICIES = {"n_folds": 2, "kl_coefficients": (0.03,)}
 
 

@@ -1,10 +1,11 @@
 import dataclasses
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from agents import agent_class, make_agent
+from agents import agent_class, list_agents, make_agent
 from tests.agents.tables import switching_table
 
 CHEAP = {
@@ -16,6 +17,8 @@ CHEAP = {
     "n_neighbours": 5,
 }
 """Values for those of these options that an agent has."""
+INSTALLED = [name for name in list_agents() if name != "sbx" or find_spec("sbx")]
+"""The agents that can be fitted here: SBX is not among the pins."""
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents import Agent, AgentConfig, agent_class, list_agents, make_agent
-from tests.agents.conftest import CHEAP
+from agents import Agent, AgentConfig, agent_class, make_agent
+from tests.agents.conftest import CHEAP, INSTALLED
 from tests.agents.tables import accuracy, identical_table, switching_table
 
 TABLE = switching_table(120, 0)
@@ -23,7 +23,7 @@ def written(directory: Path) -> Mapping[str, list[tuple[int, float]]]:
     return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
-@pytest.mark.parametrize("name", list_agents())
+@pytest.mark.parametrize("name", INSTALLED)
 def test_every_agent_writes_scalars_under_the_names_of_stable_baselines3(name, tmp_path):
     fields = {field.name for field in dataclasses.fields(agent_class(name).config_class)}
     options = {option: value for option, value in CHEAP.items() if option in fields}

@@ -11,7 +11,8 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import list_agents, load_agent
+from agents import load_agent
+from tests.agents.conftest import INSTALLED
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(300, 0)
@@ -27,7 +28,7 @@ class Boom:
         return Path.touch, (self.path,)
 
 
-@pytest.fixture(params=list_agents())
+@pytest.fixture(params=INSTALLED)
 def saved(request, originals, tmp_path):
     """A folder with a saved agent, one after the other of all that there are."""
     shutil.copytree(originals(request.param), tmp_path, dirs_exist_ok=True)
