@@ -48,10 +48,9 @@ class Agent(ABC, Generic[ConfigType]):
         config_class: The frozen dataclass that holds the options.
         uses_seed: Whether two seeds can give two results; if not, a benchmark fits the agent once.
         learns_by_reinforcement: Whether the agent learns from an environment's rewards.
-        is_bound: Whether the agent reads the labels of the table it weights; it is a bound then, and never
-            ranked.
-        is_weighting: Whether `predict_proba` is the members' average with `weights`. If not, the class says
-            what its weights stand for.
+        learns_from_table: Whether `fit` learns from the table. If not, cross-validation would tell nothing.
+        is_bound: Whether the agent reads the labels of the table it weights: a bound, never ranked.
+        is_weighting: Whether `predict_proba` is the members' average with `weights`; if not, see the class.
         arrays_: Fitted arrays by name.
         model_names_: Names of the ensemble's members, in the order of the weights.
         class_names_: Names of the classes.
@@ -70,6 +69,7 @@ class Agent(ABC, Generic[ConfigType]):
     config_class: ClassVar[type[Any]]
     uses_seed: ClassVar[bool] = True
     learns_by_reinforcement: ClassVar[bool] = False
+    learns_from_table: ClassVar[bool] = True
     is_bound: ClassVar[bool] = False
     is_weighting: ClassVar[bool] = True
 

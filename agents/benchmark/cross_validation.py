@@ -111,7 +111,8 @@ def cross_validate(
 
     Args:
         train: The table.
-        options: Options by agent; bounds, which read the labels they are scored on, are left out.
+        options: Options by agent; left out are bounds, which read the labels they are scored on, and agents
+            that learned elsewhere, maybe from these very studies.
         seeds: Seeds of the fits, none to do without; agents without random choices are fitted once.
         directory: Agents are saved there as `cross_validation/<name>-seed<seed>-fold<fold>`; nowhere if None.
         n_jobs: Processes, by default one per CPU core.
@@ -124,7 +125,11 @@ def cross_validate(
         return HeldOut(reason=reason)
     folds = train.folds(N_FOLDS, seed=0)
     agents = {name: make_agent(name, **of_agent) for name, of_agent in options.items()}
-    seeds_by_agent = {name: seeds_of(agent, seeds) for name, agent in agents.items() if not agent.is_bound}
+    seeds_by_agent = {
+        name: seeds_of(agent, seeds)
+        for name, agent in agents.items()
+        if agent.learns_from_table and not agent.is_bound
+    }
     place = None if directory is None else directory / "cross_validation"
     fits = [
         Fit(name, options[name], seed, place and place / f"{name}-seed{seed}-fold{fold}", fold)

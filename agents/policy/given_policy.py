@@ -69,6 +69,7 @@ class GivenPolicyAgent(Agent[AgentConfig]):
     config_class = AgentConfig
     uses_seed = False
     learns_by_reinforcement = True
+    learns_from_table = False
     policy: ClassVar[GivenPolicy]
 
     def _fit(

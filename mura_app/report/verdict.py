@@ -90,7 +90,8 @@ def overall_sentence(
     gains = {name: row["accuracy_difference"] for name, row in comparisons.items() if is_significant(row)}
     better = sorted((name for name in gains if gains[name] > 0), key=lambda name: -gains[name])
     worse = sorted((name for name in gains if gains[name] < 0), key=lambda name: gains[name])
-    answer = "Yes" if any(name in learned for name in better) else "No"
+    answer = "No learned weighting does" if better else "No"
+    answer = "Yes" if any(name in learned for name in better) else answer
     answer += "" if enough_seeds else ", as far as so few seeds can say"
     if not gains:
         few, many = "does not differ", f"none of {len(comparisons)} weightings differs"
