@@ -46,7 +46,6 @@ def reward_name(reward: str | Reward | RewardRule) -> str:
         "prepare": prepare,
         "depends_on_prediction_only": depends_on_prediction_only(given),
         "__module__": place,
-        "__qualname__": getattr(given, "__qualname__", name),
         "__doc__": given.__doc__,
     }
     REWARDS.register(name)(type(name, (Reward,), attributes))

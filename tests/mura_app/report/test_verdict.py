@@ -86,8 +86,8 @@ BEST = compared(0.03, (0.004, 0.05), 0.03)
         ),
         (
             {"ppo": NEITHER, "gate": BEST},
-            "No learned weighting does: gate (+3.0, a control) is better than uniform averaging, in points of "
-            "accuracy; not significant: 1 of 2 weightings.",
+            "No learned weighting does: gate (+3.0, a control) is better than uniform averaging, in points "
+            "of accuracy; not significant: 1 of 2 weightings.",
         ),
         ({"ppo": WORSE}, "No: ppo (-2.0) is worse than uniform averaging."),
         ({"ppo": NEITHER}, "No: ppo does not differ significantly from uniform averaging."),
