@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mura_env.rewards import REWARDS
 from tests.processors import processors
 
 # No test asserts a time: how long an example takes, or drawing it, depends on what else the machine does.
@@ -47,3 +48,12 @@ def one_processor() -> Iterator[None]:
     """
     with processors(1):
         yield
+
+
+@pytest.fixture(autouse=True)
+def known_rewards() -> Iterator[None]:
+    """Rewards that a test gives as objects are forgotten again: other tests list all there are."""
+    known = {*REWARDS.registered()}
+    yield
+    for name in REWARDS.registered().keys() - known:
+        del REWARDS._items[name]

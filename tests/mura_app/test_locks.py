@@ -28,6 +28,7 @@ COMMAND_LINES = {
     "import-checkpoint": "import-checkpoint x --out {out}",
     "import-predictions": "import-predictions x.csv --out {out}",
     "split": "split x.npz --out {out}",
+    "tune": "tune reinforce --predictions x.npz --out {out}",
     "fit-agent": "fit-agent uniform --predictions x.npz --out {out}",
     "benchmark": "benchmark --train x.npz --test x.npz --out {out}",
     "evaluate": "evaluate --run x --data x --out {out}",
@@ -46,7 +47,11 @@ def test_every_command_that_writes_is_here() -> None:
     ("name", "option"),
     [
         *((name, "") for name in COMMAND_LINES),
-        *((name, " --overwrite") for name in COMMAND_LINES if name not in {"synthesize", "report", "pack"}),
+        *(
+            (name, " --overwrite")
+            for name in COMMAND_LINES
+            if name not in {"synthesize", "report", "pack", "tune"}
+        ),
     ],
 )
 def test_what_another_command_writes_is_left_to_it(

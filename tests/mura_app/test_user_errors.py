@@ -154,6 +154,9 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("evaluate --run {w}/benchmark --out {out} --predictions {w}/train.npz", "studies from elsewhere"),
         ("split {w}/train.npz --test-share 1 --out {out}", "range (0, 1)"),
         ("split {w}/a_file --out {out}", "expected a predictions table"),
+        ("tune nope --predictions {w}/train.npz --out {out}", "got 'nope'"),
+        ("tune reinforce --predictions {w}/train.npz --out {out} --trials 0", "range [1, 100000]"),
+        ("tune reinforce --predictions {w}/train.npz --out {out} --search nope=1..2", "'nope'"),
         (
             "evaluate --run {w}/benchmark --out {out} --predictions {w}/run/predictions/test.npz",
             "expected tables of the same ensemble",
@@ -169,7 +172,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         ("predict --run {w}/run x.png --agent nope", "an agent of the run ("),
         ("predict --run {w}/a_file x.png", "an archive that `mura pack` made, got {w}/a_file"),
         ("export --run {w}/run --out {out}", "--out FILE.onnx"),
-        ("export --run {w}/benchmark --out {out}.onnx", "members that take one format"),
+        ("export --run {w}/benchmark --out {out}.onnx", "a run with trained members to export"),
         ("pack {w}/benchmark --out {out}", "trained members to pack"),
         ("pack {w}/run --out {w}/a_file", "{w}/a_file already exists"),
         ("serve --run {w}/absent --port 0", "a run or a packed folder, got {w}/absent"),

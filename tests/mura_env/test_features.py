@@ -124,7 +124,7 @@ def rewritten(tmp_path: Path, row: int, column: str, text: str) -> Path:
         (1, "feature_dose", "", "row 2: expected feature_dose as a number in .*, got ''"),
         (0, "feature_dose", "feature_", "a name after feature_, got a column without"),
         (0, "feature_dose", "feature_age", "expected every column once, got 'feature_age' 2 times"),
-        (0, "feature_dose", "dose", "feature_<name>, got 'dose'"),
+        (0, "feature_dose", "dose", "feature_<name>, subgroup_<name>, got 'dose'"),
         (2, "n_views", "77", "row 3: expected n_views . as in the other rows"),
     ],
 )

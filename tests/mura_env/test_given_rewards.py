@@ -3,19 +3,10 @@ import pytest
 
 from mura_env import CostSensitive, make_reward, reward_name
 from mura_env.errors import UserError
-from mura_env.rewards import REWARDS
 from mura_env.weighting_task import WeightingTask
 from tests.agents.tables import switching_table
 
 TABLE = switching_table(60, 0)
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    known = {*REWARDS.registered()}
-    yield
-    for name in REWARDS.registered().keys() - known:
-        del REWARDS._items[name]
 
 
 def earned(reward):

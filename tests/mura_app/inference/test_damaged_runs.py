@@ -21,6 +21,7 @@ from mura_app.inference.pack import front_matter, own_file
 from mura_app.inference.rows import RowWriter
 from mura_app.inference.sources import read_radiograph
 from mura_app.inference.unlike import TrainingImages
+from mura_app.inference.upside_down import N_COLUMNS
 from mura_app.main import run_command
 from mura_app.prediction import FailedStudy
 from mura_app.run_directory import RunDirectory
@@ -128,13 +129,13 @@ def test_members_agent_and_documents_of_several_runs_are_refused(of_tables, tmp_
 
 
 def test_another_description_of_training_images_is_refused(tmp_path):
-    whole = TrainingImages(
-        0, 1, np.zeros(3), np.ones(3), np.zeros((2, 3)), np.eye(3), np.linspace(0, 9, 1001)
-    )
+    drawn = np.random.default_rng(0).normal(size=(60, 3 + N_COLUMNS))
+    held_out, parts = np.arange(60) % 3 == 0, ["A"] * 30 + ["B"] * 30
+    whole = TrainingImages.fit(drawn, parts, held_out, np.arange(60), (0, 1))
     whole.save(tmp_path / "a")
     tensors, facts = load_tensors(tmp_path / "a")
     assert TrainingImages.load(tmp_path / "a").fold == 1
-    with pytest.raises(ValueError, match="described by 4 numbers, got 3"):
+    with pytest.raises(ValueError, match=f"described by 4 numbers, got {3 + N_COLUMNS}"):
         whole.percentiles(np.zeros((1, 4)))
     changes = [{"mean": torch.zeros(2)}, {"scale": torch.zeros(3)}, {"part_means": torch.zeros(0, 3)}]
     changes += [
