@@ -248,7 +248,7 @@ def new_network(config: MemberConfig, n_classes: int, in_channels: int | None = 
 def meta_network(config: MemberConfig, n_classes: int) -> nn.Module:
     """Return a member's network on torch's meta device, where tensors have shapes but no values.
 
-    Members alike share one, which nobody changes: fits and checks ask for it again and again.
+    Members alike share one: fits and checks ask for it again and again, and none changes it.
     """
     registered = config.network in NETWORKS and NETWORKS[config.network]
     options = json.dumps(dict(config.options), sort_keys=True)

@@ -1,7 +1,7 @@
 """A packed folder of a preset's members whose weights are drawn, not trained: what it says is of no use.
 
 It takes as long to load and to predict as a trained one, and is made in seconds. Agent and thresholds are of
-a table of noise; unlike images are told by the radiographs of some studies.
+a table of noise; what is unlike is measured from the radiographs of some studies.
 """
 
 from collections.abc import Sequence

@@ -157,7 +157,9 @@ def _rows(file: Path, required: tuple[str, ...]) -> tuple[dict[int, Row], list[s
         missing = [column for column in required if column not in names]
         if missing:
             found = ",".join(names[:20]) + (",…" if len(names) > 20 else "")
-            advice = "complete the first line" if len(names) > 1 else "separate its values with commas"
+            advice = "complete the first line, or name its columns so"
+            if len(names) == 1 and any(column in names[0] for column in COLUMNS):
+                advice = "separate its values with commas"
             raise UserError(
                 f"expected the columns {', '.join(required)} in {file}, got {found or 'none'!r}, "
                 f"which lacks {', '.join(missing)}; {advice}"

@@ -85,7 +85,7 @@ def _features(
     studies: Sequence[Study],
     progress: Progress | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return what unlike images are told by, (n_images, n_features), and the study of each, (n_images,).
+    """Return what tells unlike images, (n_images, n_features), and the study of each, (n_images,).
 
     The embedding is `of` a member's network of a fold; there is none of member -1.
     """

@@ -1,4 +1,4 @@
-"""Whether a radiograph lies upside down, told by what training images look like as they are and turned.
+"""Whether a radiograph lies upside down: compared with training images as they are and turned.
 
 No label is needed: every training image is shown both ways. Each body part is a normal distribution of small
 copies and of gradients, the covariance shared by all, and so is each body part turned; the score is the log

@@ -128,6 +128,11 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, path: str) -> 
             "path|study_id|patient_id|body_part|label",
             r"got 'path\|study_id\|.*', which lacks path, study_id.*; separate its values with commas",
         ),
+        (
+            _rows(),
+            "case;patient;region",
+            "got 'case;patient;region', which lacks path.*or name its columns so",
+        ),
         (_rows(), "path," * 10**5, "got 'path,path,.*,…', which lacks study_id"),
         (["a.png,s,p,KNEE, left,1"], HEADER, "expected 5 values in line 2 .* quotation marks"),
         (["a.png,s,,KNEE,1"], HEADER, "expected a value for patient_id in line 2"),
