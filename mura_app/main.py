@@ -216,7 +216,7 @@ def parse(command: Any, name: str, options: list[str], default: Any = None, *, f
                     args=options,
                     prog=f"mura {name}",
                     description=COMMANDS[name.split(maxsplit=1)[0]],
-                    config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
+                    config=(tyro.conf.OmitArgPrefixes,) if flat else (),
                     **keywords,
                 )
         except SystemExit as stop:

@@ -63,13 +63,14 @@ def read(root: Path, seed: int = 0) -> Dataset:
     leaves the folder or stands in an earlier row, or whose split has an unknown name are not in the index.
 
     Raises:
-        ValueError: If the table is none, has no row, or lacks a column.
+        UserError: If the table is none, lacks a column, or has no row that can be used.
     """
     file = root / TABLE
     rows, contradictions = _rows(file, COLUMNS)
     rows, faults = _with_own_files(root, file, rows)
     rows, uncertain = _with_certain_labels(file, rows)
     contradictions += [*faults, *uncertain]
+    _check_any_is_left(rows, contradictions)
     remarks = [remark for column in ("body_part", "label") if (remark := _spell_alike(rows, column))]
     class_names, label_of, gaps = _classes({row["label"] for row in rows.values()})
     remarks += gaps
@@ -106,11 +107,12 @@ def read_unlabelled(root: Path) -> Dataset:
     """Read the table's study index to predict from: columns beside `TO_PREDICT` may be missing or empty.
 
     Raises:
-        ValueError: If the table is none, has no row, or lacks a column.
+        UserError: If the table is none, lacks a column, or has no row that can be used.
     """
     file = root / TABLE
     rows, contradictions = _rows(file, TO_PREDICT)
     rows, faults = _with_own_files(root, file, rows)
+    _check_any_is_left(rows, [*contradictions, *faults])
     _spell_alike(rows, "body_part")
     studies, images, contrary = _studies(root, file, rows, ("body_part",))
     return Dataset(
@@ -254,6 +256,13 @@ def _with_certain_labels(file: Path, rows: dict[int, Row]) -> tuple[dict[int, Ro
     ]
     left_out = {line for found in lines.values() for line in found}
     return {line: row for line, row in rows.items() if line not in left_out}, faults
+
+
+def _check_any_is_left(rows: dict[int, Row], faults: Sequence[str]) -> None:
+    """Refuse a table without a row that can be used: it has no classes and no images to speak of."""
+    if not rows:
+        more = f" (the first of {len(faults):,} such sentences)" if len(faults) > 1 else ""
+        raise UserError(f"{faults[0]}{more}; no row of the table can be used")
 
 
 def _spell_alike(rows: dict[int, Row], column: str) -> str:

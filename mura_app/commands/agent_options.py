@@ -12,6 +12,7 @@ import tyro
 
 from agents.registry import BASELINE, class_of
 from mura_app.commands.config_file import RunOptions, saved_settings
+from mura_app.commands.options import OPTIONAL
 from mura_env.errors import UserError
 from mura_env.utils.options import Range
 
@@ -44,7 +45,7 @@ class AgentOptions(RunOptions):
     repeated. `wide=ppo,wide.hidden_size=64` compares a variant of an agent under a name of its own.
     `mura fit-agent NAME --help` explains the options of each agent."""
 
-    features: tuple[str, ...] = ()
+    features: Annotated[tuple[str, ...], OPTIONAL] = ()
     """Features of the tables that agents read: `all`, `none`, their names, or `auto`, the default: each agent
     finds out on inner folds of the training table whether they help."""
 
@@ -55,7 +56,7 @@ class AgentOptions(RunOptions):
     """Number of these seeds that agents are cross-validated with on the training table, for thresholds and
     the secondary comparison; three more fits a seed, none with 0."""
 
-    targets: tuple[str, ...] = ()
+    targets: Annotated[tuple[str, ...], OPTIONAL] = ()
     """Rewards that agents are trained for, and scored by, beside accuracy, with controls whose weights and
     threshold are chosen for the same reward: `balanced` (kappa), `musculoskeletal_costs` or `cost_sensitive`
     (a miss costs more), `hard_cases`."""

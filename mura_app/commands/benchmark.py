@@ -11,6 +11,7 @@ from agents.benchmark.consultation_document import FULL, REFERENCE
 from agents.parallel import Backend, check_backend
 from mura_app.commands.agent_options import DEFAULT_AGENTS, AgentOptions
 from mura_app.commands.config_file import config_defaults, last_value
+from mura_app.commands.options import OPTIONAL
 from mura_app.commands.split import DEFAULT_SHARE, TestShare
 from mura_app.console import show_benchmark
 from mura_app.main import parse
@@ -22,6 +23,8 @@ from mura_env.consultation.columns import HIGHEST_PRICE, LEAST_PRICE
 from mura_env.errors import UserError, UserFileExistsError
 from mura_env.utils.options import Jobs, Range
 
+Price = Annotated[float, Range(f"[{LEAST_PRICE}, {HIGHEST_PRICE}]")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command(AgentOptions):
@@ -32,7 +35,7 @@ class Command(AgentOptions):
     each at its cost, against a cascade; written into the folder `consultation` of `--out`, by default on the
     tables of the run there, and with agents of `mura list consultation-agents`."""
 
-    prices: tuple[Annotated[float, Range(f"[{LEAST_PRICE}, {HIGHEST_PRICE}]")], ...] = ()
+    prices: Annotated[tuple[Price, ...], OPTIONAL] = ()
     """With `--task consult`: rewards that asking all members is worth, for which agents are tuned and scored;
     0.003 to 1 by default, where a correct answer is worth 1."""
 

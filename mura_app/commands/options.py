@@ -14,6 +14,9 @@ Positive = Annotated[
     tyro.conf.arg(help="The positive one of two classes, where their names do not tell."),
 ]
 
+OPTIONAL = tyro.conf.arg(help_behavior_hint="(optional)")
+"""For `--help`, of an option with several values and none by default."""
+
 
 class CheckedOptions:
     """Options of a command, checked when they are made; a subclass is a frozen dataclass."""

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from base_models.config import EnsembleConfig
 from base_models.presets import PRESETS, for_gpu
 from mura_app.commands.config_file import RunOptions, config_defaults, last_value
+from mura_app.commands.options import OPTIONAL
 from mura_app.console import show_odd_files
 from mura_app.main import parse
 from mura_app.run_directory import RunDirectory
@@ -37,7 +38,7 @@ class TrainingOptions(RunOptions):
     such as `attention_cnn:3,densenet121:1:224`; `efficientnet_lite0:1:224@XR_WRIST+XR_HAND` is a specialist
     of two body parts. Networks: see `mura list networks`, any of timm as `timm:NAME`."""
 
-    init_weights: tuple[str, ...] = ()
+    init_weights: Annotated[tuple[str, ...], OPTIONAL] = ()
     """Files of pretrained weights (`.pth`, `.safetensors`): `FILE` for all members, `NETWORK=FILE` for those
     of one network. Not weights trained on the same radiographs: they would know the studies that the folds
     hold out."""

@@ -8,6 +8,7 @@ import tyro
 
 from agents.benchmark.tuning import JOURNAL, parse_space, tune_agent
 from mura_app.commands.agent_options import parse_agent_options
+from mura_app.commands.options import OPTIONAL
 from mura_app.locks import lock_in
 from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, print_result
@@ -35,7 +36,7 @@ class Command:
     trials: Annotated[int, Range("[1, 100000]")] = 30
     """Number of trials, those that were ended early and those of an earlier start among them."""
 
-    search: tuple[str, ...] = ()
+    search: Annotated[tuple[str, ...], OPTIONAL] = ()
     """What to search: `OPTION=LOW..HIGH` or `OPTION=ONE,OTHER`, such as `learning_rate=0.001..0.1
     hidden_size=16,32`; by default what is known to matter of the agent's options."""
 
