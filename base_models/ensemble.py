@@ -5,7 +5,7 @@ What could not be finished is refused before an image is decoded or a file writt
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache as cached
 from pathlib import Path
@@ -77,7 +77,8 @@ def train_ensemble(
         resume: Keep the finished fits of an interrupted run, and resume the others.
         cache_dir: Folder of decoded radiographs, which runs may share; the run's `image_cache` if None.
         progress: Called as `progress(description, completed, total)`.
-        tell: Called before the training starts with a sentence on how long it will take.
+        tell: Called before the training starts if patients share images, and with how long it
+            will take.
 
     Returns:
         The training table, out of fold, and the test table.
@@ -102,12 +103,11 @@ def train_ensemble(
             refuse_seen_images(config.members, [cache.digest])
             folds = draw_folds(readable.of_split("train"), config.folds, seed)
             jobs = _fit_jobs(readable, cache, folds.tolist(), config=config, run_dir=run_dir, seed=seed)
-        if (
-            tell is not None
-            and group.is_global_zero
-            and (sentence := time_sentence(jobs, config, resume=resume))
-        ):
-            tell(sentence)
+            remarks = _file_remarks(dataset, readable, cache) if group.is_global_zero else {}
+        if tell is not None and group.is_global_zero:
+            for sentence in (_leak_sentence(remarks), time_sentence(jobs, config, resume=resume)):
+                if sentence:
+                    tell(sentence)
         results = run_fits(
             jobs, config, resume=resume, progress=progress if group.is_global_zero else None, group=group
         )
@@ -117,8 +117,8 @@ def train_ensemble(
                 record = _write_results(
                     readable, cache, fits, folds, config=config, run_dir=run_dir, seed=seed
                 )
-                record |= _file_remarks(dataset, readable, cache)
-                write_json(run_dir / "training.json", {**record, "seconds": time.perf_counter() - started})
+                seconds = time.perf_counter() - started
+                write_json(run_dir / "training.json", {**record, **remarks, "seconds": seconds})
     train, test = (Predictions.load(run_dir / "predictions" / f"{name}.npz") for name in ("train", "test"))
     return train, test
 
@@ -255,6 +255,17 @@ def _file_remarks(dataset: Dataset, readable: Dataset, cache: ImageCache) -> dic
         "misnamed_images": {str(path): reason for path, reason in cache.misnamed.items()},
         "odd_images": {str(path): reason for path, reason in odd_images(cache).items()},
     }
+
+
+def _leak_sentence(remarks: Mapping[str, Any]) -> str:
+    """Say that images stand in studies of several patients, if any do."""
+    shared = remarks["shared_images"]
+    if not shared:
+        return ""
+    return (
+        f"{len(shared):,} image(s) stand in studies of several patients (data leakage), so that every figure "
+        "will be too good; `mura check-data` shows them"
+    )
 
 
 def weak_members(config: EnsembleConfig, fits: Sequence[Sequence[FitResult]]) -> dict[str, str]:

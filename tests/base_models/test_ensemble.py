@@ -237,7 +237,10 @@ def test_images_of_several_patients_are_recorded(tmp_path: Path) -> None:
     (first, *_), (*_, last) = (dataset.of_split(split) for split in ("train", "test"))
     shutil.copy(first.image_paths[0], last.image_paths[0])
     config = replace(CONFIG, members=(replace(CONFIG.members[0], epochs=1),))
-    train_ensemble(dataset, config, tmp_path / "run")
+    told: list[str] = []
+    train_ensemble(dataset, config, tmp_path / "run", tell=told.append)
+    assert "1 image(s) stand in studies of several patients" in told[0]  # before the time that it will take
+    assert "fits to train" in told[1]
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert [str(first.image_paths[0]), str(last.image_paths[0])] in record["shared_images"]
 
