@@ -109,13 +109,16 @@ class MemberGraph(nn.Module):
         """Map squares (n, views, side, side) to logits (n, n_classes) and maps of the views."""
         views = images.flatten(0, 1)
         planes = self.input_format.planes(self._resized(views))
+        if self.tta_flip:  # in one batch: a network stands in the graph once
+            planes = torch.cat([planes, planes.flip(dims=[3])])
         shape = images.shape[:2]
         of_folds, maps = [], []
         for network in self.networks:
             logits, found = _forward(network, planes)
             if self.tta_flip:
-                both = torch.stack([logits, _forward(network, planes.flip(dims=[3]))[0]])
+                both = logits.reshape(2, -1, logits.shape[1])
                 logits = torch.logsumexp(torch.log_softmax(both, dim=2), dim=0)
+                found = None if found is None else found.reshape(2, -1, *found.shape[1:])[0]
             probabilities = torch.softmax(logits, dim=1).reshape(*shape, -1)
             of_folds.append(self.rule(probabilities, mask).clamp(min=SMALLEST_PROBABILITY).log())
             if found is not None:

@@ -210,6 +210,7 @@ def distributed():
         yield package
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_dask_cluster_do_the_work(distributed):
     """A real cluster of two processes; a benchmark on it gives what this process gives."""
     train, test = switching_table(120, 0, n_parts=3), switching_table(90, 1, n_parts=3, prefix="t")

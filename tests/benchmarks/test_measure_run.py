@@ -24,6 +24,7 @@ def pack(benchmark_script, studies: tuple, tmp_path_factory: pytest.TempPathFact
     return benchmark_script("untrained").untrained_pack(folder, "demo", studies)
 
 
+@pytest.mark.slow
 def test_one_study_and_many_are_timed_beside_the_networks_alone(
     benchmark_script,
     pack: Path,
@@ -45,6 +46,7 @@ def test_one_study_and_many_are_timed_beside_the_networks_alone(
     assert "of the bare networks' rate" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_parts_of_studies_are_all_of_them(
     benchmark_script, pack: Path, studies: tuple, tmp_path: Path
 ) -> None:

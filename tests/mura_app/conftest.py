@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from base_models.synthetic import synthesize
 from mura_app.report.drawing import Plot
@@ -48,7 +49,16 @@ def undrawn():
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("radiographs")
-    synthesize(folder / "tree", n_patients=60, seed=3)
-    return folder / "tree"
+def shared_folder(tmp_path_factory, worker_id):
+    """A folder that the processes of `make test` share: what one has made in it, the others find."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def tree(shared_folder):
+    tree = shared_folder / "radiographs" / "tree"
+    with FileLock(shared_folder / "radiographs.lock"):
+        if not tree.exists():
+            synthesize(tree, n_patients=60, seed=3)
+    return tree

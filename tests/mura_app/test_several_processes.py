@@ -34,6 +34,7 @@ def _torchrun(
     return process.stderr, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_an_error_of_the_user_is_told_once_and_ends_all_processes(tmp_path: Path) -> None:
     data, taken, out = tmp_path / "data0", tmp_path / "taken", tmp_path / "out"
     write_mura(data, {"train": 8, "valid": 4})

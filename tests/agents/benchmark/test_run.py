@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import load_agent, parallel
+from agents import load_agent
 from agents.agent import Agent
 from agents.benchmark import check_tables, run_benchmark
 from agents.benchmark.cross_validation import cross_validate
 from agents.metrics import youden_threshold
-from agents.parallel import workers_stopped
 from mura_env import Predictions
 from mura_env.vector_env import EnsembleWeightingVectorEnv
 from tests.agents.tables import noise_table, switching_table
@@ -123,15 +122,6 @@ def test_an_interrupted_training_is_not_taken_for_a_finished_one(name, tmp_path,
     assert not (tmp_path / "agents" / f"{name}-seed0").exists()
 
 
-@pytest.fixture(scope="module")
-def workers():
-    """Processes for all tests that take some: to start one takes seconds."""
-    with workers_stopped(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "_stop_workers", lambda: None)
-        yield
-
-
-@pytest.mark.usefixtures("workers")
 def test_seeds_fitted_as_one_stack_are_resumed_one_by_one(tmp_path):
     config = {"reinforce": {**SMALL["reinforce"], "studies_per_update": 16}}  # a stack has whole blocks
     options = {"n_cross_validated": 0}
@@ -139,11 +129,10 @@ def test_seeds_fitted_as_one_stack_are_resumed_one_by_one(tmp_path):
     run_benchmark(TRAIN, TEST, config, [1], tmp_path / "later", n_jobs=1, **options)
     saved = tmp_path / "later" / "agents" / "reinforce-seed1" / "agent.json"
     written = saved.stat().st_mtime_ns
-    assert run_benchmark(TRAIN, TEST, config, [0, 1, 2], tmp_path / "later", n_jobs=2, **options) == together
+    assert run_benchmark(TRAIN, TEST, config, [0, 1, 2], tmp_path / "later", n_jobs=1, **options) == together
     assert saved.stat().st_mtime_ns == written
 
 
-@pytest.mark.usefixtures("workers")
 def test_the_number_of_processes_changes_nothing(finished):
     bars = []
     options = {"n_jobs": 2, "progress": lambda *bar: bars.append(bar)}

@@ -21,6 +21,7 @@ from base_models.training.validation import FoldImages
 from mura_app.commands.demo import TEST_SHARE, Command
 
 
+@pytest.mark.slow
 def test_a_small_network_reads_unseen_studies() -> None:
     """Of parts of which 24 by 24 pixels show enough; `test_shortcuts.py` has what 8 by 8 show."""
     parts, n_train, n_test, side = ("FOREARM", "HUMERUS", "SHOULDER"), 260, 200, 24

@@ -50,6 +50,9 @@ class Drawn:
         return held_out
 
 
+pytestmark = pytest.mark.slow  # some thousand studies are drawn
+
+
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
     return Drawn()

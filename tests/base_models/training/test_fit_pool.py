@@ -92,6 +92,7 @@ def test_fits_are_divided_among_the_gpus(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_fit_in_a_process_of_its_own_may_have_processes_that_prepare_batches(tmp_path: Path) -> None:
     job = small_job(tmp_path / "processes", loader_processes=1)
     with ProcessPoolExecutor(1, initializer=fit_pool._prepare_process) as pool:

@@ -43,12 +43,9 @@ def _kill_once_there_is(pattern: str, out: Path, arguments: list[str]) -> None:
     assert not (out / "training.json").exists()
 
 
+@pytest.mark.slow  # `base_models/training/test_fit.py` has the fit alone
 @pytest.mark.parametrize(
-    ("processes", "moments"),
-    [
-        (1, [AN_EPOCH]),
-        pytest.param(2, [DECODED, AN_EPOCH, A_SECOND_FIT, TABLES], marks=pytest.mark.slow),
-    ],
+    ("processes", "moments"), [(1, [AN_EPOCH]), (2, [DECODED, AN_EPOCH, A_SECOND_FIT, TABLES])]
 )
 def test_a_killed_command_goes_on_to_the_same_bits(
     tmp_path: Path, processes: int, moments: list[str]

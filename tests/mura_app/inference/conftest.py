@@ -1,4 +1,5 @@
 import pytest
+from filelock import FileLock
 
 from mura_app import Ensemble
 from mura_app.main import run_command
@@ -12,10 +13,12 @@ TINY = [
 
 
 @pytest.fixture(scope="session")
-def run(tree, tmp_path_factory):
+def run(tree, shared_folder):
     """A whole run on a few synthetic studies: two members that flip and crop, two folds, two agents."""
-    out = tmp_path_factory.mktemp("inference") / "run"
-    assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY]) == 0
+    out = shared_folder / "inference" / "run"
+    with FileLock(shared_folder / "inference.lock"):
+        if not (out / "benchmark.json").exists():
+            assert run_command(["run", "--data", str(tree), "--out", str(out), *TINY]) == 0
     return out
 
 
