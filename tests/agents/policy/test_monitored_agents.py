@@ -88,7 +88,14 @@ def test_scalars_are_written_for_tensorboard(name, tmp_path):
         assert [event.value for event in written] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [*LEARNERS, "gate"])
+SLOW = ["sac", "td3", "tqc", "stable_baselines3"]
+"""Whose training is that of others among the learners."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in LEARNERS), "gate"],
+)
 def test_an_interrupt_keeps_the_best_policies(name):
     def callback(row):
         raise KeyboardInterrupt
