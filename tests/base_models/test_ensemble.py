@@ -183,6 +183,7 @@ def test_trained_members_predict_new_studies_as_the_test_table(dataset: Dataset,
     assert calls[-1] == ("predicting", 2, 2)
 
 
+@pytest.mark.slow
 def test_processes_and_order_do_not_change_a_bit(dataset: Dataset, run_dir: Path, tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     train_ensemble(dataset, replace(CONFIG, jobs=2), tmp_path, progress=lambda *call: calls.append(call))

@@ -159,6 +159,7 @@ def test_a_table_comes_back_from_csv_as_it_was(finished, tmp_path, capsys):
     np.testing.assert_array_equal(again.logits, table.logits)
 
 
+@pytest.mark.slow  # whole runs, one after the other
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_with_repeats_goes_on_where_it_was_interrupted(tree, finished, tmp_path, capsys):
     out = shutil.copytree(finished, tmp_path / "run")

@@ -204,6 +204,7 @@ for name in THREADED:
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_bit(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], check=True, env=environment)
