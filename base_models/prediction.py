@@ -21,7 +21,6 @@ from base_models.imaging.reader import ImageError, decode, read_file
 from base_models.members import TrainedMember
 from base_models.networks.heat_map import forward_with_map, is_two_step
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.networks.memory import keep_freed_memory
 from base_models.study_features import StudyFeatures, notes_of, similarities
 from mura_env.errors import UserError
 from mura_env.utils.progress import Progress
@@ -147,7 +146,6 @@ def view_outputs(
         tta_flip: Return the log of the mean probability of each image and its mirror image instead.
         with_maps: Return heat maps and attention, too, of the images, not mirrored.
     """
-    keep_freed_memory()
     device = next(network.parameters()).device
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     read: list[torch.Tensor] = []

@@ -1,4 +1,4 @@
-"""What networks free stays with the process, for the next tensors."""
+"""Memory that networks free stays with the process, for their next tensors."""
 
 import ctypes
 from functools import cache

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from base_models.networks.input_format import GREY, InputFormat
+from base_models.networks.memory import keep_freed_memory
 from base_models.networks.timm_classifier import PREFIX, TimmClassifier
 from base_models.networks.torchvision_classifier import TorchvisionClassifier, torchvision_names
 from mura_env.errors import UserError
@@ -78,6 +79,7 @@ def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options:
     check_model_name(name)
     Range("[1, 100000]").check("n_classes", n_classes, int)
     Range("[1, 100000]").check("in_channels", in_channels, int)
+    keep_freed_memory()  # whoever creates a network computes it
     try:
         if name in NETWORKS:
             return NETWORKS[name](n_classes=n_classes, in_channels=in_channels, **options)

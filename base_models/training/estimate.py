@@ -9,7 +9,6 @@ import torch
 
 from base_models.config import EnsembleConfig
 from base_models.members import new_network
-from base_models.networks.memory import keep_freed_memory
 from base_models.training.device import (
     DeviceConfig,
     autocast_precision,
@@ -48,7 +47,6 @@ def time_sentence(jobs: Sequence[FitJob], config: EnsembleConfig, *, resume: boo
 
 def seconds_per_image(job: FitJob, device: DeviceConfig) -> float:
     """Measure training steps of a member's network, which is made for this; no random state changes."""
-    keep_freed_memory()
     cuda = [] if device.gpu is None else [device.gpu]
     with torch.random.fork_rng(devices=cuda), torch_threads(job.training.threads_per_fit):
         network = new_network(job.member, job.n_classes, job.input_format.in_channels)

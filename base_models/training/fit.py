@@ -25,7 +25,6 @@ from base_models.members import (
     seeded_network,
 )
 from base_models.networks.input_format import GREY, InputFormat
-from base_models.networks.memory import keep_freed_memory
 from base_models.prediction import ViewOutputs, view_outputs
 from base_models.storage import load_tensors, read_facts, remove_unfinished, save_tensors
 from base_models.study_features import similarities
@@ -181,7 +180,6 @@ def run_fit(
     with the same weights, bit for bit, on the same CPU with the same number of threads. `on_epoch` is called
     when the checkpoint of an epoch is written. Processes that share the fit all get rank 0's result.
     """
-    keep_freed_memory()
     images = np.load(job.images, mmap_mode="r", allow_pickle=False)
     group = device.group
     with torch_threads(job.training.threads_per_fit):

@@ -4,7 +4,6 @@ import pytest
 
 from base_models.audit import audit_dataset
 from base_models.datasets import open_dataset
-from mura_env.errors import UserError
 from tests.base_models.trees import picture, save_picture
 
 HEADER = "path,study_id,patient_id,body_part,label"
@@ -222,24 +221,6 @@ def test_contradicting_rows_and_gaps_are_described(tmp_path: Path) -> None:
     for word, fault in zip(words, dataset.contradictions, strict=True):
         assert f"expected {word}" in fault or f"expected one {word} for study 's'" in fault
     assert [path.name for path in dataset.studies[0].image_paths] == ["a.png", "c.png"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "sentence"),
-    [
-        (["a.png,s,,KNEE,0"], "a value for patient_id in line 2 .*; no row of the table can be used"),
-        (
-            ["../a.png,s,p,KNEE,no", "../b.png,t,q,KNEE,yes"],
-            r"'../a.png' in line 2, which leaves it; .* \(the first of 2 such sentences\); no row",
-        ),
-        (["a.png,s,p,KNEE,?"], "a class as label .*; no row of the table can be used"),
-    ],
-)
-def test_a_table_without_a_usable_row_is_refused(tmp_path: Path, rows: list[str], sentence: str) -> None:
-    root = _write(tmp_path, rows)
-    for check in (True, False):  # without, `mura check-data` would count no study of two invented classes
-        with pytest.raises(UserError, match=sentence):
-            open_dataset(root, check=check)
 
 
 def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:

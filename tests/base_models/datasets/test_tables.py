@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from base_models.datasets import open_dataset
 from base_models.datasets.tables import open_table
+from mura_env.errors import UserError
 
 TEXT = 'path,label\r\nimagé.png,"1\r\n2"\r\n'
 
@@ -50,3 +52,22 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "table.csv").touch()
     with pytest.raises(ZeroDivisionError), open_table(tmp_path / "table.csv"):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (["a.png,s,,KNEE,0"], "a value for patient_id in line 2 .*; no row of the table can be used"),
+        (
+            ["../a.png,s,p,KNEE,no", "../b.png,t,q,KNEE,yes"],
+            r"'../a.png' in line 2, which leaves it; .* \(the first of 2 such sentences\); no row",
+        ),
+        (["a.png,s,p,KNEE,?"], "a class as label .*; no row of the table can be used"),
+    ],
+)
+def test_a_table_without_a_usable_row_is_refused(tmp_path: Path, rows: list[str], sentence: str) -> None:
+    table = ["path,study_id,patient_id,body_part,label", *rows]
+    (tmp_path / "studies.csv").write_text("\n".join(table) + "\n")
+    for check in (True, False):  # without, `mura check-data` would count no study of two invented classes
+        with pytest.raises(UserError, match=sentence):
+            open_dataset(tmp_path, check=check)
