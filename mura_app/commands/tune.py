@@ -8,19 +8,18 @@ import tyro
 
 from agents.benchmark.tuning import JOURNAL, parse_space, tune_agent
 from mura_app.commands.agent_options import parse_agent_options
-from mura_app.commands.options import OPTIONAL
-from mura_app.locks import lock_in
+from mura_app.commands.options import OPTIONAL, AsJson, FolderOptions, Positive
 from mura_app.predictions_io import load_table
 from mura_app.terminal import ProgressBars, print_result
 from mura_env.errors import UserFileExistsError
 from mura_env.utils.files import write_json
-from mura_env.utils.options import Range, Seed, check_options
+from mura_env.utils.options import Range, Seed
 
 DOCUMENT = "tuning.json"
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(FolderOptions):
     """Options of `mura tune`."""
 
     agent: tyro.conf.Positional[str]
@@ -46,8 +45,7 @@ class Command:
     folds: Annotated[int, Range("[2, 100]")] = 3
     """Inner folds by patient; a trial fits the agent once for each."""
 
-    positive: str | None = None
-    """The positive one of two classes, where their names do not tell."""
+    positive: Positive = None
 
     seed: Seed = 0
     """Seed of folds, fits and proposals."""
@@ -55,16 +53,7 @@ class Command:
     resume: bool = False
     """Continue the search in `--out`."""
 
-    json: bool = False
-    """Print one JSON document on standard output."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def writes(self) -> tuple[Path, ...]:
-        """The locks of what it writes."""
-        return (lock_in(self.out),)
+    json: AsJson = False
 
     def run(self) -> None:
         """Search, and say what is best."""

@@ -36,7 +36,7 @@ def _kill_once_there_is(pattern: str, out: Path, arguments: list[str]) -> None:
         [sys.executable, "-m", "mura_app", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         while process.poll() is None and not set(out.glob(pattern)) - before:
-            time.sleep(0.01)
+            time.sleep(0.001)  # from the first table to the last file are some milliseconds
         process.kill()
         _, messages = process.communicate()
     assert process.returncode == -signal.SIGKILL, messages.decode()
