@@ -77,8 +77,8 @@ def train_ensemble(
         resume: Keep the finished fits of an interrupted run, and resume the others.
         cache_dir: Folder of decoded radiographs, which runs may share; the run's `image_cache` if None.
         progress: Called as `progress(description, completed, total)`.
-        tell: Called before the training starts if patients share images, and with how long it
-            will take.
+        tell: Called with a sentence before the training starts: that patients share images, if they do, and
+            how long it will take.
 
     Returns:
         The training table, out of fold, and the test table.

@@ -79,7 +79,7 @@ def create_model(name: str, n_classes: int = 2, in_channels: int = 1, **options:
     check_model_name(name)
     Range("[1, 100000]").check("n_classes", n_classes, int)
     Range("[1, 100000]").check("in_channels", in_channels, int)
-    keep_freed_memory()  # whoever creates a network computes it
+    keep_freed_memory()  # who creates a network is going to run it
     try:
         if name in NETWORKS:
             return NETWORKS[name](n_classes=n_classes, in_channels=in_channels, **options)
